@@ -1,0 +1,48 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test check lint format types layers bench lock clean
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# The environment is rebuilt when the pinned versions or the project file change, by itself.
+.venv/ready: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "annolake needs $(PYTHON) 3.11 or newer on the PATH"; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit("annolake needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: .venv/ready  ## a sandbox queue into ./demo-lake, then a polars and a DuckDB answer
+	$(BIN)/annolake demo
+
+test: .venv/ready  ## every test
+	$(BIN)/pytest -n auto
+
+check: .venv/ready lint types layers  ## ruff, mypy --strict, import-linter
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+layers: .venv/ready
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/ready  ## let ruff put the code in order
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
+	$(PYTHON) -m venv .venv/uv
+	.venv/uv/bin/pip install --quiet --disable-pip-version-check uv
+	.venv/uv/bin/uv pip compile --quiet --universal --generate-hashes --upgrade --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --extra dev --no-emit-package annolake -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv demo-lake build dist

@@ -1,0 +1,81 @@
+"""What can go wrong, grouped by what the operator does next.
+
+    AnnolakeError
+    ├── ConfigError            2    mend the command line, the environment or the config
+    ├── ServiceError           4    the service refused or stayed away
+    │   ├── RefusedError            401, 403, 422, ...: asking again changes nothing
+    │   ├── NotFoundError           404: no such queue, or not for this key
+    │   ├── GoneError               410: the endpoint was retired
+    │   └── UnavailableError        every attempt was spent
+    ├── LakeError              5    the lake could not be read, written or trusted
+    ├── LockedError            6    another export holds the queue's lock
+    └── InterruptedExport      130 or 143
+
+A message is one plain sentence: what, where, what to do next. It never holds a key, a header, a body or a
+row's content; settings and arguments may be quoted. Anything that is not an AnnolakeError is a bug (exit 1).
+Exit code 3 (finished, something is missing) is no error: the report says it.
+"""
+
+
+class AnnolakeError(Exception):
+    """Base of every error a user can meet; `exit_code` is DESIGN's for the process."""
+
+    exit_code: int = 1
+
+
+class ConfigError(AnnolakeError):
+    """The command line, the environment or the config file is wrong."""
+
+    exit_code = 2
+
+
+class ServiceError(AnnolakeError):
+    """The service refused or stayed away.
+
+    `status` is the last HTTP status (None when no answer came), `endpoint` the path asked for, without its
+    query, and `attempts` how often it was asked.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, status: int | None, endpoint: str, attempts: int) -> None:
+        super().__init__(message)
+        self.status = status
+        self.endpoint = endpoint
+        self.attempts = attempts
+
+
+class RefusedError(ServiceError):
+    """The service understood and said no (401, 403, 422, a redirect elsewhere): asking again is no use."""
+
+
+class NotFoundError(ServiceError):
+    """404: what was asked for does not exist, or not for this key."""
+
+
+class GoneError(ServiceError):
+    """410: the endpoint was retired."""
+
+
+class UnavailableError(ServiceError):
+    """Every attempt failed: no connection, 429, 5xx, or an answer that could not be read."""
+
+
+class LakeError(AnnolakeError):
+    """The lake could not be read, written or trusted."""
+
+    exit_code = 5
+
+
+class LockedError(AnnolakeError):
+    """Another export holds the lock of this queue."""
+
+    exit_code = 6
+
+
+class InterruptedExport(AnnolakeError):  # noqa: N818 - not an error of anything, the operator asked for it
+    """SIGINT or SIGTERM arrived."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"interrupted by signal {signal_number}: what was published stays, run again")
+        self.exit_code = 128 + signal_number  # 130 and 143, by the shell's convention
