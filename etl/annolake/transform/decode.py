@@ -1,0 +1,236 @@
+"""From the text of an answer to typed rows, unknown fields and rejects.
+
+A page that fits the contract is decoded in one call; any other goes row by row, so that one row the contract
+cannot hold costs nothing but itself (DESIGN 6). Never raises for a row, only for an answer that is no page.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from annolake import contract
+from annolake.keys import KEY_BYTES, key_of
+from annolake.transform.json_text import split_array, split_object, without_queries
+from annolake.transform.rows import Key, MisfitError, Rows, row_hash
+
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row the contract cannot hold: where and why, and its text without anything secret.
+
+    `queue_run_id` is None where not even that could be read; `key` then stands for the text.
+    """
+
+    key: bytes
+    queue_run_id: str | None
+    path: str
+    reason: str
+    text: str
+
+
+@dataclass(slots=True)
+class Page:
+    """One decoded answer. `keys` has one entry for each of its elements in order, rejects included; the other
+    lists have one for each row that the contract holds. `days` are days since 1970 of `added_at`, or None.
+    """  # noqa: D205 - the sentence is the summary
+
+    archived: bool
+    size: int
+    keys: list[bytes] = field(default_factory=list)
+    row_keys: list[bytes] = field(default_factory=list)
+    rows: list[Any] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    days: list[int | None] = field(default_factory=list)
+    unmapped: list[bytes | None] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+    def take(self, row: Any, unmapped: bytes | None) -> None:
+        """Add a settled row and the text of its unknown fields."""
+        key = key_of(row.queue_run_id)
+        self.keys.append(key)
+        self.row_keys.append(key)
+        self.rows.append(row)
+        self.hashes.append(
+            row_hash(row, parts=(b"archived" if self.archived else b"active", unmapped or b""))
+        )
+        self.days.append(day_of(row.added_at))
+        self.unmapped.append(unmapped)
+
+    def set_aside(self, reject: Reject) -> None:
+        """Add a row that the contract cannot hold."""
+        self.keys.append(reject.key)
+        self.rejects.append(reject)
+
+
+def day_of(moment: datetime | None) -> int | None:
+    """Return the day of a UTC time as days since 1970, the partition of a row added then."""
+    return None if moment is None else moment.toordinal() - _EPOCH
+
+
+class PageDecoder:
+    """Decodes the pages of one endpoint. Safe to share between threads."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._page = msgspec.json.Decoder(list[rows.strict])  # type: ignore[name-defined]  # made at run time
+        self._strict = msgspec.json.Decoder(rows.strict)
+        self._open = msgspec.json.Decoder(rows.open)
+
+    def decode(self, body: bytes, *, archived: bool) -> Page:
+        """Decode the body of one answer of a list.
+
+        Raises ValueError where the body is cut off or no JSON array.
+        """
+        try:
+            body.decode()  # msgspec does not look whether the JSON columns' text is UTF-8
+            rows = self._page.decode(body)
+            for row in rows:
+                self._rows.settle(row)
+        except (ValueError, RecursionError):
+            return self._row_by_row(body, archived=archived)
+        page = Page(archived, len(body))
+        for row in rows:
+            page.take(row, None)
+        return page
+
+    def _row_by_row(self, body: bytes, *, archived: bool) -> Page:
+        page = Page(archived, len(body))
+        for text in split_array(body):
+            try:
+                row, unmapped = self.decode_row(text)
+            except MisfitError as misfit:
+                page.set_aside(_reject(text, self._rows.dropped, misfit))
+            else:
+                page.take(row, unmapped)
+        return page
+
+    def decode_row(self, text: bytes) -> tuple[Any, bytes | None]:
+        """Decode the text of one row into a settled row and the JSON object of its unknown fields.
+
+        Raises MisfitError where the contract cannot hold the row.
+        """
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            raise MisfitError("$", "not UTF-8 text") from None
+        try:
+            row, unmapped = self._strict.decode(text), None
+        except (ValueError, RecursionError):
+            row, unmapped = self._patiently(text)
+        self._rows.settle(row)
+        return row, unmapped
+
+    def _patiently(self, text: bytes) -> tuple[Any, bytes | None]:
+        known, unknown = self._members(text)
+        for name, value in {**known, **unknown}.items():
+            _check_json(name, value)
+        apart = {name: value for name, value in known.items() if self._is_text_apart(name, value)}
+        plain = b",".join(_quoted(name) + b":" + value for name, value in known.items() if name not in apart)
+        try:
+            row = self._open.decode(b"{" + plain + b"}")
+        except msgspec.ValidationError as error:
+            raise _misfit(error) from None
+        except (ValueError, RecursionError):
+            raise _surrogate(known) from None
+        for name, value in apart.items():
+            setattr(row, self._rows.fields[name].name, Raw(value))
+        if not unknown:
+            return row, None
+        members = b",".join(_quoted(name) + b":" + unknown[name] for name in sorted(unknown))
+        return row, without_queries(b"{" + members + b"}")
+
+    def _members(self, text: bytes) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        try:
+            members = {json.loads(name): value for name, value in split_object(text)}
+        except ValueError:
+            raise MisfitError("$", "not a JSON object") from None
+        known = {name: value for name, value in members.items() if name in self._rows.names}
+        return known, {name: value for name, value in members.items() if name not in known}
+
+    def _is_text_apart(self, name: str, value: bytes) -> bool:
+        """Whether a JSON column's text is sound JSON that msgspec all the same cannot read."""
+        column = self._rows.fields.get(name)
+        return column is not None and column.json and not _plain(value)
+
+
+def runs_decoder() -> PageDecoder:
+    """Return the decoder of the runs listing."""
+    fields = {column.runs: column for column in contract.RUNS.column if column.runs}
+    return PageDecoder(Rows(contract.RUNS, fields, name="Run"))
+
+
+def _quoted(name: str) -> bytes:
+    return json.dumps(name).encode()
+
+
+def _plain(value: bytes) -> bool:
+    try:
+        msgspec.json.decode(value, type=Raw)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _check_json(name: str, value: bytes) -> None:
+    """Raise MisfitError where a field's value is no JSON (NaN, cut words); lone surrogate escapes are."""
+    if _plain(value):
+        return
+    try:
+        json.loads(value, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise MisfitError(f"$.{_printable(name)}", "nested too deeply to be read") from None
+    except ValueError:
+        raise MisfitError(f"$.{_printable(name)}", "not JSON") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _printable(name: str) -> str:
+    return name.encode("ascii", "backslashreplace").decode()[:100]
+
+
+def _surrogate(known: dict[str, bytes]) -> MisfitError:
+    name = next((name for name, value in known.items() if not _plain(value)), None)
+    return MisfitError(f"$.{name}" if name else "$", "a lone surrogate escape, which no text can hold")
+
+
+def _misfit(error: msgspec.ValidationError) -> MisfitError:
+    reason, _, path = str(error).partition(" - at `")
+    if reason.startswith("Object missing required field `"):
+        return MisfitError("$." + reason.split("`")[1], "missing, and required by the contract")
+    return MisfitError(path.rstrip("`") or "$", reason)
+
+
+def _reject(text: bytes, dropped: tuple[str, ...], misfit: MisfitError) -> Reject:
+    queue_run_id = None
+    try:
+        members = [(json.loads(name), value) for name, value in split_object(text)]
+    except ValueError:
+        shown = text
+    else:
+        kept = [(name, value) for name, value in members if name not in dropped]
+        shown = b"{" + b",".join(_quoted(name) + b":" + value for name, value in kept) + b"}"
+        queue_run_id = _readable_id(dict(members).get("queue_run_id", b"null"))
+    shown = without_queries(shown)
+    key = (
+        hashlib.blake2b(shown, digest_size=KEY_BYTES).digest()
+        if queue_run_id is None
+        else key_of(queue_run_id)
+    )
+    return Reject(key, queue_run_id, misfit.path, misfit.reason, shown.decode(errors="backslashreplace"))
+
+
+def _readable_id(value: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(value, type=Key)
+    except ValueError:
+        return None

@@ -1,0 +1,135 @@
+"""From typed rows to Arrow, column by column, in the contract's schema.
+
+Owns what flattened and derived columns mean (DESIGN 6). Rows are settled before they come here, so a value
+that does not fit its column is a bug, never a reject.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, TypeVar
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import UNSET, Raw, UnsetType
+
+from annolake.contract import Column, Table
+from annolake.transform.json_text import without_lone_surrogates
+
+T = TypeVar("T")
+
+
+class _Named(msgspec.Struct):
+    """The places in `extra` that name a model; what is there may be of any type."""
+
+    ls_model_name: Any = None
+    ls_provider: Any = None
+    model: Any = None
+    model_name: Any = None
+
+
+class _Extra(msgspec.Struct):
+    metadata: Raw | UnsetType = UNSET
+    invocation_params: Raw | UnsetType = UNSET
+
+
+def flatten(
+    table: Table,
+    rows: Sequence[Any],
+    *,
+    unmapped: Sequence[bytes | None],
+    hashes: Sequence[bytes],
+    exported_at: datetime,
+    facts: dict[str, Sequence[Any]],
+) -> pa.RecordBatch:
+    """Return the rows as one batch of `table.schema`.
+
+    `facts` gives the export's own columns that differ from row to row (item_type, endpoint, archived, ...); a
+    column that neither a row nor a fact has is null.
+    """
+    own: dict[str, pa.Array] = {
+        "unmapped": _texts(unmapped),
+        "row_hash": pa.array(hashes, pa.binary(16)),
+        "exported_at": pa.repeat(pa.scalar(exported_at, pa.timestamp("us", "UTC")), len(rows)),
+    }
+    own |= {name: pa.array(values, table.schema.field(name).type) for name, values in facts.items()}
+    if "model" in table.schema.names:
+        own |= _models(rows)
+    columns: dict[str, pa.Array] = {}
+    for column in table.column:
+        if column.name in own:
+            columns[column.name] = own[column.name]
+        elif column.kind == "flattened":
+            columns[column.name] = _flattened(column, columns, rows)
+        elif column.kind == "derived":
+            columns[column.name] = _seconds(columns, _ENDS[column.name])
+        else:
+            columns[column.name] = _column(column, rows)
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=table.schema)
+
+
+def _column(column: Column, rows: Sequence[Any]) -> pa.Array:
+    kind = column.arrow_field.type
+    if not rows or not hasattr(rows[0], column.name):
+        return pa.nulls(len(rows), kind)
+    values = map(attrgetter(column.name), rows)
+    if column.json:
+        texts = [None if value is UNSET else bytes(value) for value in values]
+        return _texts([None if text == b"null" else text for text in texts])
+    if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
+        return pa.array([None if value is None else msgspec.to_builtins(value) for value in values], kind)
+    return pa.array(list(values), kind)
+
+
+def _texts(values: Sequence[bytes | None]) -> pa.Array:
+    return pa.array(values, pa.binary()).cast(pa.string())
+
+
+def _flattened(column: Column, columns: dict[str, pa.Array], rows: Sequence[Any]) -> pa.Array:
+    source, _, key = (column.source or "").partition(".")
+    kind = column.arrow_field.type
+    if not key:
+        return pc.list_value_length(columns[source]).cast(kind)
+    maps = map(attrgetter(source), rows)
+    return pa.array([None if details is None else details.get(key) for details in maps], kind)
+
+
+def _seconds(columns: dict[str, pa.Array], end: str) -> pa.Array:
+    elapsed = pc.subtract(columns[end], columns["start_time"])
+    return pc.divide(elapsed.cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)
+
+
+_ENDS = {"latency_s": "end_time", "first_token_s": "first_token_time"}
+
+
+def _models(rows: Sequence[Any]) -> dict[str, pa.Array]:
+    """Return the columns model and provider, found in the rows' `extra`."""
+    named = [_model_and_provider(row.extra) for row in rows]
+    return {
+        "model": pa.array([model for model, _ in named], pa.string()),
+        "provider": pa.array([provider for _, provider in named], pa.string()),
+    }
+
+
+def _model_and_provider(text: Raw | UnsetType) -> tuple[str | None, str | None]:
+    extra = _decode(text, _Extra)
+    metadata, parameters = _decode(extra.metadata, _Named), _decode(extra.invocation_params, _Named)
+    models = (metadata.ls_model_name, parameters.model, parameters.model_name)
+    return next(filter(_is_text, models), None), next(filter(_is_text, (metadata.ls_provider,)), None)
+
+
+def _decode(text: Raw | UnsetType, kind: type[T]) -> T:
+    """Decode JSON text of any shape into `kind`, empty where it is of another one."""
+    if text is UNSET:
+        return kind()
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.ValidationError, RecursionError):
+        return kind()
+    except ValueError:
+        return msgspec.json.decode(without_lone_surrogates(bytes(text)), type=kind)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)

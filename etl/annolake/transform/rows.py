@@ -1,0 +1,159 @@
+"""The typed form of a row, built from the contract, and the rules that bring its values into one form.
+
+One form means: equal values have equal texts, so that the row's hash changes when the row does and not when
+the service writes the same instant or amount another way. Owns no Arrow.
+"""
+
+import decimal
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from annolake.contract import Column, Table
+from annolake.transform.json_text import without_queries
+
+HASH_VERSION = 1
+
+Key = Annotated[str, Meta(min_length=1)]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class Person(msgspec.Struct):
+    """A reviewer in a queue's record."""
+
+    id: str | None = None
+    name: str | None = None
+    email: str | None = None
+
+
+JSON_TYPES: dict[str, Any] = {
+    "string": str,
+    "bool": bool,
+    "int64": Int64,
+    "timestamp[us, UTC]": datetime,
+    "decimal128(38, 18)": Decimal,
+    "list<string>": list[str],
+    "list<struct<id: string, name: string, email: string>>": list[Person],
+    "map<string, int64>": dict[str, Int64],
+    "map<string, decimal128(38, 18)>": dict[str, Decimal],
+}
+
+# decimal128(38, 18): a value is exact in it or an error, never rounded (DESIGN 6).
+_EXACT = decimal.Context(prec=38, traps=[decimal.Inexact, decimal.InvalidOperation])
+_SCALE = Decimal("1E-18")
+
+_hash_text = msgspec.json.Encoder(order="deterministic")
+
+
+def json_type(column: Column) -> Any:
+    """Return the type that msgspec decodes a column's JSON value into; JSON columns stay text."""
+    if column.json:
+        return Raw | UnsetType
+    if column.required:
+        return Key if not column.nullable else JSON_TYPES[column.type]
+    return JSON_TYPES[column.type] | None
+
+
+class Rows:
+    """How the rows of one endpoint are decoded: its struct types and the columns that need settling.
+
+    `fields` maps the name of a field in the endpoint's JSON to its column. The struct's attributes are named
+    after the columns; fields that are dropped are read, so that they are no unknown ones, and forgotten.
+    """
+
+    def __init__(self, table: Table, fields: dict[str, Column], *, name: str) -> None:
+        self.fields = fields
+        self.dropped = tuple(table.dropped)
+        columns = list(fields.values())
+        self.times = tuple(c.name for c in columns if c.type.startswith("timestamp"))
+        self.decimals = tuple(c.name for c in columns if c.type == "decimal128(38, 18)")
+        self.decimal_maps = tuple(c.name for c in columns if c.type == "map<string, decimal128(38, 18)>")
+        self.url_texts = tuple(c.name for c in columns if c.urls)
+        self.json_texts = tuple(c.name for c in columns if c.json)
+        self.names = frozenset(name for name in (*fields, *table.dropped))
+        self.strict = self._struct(name, forbid_unknown_fields=True)
+        self.open = self._struct(name, forbid_unknown_fields=False)
+
+    def _struct(self, name: str, *, forbid_unknown_fields: bool) -> type[msgspec.Struct]:
+        members: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+        for column in self.fields.values():
+            default = () if column.required else (UNSET if column.json else None,)
+            members.append((column.name, json_type(column), *default))
+        members += [(field, Raw | UnsetType, UNSET) for field in self.dropped]
+        rename = {column.name: field for field, column in self.fields.items()}
+        return msgspec.defstruct(
+            name,
+            members,
+            kw_only=True,
+            omit_defaults=True,
+            gc=False,
+            rename=rename,
+            forbid_unknown_fields=forbid_unknown_fields,
+        )
+
+    def settle(self, row: Any) -> None:
+        """Bring a decoded row's values into their one form, in place.
+
+        Raises `MisfitError` where a value does not fit its column's type.
+        """
+        for name in self.dropped:
+            setattr(row, name, UNSET)
+        for name in self.url_texts:
+            text = getattr(row, name)
+            if text is not UNSET:
+                setattr(row, name, Raw(without_queries(bytes(text))))
+        for name in self.times:
+            value = getattr(row, name)
+            if value is not None and value.tzinfo is not UTC:
+                setattr(row, name, _utc(name, value))
+        for name in self.decimals:
+            amount = getattr(row, name)
+            if amount is not None:
+                setattr(row, name, _exact(name, amount))
+        for name in self.decimal_maps:
+            amounts = getattr(row, name)
+            if amounts:
+                setattr(row, name, {key: _exact(name, amount) for key, amount in amounts.items()})
+
+
+class MisfitError(ValueError):
+    """A value that does not fit its column: the JSON path and a reason that quotes no content."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+def _utc(name: str, value: datetime) -> datetime:
+    if value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise MisfitError(f"$.{name}", "the time lies outside the years 1 to 9999 in UTC") from None
+
+
+def _exact(name: str, amount: Decimal) -> Decimal:
+    try:
+        exact = _EXACT.quantize(amount, _SCALE)
+    except decimal.DecimalException:
+        exact = None
+    if exact is None or not exact.is_finite():
+        reason = "no amount with at most 20 digits before the point and 18 decimals"
+        raise MisfitError(f"$.{name}", reason)
+    return exact
+
+
+def row_hash(row: msgspec.Struct, *, parts: Iterable[bytes]) -> bytes:
+    """Return 16 bytes over a settled row and the other parts of what the service sent for it (DESIGN 6)."""
+    digest = hashlib.blake2b(_hash_text.encode(row), digest_size=16)
+    for part in parts:
+        digest.update(b"\0")
+        digest.update(part)
+    return digest.digest()

@@ -1,0 +1,124 @@
+"""Rows come back from a Parquet file as the service sent them, as polars reads it and as DuckDB does."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import openapi_rows
+import oracle
+from annolake import contract
+from annolake.transform.decode import Page, runs_decoder
+from annolake.transform.flatten import flatten
+
+EXPORTED_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def batch_of(page: Page) -> pa.RecordBatch:
+    """Flatten a page of the runs listing."""
+    same = len(page.rows)
+    facts: dict[str, Sequence[Any]] = {
+        "item_type": ["RUN"] * same,
+        "endpoint": ["runs"] * same,
+        "archived": [page.archived] * same,
+        "run_found": [True] * same,
+    }
+    return flatten(
+        contract.RUNS,
+        page.rows,
+        unmapped=page.unmapped,
+        hashes=page.hashes,
+        exported_at=EXPORTED_AT,
+        facts=facts,
+    )
+
+
+def read_back(batch: pa.RecordBatch, path: Path) -> list[list[dict[str, Any]]]:
+    """Write a batch as a Parquet file and return its rows as polars and as DuckDB read them."""
+    pq.write_table(pa.Table.from_batches([batch]), path)
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        relation = connection.sql(f"SELECT * FROM read_parquet('{path}')")
+        rows = [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+    return [pl.read_parquet(path).to_dicts(), rows]
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.data_too_large,
+    ],
+)
+@given(sent=st.lists(openapi_rows.rows(), min_size=1, max_size=4))
+def test_export_and_read_back_is_the_input(sent: list[dict[str, Any]], tmp_path: Path) -> None:
+    """Any rows of the OpenAPI document's types are in the file, field by field, exactly."""
+    texts = [openapi_rows.as_text(row) for row in sent]
+    page = runs_decoder().decode(b"[" + b",".join(texts) + b"]", archived=False)
+    heard = [json.loads(text, parse_float=Decimal) for text in texts]
+
+    assert not page.rejects
+    for stored in read_back(batch_of(page), tmp_path / "rows.parquet"):
+        for row, wanted in zip(map(oracle.parsed, stored), heard, strict=True):
+            assert {name: row[name] for name in oracle.expected(wanted)} == oracle.expected(wanted)
+            assert {name: row[name] for name in oracle.flattened(wanted)} == oracle.flattened(wanted)
+            assert row["unmapped"] == oracle.unknown(wanted)
+
+
+def test_json_columns_hold_the_text_as_sent(tmp_path: Path) -> None:
+    """Spaces, number forms, repeated names, escapes and key order of a payload are untouched."""
+    payload = b'{ "b" : 1.10, "a":1E5,"a":2,  "\\u00e9\\/": [ ] }'
+    required = json.dumps(dict.fromkeys(oracle.REQUIRED, "x")).encode()
+    body = b"[" + required[:-1] + b', "inputs": ' + payload + b', "events": null, "extra": {}}]'
+
+    for rows in read_back(batch_of(runs_decoder().decode(body, archived=False)), tmp_path / "rows.parquet"):
+        assert rows[0]["inputs"] == payload.decode()
+        assert rows[0]["events"] is None
+        assert rows[0]["outputs"] is None
+        assert rows[0]["extra"] == "{}"
+
+
+MODELS = [
+    ({"metadata": {"ls_model_name": "a", "ls_provider": "p"}, "invocation_params": {"model": "b"}}, "a", "p"),
+    ({"metadata": {"ls_model_name": 3}, "invocation_params": {"model": "b", "model_name": "c"}}, "b", None),
+    ({"metadata": [], "invocation_params": {"model_name": "c"}}, "c", None),
+    ({"metadata": None}, None, None),
+    ([1, 2], None, None),
+    ({"metadata": {"ls_model_name": "a", "note": "\ud800"}, "note": "\udc00"}, "a", None),
+    ({"metadata": {"ls_model_name": "\U0001f600"}, "x": "\ud800"}, "\U0001f600", None),
+]
+
+
+@pytest.mark.parametrize(("extra", "model", "provider"), MODELS)
+def test_model_and_provider_come_from_whatever_extra_is(extra: Any, model: str, provider: str) -> None:
+    """They are found where the contract says, and null, never an error, where `extra` is of another shape."""
+    row = dict.fromkeys(oracle.REQUIRED, "x") | {"extra": extra}
+    batch = batch_of(runs_decoder().decode(json.dumps([row]).encode(), archived=False))
+
+    assert batch.column("model").to_pylist() == [model]
+    assert batch.column("provider").to_pylist() == [provider]
+
+
+def test_the_exports_own_columns(tmp_path: Path) -> None:
+    """Archived, endpoint, hash and time of export are in each row; nobody is assigned here."""
+    row = json.dumps(dict.fromkeys(oracle.REQUIRED, "x")).encode()
+    page = runs_decoder().decode(b"[" + row + b"]", archived=True)
+
+    for (stored,) in read_back(batch_of(page), tmp_path / "rows.parquet"):
+        assert (stored["archived"], stored["endpoint"], stored["item_type"]) == (True, "runs", "RUN")
+        assert stored["row_hash"] == page.hashes[0]
+        assert stored["exported_at"] == EXPORTED_AT
+        assert (stored["assigned_to"], stored["removed_at"], stored["unmapped"]) == (None, None, None)
