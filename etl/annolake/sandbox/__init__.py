@@ -1,0 +1,15 @@
+"""An embedded stand-in for the service: a real HTTP server on loopback with deterministic data.
+
+It follows the contract of the runs listing and its successor, can be told to change while it is read, and to
+fail in every way a network can. It knows nothing of the exporter.
+"""
+
+from annolake.sandbox.changes import Changes
+from annolake.sandbox.command import add_arguments, run
+from annolake.sandbox.embedded import Sandbox
+from annolake.sandbox.faults import Faults
+from annolake.sandbox.queue import Queue
+from annolake.sandbox.rows import Row
+from annolake.sandbox.service import Record
+
+__all__ = ["Changes", "Faults", "Queue", "Record", "Row", "Sandbox", "add_arguments", "run"]

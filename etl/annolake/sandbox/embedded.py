@@ -1,0 +1,153 @@
+"""`Sandbox`: the stand-in as tests, demo and command hold it.
+
+Owns its options and its life from start to stop.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from annolake.clock import Clock
+from annolake.sandbox.changes import Changes
+from annolake.sandbox.faults import Faults
+from annolake.sandbox.gate import Gate
+from annolake.sandbox.items import Cursors
+from annolake.sandbox.population import UNTIL, Population, populate
+from annolake.sandbox.query import Existence
+from annolake.sandbox.queue import ArchivedBy, Order, Queue
+from annolake.sandbox.server import Server
+from annolake.sandbox.service import Record, Rules, Service
+from annolake.sandbox.timeline import Timeline
+
+Before = Callable[["Sandbox", int], None]
+
+
+class Sandbox:
+    """A stand-in for the service on loopback, with data: the same for the same `seed` and options.
+
+    Data: `rows` RUN rows and `threads` THREAD items in each of `queues` queues, `archived_share` of them
+    archived, added over `days` days; `odd` ones or ordinary ones of about 2.5 kB; `payload_kb` more text in
+    each row. Active lists are in the `order` of the effective time of adding, archived ones too or by their
+    last review (`archived_by`).
+
+    Behaviour: `page_cap` rows a page at most, whatever is asked for; `unstable_ties`: rows of equal times
+    change places from request to request; `forbid`: endpoints that answer 403; `retire_runs_after`: the
+    runs listing answers `retired_status` (410 or 404) from its n-th request on; `platform=False`: a service
+    without the successor endpoints; `runs_gone`, `runs_late`: the share of runs that the query of runs never
+    finds, or only when asked for alone; `cursors`: what the items' cursors hold; `gzip`: compress for clients
+    that ask for it; `before_request(sandbox, n)` is called before the n-th request is answered and may change
+    the queues.
+
+    It holds no socket until it is entered, and can be entered again after it was left: a service that was
+    away. Entering raises OSError when the port is taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: int = 1500,
+        seed: int = 1,
+        queues: int = 1,
+        threads: int = 0,
+        odd: bool = True,
+        payload_kb: float | None = None,
+        archived_share: float = 0.3,
+        days: float = 20.0,
+        order: Order = "oldest_first",
+        archived_by: ArchivedBy = "added_at",
+        faults: Faults | None = None,
+        changes: Changes | None = None,
+        before_request: Before | None = None,
+        page_cap: int | None = None,
+        unstable_ties: bool = False,
+        forbid: Iterable[str] = (),
+        retire_runs_after: int | None = None,
+        retired_status: int = 410,
+        platform: bool = True,
+        runs_gone: float = 0.0,
+        runs_late: float = 0.0,
+        cursors: Cursors = "offset",
+        gzip: bool = False,
+        api_key: str | None = None,
+        tenant_id: str | None = None,
+        port: int = 0,
+        clock: Clock | None = None,
+    ) -> None:
+        digest = hashlib.sha256(f"{seed}:identity".encode()).hexdigest()
+        self.api_key = api_key or f"sandbox-key-{digest[:32]}"
+        self.tenant_id = tenant_id or f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"
+        faults = faults or Faults()
+        population = Population(
+            rows=rows,
+            queues=queues,
+            threads=threads,
+            odd=odd,
+            payload_kb=payload_kb,
+            archived_share=archived_share,
+            days=days,
+            order=order,
+            archived_by=archived_by,
+        )
+        timeline = Timeline(UNTIL)
+        self._queues = {queue.id: queue for queue in populate(population, seed, self.tenant_id, timeline)}
+        gate = Gate(self.api_key, self.tenant_id, frozenset(forbid), platform)
+        rules = Rules(
+            page_cap=page_cap,
+            unstable_ties=unstable_ties,
+            retire_runs_after=retire_runs_after,
+            retired_status=retired_status,
+            cursors=cursors,
+        )
+        self._existence = Existence(seed, runs_gone, runs_late)
+        self._service = Service(
+            list(self._queues.values()),
+            timeline,
+            gate,
+            rules,
+            seed=seed,
+            faults=faults,
+            changes=changes or Changes(),
+            clock=clock or Clock(),
+            existence=self._existence,
+            before_request=(lambda number: before_request(self, number)) if before_request else None,
+        )
+        self._listen = partial(Server, self._service, port, gzip=gzip, redirect_to=faults.redirect_to)
+        self._server: Server | None = None
+
+    def __enter__(self) -> Self:
+        self._server = self._listen()
+        self._server.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.stop()
+
+    @property
+    def url(self) -> str:
+        """The address to put in the place of the service's; of the last life when it is stopped."""
+        if self._server is None:
+            raise RuntimeError("the sandbox has no address before it is entered: use it in a with statement")
+        return f"http://127.0.0.1:{self._server.port}"
+
+    @property
+    def queue_ids(self) -> list[str]:
+        """The ids of the queues, in the order of the listing."""
+        return list(self._queues)
+
+    def queue(self, queue_id: str | None = None) -> Queue:
+        """Return a queue's own state, the truth for tests; the first queue's by default."""
+        return self._queues[queue_id or self.queue_ids[0]]
+
+    @property
+    def requests(self) -> list[Record]:
+        """The requests answered so far, in the order of their answers."""
+        return self._service.records
+
+    def is_gone(self, run_id: str) -> bool:
+        """Tell whether the query of runs never finds a run."""
+        return self._existence.is_gone(run_id)

@@ -1,0 +1,141 @@
+"""The platform's endpoints: the items of a queue by cursor, and their counts.
+
+Owns cursors and the form of an item (metadata of RUN and THREAD rows, no payload).
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from annolake.sandbox.answers import Answer, choice, integer, invalid, json_answer, moment, required, text
+from annolake.sandbox.queue import Queue, Section
+from annolake.sandbox.rows import Row, instant, join, utc_text
+from annolake.sandbox.runs import archived_between
+
+Cursors = Literal["offset", "keyset"]
+"""What a cursor holds: a count of rows before it (it shifts with the list), or the row it stands behind."""
+
+SECTIONS = ("needs_my_review", "needs_others_review", "archived")
+
+_TIMES = ("start_time", "added_at", "effective_added_at", "last_reviewed_time")
+_SAME = ("thread_id", "reserved_by", "completed_by", "source_proposed_example_id")
+_NO_BOUND = 1  # the year of the zero time, which means no bound
+
+
+def page(queue: Queue, query: Mapping[str, list[str]], *, page_cap: int | None, cursors: Cursors) -> Answer:
+    """Answer a page of one section: `items` in the order of the list, and the cursor behind them or null."""
+    status = required(query, "status", SECTIONS)
+    size = integer(query, "page_size", 100, low=1, high=100)
+    backward = choice(query, "direction", ("forward", "backward")) == "backward"
+    item_type = choice(query, "item_type", ("RUN", "THREAD"))
+    cursor = text(query, "cursor")
+    if backward and cursor is None:
+        raise invalid(("query", "cursor"), "Field required when direction is backward", "missing")
+    pages = _Cursor(queue, _section(status), status, cursors)
+    rows = [row for row in _rows(queue, status) if item_type in (None, row.item_type)]
+    rows = _started_between(rows, query)
+    at = pages.read(cursor, rows)
+    size = min(size, page_cap or size)
+    first, last = (max(0, at - size), at) if backward else (at, min(at + size, len(rows)))
+    edge, done = (first, first <= 0) if backward else (last, last >= len(rows))
+    texts = [item(queue, row) for row in rows[first:last]]
+    following = "null" if done else json.dumps(pages.write(edge, rows))
+    body = b'{"items":[' + b",".join(texts) + b'],"next_cursor":' + following.encode() + b"}"
+    return Answer(200, body, rows=len(texts))
+
+
+def count(queue: Queue, query: Mapping[str, list[str]]) -> Answer:
+    """Answer the number of items of a section, or of all, within the bounds that were sent."""
+    status = required(query, "status", ("all", *SECTIONS))
+    rows = _started_between(_rows(queue, status), query)
+    if status == "archived":
+        after = moment(text(query, "start_time"), ("query", "start_time"))
+        before = moment(text(query, "end_time"), ("query", "end_time"))
+        rows = archived_between(rows, after, before)
+    return json_answer({"count": len(rows)})
+
+
+def item(queue: Queue, row: Row) -> bytes:
+    """Return the JSON text of a row's item; what the row leaves out, the item leaves out."""
+    there = row.members()
+    texts = {
+        "id": json.dumps(row.id).encode(),
+        "queue_id": json.dumps(queue.id).encode(),
+        "item_type": json.dumps(row.item_type).encode(),
+        "run_id": json.dumps(row.run_id).encode(),
+        "project_id": there.get("session_id", b"null"),
+        "assigned_to": json.dumps(queue.assigned_to(row.id)).encode(),
+        "last_reviewed_time": b"null",
+    }
+    texts |= {name: utc_text(there[name]) for name in _TIMES if name in there}
+    texts |= {name: there[name] for name in _SAME if name in there}
+    return join(texts)
+
+
+def _section(status: str) -> Section:
+    return "archived" if status == "archived" else "active"
+
+
+def _rows(queue: Queue, status: str) -> list[Row]:
+    if status == "all":
+        return [*queue.listing("active"), *queue.listing("archived")]
+    return queue.listing(_section(status), state=None if status == "archived" else status)
+
+
+def _started_between(rows: list[Row], query: Mapping[str, list[str]]) -> list[Row]:
+    low, high = (_bound(query, name) for name in ("min_start_time", "max_start_time"))
+    if low is None and high is None:
+        return rows
+    return [row for row in rows if within(row.members().get("start_time"), low, high, unknown=False)]
+
+
+def _bound(query: Mapping[str, list[str]], name: str) -> datetime | None:
+    at = moment(text(query, name), ("query", name))
+    return None if at is None or at.year == _NO_BOUND else at
+
+
+def within(start: bytes | None, low: datetime | None, high: datetime | None, *, unknown: bool) -> bool:
+    """Tell whether a start time, as JSON text, lies in [low, high]; `unknown` is said of one not there."""
+    at = instant(json.loads(start)) if start else None
+    if at is None:
+        return unknown
+    return (low is None or at >= low) and (high is None or at <= high)
+
+
+class _Cursor:
+    """Reads and writes the opaque cursors of one section."""
+
+    def __init__(self, queue: Queue, section: Section, status: str, kind: Cursors) -> None:
+        self._queue = queue
+        self._section: Section = section
+        self._status = status
+        self._kind = kind
+
+    def write(self, at: int, rows: Sequence[Row]) -> str:
+        """Return the cursor that stands before `rows[at]`."""
+        place: Any = at
+        if self._kind == "keyset":
+            # Behind the row before it: a row that joins right here later is read by whoever goes on.
+            place = [*self._queue.sort_key(self._section, rows[at - 1]), 1] if at else [0, "", 0]
+        return base64.urlsafe_b64encode(json.dumps([self._status, place]).encode()).decode()
+
+    def read(self, cursor: str | None, rows: Sequence[Row]) -> int:
+        """Return how many of `rows` stand before a cursor of this section; Refusal 422 for any other text."""
+        if cursor is None:
+            return 0
+        try:
+            status, place = json.loads(base64.urlsafe_b64decode(cursor))
+            at = place if self._kind == "offset" else self._rows_before(place, rows)
+        except (ValueError, TypeError):
+            raise invalid(("query", "cursor"), "Invalid cursor", "value_error") from None
+        if status != self._status:
+            raise invalid(("query", "cursor"), "The cursor belongs to another status", "value_error")
+        return min(int(at), len(rows))
+
+    def _rows_before(self, place: list[Any], rows: Sequence[Row]) -> int:
+        key, row_id, _ = place
+        if not row_id:
+            return 0
+        return sum(self._queue.sort_key(self._section, row) <= (key, row_id) for row in rows)

@@ -1,0 +1,267 @@
+"""The query of runs by id: payloads of RUN items, in the second version's words.
+
+Owns the selectable fields and their renaming. Every run of the queues can be asked for, whether its row is
+still in a queue or not.
+"""
+
+import base64
+import json
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from annolake.sandbox.answers import Answer, bounded, identifier, invalid, moment
+from annolake.sandbox.items import within
+from annolake.sandbox.queue import Queue
+from annolake.sandbox.rows import Row, instant, join, members, utc, utc_text
+
+_JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_PARAMETERS = ("project_ids", "ids", "min_start_time", "max_start_time", "selects", "page_size", "cursor")
+
+Members = Mapping[str, bytes]
+Field = Callable[[Members], bytes | None]
+
+
+@dataclass(frozen=True)
+class Existence:
+    """Which runs cannot be had: a share of `gone` never, one of `late` only when asked for alone."""
+
+    seed: int
+    gone: float
+    late: float
+
+    def is_gone(self, run_id: str) -> bool:
+        """Tell whether the run was deleted although its row is in a queue."""
+        return random.Random(f"{self.seed}:gone:{run_id}").random() < self.gone
+
+    def is_late(self, run_id: str) -> bool:
+        """Tell whether the run is left out of an answer to several ids."""
+        return random.Random(f"{self.seed}:late:{run_id}").random() < self.late
+
+
+def read(body: bytes) -> dict[str, Any]:
+    """Return the body's parameters; Refusal 422 for what is no object or holds an unknown one."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        raise invalid(("body",), "JSON decode error", "json_invalid") from None
+    if not isinstance(value, dict):
+        raise invalid(("body",), "Input should be a valid object", "model_type")
+    for name in value:
+        if name not in _PARAMETERS:
+            raise invalid(("body", name), "The sandbox does not serve this parameter", "extra_forbidden")
+    return value
+
+
+def page(
+    queues: Iterable[Queue],
+    body: Mapping[str, Any],
+    *,
+    existence: Existence,
+    now: int,
+    page_cap: int | None,
+) -> Answer:
+    """Answer a page of the runs asked for, newest first: `items`, and `next_cursor` or null."""
+    projects = set(_identifiers(body, "project_ids"))
+    if not projects:
+        raise invalid(("body", "project_ids"), "Field required", "missing")
+    selects = _selects(body)
+    low, high = _time(body, "min_start_time"), _time(body, "max_start_time")
+    low = low or utc(now) - timedelta(days=1)
+    size = bounded(("body", "page_size"), _number(body, "page_size", 100), low=1, high=1000)
+    offset = _offset(body.get("cursor"))
+    asked = list(dict.fromkeys(_identifiers(body, "ids"))) if body.get("ids") else None
+    found = [
+        (there.get("start_time", b"null"), row.id, there)
+        for row in _candidates(queues, asked, existence)
+        if _in_project(there := row.members(), projects) and within(there.get("start_time"), low, high, unknown=True)
+    ]
+    found.sort(key=lambda one: (utc_text(one[0]), one[1]), reverse=True)
+    page = found[offset : offset + min(size, page_cap or size)]
+    last = offset + len(page)
+    cursor = base64.urlsafe_b64encode(str(last).encode()).decode() if last < len(found) else None
+    texts = [_selected(there, selects) for _, _, there in page]
+    body_text = b'{"items":[' + b",".join(texts) + b'],"next_cursor":' + json.dumps(cursor).encode() + b"}"
+    return Answer(200, body_text, rows=len(page))
+
+
+def _candidates(queues: Iterable[Queue], asked: list[str] | None, existence: Existence) -> Iterable[Row]:
+    several = asked is None or len(asked) > 1
+    for queue in queues:
+        for run_id in queue.run_ids() if asked is None else asked:
+            row = queue.run(run_id)
+            if row is None or existence.is_gone(run_id) or (several and existence.is_late(run_id)):
+                continue
+            yield row
+
+
+def _in_project(there: Members, projects: set[str]) -> bool:
+    return json.loads(there.get("session_id", b"null")) in projects
+
+
+def _identifiers(body: Mapping[str, Any], name: str) -> list[str]:
+    values = body.get(name) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise invalid(("body", name), "Input should be a valid list of UUIDs", "list_type")
+    return [identifier(value, ("body", name, index)) for index, value in enumerate(values)]
+
+
+def _selects(body: Mapping[str, Any]) -> list[str]:
+    names = body.get("selects") or ["ID"]
+    for index, name in enumerate(names):
+        if name not in SELECTS:
+            raise invalid(("body", "selects", index), "Input should be a known field", "enum")
+    return list(names)
+
+
+def _time(body: Mapping[str, Any], name: str) -> datetime | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise invalid(("body", name), "Input should be a valid datetime", "datetime_parsing")
+    return moment(value, ("body", name))
+
+
+def _number(body: Mapping[str, Any], name: str, default: int) -> int:
+    value = body.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise invalid(("body", name), "Input should be a valid integer", "int_type")
+    return value
+
+
+def _offset(cursor: object) -> int:
+    if not cursor:
+        return 0
+    try:
+        return int(base64.urlsafe_b64decode(str(cursor)))
+    except ValueError:
+        raise invalid(("body", "cursor"), "Invalid cursor", "value_error") from None
+
+
+def _selected(there: Members, selects: list[str]) -> bytes:
+    texts = {}
+    for name in selects:
+        key, field = SELECTS[name]
+        value = field(there)
+        if value is not None:
+            texts[key] = value
+    return join(texts)
+
+
+# How each field is told
+
+
+def _same(name: str) -> Field:
+    return lambda there: there.get(name)
+
+
+def _time_of(name: str) -> Field:
+    return lambda there: utc_text(there[name]) if name in there else None
+
+
+def _upper(name: str) -> Field:
+    return lambda there: there[name].upper() if name in there else None
+
+
+def _cost(name: str) -> Field:
+    return lambda there: _literal(there[name]) if name in there else None
+
+
+def _raw(name: str, value: Callable[[bytes], bytes] = bytes) -> Field:
+    def field(there: Members) -> bytes | None:
+        text = there.get(name)
+        if text is None or text == b"null":
+            return text
+        return b'{"raw":' + join({key: value(member) for key, member in members(text).items()}) + b"}"
+
+    return field
+
+
+def _literal(text: bytes) -> bytes:
+    """Return the JSON number of a decimal string, digit for digit; null and what is no decimal stay."""
+    value = json.loads(text)
+    if not isinstance(value, str):
+        return text
+    if _JSON_NUMBER.fullmatch(value):
+        return value.encode()
+    try:
+        return str(Decimal(value)).encode()
+    except InvalidOperation:
+        return text
+
+
+def _parents(there: Members) -> bytes | None:
+    parents, parent = there.get("parent_run_ids"), there.get("parent_run_id", b"null")
+    if parents in (None, b"null") and parent != b"null":
+        return b"[" + parent + b"]"
+    return parents
+
+
+def _is_root(there: Members) -> bytes:
+    return b"true" if there.get("parent_run_id", b"null") == b"null" else b"false"
+
+
+def _latency(there: Members) -> bytes | None:
+    start, end = (instant(json.loads(there.get(name, b"null"))) for name in ("start_time", "end_time"))
+    return None if start is None or end is None else str((end - start).total_seconds()).encode()
+
+
+def _metadata(there: Members) -> bytes | None:
+    return members(there.get("extra", b"null")).get("metadata")
+
+
+def _share_url(there: Members) -> bytes | None:
+    token = json.loads(there.get("share_token", b"null"))
+    return json.dumps(f"https://smith.example.com/public/{token}/r").encode() if token else None
+
+
+def _attachments(there: Members) -> bytes:
+    urls = {
+        name.removeprefix("attachment."): members(text).get("presigned_url", b"null")
+        for name, text in members(there.get("s3_urls", b"null")).items()
+        if name.startswith("attachment.")
+    }
+    return join(urls)
+
+
+def _preview(there: Members) -> bytes | None:
+    error = json.loads(there.get("error", b"null"))
+    return json.dumps(error[:100]).encode() if isinstance(error, str) else None
+
+
+def _unrecorded(_: Members) -> None:
+    return None
+
+
+_UNCHANGED = (
+    *("id", "name", "error", "extra", "events", "inputs", "inputs_preview", "outputs", "outputs_preview"),
+    *("tags", "trace_id", "thread_id", "dotted_order", "app_path", "reference_example_id", "feedback_stats"),
+    *("reference_dataset_id", "total_tokens", "prompt_tokens", "completion_tokens", "price_model_id"),
+)
+SELECTS: dict[str, tuple[str, Field]] = {
+    **{name.upper(): (name, _same(name)) for name in _UNCHANGED},
+    **{
+        name.upper(): (name, _time_of(name))
+        for name in ("start_time", "end_time", "first_token_time", "last_queued_at")
+    },
+    **{name.upper(): (name, _upper(name)) for name in ("run_type", "status")},
+    **{name.upper(): (name, _cost(name)) for name in ("total_cost", "prompt_cost", "completion_cost")},
+    **{name.upper(): (name, _raw(name)) for name in ("prompt_token_details", "completion_token_details")},
+    **{name.upper(): (name, _raw(name, _literal)) for name in ("prompt_cost_details", "completion_cost_details")},
+    "MANIFEST": ("manifest", _same("serialized")),
+    "PROJECT_ID": ("project_id", _same("session_id")),
+    "IS_IN_DATASET": ("is_in_dataset", _same("in_dataset")),
+    "PARENT_RUN_IDS": ("parent_run_ids", _parents),
+    "IS_ROOT": ("is_root", _is_root),
+    "LATENCY_SECONDS": ("latency_seconds", _latency),
+    "METADATA": ("metadata", _metadata),
+    "SHARE_URL": ("share_url", _share_url),
+    "ATTACHMENTS": ("attachments", _attachments),
+    "ERROR_PREVIEW": ("error_preview", _preview),
+    "THREAD_EVALUATION_TIME": ("thread_evaluation_time", _unrecorded),
+    "LS_USER_ID": ("ls_user_id", _unrecorded),
+}
+"""Each select's name, the key it comes back under, and how its text is made of a row's fields."""

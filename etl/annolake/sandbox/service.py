@@ -1,0 +1,235 @@
+"""The service behind the socket: a request's way from the key to its endpoint, and the record of it.
+
+Owns the order of things: what changes before a request, the one moment at which it is answered, what goes
+wrong with the answer. It never touches a socket (server.py) and holds no endpoint's own rules (runs.py,
+items.py, query.py).
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from annolake.clock import Clock
+from annolake.sandbox import items, query, runs
+from annolake.sandbox.answers import Answer, Asked, Refusal, json_answer
+from annolake.sandbox.changes import Changes, Hand
+from annolake.sandbox.faults import Fault, Faults, Weather
+from annolake.sandbox.gate import Gate, Route
+from annolake.sandbox.queue import Queue
+from annolake.sandbox.rows import rfc3339
+from annolake.sandbox.timeline import Timeline
+
+_SECRET_HEADERS = frozenset({"x-api-key", "authorization", "cookie"})
+_VERSION = {"version": "0.16.0"}
+_GONE = 410
+
+Query = Mapping[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How this service answers where the contract leaves it open; `Sandbox` says what each option is."""
+
+    page_cap: int | None = None
+    unstable_ties: bool = False
+    retire_runs_after: int | None = None
+    retired_status: int = _GONE
+    cursors: items.Cursors = "offset"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A request as it was answered: `number` is its place among all, `when` monotonic seconds."""
+
+    number: int
+    method: str
+    path: str
+    endpoint: str
+    query: Mapping[str, str]
+    body: Any
+    status: int
+    fault: Fault
+    queue_id: str | None
+    rows: int
+    bytes: int
+    when: float
+    headers: Mapping[str, str]
+    key_seen: bool
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A request's one moment: its number, what it meant and met, and the answer as it was then."""
+
+    number: int
+    route: Route | None
+    fault: Fault
+    answer: Answer
+
+
+class Service:
+    """Answers requests. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        queues: list[Queue],
+        timeline: Timeline,
+        gate: Gate,
+        rules: Rules,
+        *,
+        seed: int,
+        faults: Faults,
+        changes: Changes,
+        existence: query.Existence,
+        clock: Clock,
+        before_request: Callable[[int], None] | None,
+    ) -> None:
+        self.records: list[Record] = []
+        self._queues = {queue.id: queue for queue in queues}
+        self._timeline = timeline
+        self._gate = gate
+        self._rules = rules
+        self._seed = seed
+        self._clock = clock
+        self._latency_s = faults.latency_s
+        self._weather = Weather(faults, seed, monotonic=clock.monotonic, now=clock.now)
+        self._hand = Hand(changes, seed, clock.monotonic)
+        self._existence = existence
+        self._before_request = before_request
+        self._runs_asked = 0
+        created = rfc3339(timeline.now)
+        self._profiles = {queue.id: runs.record(queue, index, created) for index, queue in enumerate(queues)}
+
+    def answer(self, asked: Asked, *, elsewhere: str) -> tuple[Answer, Fault]:
+        """Return the answer to a request and the fault that the wire has to carry out.
+
+        `elsewhere` is the address, without a path, that a redirect points at.
+        """
+        when = self._clock.monotonic()
+        self._wait()
+        turn = self._take_turn(asked)
+        answer = self._weather.spoil(turn.fault, turn.answer, location=elsewhere + asked.path)
+        self._wait()
+        self._record(asked, turn, answer, when)
+        return answer, turn.fault
+
+    def _wait(self) -> None:
+        if self._latency_s:
+            self._clock.sleep(self._latency_s / 2)
+
+    def _take_turn(self, asked: Asked) -> _Turn:
+        limited = self._weather.over_the_limit()
+        route: Route | None = None
+        fault: Fault = "ok"
+        with self._timeline.lock:
+            number = self._timeline.requests + 1
+            try:
+                route = self._gate.admit(asked)
+                self._change(route, number)
+                if limited:
+                    answer = self._weather.too_many()
+                else:
+                    fault = self._weather.next_fault(route.endpoint)
+                    answer = self._answer(route, asked, fault, number)
+            except Refusal as refusal:
+                answer = refusal.answer()
+            finally:
+                self._timeline.requests = number
+        return _Turn(number, route, fault, answer)
+
+    def _change(self, route: Route, number: int) -> None:
+        if self._before_request is not None:
+            self._before_request(number)
+        queue = self._queues.get(route.queue_id or "")
+        if queue is not None:
+            self._hand.before_request(queue)
+
+    def _answer(self, route: Route, asked: Asked, fault: Fault, number: int) -> Answer:
+        asked_query = dict(asked.query)
+        if fault == "repeat":
+            asked_query.pop("offset", None)
+            asked_query.pop("cursor", None)
+        match route.endpoint:
+            case "info":
+                answer = json_answer(_VERSION)
+            case "queues":
+                answer = runs.queues(list(self._queues.values()), asked_query, self._profiles)
+            case "query":
+                answer = self._query(asked.body, from_start=fault == "repeat")
+            case _:
+                answer = self._of_queue(route, asked_query, number)
+        return answer
+
+    def _of_queue(self, route: Route, asked_query: Query, number: int) -> Answer:
+        queue = self._queues.get(route.queue_id or "")
+        if queue is None:
+            raise Refusal(404, "Annotation queue not found")
+        match route.endpoint:
+            case "runs":
+                answer = self._runs(queue, asked_query, number)
+            case "items":
+                rules = self._rules
+                answer = items.page(queue, asked_query, page_cap=rules.page_cap, cursors=rules.cursors)
+            case "count":
+                answer = items.count(queue, asked_query)
+            case "size":
+                answer = runs.size(queue, asked_query)
+            case "total_size":
+                answer = runs.total_size(queue)
+            case "total_archived":
+                answer = runs.total_archived(queue, asked_query)
+            case _:
+                answer = json_answer(self._profiles[queue.id])
+        return answer
+
+    def _runs(self, queue: Queue, asked_query: Query, number: int) -> Answer:
+        rules = self._rules
+        self._runs_asked += 1
+        if rules.retire_runs_after is not None and self._runs_asked >= rules.retire_runs_after:
+            detail = "Gone" if rules.retired_status == _GONE else "Not Found"
+            raise Refusal(rules.retired_status, detail)
+        ties = random.Random(f"{self._seed}:ties:{number}") if rules.unstable_ties else None
+        signature = hashlib.sha256(f"{self._seed}:{number}".encode()).hexdigest().encode()
+        return runs.page(queue, asked_query, page_cap=rules.page_cap, ties=ties, signature=signature)
+
+    def _query(self, body: bytes, *, from_start: bool) -> Answer:
+        parameters = query.read(body)
+        if from_start:
+            parameters.pop("cursor", None)
+        return query.page(
+            list(self._queues.values()),
+            parameters,
+            existence=self._existence,
+            now=self._timeline.now,
+            page_cap=self._rules.page_cap,
+        )
+
+    def _record(self, asked: Asked, turn: _Turn, answer: Answer, when: float) -> None:
+        record = Record(
+            number=turn.number,
+            method=asked.method,
+            path=asked.path,
+            endpoint=turn.route.endpoint if turn.route else "",
+            query={name: values[-1] for name, values in asked.query.items()},
+            body=_json_or_none(asked.body),
+            status=answer.status,
+            fault=turn.fault,
+            queue_id=turn.route.queue_id if turn.route else None,
+            rows=answer.rows,
+            bytes=len(answer.body),
+            when=when,
+            headers={name: text for name, text in asked.headers.items() if name not in _SECRET_HEADERS},
+            key_seen=any(self._gate.api_key in text for text in asked.headers.values()),
+        )
+        with self._timeline.lock:
+            self.records.append(record)
+
+
+def _json_or_none(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except ValueError:
+        return None
