@@ -1,0 +1,212 @@
+"""How fast the service is asked: one pace for all lanes and all queues of an export (DESIGN 4).
+
+Owns the moment at which a request may be sent, and what 429s teach about the rate that the service allows.
+Knows neither HTTP nor requests: it hears that one was throttled or got through. Time is an argument.
+
+A service throttles by a token bucket, a sliding or a fixed window, and seldom says which. So the allowed rate
+is learnt from the requests that got through. The first 429 ends a *stretch* and holds every lane; then single
+requests are let out, further and further apart, until one passes, and the stretch has taught a new rate:
+
+- If its requests kept a pace, the rate just before the 429 was just above the allowed one. Held a little
+  below that, the next stretch is *steady* for a while, and only then raised, slowly at first, to see whether
+  more is allowed by now: a limit that is gone is forgotten after some 10 to 17 seconds.
+- If it was a burst, its average, the wait that followed included, is the best guess; it is raised at once.
+
+A steady stretch lasts some 90 requests, so that a 429 stays a rare thing, and 18 times as long as the service
+wanted the lanes to wait. 429s that come however slow the pace is are not about the pace: after a dozen that
+lowering it did not cure, it is kept.
+"""
+
+import math
+from collections import deque
+from threading import Event, Lock
+
+from annolake.clock import Clock
+
+TICK_S = 0.1  # a wait looks this often whether it is still wanted
+
+# What follows was found by simulation: three kinds of limit, 1 to 100 requests a second, windows of 1 and 10
+# seconds, 8 and 16 lanes, round trips of 2 to 100 ms with and without jitter, with and without Retry-After.
+_BELOW = 0.97  # held this far below what just passed
+_LOWER_MOST, _LOWER_LEAST = 0.85, 0.94  # how much lower when a steady stretch was throttled all the same
+_STEADY_S, _STEADY_REQUESTS, _STEADY_HOLDS, _STEADY_MAX_S = 8.0, 90, 18, 60.0
+_FLOOR = 0.5  # requests a second
+_RECENT = 11  # requests over which the rate just before a 429 is measured
+_FAR = 3.0  # a rate this many times the average of its stretch was a burst, not a pace
+_ENOUGH = 3  # requests that make a stretch worth learning from
+_PROVEN = 60  # requests in a row that prove a pace
+_IN_VAIN, _AGAIN = 12, 36  # after so many 429s without that proof the pace is kept, and lowered again
+_UNLIMITED = 3.0  # raised to e^3 times the last known rate, there is no limit any more
+_GAP_S, _GAP_GROWTH, _GAP_MAX_S = 0.1, 1.5, 5.0
+
+
+class Cancelled(Exception):  # noqa: N818 - not an error: whoever waited was told that nobody needs the answer
+    """The wait was called off by its `stop` event."""
+
+
+def pause(clock: Clock, seconds: float, stop: Event | None = None) -> None:
+    """Wait `seconds`. Raises Cancelled within a tenth of a second once `stop` is set."""
+    while True:
+        if stop is not None and stop.is_set():
+            raise Cancelled
+        if seconds <= 0:
+            return
+        tick = min(seconds, TICK_S)
+        clock.sleep(tick)
+        seconds -= tick
+
+
+class Pace:
+    """When each request may be sent. Safe to share between threads; costs microseconds without a limit."""
+
+    def __init__(self, max_requests_per_second: float, clock: Clock) -> None:
+        """`max_requests_per_second` is never exceeded; 0 sets no limit of one's own."""
+        self._clock = clock
+        self._lock = Lock()
+        self._most = max_requests_per_second or math.inf
+        self._allowed = AllowedRate(clock.monotonic())
+        self._next = -math.inf  # the first turn nobody has
+        self._plan = 0  # turns given under an older plan are void
+        self._throttled_at = -math.inf
+        self._held_until = -math.inf
+        self._refusals = 0  # since the last request that passed
+        self._guessed = False  # how long the lanes are held: the service did not say
+
+    def acquire(self, stop: Event | None = None) -> float:
+        """Wait for one's turn and return its time, which `throttled` or `succeeded` wants back.
+
+        Raises Cancelled within a tenth of a second once `stop` is set.
+        """
+        turn, plan = self._take_turn()
+        while True:
+            now = self._clock.monotonic()
+            if plan != self._plan:
+                turn, plan = self._take_turn()
+            elif turn <= now:
+                pause(self._clock, 0, stop)
+                return now
+            else:
+                pause(self._clock, min(turn - now, TICK_S), stop)
+
+    def throttled(self, sent: float, retry_after_s: float | None = None) -> None:
+        """Hear that the request of turn `sent` was answered 429: all lanes wait, `retry_after_s` if given."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if sent > self._throttled_at:
+                self._throttled_at = now
+                if not self._refusals:
+                    self._allowed.stretch_ended(now)
+                self._refusals += 1
+                self._guessed = not retry_after_s
+                self._hold(now + (retry_after_s or self._gap()))
+            elif retry_after_s and now + retry_after_s > self._held_until:
+                # Sent before the lanes were held, so this is the same event; but it asks for a longer wait.
+                self._hold(now + retry_after_s)
+
+    def succeeded(self, sent: float) -> None:
+        """Hear that the request of turn `sent` was answered, be it with an error, and not throttled."""
+        with self._lock:
+            if self._refusals and sent > self._throttled_at:
+                self._refusals = 0
+                self._allowed.learn(sent, guessed=self._guessed)
+                self._replan(max(self._clock.monotonic(), sent + self._interval()))
+            self._allowed.passed(sent)
+
+    def _take_turn(self) -> tuple[float, int]:
+        with self._lock:
+            turn = max(self._clock.monotonic(), self._next)
+            self._next = turn + self._interval()
+            return turn, self._plan
+
+    def _hold(self, until: float) -> None:
+        self._held_until = until
+        self._replan(until)
+
+    def _replan(self, first_turn: float) -> None:
+        self._next = first_turn
+        self._plan += 1
+
+    def _interval(self) -> float:
+        return max(1 / self._most, self._gap() if self._refusals else 1 / self._allowed.rate())
+
+    def _gap(self) -> float:
+        """Seconds between two requests that try whether the service answers again."""
+        first = max(_GAP_S * self._allowed.slowness, 1 / self._allowed.last_rate)
+        return min(first * _GAP_GROWTH ** min(self._refusals - 1, 20), _GAP_MAX_S)
+
+
+class AllowedRate:
+    """What is known of the rate, in requests a second, that the service allows. Not safe to share."""
+
+    def __init__(self, now: float) -> None:
+        self.last_rate = math.inf  # at the end of the last stretch
+        self.slowness = 1.0  # of raising the rate: 1 for a limit per second, more for longer windows
+        self._rate = math.inf  # of the stretch, while it is steady
+        self._steady_s = 0.0
+        self._began = now
+        self._ended = now
+        self._passed = 0
+        self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._flowed_s = 0.0  # of the stretch; idle time proves nothing
+        self._flowed_at = now
+        self._in_a_row = 0
+        self._vain = 0
+        self._first_rate = math.inf  # when the 429s in vain began
+
+    def rate(self) -> float:
+        """Return the rate to keep now: infinite while no limit is known."""
+        return self._rate * math.exp(self._growth())
+
+    def passed(self, sent: float) -> None:
+        """Count a request that was not throttled."""
+        self._passed += 1
+        self._in_a_row += 1
+        self._recent.append(sent)
+        self._flowed_s += min(max(sent - self._flowed_at, 0.0), 2 / self._rate)
+        self._flowed_at = max(sent, self._flowed_at)
+        if self._growth() > _UNLIMITED:
+            self._rate = math.inf
+
+    def stretch_ended(self, now: float) -> None:
+        """Take the measure of a stretch of requests at its first 429."""
+        self._ended = now
+        self.last_rate = self.rate()
+        if len(self._recent) == _RECENT:
+            span_s = max(self._recent[-1] - self._recent[0], 0.001)
+            self.last_rate = min(self.last_rate, (_RECENT - 1) / span_s)
+
+    def learn(self, sent: float, *, guessed: bool) -> None:
+        """Set the rate by the stretch before the 429s; the request sent at `sent` begins the next one.
+
+        `guessed`: the wait between them was as short as could be, not what the service had asked for.
+        """
+        self._recent.clear()
+        self._vain = 0 if self._in_a_row >= _PROVEN else (self._vain + 1) % _AGAIN
+        self._in_a_row = 0
+        if self._passed < _ENOUGH:
+            return
+        self._set_rate(hold_s=sent - self._ended, guessed=guessed)
+        if self._vain <= 1:
+            self._first_rate = self._rate
+        elif self._vain > _IN_VAIN:
+            self._rate = self._first_rate
+        self._passed = 0
+        self._flowed_s = 0.0
+        self._began = self._flowed_at = sent
+
+    def _growth(self) -> float:
+        beyond = max(0.0, self._flowed_s - self._steady_s) / self.slowness
+        return 0.06 * beyond + 0.04 * beyond**2
+
+    def _set_rate(self, *, hold_s: float, guessed: bool) -> None:
+        flow_s = max(self._ended - self._began, 0.001)
+        average = self._passed / (flow_s + hold_s)
+        was_pace = self.last_rate < _FAR * average
+        rate = _BELOW * (math.sqrt(self.last_rate * self._passed / flow_s) if was_pace else average)
+        if self._flowed_s <= self._steady_s:
+            kept = self._passed / (flow_s + hold_s * guessed) / self._rate
+            rate = min(rate, self._rate * min(max(kept, _LOWER_MOST), _LOWER_LEAST))
+        self._rate = max(rate, _FLOOR)
+        self.slowness = min(max(1.0, 8 / self._rate, hold_s), 8.0)
+        steady_s = max(_STEADY_S, _STEADY_REQUESTS / self._rate, _STEADY_HOLDS * hold_s)
+        self._steady_s = min(steady_s, _STEADY_MAX_S) if was_pace else 0.0
