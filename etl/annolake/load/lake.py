@@ -1,0 +1,240 @@
+"""The lake as a whole: where things lie, who may write, and what is there (DESIGN 5).
+
+Owns the layout, the locks and workspaces, and the reading back of state. Rows are landed by `landing`.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from annolake.errors import LakeError, LockedError
+from annolake.load.arrays import microseconds, moment
+from annolake.load.landing import Landing, State
+from annolake.load.locks import hold, is_free
+from annolake.load.partitions import Publisher, days_there, folder_name, part_names, true_part
+from annolake.load.parts import Form, PartReader
+from annolake.load.records import Rejects, Reports
+from annolake.load.sides import KEY_COLUMNS, enter_rows
+from annolake.load.spill import BUFFER_BYTES, SORT_BY, Spill
+from annolake.load.store import Store
+
+_LOCK = ".lock"
+_QUEUE_START = "queue_id="
+_ID = re.compile(r"[0-9A-Za-z-]+")
+
+
+class Contract(Protocol):
+    """What the lake must know of a table: `annolake.contract.Table` is one."""
+
+    @property
+    def version(self) -> int:
+        """Schema version."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of each file."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder of one export under `_annolake/tmp`; whatever is written is begun here."""
+
+    export_id: str
+    folder: Path
+
+
+class Lake:
+    """A lake in the folder `root`. Every method raises `LakeError`, with path and reason, where it fails."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        runs: Contract,
+        queues: Contract,
+        hash_version: int,
+        compression: str = "zstd",
+        row_group_mb: int = 32,
+        keep_reports: int = 500,
+        store: Store | None = None,
+    ) -> None:
+        self.root = root
+        self.store = store or Store()
+        bounds = (compression, row_group_mb << 20)
+        self.runs_form = Form(_bare(runs.schema), runs.version, hash_version, SORT_BY, *bounds)
+        self.queues_form = Form(_bare(queues.schema), queues.version, hash_version, (), *bounds)
+        self._own = root / "_annolake"
+        self.reports = Reports(self.store, self._own / "reports", keep=keep_reports)
+
+    def prepare(self) -> None:
+        """Make the folders that are missing and prove that they can be written to."""
+        for folder in ("reports", "rejected", "tmp", "locks"):
+            self.store.make_folder(self._own / folder)
+        for table in ("runs", "queues"):
+            self.store.make_folder(self.root / table)
+        probe = self._own / "tmp" / f"probe-{os.getpid()}"
+        self.store.write(probe, b"")
+        self.store.discard(probe)
+
+    def runs_folder(self, queue_id: str) -> Path:
+        """Return the folder of a queue's partitions."""
+        return self.root / "runs" / _queue_folder(queue_id)
+
+    def queue_folder(self, queue_id: str) -> Path:
+        """Return the folder of a queue's row in the table `queues`."""
+        return self.root / "queues" / _queue_folder(queue_id)
+
+    # --- who may write
+
+    @contextmanager
+    def lock(self, queue_id: str, *, since: datetime) -> Iterator[None]:
+        """Hold a queue's lock; raises `LockedError` naming the holder where another export has it."""
+        _queue_folder(queue_id)
+        with hold(self.store, self._own / "locks" / queue_id, since=since) as holder:
+            if holder is not None:
+                raise LockedError(f"queue {queue_id} is being exported by {holder}: run again when that has ended")
+            yield
+
+    @contextmanager
+    def workspace(self, export_id: str, *, since: datetime) -> Iterator[Workspace]:
+        """Give an export its folder for unfinished files, gone afterwards, and remove those of dead exports.
+
+        Each export has its own `export_id`; queues of one export share the workspace.
+        """
+        folder = self._own / "tmp" / export_id
+        with hold(self.store, folder.with_name(export_id + _LOCK), since=since, wait=True):
+            self._sweep(export_id, since)
+            self.store.make_folder(folder)
+            try:
+                yield Workspace(export_id, folder)
+            finally:
+                self._discard(export_id)
+
+    def litter(self) -> list[Path]:
+        """Return what dead exports left under `_annolake/tmp`."""
+        tmp = self._own / "tmp"
+        return [tmp / name for name in self._exports() if is_free(self.store, tmp / (name + _LOCK))]
+
+    def _exports(self) -> list[str]:
+        return sorted({name.removesuffix(_LOCK) for name in self.store.names(self._own / "tmp")})
+
+    def _sweep(self, living: str, since: datetime) -> None:
+        for export_id in self._exports():
+            if export_id != living:
+                with hold(self.store, self._own / "tmp" / (export_id + _LOCK), since=since) as holder:
+                    if holder is None:
+                        self._discard(export_id)
+
+    def _discard(self, export_id: str) -> None:
+        """Remove an export's folder, then its lock, which is held: a folder without a lock counts as dead."""
+        with suppress(LakeError):  # what can't be removed now is removed by the next export
+            self.store.discard(self._own / "tmp" / export_id)
+            self.store.discard(self._own / "tmp" / (export_id + _LOCK))
+
+    # --- what is there
+
+    def queues(self) -> list[str]:
+        """Return the ids of the queues that the lake has something of."""
+        names = {name for table in ("runs", "queues") for name in self.store.names(self.root / table)}
+        for name in names:
+            if not name.startswith(_QUEUE_START):
+                raise LakeError(f"cannot trust {name} in {self.root}: only queue_id=... belongs there; move it away")
+        return sorted(name.removeprefix(_QUEUE_START) for name in names)
+
+    def read_state(self, queue_id: str) -> State:
+        """Read back what the lake holds of a queue: key columns of every partition, a row group at a time.
+
+        Needs the queue's lock, since it heals: of two files that a kill left in a partition the later one
+        stays.
+        """
+        state, folder = State(), self.runs_folder(queue_id)
+        for day in days_there(self.store, folder):
+            with ExitStack() as closing:
+                reader = self._true_reader(closing, folder / folder_name(day), self.runs_form)
+                if reader is not None:
+                    for table in reader.key_columns(KEY_COLUMNS):
+                        if not enter_rows(state.index, table, day):
+                            raise LakeError(f"cannot trust {reader.part.path}: it has a row twice; move it away")
+                    state.parts[day] = reader.part
+        state.index.close_reading()
+        return state
+
+    def _true_reader(self, closing: ExitStack, folder: Path, form: Form) -> PartReader | None:
+        names = part_names(self.store, folder)
+        readers = [closing.enter_context(PartReader(self.store, folder / name, form)) for name in names]
+        true = true_part([reader.part for reader in readers])
+        for reader in readers:
+            if reader.part is not true:
+                self.store.discard(reader.part.path)
+        return next((reader for reader in readers if reader.part is true), None)
+
+    # --- what an export does
+
+    @contextmanager
+    def landing(
+        self, queue_id: str, workspace: Workspace, *, now: datetime, budget: int = BUFFER_BYTES
+    ) -> Iterator[Landing]:
+        """Read the queue's state and give what lands its rows; needs the queue's lock.
+
+        `budget` bounds the rows that wait in memory, in bytes. What is written is stamped with `now`, or just
+        after the latest stamp in the lake where the clock went back: the later of two versions is the true
+        one.
+        """
+        state = self.read_state(queue_id)
+        aside = workspace.folder / queue_id
+        self.store.make_folder(aside)
+        spill = Spill(self.store, aside / "spill.arrow", self.runs_form.schema, budget=budget)
+        publisher = Publisher(self.store, aside, workspace.export_id, self.runs_form)
+        stamp = max(microseconds(now), state.index.newest_export + 1)
+        landing = Landing(self.runs_folder(queue_id), state, spill, publisher, now=moment(stamp))
+        try:
+            yield landing
+        finally:
+            landing.close()
+
+    def write_queue(self, queue_id: str, workspace: Workspace, record: pa.Table | None) -> bool:
+        """Keep the queue's own record, a table of one row, where its row_hash is news; tell whether it was.
+
+        None, where the record could not be had: what is there stays, and a file without rows is made of
+        nothing.
+        """
+        target, form = self.queue_folder(queue_id), self.queues_form
+        publisher = Publisher(self.store, workspace.folder / f"{queue_id}.record", workspace.export_id, form)
+        with ExitStack() as closing:
+            reader = self._true_reader(closing, target, form)
+            there = [] if reader is None else [reader.row_group(number) for number in range(len(reader.row_groups))]
+            part = reader.part if reader else None
+        stored = {bytes(value.as_py()) for table in there for value in table.column("row_hash")}
+        if record is not None and {bytes(value.as_py()) for value in record.column("row_hash")} != stored:
+            there = [record.select(form.schema.names).cast(form.schema)]
+        elif part is not None and part.footer.schema_version == form.version:
+            return False
+        publisher.publish(target, there, replaced=part)
+        return True
+
+    def rejects(self, queue_id: str, workspace: Workspace) -> Rejects:
+        """Return the rows of the queue that were set aside; needs the queue's lock."""
+        folder = self._own / "rejected" / _queue_folder(queue_id)
+        return Rejects(self.store, folder, workspace.folder / f"{queue_id}.rejected")
+
+    def write_report(self, report: Mapping[str, Any], workspace: Workspace) -> Path:
+        """Write the export's report; return its path."""
+        return self.reports.write(report, workspace.folder)
+
+
+def _queue_folder(queue_id: str) -> str:
+    if not _ID.fullmatch(queue_id):
+        raise LakeError(f"cannot keep a queue of the id {queue_id!r}: a queue's id is a UUID")
+    return _QUEUE_START + queue_id
+
+
+def _bare(schema: pa.Schema) -> pa.Schema:
+    """Return the schema without the contract's descriptions: they would add 20 kB to each file."""
+    return pa.schema([pa.field(field.name, field.type, field.nullable) for field in schema])

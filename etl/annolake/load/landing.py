@@ -1,0 +1,171 @@
+"""One queue on its way into the lake: what an export met, what it spilled, and the publishing of it.
+
+Owns the order of things: rows are noted and spilled page by page, then each partition concerned is merged
+once and published, one at a time, so that whoever drives it can stop in between. Never decides which rows are
+gone from the queue: it is told whether the export can know.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from annolake.errors import LakeError
+from annolake.load.arrays import NO_DAY, date_of, days_of, hashes_of, keys_of
+from annolake.load.blocks import Blocks
+from annolake.load.index import ACCEPTED, Index
+from annolake.load.merge import Counts, Decision, decide, merged
+from annolake.load.partitions import Publisher, folder_name
+from annolake.load.parts import Part, PartReader
+from annolake.load.sides import arriving_side, nothing_stored, stored_side, stored_values
+from annolake.load.spill import Spill
+
+EMPTY_DAY = 0
+"""The partition of the file without rows that a queue has while it has no dated row: a date, so that
+`added_date` is one for every reader from the first day."""
+
+
+@dataclass
+class State:
+    """What the lake holds of a queue: its rows' keys, and the true file of each day."""
+
+    index: Index = field(default_factory=Index)
+    parts: dict[int, Part] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one partition; `day` None: of the rows without added_at. `size` of its file in bytes."""
+
+    day: date | None
+    counts: Counts
+    written: bool
+    size: int = 0
+
+
+class Landing:
+    """Rows of one queue, from pages to partitions. Used by one thread at a time; `close` when done."""
+
+    def __init__(self, folder: Path, state: State, spill: Spill, publisher: Publisher, *, now: datetime) -> None:
+        self.index = state.index
+        self.counts = Counts()
+        self.now = now
+        self._folder, self._parts = folder, state.parts
+        self._spill, self._publisher = spill, publisher
+        self._store, self._form = publisher.store, publisher.form
+
+    def add(self, batch: pa.RecordBatch, *, unknown: frozenset[str] = frozenset()) -> None:
+        """Take rows that `index.changed` asked for, flattened, in reading order.
+
+        `unknown` names the columns that this export could not have received for these rows: the stored values
+        stay. exported_at and removed_at are set here, whatever the batch holds.
+        """
+        numbers = self.index.take(
+            keys_of(batch.column("queue_run_id")),
+            hashes_of(batch.column("row_hash")),
+            days_of(batch.column("added_at")),
+        )
+        self._spill.add(batch, numbers, unknown)
+
+    @property
+    def unchanged(self) -> int:
+        """Rows read and left as they are, once everything is published."""
+        return self.index.count(ACCEPTED) - self.counts.inserted - self.counts.updated
+
+    def publish(self, *, remove_gone: bool) -> Iterator[Outcome]:
+        """Merge and publish each partition concerned, one a step; stop between two steps as you like.
+
+        `remove_gone`: rows in the lake that were not met have left the queue. A row that changed its day is
+        published in its new partition before it leaves the old one.
+        """
+        self._spill.seal()
+        concerned = self._spill.days() | self._outdated()
+        concerned |= self.index.days_of_gone() if remove_gone else set()
+        left = self.index.days_left()
+        waiting = [*sorted(concerned - left), *sorted(left)]
+        ahead = set(waiting)
+        for day in waiting:  # grows: rows that leave for a day still ahead stay until their day comes again
+            ahead.discard(day)
+            outcome, held = self._merge(day, ahead, remove_gone=remove_gone)
+            if held:
+                waiting.append(day)
+            self.counts += outcome.counts
+            yield outcome
+        yield from self._placeholder()
+        self._store.sync(self._folder)
+
+    def close(self) -> None:
+        """Close what the spill has open."""
+        self._spill.close()
+
+    def _outdated(self) -> set[int]:
+        """Return the days whose file has another schema version: they are rewritten anyhow (DESIGN 5)."""
+        return {day for day, part in self._parts.items() if part.footer.schema_version != self._form.version}
+
+    def _merge(self, day: int, ahead: set[int], *, remove_gone: bool) -> tuple[Outcome, bool]:
+        """Merge one partition and publish it where that changes it.
+
+        The second value tells whether rows were kept that are to leave for a day still `ahead`.
+        """
+        part = self._parts.get(day)
+        with ExitStack() as closing:
+            stored, held = nothing_stored(self._form.schema), False
+            blocks = Blocks([], _no_block)
+            if part:
+                reader = closing.enter_context(PartReader(self._store, part.path, self._form))
+                stored, held = stored_side(self.index, reader, day, ahead=ahead, remove_gone=remove_gone)
+                blocks = Blocks(reader.row_groups, reader.row_group, row_bytes=reader.row_bytes)
+            arrivals = list(self._spill.arrivals(day))
+            decision = decide(stored, [arriving_side(self.index, arrival, day) for arrival in arrivals])
+            if part and not decision.forward:
+                raise LakeError(f"cannot trust {part.path}: its rows are not sorted; move it away, then run again")
+            if not decision.changed and day not in self._outdated():
+                return Outcome(_date(day), Counts(), written=False), held
+            size = self._write(day, decision, [blocks, *(arrival.rows for arrival in arrivals)])
+        return Outcome(_date(day), decision.counts, written=True, size=size), held
+
+    def _write(self, day: int, decision: Decision, sources: Sequence[Blocks]) -> int:
+        """Publish a partition's new file, or its end where no row is left; return the file's size."""
+        target, replaced = self._folder / folder_name(day), self._parts.get(day)
+        if not len(decision):
+            self._withdraw(day)
+            return 0
+        ignorances = self._spill.ignorances
+        donors = stored_values(
+            self._store,
+            self._form,
+            self.index,
+            self._parts,
+            wanting=decision.wanting,
+            columns=sorted({name for known in ignorances for name in known}),
+        )
+        rows = merged(decision, sources, donors=donors, ignorances=ignorances, now=self.now, schema=self._form.schema)
+        self._parts[day] = self._publisher.publish(target, rows, replaced=replaced)
+        return self._parts[day].size
+
+    def _withdraw(self, day: int) -> None:
+        if part := self._parts.pop(day, None):
+            self._publisher.withdraw(self._folder / folder_name(day), replaced=part)
+
+    def _placeholder(self) -> Iterator[Outcome]:
+        """See to the file without rows: there while the queue has no dated row, gone when it has one."""
+        dated = any(part.rows for day, part in self._parts.items() if day != NO_DAY)
+        there = self._parts.get(EMPTY_DAY)
+        if not dated and there is None:
+            target = self._folder / folder_name(EMPTY_DAY)
+            self._parts[EMPTY_DAY] = self._publisher.publish(target, [], replaced=None)
+            yield Outcome(_date(EMPTY_DAY), Counts(), written=True, size=self._parts[EMPTY_DAY].size)
+        elif dated and there is not None and not there.rows:
+            self._withdraw(EMPTY_DAY)
+            yield Outcome(_date(EMPTY_DAY), Counts(), written=True)
+
+
+def _date(day: int) -> date | None:
+    return None if day == NO_DAY else date_of(day)
+
+
+def _no_block(_: int) -> pa.Table:
+    raise LookupError("there is no stored file")

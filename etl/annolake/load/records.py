@@ -1,0 +1,150 @@
+"""The lake's small JSON files: reports of exports, and rows set aside.
+
+Owns their names, their retention and what a report proves. What a report or a reject says is its maker's
+business.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from annolake.errors import LakeError
+from annolake.load.store import MissingError, Store
+
+_JSON = ".json"
+_PLAIN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Past:
+    """One queue's entry in the report of an earlier export, and that report's own head."""
+
+    report: Mapping[str, Any]
+    entry: Mapping[str, Any]
+
+    @property
+    def proves_full(self) -> bool:
+        """Whether this was a complete full export of both lists, unfiltered: the ground of `--new-only`."""
+        return self.entry.get("mode") == "full" and self.proves_complete
+
+    @property
+    def proves_complete(self) -> bool:
+        """Whether the export showed what its mode promises (DESIGN 7), of the queue's unfiltered lists."""
+        return self.entry.get("complete") is True and not self.entry.get("filtered", False)
+
+
+class Reports:
+    """The reports under `_annolake/reports`, of which `keep` are kept besides each queue's last proof."""
+
+    def __init__(self, store: Store, folder: Path, *, keep: int) -> None:
+        self._store, self._folder, self._keep = store, folder, keep
+
+    def write(self, report: Mapping[str, Any], aside: Path) -> Path:
+        """Write a report, by way of the folder `aside`, and forget those too many; return its path."""
+        started = re.sub("[^0-9A-Za-z]", "", str(report["started_at"]))
+        name = f"{started}-{report['export_id']}{_JSON}"
+        _put(self._store, aside / name, self._folder / name, report)
+        self._store.sync(self._folder / name)
+        self._store.sync(self._folder)
+        self._forget()
+        return self._folder / name
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Yield the reports, the newest first; what can't be understood is as if it were not there."""
+        for name in self._names():
+            report = _get(self._store, self._folder / name)
+            if report is not None:
+                yield report
+
+    def of(self, queue_id: str) -> Iterator[Past]:
+        """Yield what earlier exports reported of a queue, the newest first."""
+        for report in self.read():
+            yield from (past for past in _pasts(report) if past.entry.get("queue_id") == queue_id)
+
+    def _names(self) -> list[str]:
+        return [name for name in reversed(self._store.names(self._folder)) if name.endswith(_JSON)]
+
+    def _forget(self) -> None:
+        names = self._names()
+        for place in range(self._keep, len(names)):
+            unproven = self._proven(names[place])
+            for newer in names[:place] if unproven else ():
+                unproven -= self._proven(newer)
+                if not unproven:
+                    break
+            if not unproven:
+                with suppress(LakeError):
+                    self._store.discard(self._folder / names[place])
+
+    def _proven(self, name: str) -> set[str]:
+        """Return the queues that a report proves a complete full export of."""
+        report = _get(self._store, self._folder / name) or {}
+        return {str(past.entry.get("queue_id")) for past in _pasts(report) if past.proves_full}
+
+
+class Rejects:
+    """The rows of one queue that were set aside, one file each, named by queue_run_id or content."""
+
+    def __init__(self, store: Store, folder: Path, aside: Path) -> None:
+        self._store, self._folder, self._aside = store, folder, aside
+        self._names = {name for name in store.names(folder) if name.endswith(_JSON)}
+
+    def __contains__(self, key: str) -> bool:
+        return _file_name(key) in self._names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the rejects that are kept: a queue_run_id, or what stands for the content."""
+        return sorted(name.removesuffix(_JSON) for name in self._names)
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return the reject of that key, None where there is none that can be read."""
+        name = _file_name(key)
+        return _get(self._store, self._folder / name) if name in self._names else None
+
+    def put(self, key: str, reject: Mapping[str, Any]) -> None:
+        """Set a row aside, in the place of an earlier reject of that key."""
+        name = _file_name(key)
+        self._store.make_folder(self._folder)
+        _put(self._store, self._aside / name, self._folder / name, reject)
+        self._names.add(name)
+
+    def remove(self, key: str) -> None:
+        """Forget a reject, of a row that was accepted since."""
+        name = _file_name(key)
+        if name in self._names:
+            self._store.discard(self._folder / name)
+            self._names.discard(name)
+
+
+def _pasts(report: Mapping[str, Any]) -> list[Past]:
+    queues = report.get("queues")
+    return [Past(report, entry) for entry in queues if isinstance(entry, dict)] if isinstance(queues, list) else []
+
+
+def _file_name(key: str) -> str:
+    """Return a name that is safe in any folder: an id of another form is hashed, it may hold anything."""
+    plain = key if _PLAIN.fullmatch(key) else blake2b(key.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    return plain + _JSON
+
+
+def _put(store: Store, aside: Path, path: Path, record: Mapping[str, Any]) -> None:
+    store.make_folder(aside.parent)
+    store.write(aside, (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace"))
+    store.move(aside, path)
+
+
+def _get(store: Store, path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(store.read(path))
+    except (MissingError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None

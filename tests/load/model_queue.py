@@ -1,0 +1,188 @@
+"""A queue as the tests see it, and one export of it, driven the way the pipeline drives the lake."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from annolake.contract import QUEUES, RUNS
+from annolake.keys import key_of
+from annolake.load.lake import Lake
+from annolake.load.landing import Outcome
+from annolake.load.merge import Counts
+from annolake.load.store import Store
+
+QUEUE = "11111111-2222-4333-8444-555555555555"
+START = datetime(2026, 11, 1, 8, tzinfo=UTC)
+FIRST_EXPORT = datetime(2026, 12, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the queue: `version` stands for everything that reviewers change."""
+
+    number: int
+    added_at: datetime | None
+    version: int = 0
+    payload: int = 20
+
+    @property
+    def key(self) -> str:
+        """The row's queue_run_id, in an order that is not that of the numbers."""
+        return str(UUID(bytes=blake2b(str(self.number).encode(), digest_size=16).digest()))
+
+    @property
+    def hash(self) -> bytes:
+        """The row's hash: everything but what the export itself adds."""
+        return blake2b(repr(self).encode(), digest_size=16).digest()
+
+    def values(self) -> dict[str, Any]:
+        """The row's columns, odd types among them; the others are null."""
+        cost = Decimal(f"{self.number}.{self.version:018d}")
+        return {
+            "queue_run_id": self.key,
+            "item_type": "RUN",
+            "endpoint": "runs",
+            "archived": self.version % 2 == 1,
+            "added_at": self.added_at,
+            "name": f"run {self.number} \u00e9\x00",
+            "status": f"version {self.version}",
+            "total_cost": cost,
+            "prompt_token_details": [("cache_read", 2**53 + self.version)] if self.number % 3 else [],
+            "prompt_cost_details": [("cache_read", cost)] if self.number % 2 else None,
+            "tags": None if self.number % 5 == 0 else ["a"] * (self.number % 3),
+            "start_time": START + timedelta(microseconds=self.number),
+            "latency_s": self.number / 7,
+            "inputs": '{"text": "' + f"{self.number:x}" * self.payload + '"}',
+            "feedback_stats": f'{{"version": {self.version}}}',
+            "row_hash": self.hash,
+            "exported_at": datetime(1970, 1, 1, tzinfo=UTC),
+        }
+
+
+def rows(count: int, *, days: int = 5) -> list[Row]:
+    """Return rows spread over some days, every 17th without added_at."""
+    return [
+        Row(number, None if number % 17 == 16 else START + timedelta(days=number % days, seconds=number))
+        for number in range(count)
+    ]
+
+
+def batch(some: Sequence[Row]) -> pa.RecordBatch:
+    """Return rows in the contract's schema."""
+    return pa.RecordBatch.from_pylist([row.values() for row in some], schema=RUNS.schema)
+
+
+def lake_at(root: Path, *, store: Store | None = None, row_group_mb: int = 32, keep_reports: int = 500) -> Lake:
+    """Return the lake in a folder."""
+    return Lake(
+        root,
+        runs=RUNS,
+        queues=QUEUES,
+        hash_version=1,
+        row_group_mb=row_group_mb,
+        keep_reports=keep_reports,
+        store=store,
+    )
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one export did."""
+
+    counts: Counts
+    unchanged: int
+    outcomes: list[Outcome]
+
+    @property
+    def written(self) -> set[date | None]:
+        """The days whose partition was written."""
+        return {outcome.day for outcome in self.outcomes if outcome.written}
+
+
+def export(
+    lake: Lake,
+    read: Iterable[Row],
+    *,
+    number: int = 1,
+    complete: bool = True,
+    queue_id: str = QUEUE,
+    unknown: frozenset[str] = frozenset(),
+    page: int = 10,
+    budget: int = 32 << 20,
+) -> Done:
+    """Export what was `read`, in that order, as the `number`th export, a second after the one before."""
+    now, line = FIRST_EXPORT + timedelta(seconds=number), list(read)
+    lake.prepare()
+    with (
+        lake.workspace(f"export-{number}", since=now) as workspace,
+        lake.lock(queue_id, since=now),
+        lake.landing(queue_id, workspace, now=now, budget=budget) as landing,
+    ):
+        for start in range(0, len(line), page):
+            some = line[start : start + page]
+            keys = [key_of(row.key) for row in some]
+            landing.index.meet(keys)
+            wanted = landing.index.changed(keys, [row.hash for row in some])
+            changed = [row for row, want in zip(some, wanted, strict=True) if want]
+            if changed:
+                landing.add(batch(changed), unknown=unknown)
+        outcomes = list(landing.publish(remove_gone=complete))
+        return Done(landing.counts, landing.unchanged, outcomes)
+
+
+def parts(lake: Lake, queue_id: str = QUEUE) -> dict[str, tuple[int, int, str]]:
+    """Return each file under `runs/` of a queue by its folder: inode, mtime in ns, and name."""
+    found = {}
+    for path in sorted(lake.runs_folder(queue_id).glob("*/*")):
+        assert path.parent.name not in found, "a partition has one file"
+        found[path.parent.name] = (path.stat().st_ino, path.stat().st_mtime_ns, path.name)
+    return found
+
+
+def stored(lake: Lake, queue_id: str = QUEUE) -> dict[str, dict[str, Any]]:
+    """Return what the lake holds of a queue, by queue_run_id, as pyarrow reads it; no row is there twice."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(lake.runs_folder(queue_id).glob("*/*.parquet")):
+        for row in pq.ParquetFile(path).read().to_pylist():
+            assert row["queue_run_id"] not in found, "a row is there once"
+            found[row["queue_run_id"]] = row | {"added_date": path.parent.name.removeprefix("added_date=")}
+    return found
+
+
+def expected(row: Row, *, exported: int, removed: int | None = None) -> dict[str, Any]:
+    """Return what the lake holds of a row that the `exported`th export wrote (and the `removed`th missed)."""
+    day = "__HIVE_DEFAULT_PARTITION__" if row.added_at is None else row.added_at.date().isoformat()
+    own = {
+        "exported_at": FIRST_EXPORT + timedelta(seconds=exported),
+        "removed_at": None if removed is None else FIRST_EXPORT + timedelta(seconds=removed),
+        "added_date": day,
+    }
+    return dict.fromkeys(RUNS.schema.names) | row.values() | own
+
+
+def with_polars(lake: Lake) -> pl.DataFrame:
+    """Return the whole table `runs` as polars reads it."""
+    return pl.scan_parquet(lake.root / "runs", hive_partitioning=True).collect()
+
+
+def with_duckdb(lake: Lake, query: str) -> list[Any]:
+    """Return the answer to a query over `runs`."""
+    source = f"read_parquet('{lake.root}/runs/**/*.parquet', hive_partitioning = true)"
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        return connection.execute(query.replace("runs", source)).fetchall()
+
+
+def changed(row: Row, **facts: Any) -> Row:
+    """Return the row as it is after a change."""
+    return replace(row, version=row.version + 1, **facts)

@@ -1,0 +1,123 @@
+"""Properties of exports over any states of a queue: nothing lost, nothing doubled, whatever breaks."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annolake.errors import LakeError
+from annolake.load.store import Store
+from load.faults import Gate, Killed
+from load.model_queue import START, Row, expected, export, lake_at, stored
+
+FORGETTABLE = ["feedback_stats", "inputs", "tags", "prompt_cost_details"]
+
+READ_ROWS = st.lists(
+    st.builds(
+        lambda number, day, version: Row(number, None if day is None else START + timedelta(days=day), version),
+        number=st.integers(0, 7),
+        day=st.sampled_from([0, 1, 2, None]),
+        version=st.integers(0, 2),
+    ),
+    max_size=12,
+)
+
+
+@dataclass(frozen=True)
+class Export:
+    """One export of a sequence, and how it fares."""
+
+    read: Sequence[Row]
+    complete: bool
+    unknown: frozenset[str]
+    page: int
+    budget: int
+    mode: str
+    at: int
+
+
+EXPORTS = st.builds(
+    Export,
+    read=READ_ROWS,
+    complete=st.booleans(),
+    unknown=st.sets(st.sampled_from(FORGETTABLE)).map(frozenset),
+    page=st.integers(1, 5),
+    budget=st.sampled_from([1, 32 << 20]),
+    mode=st.sampled_from(["", "", "before", "after", "kill"]),
+    at=st.integers(0, 160),
+)
+
+
+def apply(known: dict[str, dict[str, Any]], done: Export, number: int) -> dict[str, dict[str, Any]]:
+    """Return what the lake holds after an export, said in the plainest way."""
+    after = dict(known)
+    last = {row.key: row for row in done.read}
+    for key, row in last.items():
+        before = known.get(key)
+        if before is None:
+            after[key] = expected(row, exported=number)
+        elif before["row_hash"] != row.hash:
+            after[key] = expected(row, exported=number) | {name: before[name] for name in done.unknown}
+        elif before["removed_at"] is not None:
+            after[key] = before | {
+                name: expected(row, exported=number)[name] for name in ("exported_at", "removed_at")
+            }
+    if done.complete:
+        for key in known.keys() - last.keys():
+            if known[key]["removed_at"] is None:
+                moment = expected(Row(0, None), exported=number)["exported_at"]
+                after[key] = known[key] | {"exported_at": moment, "removed_at": moment}
+    return after
+
+
+def _run(lake_root: Path, done: Export, number: int, gate: Gate | None) -> None:
+    export(
+        lake_at(lake_root, store=Store(gate or Gate())),
+        done.read,
+        number=number,
+        complete=done.complete,
+        unknown=done.unknown,
+        page=done.page,
+        budget=done.budget,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(EXPORTS, min_size=1, max_size=4))
+def test_any_sequence_of_exports_holds_what_was_read_last(exports: list[Export]) -> None:
+    """Each row is as it was last read, stamped by the export that changed it, in one partition."""
+    known: dict[str, dict[str, Any]] = {}
+    with TemporaryDirectory() as folder:
+        for number, done in enumerate(exports):
+            _run(Path(folder), done, number, None)
+            known = apply(known, done, number)
+
+            assert stored(lake_at(Path(folder))) == known
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(EXPORTS, min_size=1, max_size=3))
+def test_a_broken_export_is_made_good_by_the_next(exports: list[Export]) -> None:
+    """After any step broke, a plain rerun ends as if nothing had happened, stamps of time aside."""
+    known: dict[str, dict[str, Any]] = {}
+    with TemporaryDirectory() as folder:
+        for number, done in enumerate(exports):
+            with suppress(LakeError, Killed):
+                _run(Path(folder), done, 2 * number, Gate(done.mode, done.at))
+            _run(Path(folder), done, 2 * number + 1, None)
+            known = apply(known, done, number)
+
+            assert _timeless(stored(lake_at(Path(folder)))) == _timeless(known)
+            assert not list((Path(folder) / "_annolake" / "tmp").iterdir())
+
+
+def _timeless(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        key: row | {"exported_at": None, "removed_at": row["removed_at"] is not None} for key, row in rows.items()
+    }
