@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check lint format types layers bench lock clean
+.PHONY: help demo test check lint format types layers docs lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,12 @@ layers: .venv/ready
 format: .venv/ready  ## let ruff put the code in order
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+docs: .venv/ready  ## write config.example.toml and the README's table of settings from the code
+	$(BIN)/python -c 'from annolake.config import example_toml; print(example_toml(), end="")' > config.example.toml
+	$(BIN)/python -c 'import re, pathlib; from annolake.config import markdown_table as table; \
+		readme = pathlib.Path("README.md"); marks = r"(<!-- settings: .*?-->\n).*?(<!-- /settings -->)"; \
+		readme.write_text(re.sub(marks, lambda m: m[1] + table().strip() + "\n" + m[2], readme.read_text(), flags=re.S))'
 
 lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
 	$(PYTHON) -m venv .venv/uv

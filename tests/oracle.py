@@ -93,7 +93,7 @@ def _value(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name in URL_FIELDS:
-        return _signed_away(value)
+        return without_queries(value)
     if name in COSTS:
         return {key: Decimal(v) for key, v in value.items()} if isinstance(value, dict) else Decimal(value)
     if shape(name).get("format") == "date-time":
@@ -101,9 +101,10 @@ def _value(name: str, value: Any) -> Any:
     return value
 
 
-def _signed_away(value: Any) -> Any:
+def without_queries(value: Any) -> Any:
+    """Return a JSON value in which every URL has lost its query."""
     if isinstance(value, dict):
-        return {key: _signed_away(inside) for key, inside in value.items()}
+        return {key: without_queries(inside) for key, inside in value.items()}
     if isinstance(value, list):
-        return [_signed_away(inside) for inside in value]
+        return [without_queries(inside) for inside in value]
     return value.partition("?")[0] if isinstance(value, str) and "://" in value else value

@@ -114,10 +114,11 @@ def test_rejects_hold_no_secret() -> None:
     row = text(total_tokens="x", share_token="tok-secret", inputs_s3_urls={"ROOT": "https://h/p?sig=secret"})
     escaped = row.replace('"share_token"', '"share\\u005ftoken"').replace("?sig", "\\u003fsig")
     loose = json.dumps("https://h/p?sig=secret")
+    nested = json.dumps([{"share_token": "secret", "a": 1}])
 
-    page = decode(row, escaped, loose)
+    page = decode(row, escaped, loose, nested)
 
-    assert len(page.rejects) == 3
+    assert len(page.rejects) == 4
     assert not any("secret" in reject.text for reject in page.rejects)
 
 

@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from annolake import contract
 from annolake.keys import KEY_BYTES, key_of
-from annolake.transform.json_text import split_array, split_object, without_queries
+from annolake.transform.json_text import scrubbed, split_array, split_object
 from annolake.transform.rows import Key, MisfitError, Rows, row_hash
 
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -144,7 +144,7 @@ class PageDecoder:
         if not unknown:
             return row, None
         members = b",".join(_quoted(name) + b":" + unknown[name] for name in sorted(unknown))
-        return row, without_queries(b"{" + members + b"}")
+        return row, scrubbed(b"{" + members + b"}")
 
     def _members(self, text: bytes) -> tuple[dict[str, bytes], dict[str, bytes]]:
         try:
@@ -164,6 +164,24 @@ def runs_decoder() -> PageDecoder:
     """Return the decoder of the runs listing."""
     fields = {column.runs: column for column in contract.RUNS.column if column.runs}
     return PageDecoder(Rows(contract.RUNS, fields, name="Run"))
+
+
+_queue_record = PageDecoder(
+    Rows(
+        contract.QUEUES,
+        {column.queue: column for column in contract.QUEUES.column if column.queue},
+        name="QueueRecord",
+    )
+)
+
+
+def decode_queue(body: bytes) -> tuple[Any, bytes | None, bytes]:
+    """Decode a queue's own record into a row of the table `queues`, its unknown fields and its hash.
+
+    Raises MisfitError, a ValueError, where the body is no such record.
+    """
+    row, unmapped = _queue_record.decode_row(body)
+    return row, unmapped, row_hash(row, parts=(unmapped or b"",))
 
 
 def _quoted(name: str) -> bytes:
@@ -220,7 +238,7 @@ def _reject(text: bytes, dropped: tuple[str, ...], misfit: MisfitError) -> Rejec
         kept = [(name, value) for name, value in members if name not in dropped]
         shown = b"{" + b",".join(_quoted(name) + b":" + value for name, value in kept) + b"}"
         queue_run_id = _readable_id(dict(members).get("queue_run_id", b"null"))
-    shown = without_queries(shown)
+    shown = scrubbed(shown)
     key = (
         hashlib.blake2b(shown, digest_size=KEY_BYTES).digest()
         if queue_run_id is None

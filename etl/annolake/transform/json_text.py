@@ -19,6 +19,9 @@ _QUERY = re.compile(
     rb'(?:\?|\\u003[fF])(?:[^"\\\s]++|\\[^nrt])*+',
 )
 
+# A member that grants access to whoever holds its value, wherever it stands.
+_GRANT = re.compile(rb'("share(?:_|\\u005[fF])token"\s*+:\s*+)(?:"(?:[^"\\]++|\\.)*+"|[^,}\]"]++)')
+
 # Every escape; the first group takes those that stand for a character: others, and pairs of surrogates.
 _ESCAPE = re.compile(
     rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u(?![dD][89a-fA-F])|\\[^u])"
@@ -77,6 +80,11 @@ def without_queries(text: bytes) -> bytes:
     if b"?" not in text and b"\\u003" not in text:
         return text
     return _QUERY.sub(rb"\1", text)
+
+
+def scrubbed(text: bytes) -> bytes:
+    """Return JSON text of unknown meaning without what might be secret: URLs' queries and share tokens."""
+    return _GRANT.sub(rb"\1null", without_queries(text))
 
 
 def without_lone_surrogates(text: bytes) -> bytes:

@@ -1,0 +1,191 @@
+"""The command line: arguments in, exit code out (DESIGN 3).
+
+Owns the commands' names and options, signals, and what goes to which stream. The work is done elsewhere; modules
+that cost time to import are imported by the command that needs them.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from annolake.clock import Clock
+from annolake.errors import AnnolakeError
+from annolake.version import __version__
+
+BUG = 1
+
+EXIT_CODES = """\
+exit codes:
+  0    exported
+  1    a bug, with a traceback
+  2    the command line or the config is wrong
+  3    finished, but something is missing: new rejects, a queue not shown complete
+  4    the service refused or stayed away
+  5    the lake could not be read, written or trusted
+  6    another export holds a queue's lock
+  130, 143  interrupted by SIGINT, SIGTERM
+"""
+
+
+NEW_ONLY = """\
+read only rows added since the last complete export, in a few requests; it does not refresh reviews, feedback and
+removals of older rows, so it becomes a full export when the last one is older than sync.full_every_s"""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Where a command's result goes, and where everything else does."""
+
+    out: TextIO
+    err: TextIO
+
+
+Command = Callable[[argparse.Namespace, Mapping[str, str], Streams], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    streams = Streams(sys.stdout, sys.stderr)
+    arguments = build_parser().parse_args(argv)
+    try:
+        command: Command = arguments.command
+        return command(arguments, os.environ, streams)
+    except AnnolakeError as error:
+        print(f"annolake: {error}", file=streams.err)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever reads our output went away (`annolake schema | head`): not our failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception:  # noqa: BLE001 - the last line of defence: a bug, told as one
+        traceback.print_exc(file=streams.err)
+        print("annolake: this is a bug; please report it with the lines above", file=streams.err)
+        return BUG
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; the README's reference is generated from its help."""
+    parser = argparse.ArgumentParser(
+        prog="annolake",
+        description="Export LangSmith annotation queues into a lake of partitioned Parquet files.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"annolake {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = _command(commands, "run", _run, "export the configured queues into the lake")
+    _add_config(run)
+    run.add_argument(
+        "--queue", action="append", metavar="ID", help="export only this queue (may be given several times)"
+    )
+    run.add_argument("--new-only", action="store_true", help=NEW_ONLY)
+    run.add_argument("--json", action="store_true", help="print the report as the last line of standard output")
+    run.add_argument("--quiet", action="store_true", help="say only what went wrong")
+
+    check = _command(commands, "check", _check, "test settings, key, queues and lake; export nothing")
+    _add_config(check)
+
+    schema = _command(commands, "schema", _schema, "print the tables' columns, types and sources")
+    schema.add_argument("--format", choices=["md", "json"], default="md", help="Markdown (default) or JSON")
+
+    from annolake import sandbox  # noqa: PLC0415 - it brings its own options
+
+    stand_in = _command(commands, "sandbox", _sandbox, "run the embedded stand-in for the service")
+    sandbox.add_arguments(stand_in)
+
+    demo = _command(commands, "demo", _demo, "export a sandbox queue into ./demo-lake and query it")
+    demo.add_argument("--lake", type=Path, default=Path("demo-lake"), metavar="DIR", help="default: ./demo-lake")
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, command: Command, what: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the configuration (default: ./annolake.toml)")
+
+
+def _run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
+    from annolake.config import load_config  # noqa: PLC0415 - see the module docstring
+    from annolake.console import Console  # noqa: PLC0415
+    from annolake.pipeline import export  # noqa: PLC0415
+    from annolake.report import in_words  # noqa: PLC0415
+    from annolake.wiring import Interruption  # noqa: PLC0415
+
+    overrides = {"source.queues": arguments.queue} if arguments.queue else {}
+    config = load_config(arguments.config, environ, overrides)
+    clock = Clock()
+    console = Console(streams.err, now=clock.now, quiet=arguments.quiet, log_format=config.log.log_format)
+    interruption = Interruption()
+    _heed_signals(interruption.interrupt)
+    with console.progress() as progress:
+        report = export(config, environ, clock=clock, log=console.log, progress=progress, interruption=interruption)
+    for queue in report.queues:
+        (console.say if queue.exit_code == 0 else console.complain)(in_words(queue))
+    if arguments.json:
+        print(report.as_json().decode(), file=streams.out, flush=True)
+    return report.exit_code
+
+
+def _heed_signals(interrupt: Callable[[int], None]) -> None:
+    """Have the first SIGINT or SIGTERM end the export in good order, and a second SIGINT end it at once."""
+
+    def first(number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
+        interrupt(number)
+
+    signal.signal(signal.SIGINT, first)
+    signal.signal(signal.SIGTERM, first)
+
+
+def _check(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
+    from annolake.check import check  # noqa: PLC0415 - see the module docstring
+    from annolake.config import load_config  # noqa: PLC0415
+    from annolake.console import Console  # noqa: PLC0415
+
+    config = load_config(arguments.config, environ, {})
+    clock = Clock()
+    log = Console(streams.err, now=clock.now, quiet=True, log_format=config.log.log_format).log
+    return check(config, environ, clock=clock, log=log, say=lambda line: print(line, file=streams.out, flush=True))
+
+
+def _schema(arguments: argparse.Namespace, _environ: Mapping[str, str], streams: Streams) -> int:
+    import msgspec  # noqa: PLC0415 - see the module docstring
+
+    from annolake import contract  # noqa: PLC0415
+
+    tables = (contract.RUNS, contract.QUEUES)
+    if arguments.format == "json":
+        documents = {"tables": [contract.as_document(table) for table in tables]}
+        text = msgspec.json.format(msgspec.json.encode(documents), indent=2).decode()
+    else:
+        text = "\n".join(contract.as_markdown(table) for table in tables)
+    print(text, file=streams.out)
+    return 0
+
+
+def _sandbox(arguments: argparse.Namespace, _environ: Mapping[str, str], streams: Streams) -> int:
+    from annolake import sandbox  # noqa: PLC0415 - see the module docstring
+
+    return sandbox.run(arguments, streams.out)
+
+
+def _demo(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
+    from annolake.demo import run_demo  # noqa: PLC0415 - see the module docstring
+
+    return run_demo(arguments.lake, environ, streams.out, streams.err)

@@ -1,0 +1,85 @@
+"""Which rows of a queue an export reads: all of them, or those added after a mark (`--new-only`).
+
+Owns that decision, from what earlier exports proved (DESIGN 5 and 7). Pure: reports in, plan out.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from annolake.extract.mark import Since
+from annolake.extract.order import Order
+from annolake.load.records import Past
+from annolake.report import Mode
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The mode of an export, why it is not the one asked for, and from where on each list is read.
+
+    A list that is not in `since` is read whole: in mode "new" because its order is not known to be of use.
+    """
+
+    mode: Mode
+    reason: str | None = None
+    since: Mapping[str, Since] = field(default_factory=dict)
+
+
+FULL = Plan("full")
+
+
+def plan_new_only(
+    pasts: Iterable[Past], *, now: datetime, lookback_s: float, full_every_s: float, rows_in_lake: int
+) -> Plan:
+    """Plan an export of new rows, or a full one with the reason where earlier exports do not allow that.
+
+    `pasts` are the queue's entries in earlier reports, the newest first. The mark is the smaller of the newest
+    added_at that the last complete full export, and complete new-only ones since, met, and the time the last of
+    them started; minus the look-back. So a row that was added while they ran, or by a clock that is behind, is
+    read again rather than missed.
+    """
+    proofs, full = [], None
+    for past in pasts:
+        if past.proves_complete:
+            proofs.append(past)
+        if past.proves_full:
+            full = past
+            break
+    if full is None:
+        return Plan("full", "no complete full export of this queue is recorded")
+    if not rows_in_lake and full.entry.get("rows_seen"):
+        return Plan("full", "the lake holds no row of this queue any more")
+    if now - _started(full) > timedelta(seconds=full_every_s):
+        return Plan("full", "the last complete full export is older than sync.full_every_s")
+    newest = [_time(past.entry["newest_added_at"]) for past in proofs if past.entry.get("newest_added_at")]
+    begun = max(_started(past) for past in proofs)
+    mark = min([begun, *([max(newest)] if newest else [])]) - timedelta(seconds=lookback_s)
+    return _reading_from(full.entry.get("orders"), mark)
+
+
+def _reading_from(orders: Any, mark: datetime) -> Plan:
+    since, unsorted = {}, []
+    for name, recorded in (orders if isinstance(orders, dict) else {}).items():
+        order = Order.parse(str(recorded)) if recorded else None
+        if order is None:
+            unsorted.append(name)
+        else:
+            since[name] = Since(order, (mark - _EPOCH) // timedelta(microseconds=1))
+    return Plan("new", swept_because(unsorted), since)
+
+
+def swept_because(names: Iterable[str]) -> str | None:
+    """Say which lists are read whole although only new rows are wanted; None where none is."""
+    lists = " and ".join(sorted(names))
+    return f"read whole, not being sorted by a time that tells new rows: {lists}" if lists else None
+
+
+def _started(past: Past) -> datetime:
+    return _time(past.report["started_at"])
+
+
+def _time(text: Any) -> datetime:
+    return datetime.fromisoformat(str(text)).astimezone(UTC)

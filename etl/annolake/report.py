@@ -1,0 +1,114 @@
+"""What an export did: the report of DESIGN 7 and the exit code that follows from it.
+
+Owns the report's fields and their meaning. Never does any of what it reports.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["full", "new"]
+Status = Literal["ok", "partial", "failed", "skipped"]
+
+PARTIAL = 3
+
+# From the most to the least urgent for whoever is called: DESIGN 3.
+_URGENCY = (130, 143, 1, 5, 4, 6, 2, PARTIAL, 0)
+
+
+class QueueReport(msgspec.Struct, kw_only=True):
+    """What became of one queue. Counts are of rows, sizes in bytes, times RFC 3339 in UTC."""
+
+    queue_id: str
+    name: str | None = None
+    endpoint: str = "runs"
+    mode: Mode = "full"
+    mode_reason: str | None = None
+    status: Status = "ok"
+    error: str | None = None
+    complete: bool = False
+    incomplete_because: list[str] = []
+    rows_seen: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    rejected: int = 0
+    rejected_new: int = 0
+    payloads_missing: int = 0
+    partitions_written: int = 0
+    bytes_written: int = 0
+    requests: int = 0
+    retries: int = 0
+    bytes_read: int = 0
+    repairs: int = 0
+    newest_added_at: datetime | None = None
+    seconds: float = 0.0
+    filtered: bool = False
+    orders: dict[str, object] = {}
+    exit_code: int = 0
+
+    def fail(self, error: Exception, *, exit_code: int) -> None:
+        """Record what stopped the queue."""
+        self.status = "failed"
+        self.error = str(error)
+        self.complete = False
+        self.exit_code = exit_code
+
+    def conclude(self) -> None:
+        """Settle status and exit code of a queue that was read to its end."""
+        if not self.complete or self.rejected_new or self.payloads_missing:
+            self.status = "partial"
+            self.exit_code = PARTIAL
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What one export did, with a part for each queue in the order they were asked for."""
+
+    report_version: int = 1
+    export_id: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    exit_code: int = 0
+    queues: list[QueueReport] = []
+
+    def as_json(self) -> bytes:
+        """Return the report as one line of JSON."""
+        return msgspec.json.encode(self)
+
+
+def worst(exit_codes: Iterable[int]) -> int:
+    """Return the most urgent of some exit codes (DESIGN 3), 0 for none."""
+    return min(exit_codes, key=_URGENCY.index, default=0)
+
+
+def export_id(started_at: datetime, suffix: str) -> str:
+    """Return the name of an export: its start, so that names sort by time, and what tells two apart."""
+    return f"{started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{suffix}"
+
+
+def in_words(queue: QueueReport) -> str:
+    """Return one or two lines that tell a person what became of a queue."""
+    title = f"{queue.name or 'queue'} ({queue.queue_id})"
+    if queue.status in {"failed", "skipped"}:
+        return f"{title}: {queue.status}: {queue.error}"
+    counts = [
+        f"{getattr(queue, field):,} {field}"
+        for field in ("inserted", "updated", "removed", "unchanged", "rejected")
+        if getattr(queue, field) or field in {"inserted", "unchanged"}
+    ]
+    line = (
+        f"{title}: {queue.rows_seen:,} rows in {queue.seconds:.1f} s, {', '.join(counts)}; "
+        f"partitions written: {queue.partitions_written}"
+    )
+    return "\n  ".join([line, *_shortcomings(queue)])
+
+
+def _shortcomings(queue: QueueReport) -> list[str]:
+    lines = [] if queue.complete else ["not shown complete: " + "; ".join(queue.incomplete_because)]
+    if queue.rejected_new:
+        rejected = f"{queue.rejected_new} new rejects: see _annolake/rejected/queue_id={queue.queue_id}"
+        lines.append(rejected)
+    return lines

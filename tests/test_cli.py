@@ -1,0 +1,191 @@
+"""The command line as a process: exit codes, streams, messages, signals."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annolake import __version__, contract
+from annolake.sandbox import Faults, Sandbox
+from exporting import KEY_VARIABLE, annolake, export_once, files_of, with_polars, write_config
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def test_run_exports_and_prints_the_report_last(tmp_path: Path) -> None:
+    """With --json the last line of standard output is the report of the design, and the same is in the lake."""
+    with Sandbox(rows=120, seed=2) as sandbox:
+        ran = annolake("run", "--config", write_config(tmp_path, sandbox), "--json", key=sandbox.api_key, cwd=tmp_path)
+
+    assert ran.exit_code == 0, ran.err
+    queue = ran.report["queues"][0]
+    assert (ran.report["report_version"], ran.report["exit_code"]) == (1, 0)
+    assert (queue["mode"], queue["complete"], queue["inserted"]) == ("full", True, 120)
+    assert set(queue) >= {
+        *("queue_id", "name", "endpoint", "mode", "mode_reason", "status", "error", "complete", "rows_seen"),
+        *("inserted", "updated", "unchanged", "removed", "rejected", "rejected_new", "payloads_missing"),
+        *("partitions_written", "bytes_written", "requests", "retries", "bytes_read", "repairs"),
+        *("newest_added_at", "seconds"),
+    }
+    (kept,) = (tmp_path / "lake/_annolake/reports").glob("*.json")
+    assert json.loads(kept.read_text()) == ran.report
+    assert len(with_polars(tmp_path / "lake")) == 120
+
+
+def test_messages_and_logs_go_to_standard_error(tmp_path: Path) -> None:
+    """Standard output stays empty without --json; logs are key=value, and nothing is said when quiet."""
+    with Sandbox(rows=20, seed=2) as sandbox:
+        path = write_config(tmp_path, sandbox)
+        plain = annolake("run", "--config", path, key=sandbox.api_key, cwd=tmp_path)
+        quiet = annolake("run", "--config", path, "--quiet", key=sandbox.api_key, cwd=tmp_path)
+
+    assert (plain.out, quiet.out, quiet.err) == ("", "", "")
+    assert "event=queue_finished" in plain.err
+    assert "20 inserted" in plain.err
+    assert "\x1b" not in plain.err
+
+
+def test_json_logs_are_json_on_every_line(tmp_path: Path) -> None:
+    """With log_format = "json" an orchestrator can parse whatever comes on standard error."""
+    with Sandbox(rows=20, seed=2) as sandbox:
+        path = write_config(tmp_path, sandbox, {"log.log_format": "json"})
+        good = annolake("run", "--config", path, key=sandbox.api_key, cwd=tmp_path)
+        bad = annolake("run", "--config", path, key="wrong", cwd=tmp_path)
+
+    for ran in (good, bad):
+        lines = [json.loads(line) for line in ran.err.splitlines()]
+        assert lines
+        assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
+
+
+BAD: dict[str, tuple[dict[str, Any], str | None, int, str]] = {
+    "misspelt setting": ({"source.page_sise": 50}, None, 2, "source.page_sise"),
+    "out of range": ({"source.page_size": 101}, None, 2, "source.page_size"),
+    "wrong key": ({}, "wrong-key-4711", 4, "401"),
+    "no key": ({}, "", 2, KEY_VARIABLE),
+    "unknown queue": ({"source.queues": ["00000000-0000-4000-8000-000000000000"]}, None, 4, "404"),
+    "dead service": ({"source.base_url": NOWHERE, "retry.max_attempts": 1}, None, 4, "127.0.0.1:9"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_goes_wrong_is_one_sentence_and_leaves_the_lake_alone(case: str, tmp_path: Path) -> None:
+    """The right exit code, what and where, no traceback, no secret, and not a file of the lake touched."""
+    settings, key, exit_code, named = BAD[case]
+    with Sandbox(rows=30, seed=2, odd=False) as sandbox:
+        export_once(sandbox, tmp_path)
+        before = files_of(tmp_path / "lake")
+        path = write_config(tmp_path, sandbox, settings)
+        used = sandbox.api_key if key is None else key
+        ran = annolake("run", "--config", path, "--quiet", key=used, cwd=tmp_path)
+
+    assert ran.exit_code == exit_code, ran.err
+    assert named in ran.err
+    assert "Traceback" not in ran.err
+    assert len(ran.err.splitlines()) <= 2
+    assert not used or used not in ran.err + ran.out
+    assert files_of(tmp_path / "lake") == before
+
+
+def test_a_lake_that_is_a_file_is_exit_5(tmp_path: Path) -> None:
+    """The path that cannot be written is named."""
+    (tmp_path / "lake").write_text("not a folder")
+    with Sandbox(rows=3) as sandbox:
+        ran = annolake("run", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
+
+    assert ran.exit_code == 5
+    assert str(tmp_path / "lake") in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_check_looks_at_everything_and_exports_nothing(tmp_path: Path) -> None:
+    """Settings, key, each queue's name and size and the lake are told; no row is written."""
+    with Sandbox(rows=30, seed=2, queues=2) as sandbox:
+        ran = annolake("check", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
+        names = [sandbox.queue(queue_id).name for queue_id in sandbox.queue_ids]
+        listing = [record for record in sandbox.requests if record.path.endswith("/runs")]
+
+    assert ran.exit_code == 0, ran.err
+    assert all(name in ran.out for name in names)
+    assert "30" in ran.out
+    assert not list((tmp_path / "lake").rglob("*.parquet"))
+    assert len(listing) <= 2
+
+
+@pytest.mark.parametrize(("key", "queues", "exit_code"), [("wrong", None, 4), (None, ["0" * 8 + "-0" * 4], 4)])
+def test_check_tells_what_a_run_would_meet(
+    key: str | None, queues: list[str] | None, exit_code: int, tmp_path: Path
+) -> None:
+    """A wrong key and an unknown queue are found without an export, with the exit code a run would have."""
+    queues = ["00000000-0000-4000-8000-000000000000"] if queues else None
+    with Sandbox(rows=3) as sandbox:
+        path = write_config(tmp_path, sandbox, {"source.queues": queues} if queues else None)
+        ran = annolake("check", "--config", path, key=key or sandbox.api_key, cwd=tmp_path)
+
+    assert ran.exit_code == exit_code
+    assert "Traceback" not in ran.err
+
+
+def test_schema_prints_both_forms(tmp_path: Path) -> None:
+    """Markdown for people, JSON for programs, from the same contract."""
+    markdown = annolake("schema", cwd=tmp_path)
+    document = annolake("schema", "--format", "json", cwd=tmp_path)
+
+    assert (markdown.exit_code, document.exit_code) == (0, 0)
+    assert "| `total_cost` | decimal128(38, 18) |" in markdown.out
+    tables = json.loads(document.out)["tables"]
+    assert [table["table"] for table in tables] == ["runs", "queues"]
+    assert [column["name"] for column in tables[0]["columns"]] == contract.RUNS.schema.names
+
+
+def test_help_and_version(tmp_path: Path) -> None:
+    """Every command is in the help, with the exit codes."""
+    told = annolake("--help", cwd=tmp_path)
+    version = annolake("--version", cwd=tmp_path)
+
+    assert version.out.strip() == f"annolake {__version__}"
+    assert all(command in told.out for command in ("run", "check", "schema", "sandbox", "demo", "exit codes"))
+    assert annolake("rum", cwd=tmp_path).exit_code == 2
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_export_in_good_order(number: signal.Signals, exit_code: int, tmp_path: Path) -> None:
+    """The exit code says which signal, the message what to do; nothing half-written stays behind."""
+    with Sandbox(rows=3000, seed=2, odd=False, faults=Faults(latency_s=0.3)) as sandbox:
+        command = [sys.executable, "-m", "annolake", "run", "--json", "--config", str(write_config(tmp_path, sandbox))]
+        process = subprocess.Popen(
+            command, env={KEY_VARIABLE: sandbox.api_key}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        while "queue_started" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+
+    assert process.returncode == exit_code, err
+    assert "Traceback" not in err
+    assert json.loads(out.splitlines()[-1])["exit_code"] == exit_code
+    assert list((tmp_path / "lake/_annolake/tmp").iterdir()) == []
+
+
+def test_two_exports_of_one_queue(tmp_path: Path) -> None:
+    """The second one skips the queue, names who holds it and exits with 6; the first is not disturbed."""
+    with Sandbox(rows=3000, seed=2, odd=False, faults=Faults(latency_s=0.2)) as sandbox:
+        path = write_config(tmp_path, sandbox)
+        command = [sys.executable, "-m", "annolake", "run", "--config", str(path)]
+        first = subprocess.Popen(command, env={KEY_VARIABLE: sandbox.api_key}, stderr=subprocess.PIPE, text=True)
+        assert first.stderr is not None
+        while "queue_started" not in first.stderr.readline():
+            assert first.poll() is None
+        while not list((tmp_path / "lake/_annolake/locks").glob(sandbox.queue_ids[0])):
+            assert first.poll() is None
+        second = annolake("run", "--config", path, "--json", key=sandbox.api_key, cwd=tmp_path)
+        first.communicate(timeout=60)
+
+    assert (first.returncode, second.exit_code) == (0, 6)
+    assert second.report["queues"][0]["status"] == "skipped"
+    assert str(first.pid) in second.err

@@ -1,0 +1,120 @@
+"""`--new-only`: what it reads, when it is not allowed, and that nothing is lost between exports."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annolake.clock import Clock
+from annolake.sandbox import Changes, Faults, Sandbox
+from exporting import FakeClock, export_once, one_queue, with_polars
+
+NEW: dict[str, Any] = {"mode": "new"}
+
+
+def later(seconds: float) -> Clock:
+    """Return a clock that is ahead."""
+    clock = FakeClock().clock
+    return replace(clock, now=lambda: Clock().now() + timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
+def test_new_rows_cost_few_requests(order: Any, tmp_path: Path) -> None:
+    """150 new rows in a sorted queue of 6,000 are met with at most 45 requests, whichever end they come to."""
+    with Sandbox(rows=6000, seed=3, odd=False, order=order, archived_share=0.3) as sandbox:
+        full = one_queue(export_once(sandbox, tmp_path))
+        sandbox.queue().add(150)
+        new = one_queue(export_once(sandbox, tmp_path, {"sync.lookback_s": 60}, **NEW))
+
+    assert (full.mode, full.complete) == ("full", True)
+    assert (new.mode, new.mode_reason, new.complete, new.inserted) == ("new", None, True, 150)
+    assert new.requests <= 45
+    assert len(with_polars(tmp_path / "lake")) == 6150
+
+
+def test_it_removes_nothing_and_refreshes_what_the_lookback_covers(tmp_path: Path) -> None:
+    """A row that it did not meet is not taken for gone; a row within the look-back is read again."""
+    with Sandbox(rows=500, seed=3, odd=False) as sandbox:
+        export_once(sandbox, tmp_path)
+        queue = sandbox.queue()
+        rows = queue.rows("active")
+        queue.delete(rows[0].id)
+        queue.edit(rows[-1].id, name="renamed")
+        new = one_queue(export_once(sandbox, tmp_path, **NEW))
+        stored = with_polars(tmp_path / "lake")
+
+    assert (new.mode, new.removed, new.updated) == ("new", 0, 1)
+    assert stored[rows[-1].id]["name"] == "renamed"
+    assert stored[rows[0].id]["removed_at"] is None
+
+
+def test_without_a_complete_full_export_it_is_a_full_one(tmp_path: Path) -> None:
+    """The first export, and one after a first export that failed half-way, read everything and say why."""
+    outage: list[Any] = ["ok"] * 5 + ["500"] * 20
+    with Sandbox(rows=300, seed=3, odd=False, faults=Faults(script=outage)) as sandbox:
+        failed = one_queue(export_once(sandbox, tmp_path, {"retry.max_attempts": 2, "source.concurrency": 1}))
+        new = one_queue(export_once(sandbox, tmp_path, {"retry.max_attempts": 30}, **NEW))
+
+    assert failed.status == "failed"
+    assert (new.mode, new.mode_reason) == ("full", "no complete full export of this queue is recorded")
+    assert (new.complete, len(with_polars(tmp_path / "lake"))) == (True, 300)
+
+
+def test_an_old_full_export_is_renewed(tmp_path: Path) -> None:
+    """When the last complete full export is older than sync.full_every_s, reviews and removals are due again."""
+    with Sandbox(rows=50, seed=3, odd=False) as sandbox:
+        export_once(sandbox, tmp_path)
+        fresh = one_queue(export_once(sandbox, tmp_path, {"sync.full_every_s": 3600}, **NEW))
+        aged = one_queue(export_once(sandbox, tmp_path, {"sync.full_every_s": 3600}, clock=later(3601), **NEW))
+
+    assert (fresh.mode, aged.mode) == ("new", "full")
+    assert aged.mode_reason == "the last complete full export is older than sync.full_every_s"
+
+
+def test_a_filtered_export_proves_nothing(tmp_path: Path) -> None:
+    """An export of the active list alone is no ground for reading only what came after it."""
+    with Sandbox(rows=50, seed=3, odd=False) as sandbox:
+        export_once(sandbox, tmp_path, {"source.include_archived": False})
+        new = one_queue(export_once(sandbox, tmp_path, **NEW))
+
+    assert new.mode == "full"
+
+
+def test_a_lake_that_lost_its_rows_is_filled_again(tmp_path: Path) -> None:
+    """Reports alone are no proof when somebody removed the files they speak of."""
+    with Sandbox(rows=50, seed=3, odd=False) as sandbox:
+        export_once(sandbox, tmp_path)
+        for path in (tmp_path / "lake/runs").rglob("*.parquet"):
+            path.unlink()
+        new = one_queue(export_once(sandbox, tmp_path, **NEW))
+
+    assert (new.mode, new.inserted) == ("full", 50)
+
+
+def test_an_unsorted_list_is_swept_and_the_report_says_so(tmp_path: Path) -> None:
+    """New rows may be anywhere in it, so all of it is read."""
+    with Sandbox(rows=300, seed=3, odd=False, order="unsorted") as sandbox:
+        export_once(sandbox, tmp_path)
+        sandbox.queue().add(20)
+        new = one_queue(export_once(sandbox, tmp_path, **NEW))
+
+    assert (new.mode, new.complete, new.inserted) == ("new", True, 20)
+    assert new.mode_reason == "read whole, not being sorted by a time that tells new rows: active and archived"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_exports_in_a_row_over_a_changing_queue_leave_no_gap(seed: int, tmp_path: Path) -> None:
+    """Whatever was added between and during exports is in the lake after the next one."""
+    changes = Changes(rate=0.5, kinds=("finish", "delete", "add"))
+    with Sandbox(rows=400, seed=seed, odd=False, changes=changes) as sandbox:
+        export_once(sandbox, tmp_path)
+        for _ in range(3):
+            sandbox.queue().add(30)
+            here = {row.id for section in ("active", "archived") for row in sandbox.queue().rows(section)}
+            report = one_queue(export_once(sandbox, tmp_path, {"sync.lookback_s": 3600}, **NEW))
+            still = {row.id for section in ("active", "archived") for row in sandbox.queue().rows(section)}
+
+            assert report.complete
+            assert here & still <= with_polars(tmp_path / "lake").keys()

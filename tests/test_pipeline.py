@@ -1,0 +1,209 @@
+"""Whole exports: what is in the lake afterwards, and what the report says of it."""
+
+import decimal
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from annolake.errors import ConfigError
+from annolake.sandbox import Faults, Sandbox
+from exporting import (
+    assert_equals_service,
+    export_once,
+    files_of,
+    held,
+    one_queue,
+    with_duckdb,
+    with_polars,
+)
+
+
+def test_every_field_of_every_odd_row_arrives(tmp_path: Path) -> None:
+    """1,500 rows as odd as reality are in the lake field by field, as polars and as DuckDB read them."""
+    with Sandbox(rows=1500, seed=11) as sandbox:
+        report = one_queue(export_once(sandbox, tmp_path))
+        queue = sandbox.queue()
+
+        assert_equals_service(tmp_path / "lake", queue)
+
+    assert (report.status, report.complete, report.exit_code) == ("ok", True, 0)
+    assert (report.rows_seen, report.inserted, report.rejected) == (1500, 1500, 0)
+    sent = [row for _, row in held(queue).values()]
+    stored = with_duckdb(tmp_path / "lake").values()
+    with decimal.localcontext(prec=60):
+        costs = sum(Decimal(row["total_cost"]) for row in sent if row.get("total_cost") is not None)
+    with duckdb.connect() as connection:
+        connection.execute(f"SELECT sum(total_cost) FROM read_parquet('{tmp_path}/lake/runs/**/*.parquet')")
+        assert connection.fetchall() == [(costs,)]
+    undated = [row for row in stored if row["added_date"] is None]
+    assert len(undated) == len([row for row in sent if row.get("added_at") is None]) > 0
+
+
+def test_a_second_export_of_an_unchanged_queue_changes_no_file(tmp_path: Path) -> None:
+    """Neither inode nor time of change of any file moves, though every signature did."""
+    with Sandbox(rows=400, seed=3) as sandbox:
+        export_once(sandbox, tmp_path)
+        before = files_of(tmp_path / "lake")
+        report = one_queue(export_once(sandbox, tmp_path))
+
+    assert files_of(tmp_path / "lake") == before
+    assert (report.inserted, report.updated, report.removed, report.unchanged) == (0, 0, 0, 400)
+    assert (report.partitions_written, report.bytes_written, report.exit_code) == (0, 0, 0)
+
+
+def test_a_changed_row_rewrites_its_own_day_and_no_other(tmp_path: Path) -> None:
+    """A review that was finished touches one partition; the rest of the lake stays as it is."""
+    with Sandbox(rows=400, seed=3, odd=False) as sandbox:
+        export_once(sandbox, tmp_path)
+        before = files_of(tmp_path / "lake")
+        queue = sandbox.queue()
+        row = queue.rows("active")[5]
+        queue.finish(row.id)
+        report = one_queue(export_once(sandbox, tmp_path))
+        after = files_of(tmp_path / "lake")
+
+        assert_equals_service(tmp_path / "lake", queue)
+
+    day = json.loads(row.text)["added_at"][:10]
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    assert (report.updated, report.partitions_written) == (1, 1)
+    assert changed
+    assert all(f"added_date={day}" in str(path) for path in changed)
+
+
+def test_a_row_that_left_the_queue_stays_with_the_time_it_was_missed(tmp_path: Path) -> None:
+    """`removed_at` is set once, and cleared when the row is back."""
+    with Sandbox(rows=120, seed=5, odd=False) as sandbox:
+        export_once(sandbox, tmp_path)
+        queue = sandbox.queue()
+        row = queue.rows("active")[7]
+        queue.delete(row.id)
+        removed = one_queue(export_once(sandbox, tmp_path))
+        first = with_polars(tmp_path / "lake")[row.id]
+        again = one_queue(export_once(sandbox, tmp_path))
+        second = with_polars(tmp_path / "lake")[row.id]
+        queue.add(at=7, text=row.text)
+        back = one_queue(export_once(sandbox, tmp_path))
+        third = with_polars(tmp_path / "lake")[row.id]
+
+    assert (removed.removed, again.removed, back.removed) == (1, 0, 0)
+    assert first["removed_at"] == second["removed_at"] == first["exported_at"]
+    assert third["removed_at"] is None
+    assert third["exported_at"] > second["exported_at"]
+
+
+def test_an_empty_queue_can_be_asked(tmp_path: Path) -> None:
+    """A new lake of an empty queue answers both engines with no rows instead of failing."""
+    with Sandbox(rows=0) as sandbox:
+        report = one_queue(export_once(sandbox, tmp_path))
+
+    assert (report.status, report.complete, report.rows_seen) == ("ok", True, 0)
+    assert with_polars(tmp_path / "lake") == with_duckdb(tmp_path / "lake") == {}
+
+
+def test_all_queues_of_the_key_are_exported(tmp_path: Path) -> None:
+    """`queues = "all"` asks the service, beyond the first page of its listing."""
+    with Sandbox(rows=3, queues=130, seed=2, odd=False) as sandbox:
+        report = export_once(sandbox, tmp_path, {"source.queues": "all"})
+
+        assert {queue.queue_id for queue in report.queues} == set(sandbox.queue_ids)
+
+    assert len(with_polars(tmp_path / "lake")) == 390
+    assert {queue.status for queue in report.queues} == {"ok"}
+
+
+def test_the_queues_table_has_name_type_reviewers_and_settings(tmp_path: Path) -> None:
+    """One row per queue; it is rewritten when the queue's record changes and only then."""
+    with Sandbox(rows=3, queues=2, seed=2) as sandbox:
+        export_once(sandbox, tmp_path)
+        frame = pl.scan_parquet(tmp_path / "lake/queues", hive_partitioning=True).collect()
+
+    assert set(frame["queue_id"]) == set(sandbox.queue_ids)
+    (row,) = frame.filter(pl.col("queue_id") == sandbox.queue_ids[0]).to_dicts()
+    assert row["queue_type"] in {"single", "pairwise"}
+    assert {"id", "name", "email"} == set(row["assigned_reviewers"][0])
+    assert json.loads(row["metadata"])
+
+
+def test_a_key_that_may_only_list_rows_exports_all_the_same(tmp_path: Path) -> None:
+    """Without the queue's record and sizes the rows arrive; the table `queues` can still be asked."""
+    with Sandbox(rows=150, seed=2, forbid=("queue", "total_size", "total_archived")) as sandbox:
+        report = one_queue(export_once(sandbox, tmp_path))
+
+        assert_equals_service(tmp_path / "lake", sandbox.queue())
+
+    assert (report.status, report.exit_code, report.name) == ("ok", 0, None)
+    assert pl.scan_parquet(tmp_path / "lake/queues", hive_partitioning=True).collect().height == 0
+
+
+@pytest.mark.parametrize("cap", [2, 7, 50])
+def test_a_server_that_caps_its_pages_loses_nothing(cap: int, tmp_path: Path) -> None:
+    """A page shorter than asked for is not the end of the list."""
+    with Sandbox(rows=120, seed=2, odd=False, page_cap=cap) as sandbox:
+        report = one_queue(export_once(sandbox, tmp_path))
+
+    assert (report.complete, report.inserted) == (True, 120)
+
+
+def test_without_statistics_stored_ones_survive(tmp_path: Path) -> None:
+    """An export that does not ask for feedback_stats does not erase them."""
+    with Sandbox(rows=80, seed=6, odd=False) as sandbox:
+        export_once(sandbox, tmp_path)
+        before = with_polars(tmp_path / "lake")
+        report = one_queue(export_once(sandbox, tmp_path, {"source.include_stats": False}))
+        after = with_polars(tmp_path / "lake")
+
+    assert report.status == "ok"
+    assert any(row["feedback_stats"] for row in before.values())
+    assert {key: row["feedback_stats"] for key, row in after.items()} == {
+        key: row["feedback_stats"] for key, row in before.items()
+    }
+
+
+def test_a_filtered_export_marks_nothing_removed(tmp_path: Path) -> None:
+    """Rows that were not asked for are not taken for gone."""
+    with Sandbox(rows=200, seed=6, odd=False) as sandbox:
+        export_once(sandbox, tmp_path)
+        active = one_queue(export_once(sandbox, tmp_path, {"source.include_archived": False}))
+        mine = one_queue(export_once(sandbox, tmp_path, {"source.status": "needs_my_review"}))
+
+    assert (active.removed, mine.removed) == (0, 0)
+    assert active.rows_seen < 200
+    assert all(row["removed_at"] is None for row in with_polars(tmp_path / "lake").values())
+
+
+STORM = Faults(rate=0.35, endpoints=())
+
+
+def test_a_storm_of_faults_ends_complete(tmp_path: Path) -> None:
+    """429s with and without Retry-After, 5xx, resets, cut bodies and HTML pages only cost retries."""
+    with Sandbox(rows=800, seed=4, faults=STORM) as sandbox:
+        report = one_queue(export_once(sandbox, tmp_path, {"retry.max_attempts": 30}))
+
+        assert_equals_service(tmp_path / "lake", sandbox.queue())
+
+    assert (report.status, report.complete) == ("ok", True)
+    assert report.retries > 5
+
+
+def test_one_dead_queue_does_not_stop_the_others(tmp_path: Path) -> None:
+    """An unknown queue fails alone, with its own exit code; the report tells which."""
+    unknown = "00000000-0000-4000-8000-000000000000"
+    with Sandbox(rows=60, queues=2, seed=2, odd=False) as sandbox:
+        first, second = sandbox.queue_ids
+        report = export_once(sandbox, tmp_path, {"source.queues": [first, unknown, second]})
+
+    assert [queue.status for queue in report.queues] == ["ok", "failed", "ok"]
+    assert report.exit_code == 4
+    assert unknown in (report.queues[1].error or "")
+    assert len(with_polars(tmp_path / "lake")) == 120
+
+
+def test_the_successor_endpoint_is_not_there_yet(tmp_path: Path) -> None:
+    """Asking for it is told at once instead of exporting something else."""
+    with Sandbox(rows=1) as sandbox, pytest.raises(ConfigError, match=r"source\.endpoint"):
+        export_once(sandbox, tmp_path, {"source.endpoint": "items"})
