@@ -13,11 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from annolake.clock import Clock
 from annolake.errors import AnnolakeError
 from annolake.version import __version__
+
+if TYPE_CHECKING:
+    from annolake.config import Config
 
 BUG = 1
 
@@ -95,6 +98,16 @@ def build_parser() -> argparse.ArgumentParser:
     check = _command(commands, "check", _check, "test settings, key, queues and lake; export nothing")
     _add_config(check)
 
+    status = _command(
+        commands, "status", _status, "tell what the lake holds of each queue, and how the last export ended"
+    )
+    _add_config(status)
+    status.add_argument("--json", action="store_true", help="as one line of JSON")
+
+    verify = _command(commands, "verify", _verify, "read the lake back and tell what is wrong with it")
+    _add_config(verify)
+    verify.add_argument("--json", action="store_true", help="as one line of JSON")
+
     schema = _command(commands, "schema", _schema, "print the tables' columns, types and sources")
     schema.add_argument("--format", choices=["md", "json"], default="md", help="Markdown (default) or JSON")
 
@@ -162,6 +175,28 @@ def _check(arguments: argparse.Namespace, environ: Mapping[str, str], streams: S
     clock = Clock()
     log = Console(streams.err, now=clock.now, quiet=True, log_format=config.log.log_format).log
     return check(config, environ, clock=clock, log=log, say=lambda line: print(line, file=streams.out, flush=True))
+
+
+def _status(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
+    from annolake.lake_commands import tell_status  # noqa: PLC0415 - see the module docstring
+
+    print(tell_status(_lake_config(arguments, environ), as_json=arguments.json), file=streams.out)
+    return 0
+
+
+def _verify(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
+    from annolake.lake_commands import tell_verify  # noqa: PLC0415 - see the module docstring
+
+    told, exit_code = tell_verify(_lake_config(arguments, environ), as_json=arguments.json)
+    print(told, file=streams.out)
+    return exit_code
+
+
+def _lake_config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> "Config":
+    """Return the settings for a command that looks at the lake alone: which queues to export need not be set."""
+    from annolake.config import load_config  # noqa: PLC0415 - see the module docstring
+
+    return load_config(arguments.config, environ, {"source.queues": "all"})
 
 
 def _schema(arguments: argparse.Namespace, _environ: Mapping[str, str], streams: Streams) -> int:

@@ -317,11 +317,11 @@ def _unknown(key: str, origin: str) -> str:
         )
     section, _, name = key.rpartition(".")
     same_name: Sequence[str] = [known for known in _SETTINGS if known.endswith(f".{name}")]
-    near = same_name or _near(key, _SETTINGS) or _near(key, _SECTIONS)
-    there = [setting.key for setting in _of(section)] or list(_SECTIONS)
+    there = [setting.key for setting in _of(section)]
+    near = same_name or _near(key, _SETTINGS) or ([] if there else _near(key, _SECTIONS))
     if near and PREFIX in origin and near[0] in _SETTINGS:
         near = [_SETTINGS[near[0]].variable]
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(there)}"
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(there or _SECTIONS)}"
     return f"{shown}: no such {'setting' if '.' in key else 'section'} ({origin}); {hint}"
 
 

@@ -7,6 +7,7 @@ that is all. Otherwise it is flattened with its neighbours (`transform.flatten`)
 hold becomes a reject.
 """
 
+import traceback
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -79,7 +80,10 @@ def export(
             lake.workspace(report.export_id, since=started) as workspace,
             ThreadPoolExecutor(config.source.concurrency, "lane") as lanes,
         ):
-            queue_ids = configured_queues(config, client, interruption.event())
+            try:
+                queue_ids = configured_queues(config, client, interruption.event())
+            except Cancelled:
+                raise InterruptedExport(interruption.signal_number or 0) from None
             run = Run(config, mode, client, lanes, lake, workspace, clock, log, progress, interruption)
             at_once = max(1, min(QUEUES_AT_ONCE, len(queue_ids)))
             with ThreadPoolExecutor(at_once, "queue") as queues:
@@ -129,7 +133,7 @@ class QueueExport:
         self._report = QueueReport(queue_id=queue_id, filtered=self._filtered)
 
     def export(self) -> QueueReport:
-        """Export the queue; whatever goes wrong is in the report, not raised. A bug is raised."""
+        """Export the queue; whatever goes wrong is in the report, not raised."""
         report, begun = self._report, self._run.clock.monotonic()
         self._run.log.info("queue_started", queue_id=self._queue_id)
         try:
@@ -143,6 +147,12 @@ class QueueExport:
         except Cancelled:
             interrupted = InterruptedExport(self._run.interruption.signal_number or 0)
             report.fail(interrupted, exit_code=interrupted.exit_code)
+        except Exception as error:  # noqa: BLE001 - a bug in one queue does not stop the others
+            report.fail(RuntimeError(f"a bug ({type(error).__name__}): report it with the traceback"), exit_code=1)
+            # The frames alone: an error's message may quote a row.
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            facts = {"queue_id": self._queue_id, "kind": type(error).__name__, "traceback": frames}
+            self._run.log.error("bug", **facts)  # noqa: TRY400 - see above
         finally:
             self._stop.set()
         report.requests, report.retries = self._tally.requests, self._tally.retries
@@ -214,7 +224,7 @@ class QueueExport:
 
     def _reader(self, landing: Landing, plan: Plan) -> QueueReader[Page]:
         names = ("active", "archived") if self._source.include_archived else ("active",)
-        self._run.progress.started(self._queue_id, self._report.name, None)
+        self._run.progress.started(self._queue_id, self._report.name, landing.index.size or None)
         return QueueReader(
             [Source(name, self._fetch(archived=name == "archived"), since=plan.since.get(name)) for name in names],
             met=landing.index,
@@ -257,6 +267,7 @@ class QueueExport:
         newest = newest_added_at(piece)
         if newest is not None:
             self._report.newest_added_at = max(newest, self._report.newest_added_at or newest)
+        self._report.rows_seen = rows
         self._run.progress.read(self._queue_id, rows)
 
     # --- landing
@@ -304,7 +315,7 @@ class QueueExport:
 
     def _conclude_reading(self, reader: QueueReader[Page], rejects: RejectKeeper) -> None:
         report = self._report
-        report.rows_seen, report.repairs = reader.rows, reader.signs.repairs
+        report.repairs = reader.signs.repairs
         report.complete, report.incomplete_because = reader.complete, list(reader.reasons)
         report.rejected, report.rejected_new = len(rejects.seen), rejects.new
         report.orders = {name: str(order) if order else None for name, order in reader.orders.items()}

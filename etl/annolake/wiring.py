@@ -29,6 +29,9 @@ class Log(Protocol):
     def warning(self, event: str, **facts: Any) -> Any:
         """Log what someone may want to look at."""
 
+    def error(self, event: str, **facts: Any) -> Any:
+        """Log what must be looked at."""
+
     def debug(self, event: str, **facts: Any) -> Any:
         """Log what only a developer wants to see."""
 
@@ -53,6 +56,9 @@ class Silence:
         """Log nothing."""
 
     def warning(self, event: str, **facts: Any) -> None:
+        """Log nothing."""
+
+    def error(self, event: str, **facts: Any) -> None:
         """Log nothing."""
 
     def debug(self, event: str, **facts: Any) -> None:

@@ -39,6 +39,7 @@ from annolake.extract.order import Order, OrderMeasure
 from annolake.extract.pages import Ledger, ListReader, Met, Reading
 
 P = TypeVar("P")
+R = TypeVar("R")
 
 READINGS = 3
 LOOKS = 3
@@ -105,9 +106,12 @@ class QueueReader(Generic[P]):
         self._limit = limit
         self._sizes = sizes
         self._readers: dict[str, ListReader[P]] = {}
-        self._last: dict[str, Reading] = {}
+        self._last: dict[str, Reading] = {}  # without looks at the end
+        self._latest: dict[str, Reading] = {}
         self._times_read = dict.fromkeys(self._names, 0)
         self._measures = {name: OrderMeasure() for name in self._names}
+        self._stirred = False  # something moved in the first readings
+        self._open: dict[str, bool] = {}  # the lists that are to be read again, whole
         self._current: ListReader[P] | None = None
 
     @property
@@ -133,19 +137,20 @@ class QueueReader(Generic[P]):
     def steps(self) -> Iterator[tuple[str, Slice[P]] | None]:
         """As `read`, but yields None where one of `pending` must be answered first: for callers that wait themselves."""
         before = self._sizes()
-        moved = False
         for name in self._names:
-            moved |= yield from self._read(name)
+            yield from self._read(name)
         if before is not None and self._sizes() not in {None, before}:
             self.signs.resized += 1
-            moved = True
-        moved = moved or (yield from self._look())
-        if moved:
-            yield from self._read_again()
+            self._stirred = True
+        self._open = {name: self._last[name].moved for name in self._names}
+        self._open[self._names[0]] = self._stirred
+        for _ in range(READINGS + LOOKS):
+            if not (yield from self._read_again()):
+                break
         self._conclude()
 
-    def _read(self, name: str) -> "Steps[P]":
-        """Read a list from start to end, whole if it is not sorted as recorded; tell whether anything moved."""
+    def _read(self, name: str) -> "Steps[P, None]":
+        """Read a list from start to end; whole if it is no longer sorted as recorded."""
         source = self._sources[name]
         reader = self._readers[name] = ListReader(
             name,
@@ -157,7 +162,7 @@ class QueueReader(Generic[P]):
             since=source.since,
             earlier=self._last.get(name),
         )
-        moved = yield from self._follow(name, reader)
+        yield from self._follow(name, reader)
         self._times_read[name] += 1
         self._last[name] = reader.reading
         if reader.reading.contradicted:
@@ -165,10 +170,9 @@ class QueueReader(Generic[P]):
             self._sources[name] = Source(name, source.fetch, source.hint)
             self._times_read[name] -= 1
             del self._last[name]
-            moved = yield from self._read(name)
-        return moved
+            yield from self._read(name)
 
-    def _follow(self, name: str, reader: ListReader[P]) -> "Steps[P]":
+    def _follow(self, name: str, reader: ListReader[P]) -> "Steps[P, None]":
         self._current = reader
         requests = reader.requests
         for page in reader.steps():
@@ -179,10 +183,12 @@ class QueueReader(Generic[P]):
                 self._measures[name].watch(page.times)
             yield name, page
         self.requests += reader.requests - requests
-        return self._count(name, reader.reading)
+        self._latest[name] = reader.reading
+        self._count(name, reader.reading)
 
-    def _count(self, name: str, reading: Reading) -> bool:
+    def _count(self, name: str, reading: Reading) -> None:
         signs = self.signs
+        self._stirred |= reading.moved or reading.crossed > 0
         self.rows += reading.fresh
         signs.breaks += reading.breaks
         signs.shifts += reading.shifts
@@ -193,43 +199,38 @@ class QueueReader(Generic[P]):
             signs.requeued += reading.crossed
         else:
             signs.finished += reading.crossed
-        return reading.moved or reading.crossed > 0
 
-    def _look(self) -> "Steps[P]":
-        """Look at the end of the active list again, and read on if rows came behind it; tell whether anything moved."""
-        if len(self._names) < 2:  # noqa: PLR2004 - no list was read after the active one
-            return False
-        name = self._names[0]
-        for _ in range(LOOKS):
-            moved = yield from self._follow(name, self._readers[name])
-            if moved or not self._readers[name].reading.fresh:
-                return moved
-        return False
+    def _read_again(self) -> "Steps[P, bool]":
+        """Read each list again that is not settled, look at the end of each that is; tell whether to go on."""
+        fresh = False
+        for name in self._names:
+            if not self._open[name] and len(self._names) > 1:
+                fresh |= yield from self._look(name)
+            if self._open[name] and self._times_read[name] < READINGS:
+                self.signs.rereadings += 1
+                yield from self._read(name)
+                last = self._last[name]
+                self._open[name] = last.restless or last.fresh > 0
+                if last.fresh and name != self._names[0]:
+                    self._open[self._names[0]] = True
+        return fresh or any(self._open[name] and self._times_read[name] < READINGS for name in self._names)
 
-    def _read_again(self) -> "Generator[tuple[str, Slice[P]] | None, None, None]":
-        active, *others = self._names
-        while self._times_read[active] < READINGS:
-            self.signs.rereadings += 1
-            yield from self._read(active)
-            for name in others:
-                back = self._last[active].fresh and self._last[active].crossed
-                if self._times_read[name] < READINGS and (back or not self._settled(name)):
-                    self.signs.rereadings += 1
-                    yield from self._read(name)
-            if all(self._settled(name) for name in self._names):
-                return
-
-    def _settled(self, name: str) -> bool:
-        """Tell whether the last reading of a list leaves nothing to read again for."""
-        last = self._last[name]
-        first = self._times_read[name] == 1
-        return not last.restless and not (last.moved if first else last.fresh)
+    def _look(self, name: str) -> "Steps[P, bool]":
+        """Look at the end of a list again, and read on if rows came behind it; tell whether any was never met."""
+        reader = self._readers[name]
+        yield from self._follow(name, reader)
+        seen = reader.reading
+        active = self._names[0]
+        self._open[name] = seen.moved or (seen.crossed > 0 and name == active)
+        if (seen.moved or seen.crossed) and self._times_read[active] == 1:
+            self._open[active] = True
+        return seen.fresh > 0
 
     def _conclude(self) -> None:
         for name, last in self._last.items():
             if not last.joined:
                 self.reasons.append(f"the pages of the {name} list do not join: its order does not repeat")
-            elif last.restless:
+            elif self._latest[name].restless:
                 self.reasons.append(f"rows of the {name} list kept changing their order")
         active = self._last[self._names[0]]
         if active.fresh and active.crossed and self._times_read[self._names[0]] == READINGS:
@@ -237,4 +238,4 @@ class QueueReader(Generic[P]):
         self.complete = not self.reasons
 
 
-Steps = Generator[tuple[str, Slice[P]] | None, None, bool]
+Steps = Generator[tuple[str, Slice[P]] | None, None, R]

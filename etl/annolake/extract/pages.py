@@ -145,6 +145,7 @@ class ListReader(Generic[P]):
         self._restarts = 0
         self._unjoined = 0
         self._ended = False
+        self._looks = False  # at the end of what was read before
         self.reading = Reading(self._number, whole=since is None)
 
     @property
@@ -165,11 +166,13 @@ class ListReader(Generic[P]):
         """
         self.reading = Reading(self._number, whole=self._since is None)
         self._ended, self._void, self._idle = False, None, 0
-        if self._tail:
-            self._stride.pause()
         try:
-            if self._since and not self._tail:
+            if self._looks:
+                self._stride.pause()
+                self._at = self._tail.end if self._ledger.capacity.longest == 1 else None
+            elif self._since:
                 self._at = yield from self._since.seek(self._lanes, self._hint)
+            self._looks = True
             while not self._ended:
                 self._send()
                 while not self._lanes.ready():
@@ -245,6 +248,7 @@ class ListReader(Generic[P]):
         if joint.behind < rows:
             self._void = None
         self._go_on()
+        self._probe(ask, rows, joint)
         if self._since:
             self.reading.contradicted = not self._since.holds(page)
             self._ended |= self._since.closes(page) or self.reading.contradicted
@@ -254,7 +258,7 @@ class ListReader(Generic[P]):
         if rows == 0:
             return True  # at offset 0: nothing else is taken empty
         short = rows < min(ask.limit, self._ledger.capacity.longest)
-        self._shorts = self._shorts + 1 if 2 * rows <= self._ledger.capacity.longest and short else 0
+        self._shorts = self._shorts + 1 if short and 2 * (rows - joint.behind) <= self._ledger.capacity.longest else 0
         if joint.behind < rows:
             return self._shorts > GROWING
         alone = ask.offset == 0 and rows == 1 == self._ledger.capacity.longest and self._void == 1
@@ -269,6 +273,15 @@ class ListReader(Generic[P]):
             ahead = self._lanes.first
             if not ahead.offset + self._need(ahead) <= self._tail.end < ahead.offset + ahead.expected:
                 self._lanes.drop()
+
+    def _probe(self, ask: Ask[P], rows: int, joint: Joint) -> None:
+        """Tell a server that cuts slices from a list that grows as it is read, by one slice further back."""
+        capacity = self._ledger.capacity
+        if rows < ask.limit and joint.behind == rows and joint.left:
+            capacity.capped = True
+        elif 1 < rows == capacity.longest < ask.limit and rows < len(self._tail) and not capacity.capped:
+            self._lanes.drop()
+            self._at = self._tail.end - min(2 * rows, len(self._tail))
 
     def _step_back(self, ask: Ask[P], page: Slice[P]) -> None:
         self._lanes.drop()

@@ -23,6 +23,7 @@ class Capacity:
 
     longest: int = 0  # rows of the longest slice ever returned
     asked: int = 0  # the most rows asked for
+    capped: bool = False  # a slice was cut although rows follow it
 
     def saw(self, limit: int, rows: int) -> None:
         """Note an answer of so many rows."""

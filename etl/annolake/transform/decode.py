@@ -88,28 +88,33 @@ class PageDecoder:
 
         Raises ValueError where the body is cut off or no JSON array.
         """
+        page = Page(archived, len(body))
+        for element in self.read(body):
+            if isinstance(element, Reject):
+                page.set_aside(element)
+            else:
+                page.take(*element)
+        return page
+
+    def read(self, body: bytes) -> list[tuple[Any, bytes | None] | Reject]:
+        """Decode a JSON array: of each element the settled row and the text of its unknown fields, or a reject.
+
+        Raises ValueError where the body is cut off or no JSON array.
+        """
         try:
             body.decode()  # msgspec does not look whether the JSON columns' text is UTF-8
             rows = self._page.decode(body)
             for row in rows:
                 self._rows.settle(row)
         except (ValueError, RecursionError):
-            return self._row_by_row(body, archived=archived)
-        page = Page(archived, len(body))
-        for row in rows:
-            page.take(row, None)
-        return page
+            return [self._read_row(text) for text in split_array(body)]
+        return [(row, None) for row in rows]
 
-    def _row_by_row(self, body: bytes, *, archived: bool) -> Page:
-        page = Page(archived, len(body))
-        for text in split_array(body):
-            try:
-                row, unmapped = self.decode_row(text)
-            except MisfitError as misfit:
-                page.set_aside(_reject(text, self._rows.dropped, misfit))
-            else:
-                page.take(row, unmapped)
-        return page
+    def _read_row(self, text: bytes) -> tuple[Any, bytes | None] | Reject:
+        try:
+            return self.decode_row(text)
+        except MisfitError as misfit:
+            return _reject(text, self._rows, misfit)
 
     def decode_row(self, text: bytes) -> tuple[Any, bytes | None]:
         """Decode the text of one row into a settled row and the JSON object of its unknown fields.
@@ -152,7 +157,9 @@ class PageDecoder:
         except ValueError:
             raise MisfitError("$", "not a JSON object") from None
         known = {name: value for name, value in members.items() if name in self._rows.names}
-        return known, {name: value for name, value in members.items() if name not in known}
+        unknown = {name: value for name, value in members.items() if name not in known}
+        beside = {name: self._rows.beside(name, value) for name, value in known.items()}
+        return known, unknown | {name: text for name, text in beside.items() if text is not None}
 
     def _is_text_apart(self, name: str, value: bytes) -> bool:
         """Whether a JSON column's text is sound JSON that msgspec all the same cannot read."""
@@ -228,16 +235,16 @@ def _misfit(error: msgspec.ValidationError) -> MisfitError:
     return MisfitError(path.rstrip("`") or "$", reason)
 
 
-def _reject(text: bytes, dropped: tuple[str, ...], misfit: MisfitError) -> Reject:
+def _reject(text: bytes, rows: Rows, misfit: MisfitError) -> Reject:
     queue_run_id = None
     try:
         members = [(json.loads(name), value) for name, value in split_object(text)]
     except ValueError:
         shown = text
     else:
-        kept = [(name, value) for name, value in members if name not in dropped]
+        kept = [(name, value) for name, value in members if name not in rows.dropped]
         shown = b"{" + b",".join(_quoted(name) + b":" + value for name, value in kept) + b"}"
-        queue_run_id = _readable_id(dict(members).get("queue_run_id", b"null"))
+        queue_run_id = _readable_id(dict(members).get(rows.key, b"null"))
     shown = scrubbed(shown)
     key = (
         hashlib.blake2b(shown, digest_size=KEY_BYTES).digest()

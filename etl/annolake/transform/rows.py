@@ -63,27 +63,45 @@ class Rows:
     """How the rows of one endpoint are decoded: its struct types and the columns that need settling.
 
     `fields` maps the name of a field in the endpoint's JSON to its column. The struct's attributes are named
-    after the columns; fields that are dropped are read, so that they are no unknown ones, and forgotten.
+    after the columns; fields that are `dropped` (the table's, unless told) are read, so that they are no unknown
+    ones, and forgotten. `key` is the field that tells a reject's row from others.
     """
 
-    def __init__(self, table: Table, fields: dict[str, Column], *, name: str) -> None:
+    def __init__(
+        self,
+        table: Table,
+        fields: dict[str, Column],
+        *,
+        name: str,
+        key: str = "queue_run_id",
+        dropped: Iterable[str] | None = None,
+    ) -> None:
         self.fields = fields
-        self.dropped = tuple(table.dropped)
+        self.key = key
+        self.dropped = tuple(table.dropped if dropped is None else dropped)
         columns = list(fields.values())
         self.times = tuple(c.name for c in columns if c.type.startswith("timestamp"))
         self.decimals = tuple(c.name for c in columns if c.type == "decimal128(38, 18)")
         self.decimal_maps = tuple(c.name for c in columns if c.type == "map<string, decimal128(38, 18)>")
         self.url_texts = tuple(c.name for c in columns if c.urls)
         self.json_texts = tuple(c.name for c in columns if c.json)
-        self.names = frozenset(name for name in (*fields, *table.dropped))
+        self.names = frozenset((*fields, *self.dropped))
         self.strict = self._struct(name, forbid_unknown_fields=True)
         self.open = self._struct(name, forbid_unknown_fields=False)
+
+    def type_of(self, column: Column, *, strict: bool) -> Any:  # noqa: ARG002 - for endpoints that wrap values
+        """Return the type that msgspec decodes a column's JSON value into; a `strict` one knows no unknown fields."""
+        return json_type(column)
+
+    def beside(self, field: str, text: bytes) -> bytes | None:  # noqa: ARG002 - for endpoints that wrap values
+        """Return the JSON of what a field's text holds beside its column's value, None where that is nothing."""
+        return None
 
     def _struct(self, name: str, *, forbid_unknown_fields: bool) -> type[msgspec.Struct]:
         members: list[tuple[str, Any] | tuple[str, Any, Any]] = []
         for column in self.fields.values():
             default = () if column.required else (UNSET if column.json else None,)
-            members.append((column.name, json_type(column), *default))
+            members.append((column.name, self.type_of(column, strict=forbid_unknown_fields), *default))
         members += [(field, Raw | UnsetType, UNSET) for field in self.dropped]
         rename = {column.name: field for field, column in self.fields.items()}
         return msgspec.defstruct(
