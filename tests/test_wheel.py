@@ -1,0 +1,51 @@
+"""What is installed is what was tested: the built wheel carries its contracts and passes whole exports."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a freshly built wheel's contents."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+def from_wheel(unpacked: Path, *command: str) -> str:
+    """Run Python with the wheel's contents before everything else."""
+    environ = {**os.environ, "PYTHONPATH": str(unpacked)}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_wheel_carries_schemas_and_nothing_foreign(unpacked: Path) -> None:
+    """The contracts travel inside the package; no top-level `schemas`, `etl` or `tests` lands in site-packages."""
+    assert (unpacked / "annolake/schemas/runs.toml").read_bytes() == (ROOT / "schemas/runs.toml").read_bytes()
+    assert {path.name for path in unpacked.iterdir()} - {"annolake"} == {
+        path.name for path in unpacked.glob("annolake-*.dist-info")
+    }
+
+
+def test_the_tests_pass_against_the_wheel(unpacked: Path) -> None:
+    """Contracts and whole exports behave as they do in the checkout."""
+    where = from_wheel(unpacked, "-c", "import annolake.contract as c; print(c.__file__, c.schemas_folder())")
+    assert where.split() == [str(unpacked / "annolake/contract.py"), str(unpacked / "annolake/schemas")]
+
+    chosen = ["tests/test_contract.py", "tests/test_pipeline.py"]
+    told = from_wheel(unpacked, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", *chosen)
+    assert " passed" in told
