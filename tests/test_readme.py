@@ -71,7 +71,7 @@ def answer_of(block: str, names: dict[str, object]) -> object:
         tree.body.pop()
     exec(compile(tree, "README.md", "exec"), names)  # noqa: S102 - the README is ours
     value = ast.Expression(last.value) if isinstance(last, ast.Expr) else ast.Expression(ast.Constant(None))
-    return eval(compile(value, "README.md", "eval"), names)  # noqa: S307 - the README is ours
+    return eval(compile(ast.fix_missing_locations(value), "README.md", "eval"), names)  # noqa: S307 - the README is ours
 
 
 def test_questions_in_polars_have_answers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """Settings: what there is to set, what was set, and where (DESIGN 4).
 
-Owns the one list of settings, from which the checks, the example file and the README's table are made, their
-order of precedence (command line, environment, file, default), and the reading of the key. What could be a key
-that was pasted into the wrong place is never repeated.
+Owns the one list of settings, from which the checks, the example file and the README's table are made, and their
+order of precedence (command line, environment, file, default). What could be a key that was pasted into the wrong
+place is never repeated; the key itself is read by `credentials`.
 """
 
 import difflib
@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -365,72 +365,6 @@ def _check_together(source: Source) -> None:
         raise ConfigError(
             'source.status: the items endpoint cannot filter by it: leave it empty, or set endpoint "runs"'
         )
-
-
-class Credentials:
-    """What proves to the service who is asking; shows itself nowhere. `name` says where it came from."""
-
-    __slots__ = ("_headers", "name")
-
-    def __init__(self, headers: Mapping[str, str], name: str) -> None:
-        self._headers = dict(headers)
-        self.name = name
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers of every request."""
-        return dict(self._headers)
-
-    def __repr__(self) -> str:
-        return f"Credentials(<{self.name}>)"
-
-    def __reduce_ex__(self, _protocol: object) -> NoReturn:
-        raise TypeError("credentials are not copied or written down")
-
-
-def credentials(config: Config, environ: Mapping[str, str]) -> Credentials:
-    """Read the key, or the bearer token, from where the settings say. Raises ConfigError if there is none."""
-    source = config.source
-    if source.bearer_token_env:
-        name, token = _from_variable("source.bearer_token_env", source.bearer_token_env, environ)
-        headers = {"Authorization": f"Bearer {token}"}
-    elif source.api_key_file:
-        name = "the file of source.api_key_file"
-        headers = {"X-API-Key": _key(name, _file_text(source.api_key_file))}
-    else:
-        name, key = _from_variable("source.api_key_env", source.api_key_env, environ)
-        headers = {"X-API-Key": key}
-    if source.tenant_id:
-        headers["X-Tenant-Id"] = source.tenant_id
-    return Credentials(headers, name)
-
-
-def _from_variable(setting: str, variable: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    # A key that was pasted here passes for a variable's name, but hardly for one in capitals.
-    name = variable if re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", variable) else f"the variable that {setting} names"
-    if variable not in environ:
-        raise ConfigError(f"{name} is not set: export it with the key of the service, or change {setting}")
-    return name, _key(name, environ[variable])
-
-
-def _file_text(file: Path) -> str:
-    try:
-        with file.open("rb") as opened:
-            return opened.read(10_000).decode()
-    except OSError as error:
-        # Not even its name is told: somebody may have put the key there.
-        raise ConfigError(f"source.api_key_file: the file cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError("source.api_key_file: the file is not text: it should hold the key alone") from None
-
-
-def _key(name: str, text: str) -> str:
-    """Return the key without white space around it, checked to pass as a header."""
-    key = text.strip()
-    if not key:
-        raise ConfigError(f"{name} is empty: it should hold the key of the service")
-    if _NOT_IN_HEADERS.search(key):
-        raise ConfigError(f"{name} holds more than a key: a space, a line break or a character beyond ASCII is in it")
-    return key
 
 
 def example_toml() -> str:

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from annolake import contract
 from annolake.clock import Clock
-from annolake.config import Config, credentials
+from annolake.config import Config
+from annolake.credentials import credentials
 from annolake.extract.client import Client
 from annolake.extract.pace import Pace
 from annolake.load.lake import Lake
@@ -98,9 +99,11 @@ class Interruption:
 
 def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log) -> Client:
     """Return a client for the configured service. Raises ConfigError where the key can't be had."""
+    found = credentials(config, environ)
     return Client(
         base_url=config.source.base_url,
-        headers=credentials(config, environ).headers(),
+        headers=found.headers(),
+        key_name=found.name,
         timeout_s=config.source.timeout_s,
         max_attempts=config.retry.max_attempts,
         max_wait_s=config.retry.max_wait_s,

@@ -27,7 +27,7 @@ TICK_S = 0.1  # a wait looks this often whether it is still wanted
 
 # What follows was found by simulation: three kinds of limit, 1 to 100 requests a second, windows of 1 and 10
 # seconds, 8 and 16 lanes, round trips of 2 to 100 ms with and without jitter, with and without Retry-After.
-_BELOW = 0.97  # held this far below what just passed
+_BELOW = 0.98  # held this far below what just passed
 _LOWER_MOST, _LOWER_LEAST = 0.85, 0.94  # how much lower when a steady stretch was throttled all the same
 _STEADY_S, _STEADY_REQUESTS, _STEADY_HOLDS, _STEADY_MAX_S = 8.0, 90, 18, 60.0
 _FLOOR = 0.5  # requests a second
@@ -202,7 +202,8 @@ class AllowedRate:
         flow_s = max(self._ended - self._began, 0.001)
         average = self._passed / (flow_s + hold_s)
         was_pace = self.last_rate < _FAR * average
-        rate = _BELOW * (math.sqrt(self.last_rate * self._passed / flow_s) if was_pace else average)
+        # A bucket lets a burst through before it throttles, a window does not: the truth lies between the two.
+        rate = _BELOW * (self.last_rate ** (2 / 3) * (self._passed / flow_s) ** (1 / 3) if was_pace else average)
         if self._flowed_s <= self._steady_s:
             kept = self._passed / (flow_s + hold_s * guessed) / self._rate
             rate = min(rate, self._rate * min(max(kept, _LOWER_MOST), _LOWER_LEAST))
