@@ -9,7 +9,6 @@ import duckdb
 import polars as pl
 import pytest
 
-from annolake.errors import ConfigError
 from annolake.sandbox import Faults, Sandbox
 from exporting import (
     assert_equals_service,
@@ -201,9 +200,3 @@ def test_one_dead_queue_does_not_stop_the_others(tmp_path: Path) -> None:
     assert report.exit_code == 4
     assert unknown in (report.queues[1].error or "")
     assert len(with_polars(tmp_path / "lake")) == 120
-
-
-def test_the_successor_endpoint_is_not_there_yet(tmp_path: Path) -> None:
-    """Asking for it is told at once instead of exporting something else."""
-    with Sandbox(rows=1) as sandbox, pytest.raises(ConfigError, match=r"source\.endpoint"):
-        export_once(sandbox, tmp_path, {"source.endpoint": "items"})

@@ -1,76 +1,104 @@
-"""Between pages and batches: rows that wait to be flattened together, and what paging needs to know of a page.
+"""Between reading and landing: rows that arrived, and those of them that wait to be flattened together.
 
 Owns how many rows are flattened at once: a column of a thousand values costs little more than one of ten.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from annolake import contract
-from annolake.extract.lanes import Slice
-from annolake.transform.decode import Page
+from annolake.transform.decode import Reject
 from annolake.transform.flatten import flatten
+
+Endpoint = Literal["runs", "items"]
 
 _ROWS_AT_ONCE = 1_000
 _BYTES_AT_ONCE = 8 << 20
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_TIMES = ("added_at", "effective_added_at", "last_queued_at")  # those a list may be sorted by
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Decoded rows in reading order, whichever endpoint they came from, and the rejects among them.
 
-def as_slice(page: Page) -> Slice[Page]:
-    """Return a page as paging sees it: its keys and the times it may be sorted by."""
-    return Slice(page.keys, {name: _microseconds(page.rows, name) for name in _TIMES}, page)
+    The lists but `rejects` have an entry for each row. `unknown` names the columns that could not have been told, so
+    that what is stored stays; `size` is in bytes, `newest` the latest added_at.
+    """
 
-
-def newest_added_at(piece: Slice[Page]) -> datetime | None:
-    """Return the latest added_at of a slice, None where no row has one."""
-    newest = max((time for time in piece.times["added_at"] if time is not None), default=None)
-    return None if newest is None else _EPOCH + newest * _MICROSECOND
-
-
-def _microseconds(rows: Iterable[Any], name: str) -> list[int | None]:
-    times = (getattr(row, name) for row in rows)
-    return [None if time is None else (time - _EPOCH) // _MICROSECOND for time in times]
+    keys: Sequence[bytes]
+    rows: Sequence[Any]
+    hashes: Sequence[bytes]
+    unmapped: Sequence[bytes | None]
+    archived: Sequence[bool]
+    item_types: Sequence[str]
+    run_found: Sequence[bool | None]
+    unknown: Sequence[frozenset[str]]
+    rejects: Sequence[Reject]
+    size: int
+    newest: datetime | None
 
 
 @dataclass
-class Waiting:
-    """Rows that are new or changed, until there are enough of them to be flattened together."""
+class _Alike:
+    """Rows that wait and of which the same columns are unknown."""
 
     rows: list[Any] = field(default_factory=list)
     hashes: list[bytes] = field(default_factory=list)
     unmapped: list[bytes | None] = field(default_factory=list)
     archived: list[bool] = field(default_factory=list)
-    size: int = 0
+    item_types: list[str] = field(default_factory=list)
+    run_found: list[bool | None] = field(default_factory=list)
 
-    def add(self, page: Page, place: int) -> None:
-        """Add one row of a page."""
-        self.rows.append(page.rows[place])
-        self.hashes.append(page.hashes[place])
-        self.unmapped.append(page.unmapped[place])
-        self.archived.append(page.archived)
-        self.size += page.size // len(page.keys)
+
+class Waiting:
+    """Rows that are new or changed, until there are enough of them to be flattened together."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._alike: dict[frozenset[str], _Alike] = {}
+        self._keys: set[bytes] = set()
+        self._size = 0
+
+    def holds(self, key: bytes) -> bool:
+        """Whether an earlier version of the row waits; it must land first, for the last one landed counts."""
+        return key in self._keys
+
+    def add(self, arrived: Arrived, place: int) -> None:
+        """Add one of the rows that arrived."""
+        alike = self._alike.setdefault(arrived.unknown[place], _Alike())
+        alike.rows.append(arrived.rows[place])
+        alike.hashes.append(arrived.hashes[place])
+        alike.unmapped.append(arrived.unmapped[place])
+        alike.archived.append(arrived.archived[place])
+        alike.item_types.append(arrived.item_types[place])
+        alike.run_found.append(arrived.run_found[place])
+        self._keys.add(arrived.keys[place])
+        self._size += arrived.size // len(arrived.rows)
 
     @property
     def full(self) -> bool:
         """Whether it is time to flatten."""
-        return len(self.rows) >= _ROWS_AT_ONCE or self.size >= _BYTES_AT_ONCE
+        return len(self._keys) >= _ROWS_AT_ONCE or self._size >= _BYTES_AT_ONCE
 
-    def flattened(self, now: datetime) -> pa.RecordBatch:
-        """Return the rows as a batch of the table `runs`."""
-        same = len(self.rows)
-        facts: dict[str, Sequence[Any]] = {
-            "item_type": ["RUN"] * same,
-            "endpoint": ["runs"] * same,
-            "archived": self.archived,
-            "run_found": [True] * same,
-        }
-        return flatten(
-            contract.RUNS, self.rows, unmapped=self.unmapped, hashes=self.hashes, exported_at=now, facts=facts
-        )
+    def flattened(self, now: datetime) -> Iterator[tuple[pa.RecordBatch, frozenset[str]]]:
+        """Yield the rows as batches of the table `runs`, each with its unknown columns, and forget them."""
+        for unknown, alike in self._alike.items():
+            facts: dict[str, Sequence[Any]] = {
+                "item_type": alike.item_types,
+                "endpoint": [self._endpoint] * len(alike.rows),
+                "archived": alike.archived,
+                "run_found": alike.run_found,
+            }
+            batch = flatten(
+                contract.RUNS,
+                alike.rows,
+                unmapped=alike.unmapped,
+                hashes=alike.hashes,
+                exported_at=now,
+                facts=facts,
+            )
+            yield batch, unknown
+        self._alike, self._keys, self._size = {}, set(), 0

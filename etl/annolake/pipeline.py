@@ -1,15 +1,16 @@
 """One export from the service into the lake: where extract, transform and load meet.
 
-What happens to a row: a lane fetches the page it is in (`extract.runs`) and decodes it (`transform.decode`). The
-page is taken once it joins the pages before it (`extract.lists`). If the lake holds the row under the same hash,
-that is all. Otherwise it is flattened with its neighbours (`transform.flatten`) and laid into the landing
-(`load.landing`), which after the last page merges and publishes each day concerned. A row that the contract cannot
-hold becomes a reject.
+What happens to a row: a lane fetches the page it is in (`extract.runs`, or `extract.items` and `extract.payloads`) and
+decodes it (`transform.decode`, or `transform.successor` and `join`). The page is taken once it joins the pages before
+it (`extract.lists`, or `extract.sections`); `sources` puts these together. If the lake holds the row under the same
+hash, that is all. Otherwise it is flattened with its neighbours (`transform.flatten`, in `batches`) and laid into the
+landing (`load.landing`), which after the last page merges and publishes each day concerned. A row that the contract
+cannot hold becomes a reject (`rejects`).
 """
 
 import traceback
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
@@ -19,38 +20,34 @@ import msgspec
 import pyarrow as pa
 
 from annolake import contract
-from annolake.batches import Waiting, as_slice, newest_added_at
+from annolake.batches import Arrived, Endpoint, Waiting
 from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import (
     AnnolakeError,
-    ConfigError,
+    GoneError,
     InterruptedExport,
     LockedError,
+    NotFoundError,
     ServiceError,
     UnavailableError,
 )
 from annolake.extract.client import Cancelled, Client, Tally
-from annolake.extract.lanes import Fetch, Slice
-from annolake.extract.lists import QueueReader, Source
-from annolake.extract.queues import list_queues, read_queue, read_size
-from annolake.extract.runs import RunsListing
+from annolake.extract.queues import list_queues, read_queue
 from annolake.extract.weight import PageSize
 from annolake.load.lake import Lake, Workspace
 from annolake.load.landing import Landing
 from annolake.plan import FULL, Plan, plan_new_only, swept_because
 from annolake.rejects import RejectKeeper
 from annolake.report import Mode, QueueReport, Report, export_id, worst
-from annolake.transform.decode import Page, decode_queue, runs_decoder
+from annolake.sources import Access, ItemsSource, RowSource, RunsSource, Verdict
+from annolake.transform.decode import decode_queue
 from annolake.transform.flatten import flatten
 from annolake.wiring import Interruption, Log, Progress, Silence, open_client, open_lake
 
 QUEUES_AT_ONCE = 4
 
 _SILENCE = Silence()
-
-# Columns that the runs listing could not have told, whatever is stored (DESIGN 1, promise 4).
-_UNKNOWN_TO_RUNS = frozenset(column.name for column in contract.RUNS.columns_of("field") if not column.runs)
 
 
 def export(
@@ -71,8 +68,6 @@ def export(
     clock, interruption = clock or Clock(), interruption or Interruption()
     started = clock.now()
     report = Report(export_id=export_id(started, uuid4().hex[:8]), started_at=started)
-    if config.source.endpoint == "items":
-        raise ConfigError('source.endpoint: "items" cannot be exported yet, use "auto" or "runs"')
     lake = open_lake(config)
     with open_client(config, environ, clock=clock, log=log) as client:
         lake.prepare()
@@ -126,10 +121,10 @@ class QueueExport:
         self._source = run.config.source
         self._stop = run.interruption.event()
         self._tally = Tally()
-        self._decoder = runs_decoder()
         budget = self._source.max_inflight_mb * 1_000_000 // (self._source.concurrency * at_once)
-        self._page_size = PageSize(self._source.page_size, budget)
-        self._waiting = Waiting()
+        page_size = PageSize(self._source.page_size, budget)
+        self._access = Access(run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop)
+        self._missing: set[bytes] = set()
         self._report = QueueReport(queue_id=queue_id, filtered=self._filtered)
 
     def export(self) -> QueueReport:
@@ -165,21 +160,38 @@ class QueueExport:
 
     def _export(self) -> None:
         lake, workspace, now = self._run.lake, self._run.workspace, self._run.clock.now()
-        with (
-            lake.lock(self._queue_id, since=now),
-            lake.landing(self._queue_id, workspace, now=now) as landing,
-        ):
+        with lake.lock(self._queue_id, since=now):
             record = self._read_record()
-            reader = self._reader(landing, self._plan(landing, now))
-            rejects = RejectKeeper(lake.rejects(self._queue_id, workspace), self._queue_id, now)
-            for _list, piece in reader.read():
-                rejects.see(piece.page)
-                self._land(landing, piece.page)
-                self._follow(piece, reader.rows)
-            self._flush(landing)
-            self._conclude_reading(reader, rejects)
-            self._publish(landing, remove_gone=self._may_remove(reader, rejects))
+            try:
+                self._export_over("items" if self._source.endpoint == "items" else "runs", now)
+            except (GoneError, NotFoundError) as error:
+                if not self._is_retired(error, queue_is_alive=record is not None):
+                    raise
+                self._run.log.warning("endpoint_retired", queue_id=self._queue_id, status=error.status, now="items")
+                self._export_over("items", now)
             lake.write_queue(self._queue_id, workspace, record)
+
+    def _is_retired(self, error: GoneError | NotFoundError, *, queue_is_alive: bool) -> bool:
+        """Whether the runs listing is gone for good, so that its successor takes over (DESIGN 4, endpoint "auto")."""
+        if self._source.endpoint != "auto" or self._source.status:
+            return False
+        return error.endpoint.endswith("/runs") and (isinstance(error, GoneError) or queue_is_alive)
+
+    def _export_over(self, endpoint: Endpoint, now: datetime) -> None:
+        """Export over one endpoint from the start; what was read over another is forgotten."""
+        lake, workspace = self._run.lake, self._run.workspace
+        self._report.endpoint = endpoint
+        with lake.landing(self._queue_id, workspace, now=now) as landing:
+            since = self._plan(landing, now).since
+            source: RowSource = (
+                RunsSource(self._access, landing.index, since)
+                if endpoint == "runs"
+                else ItemsSource(self._access, landing.index, since, now=now)
+            )
+            rejects = RejectKeeper(lake.rejects(self._queue_id, workspace), self._queue_id, now)
+            self._read(source, landing, rejects)
+            self._conclude_reading(source.verdict, rejects)
+            self._publish(landing, remove_gone=self._may_remove(source.verdict, rejects))
 
     def _plan(self, landing: Landing, now: datetime) -> Plan:
         """Return what to read, and say in the report why where that is not what was asked for."""
@@ -188,6 +200,7 @@ class QueueExport:
             sync = self._run.config.sync
             plan = plan_new_only(
                 self._run.lake.reports.of(self._queue_id),
+                endpoint=self._report.endpoint,
                 now=now,
                 lookback_s=sync.lookback_s,
                 full_every_s=sync.full_every_s,
@@ -220,87 +233,48 @@ class QueueExport:
         )
         return pa.Table.from_batches([batch])
 
-    # --- reading
+    # --- reading and landing
 
-    def _reader(self, landing: Landing, plan: Plan) -> QueueReader[Page]:
-        names = ("active", "archived") if self._source.include_archived else ("active",)
-        self._run.progress.started(self._queue_id, self._report.name, landing.index.size or None)
-        return QueueReader(
-            [Source(name, self._fetch(archived=name == "archived"), since=plan.since.get(name)) for name in names],
-            met=landing.index,
-            lanes=self._source.concurrency,
-            limit=self._page_size,
-            sizes=self._sizes,
-        )
+    def _read(self, source: RowSource, landing: Landing, rejects: RejectKeeper) -> None:
+        """Land every row of the source that is new or changed, and keep its rejects."""
+        report, waiting = self._report, Waiting(source.endpoint)
+        self._run.progress.started(self._queue_id, report.name, landing.index.size or None)
+        for arrived in source.read():
+            rejects.see(arrived)
+            self._land(landing, waiting, arrived)
+            if arrived.newest is not None:
+                report.newest_added_at = max(arrived.newest, report.newest_added_at or arrived.newest)
+            report.rows_seen = source.verdict.rows
+            self._run.progress.read(self._queue_id, report.rows_seen)
+        self._flush(landing, waiting)
 
-    def _fetch(self, *, archived: bool) -> Fetch[Page]:
-        listing = RunsListing(
-            self._run.client,
-            self._queue_id,
-            include_stats=self._source.include_stats,
-            status=self._source.status,
-            tally=self._tally,
-            stop=self._stop,
-        )
-
-        def decode(body: bytes) -> Page:
-            return self._decoder.decode(body, archived=archived)
-
-        def read(offset: int, limit: int) -> Slice[Page]:
-            return as_slice(listing.read(offset, limit, archived=archived, decode=decode))
-
-        def fetch(offset: int, limit: int) -> Future[Slice[Page]]:
-            return self._run.lanes.submit(read, offset, limit)
-
-        return fetch
-
-    def _sizes(self) -> object | None:
-        """Return what the service says of the queue's sizes, None where it does not: a hint, see api notes 2."""
-        asked = ("total_size", "total_archived") if self._source.include_archived else ("size",)
-        told = [
-            read_size(self._run.client, self._queue_id, which, tally=self._tally, stop=self._stop) for which in asked
-        ]
-        return None if None in told else tuple(told)
-
-    def _follow(self, piece: Slice[Page], rows: int) -> None:
-        self._page_size.saw(len(piece.keys), piece.page.size)
-        newest = newest_added_at(piece)
-        if newest is not None:
-            self._report.newest_added_at = max(newest, self._report.newest_added_at or newest)
-        self._report.rows_seen = rows
-        self._run.progress.read(self._queue_id, rows)
-
-    # --- landing
-
-    def _land(self, landing: Landing, page: Page) -> None:
-        """Have the page's rows that are new or changed wait to be flattened."""
-        for place, changed in enumerate(landing.index.changed(page.row_keys, page.hashes)):
+    def _land(self, landing: Landing, waiting: Waiting, arrived: Arrived) -> None:
+        """Have the rows that are new or changed wait to be flattened."""
+        for place, changed in enumerate(landing.index.changed(arrived.keys, arrived.hashes)):
+            if arrived.run_found[place] is False:
+                self._missing.add(arrived.keys[place])
+                self._report.payloads_missing_new += changed
             if changed:
-                self._waiting.add(page, place)
-        if self._waiting.full:
-            self._flush(landing)
+                if waiting.full or waiting.holds(arrived.keys[place]):
+                    self._flush(landing, waiting)
+                waiting.add(arrived, place)
 
-    def _flush(self, landing: Landing) -> None:
+    def _flush(self, landing: Landing, waiting: Waiting) -> None:
         """Flatten the rows that wait, and land them."""
-        if self._waiting.rows:
-            unknown = frozenset() if self._source.include_stats else frozenset({"feedback_stats"})
-            landing.add(self._waiting.flattened(self._run.clock.now()), unknown=unknown | _UNKNOWN_TO_RUNS)
-            self._waiting = Waiting()
+        for batch, unknown in waiting.flattened(self._run.clock.now()):
+            landing.add(batch, unknown=unknown)
 
     def _publish(self, landing: Landing, *, remove_gone: bool) -> None:
         """Merge and publish each day concerned, one by one; an interruption is heeded between two."""
+        report = self._report
         for outcome in landing.publish(remove_gone=remove_gone):
-            self._report.partitions_written += outcome.written
-            self._report.bytes_written += outcome.size
+            report.partitions_written += outcome.written
+            report.bytes_written += outcome.size
+            report.inserted, report.updated = landing.counts.inserted, landing.counts.updated
+            report.removed = landing.counts.removed
             if self._stop.is_set():
-                self._count(landing)
                 raise Cancelled
-        self._count(landing)
-
-    def _count(self, landing: Landing) -> None:
-        counts = landing.counts
-        self._report.inserted, self._report.updated = counts.inserted, counts.updated
-        self._report.removed, self._report.unchanged = counts.removed, landing.unchanged
+        report.unchanged = landing.unchanged
 
     # --- the verdict
 
@@ -308,16 +282,17 @@ class QueueExport:
     def _filtered(self) -> bool:
         return bool(self._source.status) or not self._source.include_archived
 
-    def _may_remove(self, reader: QueueReader[Page], rejects: RejectKeeper) -> bool:
+    def _may_remove(self, verdict: Verdict, rejects: RejectKeeper) -> bool:
         """Whether a row that was not met has left the queue (DESIGN 7)."""
         full = self._report.mode == "full"
-        return full and reader.complete and not self._filtered and not rejects.unreadable
+        return full and verdict.complete and not self._filtered and not rejects.unreadable
 
-    def _conclude_reading(self, reader: QueueReader[Page], rejects: RejectKeeper) -> None:
+    def _conclude_reading(self, verdict: Verdict, rejects: RejectKeeper) -> None:
         report = self._report
-        report.repairs = reader.signs.repairs
-        report.complete, report.incomplete_because = reader.complete, list(reader.reasons)
+        report.repairs = verdict.signs.repairs
+        report.complete, report.incomplete_because = verdict.complete, list(verdict.reasons)
         report.rejected, report.rejected_new = len(rejects.seen), rejects.new
-        report.orders = {name: str(order) if order else None for name, order in reader.orders.items()}
-        if reader.swept:
-            report.mode_reason = swept_because(reader.swept)
+        report.payloads_missing = len(self._missing)
+        report.orders = {name: str(order) if order else None for name, order in verdict.orders.items()}
+        if verdict.swept:
+            report.mode_reason = swept_because(verdict.swept)

@@ -32,7 +32,7 @@ FULL = Plan("full")
 
 
 def plan_new_only(
-    pasts: Iterable[Past], *, now: datetime, lookback_s: float, full_every_s: float, rows_in_lake: int
+    pasts: Iterable[Past], *, endpoint: str, now: datetime, lookback_s: float, full_every_s: float, rows_in_lake: int
 ) -> Plan:
     """Plan an export of new rows, or a full one with the reason where earlier exports do not allow that.
 
@@ -50,6 +50,8 @@ def plan_new_only(
             break
     if full is None:
         return Plan("full", "no complete full export of this queue is recorded")
+    if full.entry.get("endpoint") != endpoint:
+        return Plan("full", f"the last complete full export was over another endpoint than {endpoint}")
     if not rows_in_lake and full.entry.get("rows_seen"):
         return Plan("full", "the lake holds no row of this queue any more")
     if now - _started(full) > timedelta(seconds=full_every_s):

@@ -5,9 +5,10 @@ Owns what a reject says and when it is new (DESIGN 6). How it is stored is `load
 
 from datetime import datetime
 
+from annolake.batches import Arrived
 from annolake.keys import key_of
 from annolake.load.records import Rejects
-from annolake.transform.decode import Page, Reject
+from annolake.transform.decode import Reject
 
 
 class RejectKeeper:
@@ -26,12 +27,12 @@ class RejectKeeper:
         self.new = 0
         self.unreadable = False
 
-    def see(self, page: Page) -> None:
-        """Take note of a page's rejects and of its accepted rows."""
-        for reject in page.rejects:
+    def see(self, arrived: Arrived) -> None:
+        """Take note of rejects and of accepted rows that arrived."""
+        for reject in arrived.rejects:
             self._keep(reject)
         if self._names:
-            for key in page.row_keys:
+            for key in arrived.keys:
                 if key in self._names:
                     self._kept.remove(self._names.pop(key))
                     self.seen.discard(key)

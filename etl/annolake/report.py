@@ -38,6 +38,7 @@ class QueueReport(msgspec.Struct, kw_only=True):
     rejected: int = 0
     rejected_new: int = 0
     payloads_missing: int = 0
+    payloads_missing_new: int = 0
     partitions_written: int = 0
     bytes_written: int = 0
     requests: int = 0
@@ -59,7 +60,7 @@ class QueueReport(msgspec.Struct, kw_only=True):
 
     def conclude(self) -> None:
         """Settle status and exit code of a queue that was read to its end."""
-        if not self.complete or self.rejected_new or self.payloads_missing:
+        if not self.complete or self.rejected_new or self.payloads_missing_new:
             self.status = "partial"
             self.exit_code = PARTIAL
 
@@ -109,6 +110,7 @@ def in_words(queue: QueueReport) -> str:
 def _shortcomings(queue: QueueReport) -> list[str]:
     lines = [] if queue.complete else ["not shown complete: " + "; ".join(queue.incomplete_because)]
     if queue.rejected_new:
-        rejected = f"{queue.rejected_new} new rejects: see _annolake/rejected/queue_id={queue.queue_id}"
-        lines.append(rejected)
+        lines.append(f"{queue.rejected_new} new rejects: see _annolake/rejected/queue_id={queue.queue_id}")
+    if queue.payloads_missing_new:
+        lines.append(f"{queue.payloads_missing_new} rows whose run could not be had: see run_found")
     return lines

@@ -1,16 +1,21 @@
-"""A model of the service for paging's tests: two lists that change while they are read. No threads, no time.
+"""A model of the service for paging's tests: lists that change while they are read. No threads, no time.
 
-A request is answered when the test says so, in any order, and the lists may change before each answer.
+A request is answered when the test says so, in any sequence, and the lists may change before each answer.
 """
 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from typing import TypeVar
 
 from annolake.extract.lanes import Fetch, Slice
 
 Page = tuple[bytes, ...]
+Answer = Future[Slice[Page]]
+Change = Callable[["Model", random.Random], object]
+T = TypeVar("T")
+
+BROKEN = b"\xff" * 16  # the key, made of their content, of all rows whose id can't be read
 
 
 def key(number: int) -> bytes:
@@ -19,91 +24,72 @@ def key(number: int) -> bytes:
 
 
 class PlainMet:
-    """The plainest thing that does what `pages.Met` asks."""
+    """The plainest thing that does what `reading.Met` asks."""
 
     def __init__(self) -> None:
         self.numbers: dict[bytes, int] = {}
 
     def meet(self, keys: Sequence[bytes], number: int) -> list[int]:
-        """See `pages.Met`."""
+        """See `reading.Met`."""
         earlier = [self.numbers.get(one, 0) for one in keys]
         self.numbers.update(dict.fromkeys(keys, number))
         return earlier
 
 
-@dataclass
-class Request:
-    """A request that is under way."""
-
-    name: str
-    offset: int
-    limit: int
-    answer: Future[Slice[Page]]
-
-
-@dataclass
 class Model:
-    """The queue: its lists, what happened to each row, and the requests made.
+    """A queue's lists, what happened to each row since the start, and every answer given.
 
-    `cap` is the most rows the server returns; `shuffle`, when set, reorders each answer's list at that moment.
+    `cap` is the most rows that a slice has, whatever was asked for. `view`, when set, makes of a list what one
+    answer sees of it. Rows in `broken` are served as if their id could not be read. `times` holds the rows' time columns, `log` the answers: list, offset, limit, rows.
     """
 
-    lists: dict[str, list[bytes]]
-    cap: int = 100
-    shuffle: Callable[[list[bytes]], list[bytes]] | None = None
-    times: dict[bytes, dict[str, int | None]] = field(default_factory=dict)
-    log: list[tuple[str, int, int, int]] = field(default_factory=list)  # list, offset, limit, rows
-    gone: set[bytes] = field(default_factory=set)
-    born: set[bytes] = field(default_factory=set)
-    moved: set[bytes] = field(default_factory=set)
-    flips: dict[bytes, list[str]] = field(default_factory=dict)  # the lists that a row passed to
-    next: int = 1 << 40
+    def __init__(self, active: int, archived: int = 0, *, cap: int = 100) -> None:
+        self.cap = cap
+        self.view: Callable[[list[bytes]], list[bytes]] = lambda rows: rows
+        self.broken: set[bytes] = set()
+        self.times: dict[bytes, dict[str, int | None]] = {}
+        self.log: list[tuple[str, int, int, int]] = []
+        self._next = active + archived
+        numbers = [key(number) for number in range(self._next)]
+        self.lists = {"active": numbers[:active], "archived": numbers[active:]}
+        self.start = set(numbers)
+        self.gone: set[bytes] = set()
+        self.moved: set[bytes] = set()
+        self.passed: dict[bytes, list[str]] = {}  # by row, the lists it passed to
+        self._asked: dict[Answer, tuple[str, int, int]] = {}
 
-    @classmethod
-    def of(cls, active: int, archived: int = 0) -> "Model":
-        """Make a queue of so many rows."""
-        return cls(
-            {
-                "active": [key(number) for number in range(active)],
-                "archived": [key(1 << 32 | number) for number in range(archived)],
-            }
-        )
-
-    def __post_init__(self) -> None:
-        self.start = {row for rows in self.lists.values() for row in rows}
+    @property
+    def throughout(self) -> set[bytes]:
+        """The rows that were in the queue from the start until now."""
+        return self.start - self.gone
 
     def fetch(self, name: str) -> Fetch[Page]:
         """Return the function that asks for a slice of a list."""
 
-        def ask(offset: int, limit: int) -> Future[Slice[Page]]:
-            future: Future[Slice[Page]] = Future()
-            future.set_running_or_notify_cancel()
-            self.requests.append(Request(name, offset, limit, future))
-            return future
+        def ask(offset: int, limit: int) -> Answer:
+            answer: Answer = Future()
+            answer.set_running_or_notify_cancel()  # as if a lane had it already: it can't be cancelled
+            self._asked[answer] = (name, offset, limit)
+            return answer
 
         return ask
 
-    requests: list[Request] = field(default_factory=list)
-
-    def answer(self, future: Future[Slice[Page]]) -> None:
+    def answer(self, answer: Answer) -> None:
         """Answer a request with the list as it is now."""
-        request = next(one for one in self.requests if one.answer is future)
-        self.requests.remove(request)
-        rows = self.lists[request.name]
-        rows = self.shuffle(rows) if self.shuffle else rows
-        part = tuple(rows[request.offset : request.offset + min(request.limit, self.cap)])
-        self.log.append((request.name, request.offset, request.limit, len(part)))
-        columns = list(next(iter(self.times.values()), {"added_at": None}))
-        times = {column: [self.times.get(row, {}).get(column) for row in part] for column in columns}
-        future.set_result(Slice(part, times, part))
+        name, offset, limit = self._asked.pop(answer)
+        part = tuple(self.view(self.lists[name])[offset : offset + min(limit, self.cap)])
+        self.log.append((name, offset, limit, len(part)))
+        columns = next(iter(self.times.values()), {"added_at": None})
+        times = {column: [self.times.get(row, columns)[column] for row in part] for column in columns}
+        keys = tuple(BROKEN if row in self.broken else row for row in part)
+        answer.set_result(Slice(keys, times, keys, vague=frozenset({BROKEN})))
 
     # --- what happens to rows
 
     def insert(self, name: str, at: int, count: int = 1) -> list[bytes]:
-        """Put new rows into a list."""
-        new = [key(self.next + number) for number in range(count)]
-        self.next += count
-        self.born.update(new)
+        """Put new rows into a list; return them."""
+        new = [key(number) for number in range(self._next, self._next + count)]
+        self._next += count
         self.lists[name][at:at] = new
         return new
 
@@ -112,13 +98,14 @@ class Model:
         self.gone.update(self.lists[name][at : at + count])
         del self.lists[name][at : at + count]
 
-    def change_lists(self, name: str, to: str, at: int, place: int, count: int = 1) -> None:
-        """Pass rows from one list to the other."""
+    def hand_over(self, name: str, at: int, to: int, count: int = 1) -> None:
+        """Pass rows that follow each other to place `to` of the other list."""
+        other = "archived" if name == "active" else "active"
         rows = self.lists[name][at : at + count]
         del self.lists[name][at : at + count]
-        self.lists[to][place:place] = rows
+        self.lists[other][to:to] = rows
         for row in rows:
-            self.flips.setdefault(row, []).append(to)
+            self.passed.setdefault(row, []).append(other)
 
     def move(self, name: str, at: int, to: int) -> None:
         """Move a row within its list."""
@@ -126,25 +113,22 @@ class Model:
         self.lists[name].insert(to, row)
         self.moved.add(row)
 
-    # --- what a test asks
 
-    @property
-    def throughout(self) -> set[bytes]:
-        """The rows that were in the queue from the start until now."""
-        return self.start - self.gone
+def still(_model: Model, _rng: random.Random) -> None:
+    """Change nothing."""
 
 
 def drive(
-    steps: Iterator[object],
-    pending: Callable[[], list[Future[Slice[Page]]]],
+    steps: Iterator[T | None],
+    pending: Callable[[], list[Answer]],
     model: Model,
     rng: random.Random,
-    change: Callable[[Model, random.Random], None] = lambda _model, _rng: None,
-) -> Iterator[object]:
-    """Answer requests in random order, changing the lists before each answer; yield what is not None."""
+    change: Change = still,
+) -> Iterator[T]:
+    """Answer requests in random sequence, changing the lists before each answer; yield what the steps bring."""
     for step in steps:
         if step is not None:
             yield step
-            continue
-        change(model, rng)
-        model.answer(rng.choice(pending()))
+        else:
+            change(model, rng)
+            model.answer(rng.choice(pending()))

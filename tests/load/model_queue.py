@@ -118,10 +118,15 @@ def export(
     queue_id: str = QUEUE,
     unknown: frozenset[str] = frozenset(),
     page: int = 10,
+    hold: int = 1,
     budget: int = 32 << 20,
 ) -> Done:
-    """Export what was `read`, in that order, as the `number`th export, a second after the one before."""
+    """Export what was `read`, in that order, as the `number`th export, a second after the one before.
+
+    Changed rows wait until there are `hold` of them, as in the pipeline.
+    """
     now, line = FIRST_EXPORT + timedelta(seconds=number), list(read)
+    waiting: list[Row] = []
     lake.prepare()
     with (
         lake.workspace(f"export-{number}", since=now) as workspace,
@@ -133,9 +138,12 @@ def export(
             keys = [key_of(row.key) for row in some]
             landing.index.meet(keys)
             wanted = landing.index.changed(keys, [row.hash for row in some])
-            changed = [row for row, want in zip(some, wanted, strict=True) if want]
-            if changed:
-                landing.add(batch(changed), unknown=unknown)
+            waiting += [row for row, want in zip(some, wanted, strict=True) if want]
+            if len(waiting) >= hold:
+                landing.add(batch(waiting), unknown=unknown)
+                waiting = []
+        if waiting:
+            landing.add(batch(waiting), unknown=unknown)
         outcomes = list(landing.publish(remove_gone=complete))
         return Done(landing.counts, landing.unchanged, outcomes)
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from annolake.keys import key_of
+from annolake.load.merge import Counts
 from load.model_queue import (
     FIRST_EXPORT,
     QUEUE,
@@ -24,9 +27,6 @@ from load.model_queue import (
     with_duckdb,
     with_polars,
 )
-
-from annolake.keys import key_of
-from annolake.load.merge import Counts
 
 
 def test_a_first_export_stores_every_row_once(tmp_path: Path) -> None:
@@ -73,9 +73,7 @@ def test_each_file_is_sorted_checked_and_says_who_wrote_it(tmp_path: Path) -> No
         file = pq.ParquetFile(path, page_checksum_verification=True)
         keys = file.read().select(["added_at", "queue_run_id"]).to_pylist()
         assert keys == sorted(keys, key=lambda key: (key["added_at"] is not None, *key.values()))
-        assert {
-            key: value for key, value in file.metadata.metadata.items() if key.startswith(b"annolake.")
-        } == {
+        assert {key: value for key, value in file.metadata.metadata.items() if key.startswith(b"annolake.")} == {
             b"annolake.schema_version": b"1",
             b"annolake.hash_version": b"1",
             b"annolake.export_id": b"export-2",
@@ -126,9 +124,7 @@ def test_a_row_that_changes_its_day_moves(tmp_path: Path) -> None:
 
     done = export(lake, after, number=2)
 
-    assert stored(lake) == {
-        row.key: expected(row, exported=2 if row.number in {0, 99} else 1) for row in after
-    }
+    assert stored(lake) == {row.key: expected(row, exported=2 if row.number in {0, 99} else 1) for row in after}
     assert done.counts == Counts(updated=2)
     assert not lake.runs_folder(QUEUE).joinpath("added_date=2026-12-11").exists()
 
@@ -141,7 +137,6 @@ def test_rows_can_trade_their_days(tmp_path: Path) -> None:
     after = [changed(one, added_at=other.added_at), changed(other, added_at=one.added_at)]
     lake.prepare()
     now = FIRST_EXPORT + timedelta(days=1)
-    seen: list[set[str]] = []
 
     with (
         lake.workspace("trade", since=now) as workspace,
@@ -150,8 +145,7 @@ def test_rows_can_trade_their_days(tmp_path: Path) -> None:
     ):
         landing.index.changed([key_of(row.key) for row in after], [row.hash for row in after])
         landing.add(batch(after))
-        for _ in landing.publish(remove_gone=True):
-            seen.append(set(with_polars(lake)["queue_run_id"]))
+        seen = [set(with_polars(lake)["queue_run_id"]) for _ in landing.publish(remove_gone=True)]
         counts = landing.counts
 
     assert all(keys == {one.key, other.key} for keys in seen)
@@ -180,9 +174,7 @@ def test_a_move_that_was_cut_short_is_healed(tmp_path: Path) -> None:
 
     done = export(lake, [moved, *queue[1:]], number=3)
 
-    assert stored(lake) == {
-        row.key: expected(row, exported=2 if row is moved else 1) for row in [moved, *queue[1:]]
-    }
+    assert stored(lake) == {row.key: expected(row, exported=2 if row is moved else 1) for row in [moved, *queue[1:]]}
     assert (done.counts, done.unchanged) == (Counts(), 20)
 
 
@@ -229,9 +221,7 @@ def test_what_an_incomplete_export_did_not_meet_is_not_removed(tmp_path: Path) -
     [START, START + timedelta(seconds=9), START + timedelta(days=2), None],
     ids=["same place", "another place in its day", "another day", "no day"],
 )
-def test_columns_that_the_export_could_not_know_keep_their_value(
-    tmp_path: Path, added_at: datetime | None
-) -> None:
+def test_columns_that_the_export_could_not_know_keep_their_value(tmp_path: Path, added_at: datetime | None) -> None:
     """Stored values stay where the export is ignorant, also in a row that moves; new rows have none."""
     lake, new = lake_at(tmp_path), Row(50, START)
     queue = [Row(number, START + timedelta(seconds=number % 20)) for number in range(0, 40, 20)] + rows(9)[1:]
@@ -352,5 +342,3 @@ def test_row_groups_are_bounded(tmp_path: Path) -> None:
     assert all(group.nbytes <= 1 << 20 or group.num_rows == 1 for group in groups)
     assert 3 <= len(groups) <= 6
     assert stored(lake) == {row.key: expected(changed(row), exported=2) for row in heavy}
-
-

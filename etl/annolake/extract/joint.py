@@ -1,36 +1,35 @@
 """Where a slice meets what was read before it: the tail of a reading, and a slice held against it.
 
-Owns the memory of the last rows read (`TAIL_ROWS` keys, about 0.4 MB) and the comparison. What follows from a
-comparison is decided in `pages`; nothing here asks for anything.
+Owns the memory of the last rows read and the comparison. What follows from a comparison is decided in `pages`;
+nothing here asks for anything. A row may be `lanes.NAMELESS`: it has its place among the others, is never known, and
+is never missed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
-TAIL_ROWS = 2048
+from annolake.extract.lanes import NAMELESS
+
+TAIL_ROWS = 1024  # at least so many of the last rows are remembered, at most twice as many: about 0.3 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """A slice held against the tail; indexes count the slice's rows, `first` and `last` are of its known rows."""
+    """A slice held against the tail. A *known* row of the slice is one that is in the tail."""
 
-    anchors: tuple[tuple[int, int], ...] = ()  # (index in the slice, place in the tail) of every known row
-    ordered: bool = True  # the known rows follow each other as they did, each once
+    anchors: tuple[tuple[int, int], ...] = ()  # of every known row: its index in the slice, its place in the tail
+    ordered: bool = True  # the known rows follow each other as they did, and no row is there twice
     shift: int = 0  # how much further behind than expected the first known row is
     strangers: int = 0  # rows before the last known one that are not known
     missing: int = 0  # rows of the tail between the first and the last known one that are not there
     left: int = 0  # rows of the tail behind the last known one
+    behind: int = 0  # index of the first row behind all known ones
 
     @property
     def first(self) -> int:
         """Index of the first known row, 0 if there is none."""
         return self.anchors[0][0] if self.anchors else 0
-
-    @property
-    def behind(self) -> int:
-        """Index of the first row behind all known ones."""
-        return self.anchors[-1][0] + 1 if self.anchors else 0
 
     @property
     def moved(self) -> bool:
@@ -46,15 +45,18 @@ class Joint:
 class Tail:
     """The last rows of a joined reading, in the list's order; `end` is the offset expected right behind them.
 
-    `loose` has rows whose place is not known any more: a later slice of their part of the list did not hold them.
-    They left, or were pushed back by inserted rows, or that slice was of an earlier moment. At most as many.
+    `assumed` is the number of rows at the end of the tail that the last slice did not reach, though they were
+    read before it. `loose` has rows whose place is not known any more: a later slice of their part of the list
+    did not hold them. They left, or were pushed back by inserted rows, or that slice was of an earlier moment.
     """
 
     def __init__(self) -> None:
         self.end = 0
+        self.assumed = 0
         self.loose: dict[bytes, None] = {}
         self._rows: list[bytes] = []
         self._place: dict[bytes, int] = {}
+        self._next = 0  # the place behind the last row; places only grow
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -64,50 +66,91 @@ class Tail:
 
     def compare(self, offset: int, keys: Sequence[bytes]) -> Joint:
         """Hold the slice at `offset` against the tail."""
-        anchors = tuple((index, self._place[key]) for index, key in enumerate(keys) if key in self._place)
+        places = self._place
+        anchors = tuple((index, places[key]) for index, key in enumerate(keys) if key in places)
+        nameless = keys.count(NAMELESS)
+        once = len(set(keys)) + max(0, nameless - 1) == len(keys)
         if not anchors:
-            return Joint(ordered=len(set(keys)) == len(keys))
-        places = [place for _, place in anchors]
-        index, place = anchors[0]
+            return Joint(ordered=once)
+        known = [place for _, place in anchors]
+        (first, place), (last, _) = anchors[0], anchors[-1]
+        low, high = min(known), max(known)
+        after = self._rows[high + 1 - self._next + len(self._rows) :]
         return Joint(
             anchors=anchors,
-            ordered=_rising(places) and len(set(keys)) == len(keys),
-            shift=offset + index - (self.end - len(self._rows) + place),
-            strangers=anchors[-1][0] + 1 - len(anchors),
-            missing=max(places) - min(places) + 1 - len(set(places)),
-            left=len(self._rows) - 1 - max(places),
+            ordered=once and _rising(known),
+            shift=offset + first - (self.end - (self._next - place)),
+            strangers=last + 1 - len(anchors) - (keys[: last + 1].count(NAMELESS) if nameless else 0),
+            missing=high + 1 - low - len(set(known)) - self._nameless(low, high),
+            left=len(after) - after.count(NAMELESS),
+            behind=last + 1 + min(_nameless_first(keys[last + 1 :]), _nameless_first(after)),
         )
+
+    def _nameless(self, low: int, high: int) -> int:
+        origin = self._next - len(self._rows)
+        return self._rows[low - origin : high + 1 - origin].count(NAMELESS)
 
     def extend(self, offset: int, keys: Sequence[bytes], joint: Joint, *, ends: bool) -> None:
         """Take a slice that joins (or, with an empty tail, opens the reading); `ends`: it holds the list's end."""
-        seen = dict.fromkeys(keys)
-        places = [place for _, place in joint.anchors]
-        low, high = (min(places), max(places)) if places else (0, len(self._rows) - 1)
-        before = self._rows[:low] if offset else []
-        after = [key for key in self._rows[high + 1 :] if key not in seen]
-        between = [key for key in self._rows[low : high + 1] if key not in seen]
-        rows = [key for key in before if key not in seen]
-        # rows in front of the first known one may stand before or behind some of `before`
-        rows += list(seen)[joint.first :] if rows else seen
-        self.end = offset + len(keys)
-        if joint.behind == len(keys) and not ends:
-            rows += after  # nothing but known rows: those behind them are expected to follow still
-            self.end += len(after)
-            after = []
-        self._rows = rows[-TAIL_ROWS:]
-        self._place = {key: place for place, key in enumerate(self._rows)}
-        self._loosen(*between, *after, *keys[: joint.first])
+        still = joint.ordered and not (joint.strangers or joint.missing or joint.left)
+        self.end, self.assumed = offset + len(keys), 0
+        if still and (offset or not self._rows):
+            self._append(keys[joint.behind :])
+        else:
+            self._rearrange(keys, joint, starts=offset == 0, ends=ends)
 
-    def _loosen(self, *rows: bytes) -> None:
-        self.loose.update(dict.fromkeys(rows))
-        self.loose = {key: None for key in list(self.loose)[-TAIL_ROWS:] if key not in self._place}
+    def doubt(self) -> None:
+        """Give up the assumed rows: a slice aimed at them did not join."""
+        gone = self._rows[len(self._rows) - self.assumed :]
+        self.end -= self.assumed
+        self._replace(self._rows[: len(self._rows) - self.assumed], gone)
 
     def clear(self) -> None:
         """Forget everything: the reading starts over."""
         self.end = 0
         self.loose.clear()
-        self._rows.clear()
-        self._place.clear()
+        self._replace([], [])
+
+    def _append(self, keys: Iterable[bytes]) -> None:
+        for key in keys:
+            if key:
+                self._place[key] = self._next
+                self.loose.pop(key, None)
+            self._next += 1
+            self._rows.append(key)
+        if len(self._rows) > 2 * TAIL_ROWS:
+            for key in self._rows[:-TAIL_ROWS]:
+                self._place.pop(key, None)
+            del self._rows[:-TAIL_ROWS]
+
+    def _rearrange(self, keys: Sequence[bytes], joint: Joint, *, starts: bool, ends: bool) -> None:
+        """Set the slice in the place of the part of the tail that it overlaps."""
+        seen = {key for key in keys if key}
+        origin = self._next - len(self._rows)
+        known = [place - origin for _, place in joint.anchors] or [0, len(self._rows) - 1]
+        low, high = min(known), max(known)
+        before = [] if starts else [key for key in self._rows[:low] if key not in seen]
+        between = [key for key in self._rows[low : high + 1] if key not in seen]
+        after = [key for key in self._rows[high + 1 :] if key not in seen]
+        # rows in front of the first known one may stand before or behind some of `before`
+        rows = [*before, *keys[joint.first if before else 0 :]]
+        follow = after if joint.behind == len(keys) and not ends else []
+        self.end += len(follow)
+        self._replace(rows + follow, [*between, *(after if not follow else ()), *keys[: joint.first]])
+        self.assumed = len(follow)
+
+    def _replace(self, rows: list[bytes], loose: Iterable[bytes]) -> None:
+        self.assumed = 0
+        self._rows = rows[-2 * TAIL_ROWS :]
+        self._place = {key: self._next + index for index, key in enumerate(self._rows) if key}
+        self._next += len(self._rows)
+        self.loose.update(dict.fromkeys(loose))
+        self.loose.pop(NAMELESS, None)
+        self.loose = {key: None for key in list(self.loose)[-2 * TAIL_ROWS :] if key not in self._place}
+
+
+def _nameless_first(keys: Sequence[bytes]) -> int:
+    return len(list(takewhile(lambda key: not key, keys)))
 
 
 def _rising(places: Sequence[int]) -> bool:

@@ -2,41 +2,45 @@
 
 Owns the rounds and the verdict. Pure logic over `pages.ListReader`.
 
-**Sequence.** The active list to its end; then, after its last answer, the archived list; then a look at the end of the
-active list. If nothing was seen to move, that is all. After any sign of movement the active list is read again after
-the archived one, and the archived one again where its own reading showed signs, or where rows came back while the
-active list still held rows never met before; until the last reading of each list found no row never met before and
-saw no rows changing their order. Each list is read at most `READINGS` times.
+**Sequence.** First the active list to its end; then, after its last answer, the archived one. Then rounds, in each of
+which a list is either read *again*, whole, or only *looked at*: read on from where its last reading ended, one request
+if nothing came. The active list is read again after any sign of movement anywhere, and then until a reading of it
+finds no row that was never met and sees no rows changing their order; the archived list if it moved while it was read
+or looked at, and then likewise. A round in which no list is left to be read again and no row was never met is the
+last one. So a quiet queue costs two looks. Each list is read whole `READINGS` times at most.
 
-**Claimed.** Let the readings be m whole ones, active and archived by turns (two of the same list in a row count
-once), each joined to its proved end, and let rows not move within a list. Then every row that was in the queue
-throughout and changed lists at most m - 2 times has been met; for m = 2 one that did not change lists, or went once
-from active to archived. Proof: a reading of a list misses a row only if the row is not a stayer of it (`pages`). A
-row that stays where it is during a reading that misses it is in the other list, which is read next; so from one
-reading to the next the row must change lists each time, with one exception, when it sits still in the other list
-during the whole of a reading. m readings in a row are evaded by m - 1 changes at least, of which the row's place at
-the start may save none. The look at the end finds the single requeued row that m = 2 could miss: its coming moves the
-rows that were read last, unless as many leave at the same time.
-Rows that only finish, are deleted or inserted never leave a sign that makes the verdict incomplete.
+**Claimed**, where no row moves within a list (see `pages`) and each reading was joined. Let m be the number of whole
+readings, two in a row of the same list counted once. A row that was in the queue throughout and changed lists at most
+m - 2 times has been met; for m = 2, one that never did, or once from active to archived. Proof: call a reading *calm*
+if the row did not change lists during it. If the row was missed, it was in the other list throughout each calm
+reading. The lists alternate, so between two calm readings that are d apart the row changed lists an odd number of
+times if d is odd, an even number if d is even; and, as the d - 1 readings between are not calm, at least d times.
+Every other reading that is not calm takes one change. That makes m - 1 at least; with m = 2, one change from
+archived to active.
+The looks find what one requeued row leaves behind, its coming, in all cases but one: as many rows leave the active
+list at the same time. Rows that finish move the archived list, which is looked at last.
+Rows that only finish, are deleted or inserted leave no sign that makes the verdict incomplete: they never change
+their order, and never come back from the archived list.
 
-**Signs** (`Signs`) are counted over all readings. What remains after the last allowed reading makes `complete` false:
-a list of which pages don't join; rows seen changing their order in the last reading of a list; rows coming back from
-archived to active while rows never met are still found.
+**The verdict.** `complete` is false if pages of a list did not join, if rows were seen changing their order in the
+last reading (or look) of a list, or if rows came back to the active list in its last allowed reading while others
+still turned up that were never met.
 
-**Not proved.** A row that moves within a list in every reading of it, or changes lists more often than claimed, at
-just the right moments; one or two moves hidden by as many rows leaving at the same moment, in a queue where nothing
-else moves.
+**Not proved.** A row that moves within its list in every reading of it, or changes lists more often than claimed, at
+just the right moments; moves that as many leaving rows make up for, in a queue where nothing else moves.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from annolake.extract.lanes import Fetch, Slice
 from annolake.extract.mark import Since
 from annolake.extract.order import Order, OrderMeasure
-from annolake.extract.pages import Ledger, ListReader, Met, Reading
+from annolake.extract.pages import ListReader
+from annolake.extract.reading import Ledger, Met, Reading
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -84,7 +88,7 @@ class QueueReader(Generic[P]):
     lists that were to be read from a mark on, but were no longer sorted as recorded, and were read whole).
     """
 
-    def __init__(  # noqa: D107 - documented above
+    def __init__(
         self,
         sources: Sequence[Source[P]],
         *,
@@ -119,27 +123,29 @@ class QueueReader(Generic[P]):
         """The order of each list."""
         return {name: measure.order for name, measure in self._measures.items()}
 
-    def read(self) -> Iterator[tuple[str, Slice[P]]]:
+    def read(self) -> Generator[tuple[str, Slice[P]], None, None]:
         """Yield every slice to be taken with its list's name, waiting for answers; of a row's versions the last counts.
 
         Raises what a request raises, promptly; what was asked for besides is cancelled, or ends unheard.
         """
-        for step in self.steps():
-            if step is None:
-                wait(self.pending(), return_when=FIRST_COMPLETED)
-            else:
-                yield step
+        with closing(self.steps()) as steps:
+            for step in steps:
+                if step is None:
+                    wait(self.pending(), return_when=FIRST_COMPLETED)
+                else:
+                    yield step
 
     def pending(self) -> list[Future[Slice[P]]]:
         """Return the requests not answered yet."""
         return self._current.pending() if self._current else []
 
-    def steps(self) -> Iterator[tuple[str, Slice[P]] | None]:
-        """As `read`, but yields None where one of `pending` must be answered first: for callers that wait themselves."""
+    def steps(self) -> "Steps[P, None]":
+        """As `read`, but yields None where one of `pending` must be answered first, for callers that wait."""
         before = self._sizes()
         for name in self._names:
             yield from self._read(name)
-        if before is not None and self._sizes() not in {None, before}:
+        after = self._sizes() if before is not None else None
+        if after is not None and after != before:
             self.signs.resized += 1
             self._stirred = True
         self._open = {name: self._last[name].moved for name in self._names}
@@ -151,45 +157,44 @@ class QueueReader(Generic[P]):
 
     def _read(self, name: str) -> "Steps[P, None]":
         """Read a list from start to end; whole if it is no longer sorted as recorded."""
-        source = self._sources[name]
-        reader = self._readers[name] = ListReader(
-            name,
-            source.fetch,
-            self._ledger,
-            lanes=self._lanes,
-            limit=self._limit,
-            hint=source.hint,
-            since=source.since,
-            earlier=self._last.get(name),
-        )
-        yield from self._follow(name, reader)
-        self._times_read[name] += 1
-        self._last[name] = reader.reading
-        if reader.reading.contradicted:
-            self.swept.append(name)
-            self._sources[name] = Source(name, source.fetch, source.hint)
-            self._times_read[name] -= 1
-            del self._last[name]
-            yield from self._read(name)
+        while True:
+            source = self._sources[name]
+            reader = self._readers[name] = ListReader(
+                name,
+                source.fetch,
+                self._ledger,
+                lanes=self._lanes,
+                limit=self._limit,
+                hint=source.hint,
+                since=source.since,
+                earlier=self._last.get(name),
+            )
+            yield from self._follow(name, reader)
+            if not reader.reading.contradicted:
+                self._times_read[name] += 1
+                self._last[name] = reader.reading
+                return
 
     def _follow(self, name: str, reader: ListReader[P]) -> "Steps[P, None]":
         self._current = reader
         requests = reader.requests
-        for page in reader.steps():
-            if page is None:
-                yield None
-                continue
-            if self._sources[name].since is None:
-                self._measures[name].watch(page.times)
-            yield name, page
+        with closing(reader.steps()) as steps:
+            for page in steps:
+                if page is not None and self._sources[name].since is None:
+                    self._measures[name].watch(page.times)
+                yield None if page is None else (name, page)
         self.requests += reader.requests - requests
         self._latest[name] = reader.reading
         self._count(name, reader.reading)
+        if reader.reading.contradicted:
+            self.swept.append(name)
+            self._sources[name] = replace(self._sources[name], since=None)
+            self._times_read[name] = 0
 
     def _count(self, name: str, reading: Reading) -> None:
         signs = self.signs
         self._stirred |= reading.moved or reading.crossed > 0
-        self.rows += reading.fresh
+        self.rows += reading.rows
         signs.breaks += reading.breaks
         signs.shifts += reading.shifts
         signs.disorders += reading.disorders
@@ -221,7 +226,7 @@ class QueueReader(Generic[P]):
         yield from self._follow(name, reader)
         seen = reader.reading
         active = self._names[0]
-        self._open[name] = seen.moved or (seen.crossed > 0 and name == active)
+        self._open[name] = seen.moved or seen.contradicted or (seen.crossed > 0 and name == active)
         if (seen.moved or seen.crossed) and self._times_read[active] == 1:
             self._open[active] = True
         return seen.fresh > 0

@@ -46,6 +46,13 @@ class Since:
         """Tell whether no row from the mark on lies behind this slice."""
         return self.order.descending and self._before(page, -1)
 
+    def span(self, page: Slice[P]) -> range:
+        """Return the indexes of the rows that may lie at or after the mark."""
+        rows = len(page.keys)
+        values = sortable(page.times, self.order.column)
+        before = 0 if values is None else sum(value < self.mark for value in values)
+        return range(rows - before) if self.order.descending else range(before, rows)
+
     def seek(self, lanes: Lanes[P], hint: int | None) -> Generator[None, None, int]:
         """Return an offset at or a little before the first row from the mark on; yields while it waits.
 

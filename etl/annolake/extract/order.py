@@ -5,7 +5,6 @@ Owns the measurement and its small value. What follows from an order is `mark`'s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 ADDED_AT = "added_at"
 LATER = 1 << 63  # stands for a missing added_at: such a row counts as newer than every other
@@ -38,11 +37,10 @@ def sortable(times: Mapping[str, Sequence[int | None]], column: str) -> list[int
     if column == ADDED_AT:
         return [LATER if value is None else value for value in values]
     known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return None
     added = times[ADDED_AT]
-    late = all(at is None or at <= value for at, value in zip(added, known, strict=True))
-    return known if late else None
+    if len(known) < len(values) or any(at is not None and at > value for at, value in zip(added, known, strict=True)):
+        return None
+    return known
 
 
 class OrderMeasure:
@@ -59,12 +57,17 @@ class OrderMeasure:
     def watch(self, times: Mapping[str, Sequence[int | None]]) -> None:
         """Look at one slice's times (see `Slice.times`)."""
         for column in times:
-            values = None if column in self._unfit else sortable(times, column)
+            rose, fell = self._rises.get(column, False), self._falls.get(column, False)
+            if column in self._unfit or (rose and fell):
+                continue
+            values = sortable(times, column)
             if values is None:
                 self._unfit.add(column)
-                continue
-            self._rises[column] = self._rises.get(column, False) or any(a < b for a, b in pairwise(values))
-            self._falls[column] = self._falls.get(column, False) or any(a > b for a, b in pairwise(values))
+            elif values:
+                rising = sorted(values)
+                uneven = rising[0] < rising[-1]
+                self._rises[column] = rose or (uneven and values != rising[::-1])
+                self._falls[column] = fell or (uneven and values != rising)
 
     @property
     def order(self) -> Order | None:

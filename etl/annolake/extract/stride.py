@@ -81,9 +81,10 @@ class Stride:
         within = self._hint is not None and offset < self._hint
         return flying < (self._window if within else min(self._window, self._beyond))
 
-    def pause(self) -> None:
-        """Ask for the next slice alone."""
+    def look(self) -> int:
+        """Ask for the next slice alone; return how many known rows it had best begin with."""
         self._full = False
+        return self._capacity.expected(max(self._limit(), _LEAST)) * 9 // 10
 
     def joined(self, *, lost: int, full: bool, end: int) -> None:
         """Note a slice that joined: `lost` rows had left before it, the list is now read to offset `end`."""
@@ -91,7 +92,7 @@ class Stride:
         self._drift = max(lost, self._drift // 2)
         self._most = min(self._most + _REGAINED, self._lanes)
         self._window = min(self._window * 2, int(self._most))
-        if full and (self._hint is None or end >= self._hint):
+        if full and (self._hint is None or end > self._hint):
             self._beyond = min(self._beyond * 2, self._lanes)
 
     def back(self, expected: int) -> int:

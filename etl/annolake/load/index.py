@@ -19,7 +19,8 @@ STORED = 1  # the lake holds the row
 REMOVED = 2  # as one that left the queue
 MET = 4  # this export met its key
 ACCEPTED = 8  # and could decode it
-TAKEN = 16  # and spilled it: hash and day are this export's
+ASKED = 16  # and found it changed
+TAKEN = 32  # and spilled it: the day is that of the version read
 
 _FREE = -1
 _FULLEST = 0.6
@@ -48,7 +49,8 @@ class Index:
             self._hashes,
             self._days,
             self._flags,
-            self._readings, self._exported,
+            self._readings,
+            self._exported,
         ]
         self._stale: set[int] = set()  # days with a row whose true version is in another partition
         self._moved: list[tuple[Numbers, Days]] = []  # stored rows read with another day, and the day they left
@@ -93,38 +95,40 @@ class Index:
         self._flags[numbers] |= MET
         return before
 
-    def met(self, keys: Sequence[bytes]) -> list[bool]:
-        """Tell which keys this export met, noting nothing."""
-        numbers = self.find(halves(b"".join(keys)))
-        return _listed((numbers >= 0) & ((self._flags[numbers] & MET) != 0))
-
     def changed(self, keys: Sequence[bytes], hashes: Sequence[bytes]) -> list[bool]:
         """Note decoded rows as met and accepted; True where one must be flattened and taken.
 
-        That is where the row is new, its hash is another than that of the last version known, or the lake
-        holds it as removed.
+        That is where the row is new, its hash is another than that of the version last read or stored, or the
+        lake holds it as removed. What was asked for once is not asked for again, so it must be taken.
         """
-        numbers = self._number(halves(b"".join(keys)))
+        numbers, sent = self._number(halves(b"".join(keys))), halves(b"".join(hashes))
         flags = self._flags[numbers]
-        same = (self._hashes[numbers] == halves(b"".join(hashes))).all(axis=1)
-        current = ((flags & TAKEN) != 0) | ((flags & (STORED | REMOVED)) == STORED)
+        same = (self._hashes[numbers] == sent).all(axis=1)
+        current = ((flags & ASKED) != 0) | ((flags & (STORED | REMOVED)) == STORED)
+        wanted = ~(same & current) | _repeated(numbers)
         self._flags[numbers] = flags | MET | ACCEPTED
-        return _listed(~(same & current) | _repeated(numbers))
+        self._flags[numbers[wanted]] = (flags[wanted] | MET | ACCEPTED | ASKED) & ~np.uint8(TAKEN)
+        self._hashes[numbers] = sent
+        return _listed(wanted)
 
-    def take(self, keys: Bytes16, hashes: Bytes16, days: Days) -> Numbers:
-        """Note that these versions were spilled, in reading order: of one key the last one counts.
+    def take(self, keys: Bytes16, days: Days) -> Numbers:
+        """Note that rows asked for were spilled, in reading order: of one key the last one counts.
 
-        Returns the rows' numbers. It is apart from `changed` so that a row which cannot be flattened after
-        all is not taken for exported.
+        Returns the rows' numbers.
         """
         numbers = self._number(keys)
         stored = (self._flags[numbers] & STORED) != 0
         moved = stored & (self._days[numbers] != days)
         if moved.any():
             self._moved.append((numbers[moved], self._days[numbers[moved]]))
-        self._hashes[numbers], self._days[numbers] = hashes, days
-        self._flags[numbers] |= MET | ACCEPTED | TAKEN
+        self._days[numbers] = days
+        self._flags[numbers] |= TAKEN
         return numbers
+
+    @property
+    def awaited(self) -> int:
+        """How many rows were asked for and not taken."""
+        return self.count(ASKED) - self.count(ASKED | TAKEN)
 
     # --- what the merge asks
 

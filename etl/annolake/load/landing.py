@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from annolake.errors import LakeError
-from annolake.load.arrays import NO_DAY, date_of, days_of, hashes_of, keys_of
+from annolake.load.arrays import NO_DAY, date_of, days_of, keys_of
 from annolake.load.blocks import Blocks
 from annolake.load.index import ACCEPTED, Index
 from annolake.load.merge import Counts, Decision, decide, merged
@@ -63,11 +63,7 @@ class Landing:
         `unknown` names the columns that this export could not have received for these rows: the stored values
         stay. exported_at and removed_at are set here, whatever the batch holds.
         """
-        numbers = self.index.take(
-            keys_of(batch.column("queue_run_id")),
-            hashes_of(batch.column("row_hash")),
-            days_of(batch.column("added_at")),
-        )
+        numbers = self.index.take(keys_of(batch.column("queue_run_id")), days_of(batch.column("added_at")))
         self._spill.add(batch, numbers, unknown)
 
     @property
@@ -81,6 +77,8 @@ class Landing:
         `remove_gone`: rows in the lake that were not met have left the queue. A row that changed its day is
         published in its new partition before it leaves the old one.
         """
+        if self.index.awaited:
+            raise RuntimeError(f"{self.index.awaited} changed rows were read and never added")
         self._spill.seal()
         concerned = self._spill.days() | self._outdated()
         concerned |= self.index.days_of_gone() if remove_gone else set()

@@ -31,7 +31,7 @@ def enter_rows(index: Index, table: pa.Table, day: int) -> bool:
 def nothing_stored(schema: pa.Schema) -> Stored:
     """Return the stored side of a partition that is not there yet."""
     none = np.zeros(0, np.bool_)
-    keys = schema.empty_table().select(SORT_BY)
+    keys = _empty(schema, SORT_BY)
     return Stored(np.zeros(0, np.int32), keys, np.zeros((0, 2), np.uint64), none, none, none)
 
 
@@ -52,7 +52,7 @@ def stored_side(
     away = days != day
     leaving = away & ~np.isin(days, list(ahead))
     gone = index.gone(line) & ~away if remove_gone else np.zeros(len(line), np.bool_)
-    order = pa.concat_tables(keys) if keys else reader.schema.empty_table().select(SORT_BY)
+    order = pa.concat_tables(keys) if keys else _empty(reader.schema, SORT_BY)
     stored = Stored(line, order, np.concatenate(hashes), np.concatenate(removed), leaving, gone)
     return stored, bool((away & ~leaving).any())
 
@@ -81,7 +81,7 @@ def stored_values(
 ) -> pa.Table:
     """Return some columns of rows of the lake, in the order of `wanting`, wherever they are stored."""
     found = [np.zeros(0, np.int32)]
-    tables = [form.schema.empty_table().select(columns)]
+    tables = [_empty(form.schema, columns)]
     for day in np.unique(index.origins(wanting)) if len(wanting) else ():
         with PartReader(store, parts[int(day)].path, form) as reader:
             for group, table in enumerate(reader.key_columns(("queue_run_id",))):
@@ -104,3 +104,7 @@ def known_numbers(index: Index, table: pa.Table, path: Path) -> Numbers:
     if (numbers < 0).any():
         raise LakeError(f"cannot trust {path}: another export wrote it meanwhile; run again")
     return numbers
+
+
+def _empty(schema: pa.Schema, names: Sequence[str]) -> pa.Table:
+    return pa.schema([schema.field(name) for name in names]).empty_table()

@@ -36,13 +36,20 @@ class Store:
         self._exchanges = exchanges
 
     def step(self, verb: str, path: Path, call: Callable[[], T]) -> T:
-        """Do one thing with the file or folder `path`; `verb` completes "cannot ... <path>"."""
+        """Do one thing with the file or folder `path`; `verb` completes "cannot ... <path>".
+
+        What pyarrow can't "read" is a damaged file; what it can't write is a bug, and passes as it is.
+        """
         try:
             done: T = self._gate(verb, path, call)
         except FileNotFoundError as exc:
             raise MissingError(f"cannot {verb} {path}: there is no such file or folder") from exc
-        except (OSError, pa.ArrowException) as exc:
+        except OSError as exc:
             raise LakeError(f"cannot {verb} {path}: {_reason(exc)}") from exc
+        except pa.ArrowException as exc:
+            if verb != "read" or isinstance(exc, MemoryError):
+                raise
+            raise LakeError(f"cannot read {path}: {_DAMAGED}") from exc
         return done
 
     def make_folder(self, path: Path) -> None:
@@ -121,9 +128,11 @@ _ADVICE = {
 }
 
 
-def _reason(exc: Exception) -> str:
+_DAMAGED = "it is damaged, cut off or no file of annolake's; restore it or move it away, then run again"
+
+
+def _reason(exc: OSError) -> str:
     """Put the reason into words without the foreign message, which may quote what is in a file."""
-    number = exc.errno if isinstance(exc, OSError) else None
-    if number is None:
-        return "it is damaged, cut off or no file of annolake's; restore it or move it away, then run again"
-    return f"{os.strerror(number)}; {_ADVICE.get(number, 'mend that and run again')}"
+    if exc.errno is None:  # pyarrow's own, of a file that it can't make sense of
+        return _DAMAGED
+    return f"{os.strerror(exc.errno)}; {_ADVICE.get(exc.errno, 'mend that and run again')}"

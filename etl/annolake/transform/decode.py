@@ -57,9 +57,7 @@ class Page:
         self.keys.append(key)
         self.row_keys.append(key)
         self.rows.append(row)
-        self.hashes.append(
-            row_hash(row, parts=(b"archived" if self.archived else b"active", unmapped or b""))
-        )
+        self.hashes.append(row_hash(row, parts=(b"archived" if self.archived else b"active", unmapped or b"")))
         self.days.append(day_of(row.added_at))
         self.unmapped.append(unmapped)
 
@@ -246,11 +244,7 @@ def _reject(text: bytes, rows: Rows, misfit: MisfitError) -> Reject:
         shown = b"{" + b",".join(_quoted(name) + b":" + value for name, value in kept) + b"}"
         queue_run_id = _readable_id(dict(members).get(rows.key, b"null"))
     shown = scrubbed(shown)
-    key = (
-        hashlib.blake2b(shown, digest_size=KEY_BYTES).digest()
-        if queue_run_id is None
-        else key_of(queue_run_id)
-    )
+    key = hashlib.blake2b(shown, digest_size=KEY_BYTES).digest() if queue_run_id is None else key_of(queue_run_id)
     return Reject(key, queue_run_id, misfit.path, misfit.reason, shown.decode(errors="backslashreplace"))
 
 

@@ -1,0 +1,139 @@
+"""How much annolake takes, against the floor, the public SDK and dlt: wall, CPU and peak memory of whole processes.
+
+Owns the cases and the table. Every case has one service; its contenders take turns, and medians are told. Run it
+with nothing else running: `make bench`.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from processes import Run, Service, contender, measured, service
+
+Lake = Literal["none", "same", "older"]
+
+ALL = ("floor", "annolake", "sdk", "dlt_rest")
+OWN = ("floor", "annolake")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is exported, and what is in annolake's lake before: nothing, the same rows, or 1% older ones."""
+
+    title: str
+    rows: int
+    lake: Lake = "none"
+    lanes: int = 8
+    contenders: tuple[str, ...] = OWN
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+CASES = {
+    "first-2k": Case("2,000 rows, first export", 2_000, contenders=ALL),
+    "first": Case("20,000 rows, first export", 20_000, contenders=ALL),
+    "unchanged": Case("20,000 rows, nothing changed", 20_000, "same"),
+    "changed": Case("20,000 rows, 1% changed", 20_000, "older"),
+    "latency": Case("20,000 rows, 100 ms, 16 lanes", 20_000, lanes=16, contenders=ALL, options={"latency_ms": 100}),
+    "first-200k": Case("200,000 rows, first export", 200_000, contenders=ALL),
+    "unchanged-200k": Case("200,000 rows, nothing changed", 200_000, "same"),
+    "heavy": Case("5,000 rows of 300 kB, first export", 5_000, contenders=ALL, options={"payload_kb": 300}),
+}
+QUICK = ("first-2k", "first", "unchanged")
+
+
+def main() -> None:
+    """Run the chosen cases and print a Markdown table."""
+    args = _arguments()
+    print(_heading())
+    for name in args.cases:
+        case = CASES[name]
+        chosen = [each for each in case.contenders if each in args.contenders]
+        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+            runs = _measure(case, chosen, Path(folder), args.repeat)
+        for each in chosen:
+            print(_line(case, each, runs[each], runs.get("floor")), flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeat", type=int, default=5, help="turns of each contender (5)")
+    parser.add_argument("--quick", action="store_true", help=f"one turn of {', '.join(QUICK)}")
+    parser.add_argument("--folder", help="where lakes and files go, for the time of a case")
+    parser.add_argument("--contenders", nargs="+", choices=ALL, default=list(ALL))
+    parser.add_argument("cases", nargs="*", metavar="case", help=f"of: {', '.join(CASES)} (all)")
+    args = parser.parse_args()
+    if args.quick:
+        args.repeat = 1
+    args.cases = args.cases or list(QUICK if args.quick else CASES)
+    unknown = [name for name in args.cases if name not in CASES]
+    if unknown:
+        parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}")
+    return args
+
+
+def _measure(case: Case, chosen: list[str], folder: Path, repeat: int) -> dict[str, list[Run]]:
+    runs: dict[str, list[Run]] = {name: [] for name in chosen}
+    with service(rows=case.rows, **case.options) as there:
+        kept = folder / "kept"
+        if case.lake != "none":
+            _turn("annolake", there, kept, case)
+        for number in range(repeat):
+            for name in _alternating(chosen, number):
+                _say(f"{case.title}: {name}, turn {number + 1} of {repeat}")
+                with tempfile.TemporaryDirectory(dir=folder) as out:
+                    if name == "annolake" and case.lake == "older":
+                        there.tell("edit", share=0.01, round=number)
+                    again = name == "annolake" and case.lake != "none"
+                    runs[name].append(_turn(name, there, kept if again else Path(out) / "out", case))
+    return runs
+
+
+def _alternating(chosen: list[str], number: int) -> Iterator[str]:
+    """Yield the contenders, each turn beginning with another one."""
+    return (chosen[(number + place) % len(chosen)] for place in range(len(chosen)))
+
+
+def _turn(name: str, there: Service, out: Path, case: Case) -> Run:
+    command, environ = contender(name, there, out, lanes=case.lanes)
+    run = measured(command, environ, cwd=out.parent)
+    rows = run.told["queues"][0]["rows_seen"] if name == "annolake" else run.told["rows"]
+    if rows != case.rows:
+        raise RuntimeError(f"{name} met {rows} of {case.rows} rows")
+    return run
+
+
+def _heading() -> str:
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    _say(f"load before: {load}")
+    return (
+        "| case | contender | wall s | CPU s | peak MB | wall / floor | CPU / floor | CPU ms per 1,000 rows |\n"
+        "|---|---|--:|--:|--:|--:|--:|--:|"
+    )
+
+
+def _line(case: Case, name: str, runs: list[Run], floor: list[Run] | None) -> str:
+    wall, cpu, peak = (median(values) for values in _values(runs))
+    ratios = ["", ""]
+    if floor and name != "floor":
+        floor_wall, floor_cpu, _ = (median(values) for values in _values(floor))
+        ratios = [f"{wall / floor_wall:.2f}", f"{cpu / floor_cpu:.2f}"]
+    cells = [case.title, name, f"{wall:.2f}", f"{cpu:.2f}", f"{peak:.0f}", *ratios, f"{cpu / case.rows * 1e6:.0f}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _values(runs: list[Run]) -> tuple[list[float], list[float], list[float]]:
+    return [run.wall_s for run in runs], [run.cpu_s for run in runs], [run.peak_mb for run in runs]
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""Where a queue's rows come from: the runs listing or its successor, each read to a verdict.
+
+Owns how an endpoint's requests, its paging and its decoding are put together, so that `pipeline` reads rows and knows
+no endpoint. Whatever a source yields has been joined and decoded.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Event
+from typing import Any, Protocol
+
+from annolake import contract
+from annolake.batches import Arrived, Endpoint
+from annolake.config import Source as Settings
+from annolake.extract.client import Client, Tally
+from annolake.extract.cursors import CursorSlice, FetchAt, Section
+from annolake.extract.items import SECTIONS, ItemsListing
+from annolake.extract.lanes import Fetch, Slice
+from annolake.extract.lists import QueueReader, Signs, Source
+from annolake.extract.mark import Since
+from annolake.extract.order import Order
+from annolake.extract.payloads import Batch, Batches, RunsQuery
+from annolake.extract.queues import read_size
+from annolake.extract.reading import Met
+from annolake.extract.runs import RunsListing
+from annolake.extract.sections import SectionsReader
+from annolake.extract.weight import PageSize
+from annolake.transform.decode import Page, runs_decoder
+from annolake.transform.join import Joined, join
+from annolake.transform.successor import Item, ItemsPage, decode_items, decode_runs, selects
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_TIMES = ("added_at", "effective_added_at", "last_queued_at")  # those a list may be sorted by
+
+_ITEM_TIMES = ("added_at", "effective_added_at", "last_reviewed_time")
+_CLOCKS_DIFFER = timedelta(minutes=1)  # the service's and this machine's, at most
+
+_STATISTICS = frozenset({"feedback_stats"})
+# Columns that the runs listing could not have told, whatever is stored (DESIGN 1, promise 4).
+_UNKNOWN_TO_RUNS = frozenset(column.name for column in contract.RUNS.columns_of("field") if not column.runs)
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a queue is asked: the client, its lanes, and what bounds and stops the asking."""
+
+    client: Client
+    lanes: ThreadPoolExecutor
+    queue_id: str
+    settings: Settings
+    page_size: PageSize
+    tally: Tally
+    stop: Event
+
+
+class Verdict(Protocol):
+    """What is known once a source was read: see `extract.lists.QueueReader`."""
+
+    complete: bool
+    reasons: list[str]
+    signs: Signs
+    rows: int
+    swept: list[str]
+
+    @property
+    def orders(self) -> Mapping[str, Order | None]:
+        """Return the measured order of each list."""
+
+
+class RowSource(Protocol):
+    """A queue's rows over one endpoint."""
+
+    endpoint: Endpoint
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what is known so far, and in the end whether all was met."""
+
+    def read(self) -> Iterator[Arrived]:
+        """Yield every row to be taken; of a row's versions the last one counts. Raises ServiceError."""
+
+
+class RunsSource:
+    """The active and the archived list of the runs listing; `since` has the marks of lists that are not read whole."""
+
+    endpoint: Endpoint = "runs"
+
+    def __init__(self, access: Access, met: Met, since: Mapping[str, Since]) -> None:
+        self._access = access
+        self._decoder = runs_decoder()
+        settings = access.settings
+        self._unknown = _UNKNOWN_TO_RUNS | (frozenset() if settings.include_stats else _STATISTICS)
+        names = ("active", "archived") if settings.include_archived else ("active",)
+        self.verdict: QueueReader[Page] = QueueReader(
+            [Source(name, self._fetch(archived=name == "archived"), since=since.get(name)) for name in names],
+            met=met,
+            lanes=settings.concurrency,
+            limit=access.page_size,
+            sizes=self._sizes,
+        )
+
+    def read(self) -> Iterator[Arrived]:
+        """Yield the rows of each page that joins. Raises ServiceError."""
+        for _name, piece in self.verdict.read():
+            page = piece.page
+            self._access.page_size.saw(len(page.keys), page.size)
+            same = len(page.rows)
+            yield Arrived(
+                keys=page.row_keys,
+                rows=page.rows,
+                hashes=page.hashes,
+                unmapped=page.unmapped,
+                archived=[page.archived] * same,
+                item_types=["RUN"] * same,
+                run_found=[True] * same,
+                unknown=[self._unknown] * same,
+                rejects=page.rejects,
+                size=page.size,
+                newest=_newest(piece.times["added_at"]),
+            )
+
+    def _fetch(self, *, archived: bool) -> Fetch[Page]:
+        access = self._access
+        listing = RunsListing(
+            access.client,
+            access.queue_id,
+            include_stats=access.settings.include_stats,
+            status=access.settings.status,
+            tally=access.tally,
+            stop=access.stop,
+        )
+
+        def decode(body: bytes) -> Page:
+            return self._decoder.decode(body, archived=archived)
+
+        def read(offset: int, limit: int) -> Slice[Page]:
+            page = listing.read(offset, limit, archived=archived, decode=decode)
+            return Slice(page.keys, _times(page.rows, _TIMES), page)
+
+        def fetch(offset: int, limit: int) -> Future[Slice[Page]]:
+            return access.lanes.submit(read, offset, limit)
+
+        return fetch
+
+    def _sizes(self) -> object | None:
+        """Return what the service says of the queue's sizes, None where it does not: a hint, see api notes 2."""
+        access = self._access
+        asked = ("total_size", "total_archived") if access.settings.include_archived else ("size",)
+        told = [
+            read_size(access.client, access.queue_id, which, tally=access.tally, stop=access.stop) for which in asked
+        ]
+        return None if None in told else tuple(told)
+
+
+class ItemsSource:
+    """The sections of the successor endpoint, each item with its run; `since` as for `RunsSource`."""
+
+    endpoint: Endpoint = "items"
+
+    def __init__(self, access: Access, met: Met, since: Mapping[str, Since], *, now: datetime) -> None:
+        self._access = access
+        self._listing = ItemsListing(access.client, access.queue_id, access.tally, access.stop)
+        names = SECTIONS if access.settings.include_archived else tuple(n for n in SECTIONS if n != "archived")
+        selected = selects(include_stats=access.settings.include_stats)
+        self._query = RunsQuery(access.client, selected, access.tally, access.stop)
+        self._names = names
+        self.verdict: SectionsReader[ItemsPage] = SectionsReader(
+            [Section(name, self._fetch(name), since.get(name)) for name in names],
+            met=met,
+            limit=lambda: access.settings.page_size,
+            sizes=self._sizes,
+            lively=(now - _CLOCKS_DIFFER - _EPOCH) // _MICROSECOND,
+        )
+
+    def read(self) -> Iterator[Arrived]:
+        """Yield items with their runs, a batch at a time; runs are asked for on all lanes. Raises ServiceError."""
+        batches: Batches[Item] = Batches(self._access.page_size)
+        asked: deque[Future[tuple[Joined, int]]] = deque()
+        try:
+            for piece in self.verdict.read():
+                page = piece.slice.page
+                if page.rejects:
+                    yield _arrived(Joined(rejects=page.rejects), page.size)
+                for batch in batches.add(item for item in page.items if item.key in piece.wanted):
+                    asked.append(self._access.lanes.submit(self._join, batch))
+                while len(asked) > self._access.settings.concurrency:
+                    yield self._taken(asked.popleft())
+            asked.extend(self._access.lanes.submit(self._join, batch) for batch in batches.rest())
+            while asked:
+                yield self._taken(asked.popleft())
+        finally:
+            for future in asked:
+                future.cancel()
+
+    def _taken(self, future: Future[tuple[Joined, int]]) -> Arrived:
+        joined, size = future.result()
+        self._access.page_size.saw(len(joined.rows), size)
+        return _arrived(joined, size)
+
+    def _join(self, batch: Batch[Item]) -> tuple[Joined, int]:
+        payloads = self._query.read(batch, decode_runs)
+        stats = self._access.settings.include_stats
+        return join(batch.items, payloads.runs, include_stats=stats), payloads.size
+
+    def _fetch(self, section: str) -> FetchAt[ItemsPage]:
+        def decode(body: bytes) -> ItemsPage:
+            return decode_items(body, archived=section == "archived")
+
+        def fetch(cursor: str | None, limit: int) -> CursorSlice[ItemsPage]:
+            page = self._listing.read(section, cursor, limit, decode)
+            return CursorSlice(page.keys, _times(page.rows, _ITEM_TIMES), page, page.cursor)
+
+        return fetch
+
+    def _sizes(self) -> object | None:
+        told = [self._listing.count(name) for name in self._names]
+        return None if None in told else tuple(told)
+
+
+def _arrived(joined: Joined, size: int) -> Arrived:
+    return Arrived(
+        keys=joined.keys,
+        rows=joined.rows,
+        hashes=joined.hashes,
+        unmapped=joined.unmapped,
+        archived=joined.archived,
+        item_types=joined.item_types,
+        run_found=joined.run_found,
+        unknown=joined.unknown,
+        rejects=joined.rejects,
+        size=size,
+        newest=max((row.added_at for row in joined.rows if row.added_at is not None), default=None),
+    )
+
+
+def _times(rows: Sequence[Any], names: Iterable[str]) -> dict[str, list[int | None]]:
+    return {name: list(_microseconds(getattr(row, name) for row in rows)) for name in names}
+
+
+def _microseconds(moments: Iterable[datetime | None]) -> Iterator[int | None]:
+    return (None if moment is None else (moment - _EPOCH) // _MICROSECOND for moment in moments)
+
+
+def _newest(times: Iterable[int | None]) -> datetime | None:
+    newest = max((time for time in times if time is not None), default=None)
+    return None if newest is None else _EPOCH + newest * _MICROSECOND

@@ -1,0 +1,127 @@
+"""An item and its run, joined to a row of the table (DESIGN 6), and what of the row could not be known (promise 4).
+
+Owns the row that both make, its hash over what the service sent in this endpoint's form, and the columns whose stored
+value is to stay. A run that cannot be decoded rejects its own item alone.
+
+Two columns have a second place that the contract does not name, for where the first is null: `start_time` is the
+item's where the run has none or could not be had, `thread_id` the run's where the item has none.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from annolake.contract import RUNS
+from annolake.transform.decode import Reject
+from annolake.transform.json_text import split_object
+from annolake.transform.rows import row_hash
+from annolake.transform.successor import LAST_PARENT, RUN_PLACES, STATISTICS, Item, Run, as_object
+
+_TOLD = tuple(column for column in RUNS.column if column.items)
+_OF_RUN = frozenset(RUN_PLACES) - {"thread_id"}
+_OF_ITEM = tuple(column.name for column in _TOLD if column.name not in _OF_RUN)
+
+_Row = msgspec.defstruct(
+    "SuccessorRow",
+    [(column.name, Any, UNSET if column.json else None) for column in _TOLD],
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+)
+
+
+@dataclass(slots=True)
+class Joined:
+    """Items with their runs: the lists but `rejects` have one entry for each row.
+
+    `run_found` is None where the item names no run; `unknown` has the columns whose stored value is to stay.
+    """
+
+    keys: list[bytes] = field(default_factory=list)
+    rows: list[Any] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    unmapped: list[bytes | None] = field(default_factory=list)
+    archived: list[bool] = field(default_factory=list)
+    item_types: list[str] = field(default_factory=list)
+    run_found: list[bool | None] = field(default_factory=list)
+    unknown: list[frozenset[str]] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+
+def join(items: Iterable[Item], runs: Mapping[str, Run], *, include_stats: bool = True) -> Joined:
+    """Join items with those of their runs that were to be had; `include_stats` as the runs were selected."""
+    joined = Joined()
+    for item in items:
+        run = runs.get(item.run_id) if item.run_id else None
+        if isinstance(run, Reject):
+            path = f"$.run{run.path.removeprefix('$')}"
+            joined.rejects.append(Reject(item.key, item.row.queue_run_id, path, run.reason, run.text))
+        else:
+            _take(joined, item, run, include_stats=include_stats)
+    return joined
+
+
+def _take(joined: Joined, item: Item, run: tuple[Any, bytes | None] | None, *, include_stats: bool) -> None:
+    row: Any = _Row(**{name: getattr(item.row, name) for name in _OF_ITEM})
+    unmapped, found = item.unmapped, bool(run) if item.run_id else None
+    if run:
+        _add_run(row, run[0])
+        unmapped = _merged(item.unmapped, run[1])
+    row.start_time = row.start_time or item.start_time
+    told = (b"items", b"archived" if item.archived else b"active", str(found).encode(), unmapped or b"")
+    joined.keys.append(item.key)
+    joined.rows.append(row)
+    joined.hashes.append(row_hash(row, parts=told))
+    joined.unmapped.append(unmapped)
+    joined.archived.append(item.archived)
+    joined.item_types.append(row.item_type)
+    joined.run_found.append(found)
+    joined.unknown.append(_unknown(row, found=found, unmapped=unmapped, include_stats=include_stats))
+
+
+def _add_run(row: Any, run: Any) -> None:
+    for name, (_, place) in RUN_PLACES.items():
+        if place == LAST_PARENT:
+            setattr(row, name, run.parent_run_ids[-1] if run.parent_run_ids else None)
+        elif name in _OF_RUN or getattr(row, name) is None:
+            setattr(row, name, getattr(run, name))
+
+
+def _merged(of_item: bytes | None, of_run: bytes | None) -> bytes | None:
+    """Return the unknown fields of an item and of its run as one object; one that both have is told apart."""
+    if of_item is None or of_run is None:
+        return of_item or of_run
+    item, run = ({json.loads(name): text for name, text in split_object(one)} for one in (of_item, of_run))
+    return as_object({(f"item.{name}" if name in run else name): text for name, text in item.items()} | run)
+
+
+# --- what could not be known
+
+
+def _dependants(names: Iterable[str]) -> frozenset[str]:
+    """Return the columns, with those that are computed from them."""
+    known = frozenset(names)
+    return known | {c.name for c in RUNS.column if c.source and known.intersection(re.findall(r"\w+", c.source))}
+
+
+_NEVER = _dependants(column.name for column in RUNS.columns_of("field") if not column.items)
+_WITHOUT_RUN = _NEVER | _dependants(_OF_RUN - {"start_time"})
+
+
+def _unknown(row: Any, *, found: bool | None, unmapped: bytes | None, include_stats: bool) -> frozenset[str]:
+    """Return the columns whose stored value stays: one of few sets.
+
+    `unmapped` is among them where nothing is in it, since what the contract does not name of the runs listing can't
+    be had here. So what was once in `unmapped` stays until something else is.
+    """
+    unknown = _NEVER
+    if found is False:
+        unknown = _WITHOUT_RUN.union(name for name in ("start_time", "thread_id") if getattr(row, name) is None)
+    if not include_stats:
+        unknown |= {STATISTICS}
+    return unknown if unmapped else unknown | {"unmapped"}

@@ -1,0 +1,138 @@
+"""A model of a queue's sections for paging's tests: rows pass between them while they are read. No threads, no time."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from annolake.extract.cursors import CursorSlice, FetchAt, Section
+from annolake.extract.items import SECTIONS
+
+Page = tuple[bytes, ...]
+Cursors = Literal["offset", "keyset"]
+
+NEW = 1_000_000  # the time of rows that come
+
+
+def key(number: int) -> bytes:
+    """Return the key of a model row."""
+    return number.to_bytes(16, "big")
+
+
+class PlainMet:
+    """The plainest thing that does what `reading.Met` asks."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[bytes, int] = {}
+
+    def meet(self, keys: Sequence[bytes], number: int) -> list[int]:
+        """See `reading.Met`."""
+        earlier = [self.numbers.get(one, 0) for one in keys]
+        self.numbers.update(dict.fromkeys(keys, number))
+        return earlier
+
+
+@dataclass
+class Passing:
+    """The queue: its sections, what happened to each row, and the requests made.
+
+    `cursors` are counts of rows, or places between two rows. `cap` is the most rows the service returns. `change` is
+    called before each answer.
+    """
+
+    sizes: Sequence[int]
+    cursors: Cursors = "offset"
+    cap: int = 100
+    change: Callable[["Passing"], None] = lambda _: None
+    shuffle: Callable[[list[bytes]], list[bytes]] = lambda rows: rows
+    times: dict[bytes, int] = field(default_factory=dict)
+    log: list[tuple[str, str | None, int]] = field(default_factory=list)  # section, cursor, limit
+    gone: set[bytes] = field(default_factory=set)
+    moved: set[bytes] = field(default_factory=set)
+    backs: dict[bytes, list[int]] = field(default_factory=dict)  # the requests before which a row went back
+    ons: dict[bytes, list[int]] = field(default_factory=dict)  # ... or on to the archived section
+    born: int = 0
+
+    def __post_init__(self) -> None:
+        self.sections = {
+            name: [key(place << 32 | number) for number in range(size)]
+            for place, (name, size) in enumerate(zip(SECTIONS, self.sizes, strict=True))
+        }
+        self.start = {row for rows in self.sections.values() for row in rows}
+        self._ranks = {row: Fraction(at) for rows in self.sections.values() for at, row in enumerate(rows)}
+
+    def section(self, name: str) -> Section[Page]:
+        """Return a section as paging reads it."""
+        return Section(name, self.fetch(name))
+
+    def fetch(self, name: str) -> FetchAt[Page]:
+        """Return the function that fetches a page of a section."""
+
+        def ask(cursor: str | None, limit: int) -> CursorSlice[Page]:
+            self.change(self)
+            self.log.append((name, cursor, limit))
+            rows = self.shuffle(self.sections[name])
+            first = 0 if cursor is None else self._before(rows, cursor)
+            last = first + min(limit, self.cap)
+            part = tuple(rows[first:last])
+            behind = str(last) if self.cursors == "offset" else str(self._ranks[part[-1]] if part else cursor)
+            times = {"added_at": [self.times.get(row) for row in part]}
+            return CursorSlice(part, times, part, behind if last < len(rows) else None)
+
+        return ask
+
+    def _before(self, rows: Sequence[bytes], cursor: str) -> int:
+        if self.cursors == "offset":
+            return int(cursor)
+        return bisect_right(rows, Fraction(cursor), key=self._ranks.__getitem__)
+
+    # --- what happens to rows
+
+    def insert(self, name: str, at: int, count: int = 1) -> None:
+        """Put new rows into a section."""
+        for _ in range(count):
+            self.born += 1
+            row = key(1 << 40 | self.born)
+            self.times[row] = NEW
+            self._put(row, name, at)
+
+    def delete(self, name: str, at: int, count: int = 1) -> None:
+        """Remove rows that follow each other."""
+        self.gone.update(self.sections[name][at : at + count])
+        del self.sections[name][at : at + count]
+
+    def pass_to(self, name: str, at: int, to: str, place: int, count: int = 1) -> None:
+        """Pass rows from one section to another."""
+        rows = self.sections[name][at : at + count]
+        del self.sections[name][at : at + count]
+        for row in reversed(rows):
+            if SECTIONS.index(to) < SECTIONS.index(name):
+                self.backs.setdefault(row, []).append(len(self.log))
+            elif to == SECTIONS[-1]:
+                self.ons.setdefault(row, []).append(len(self.log))
+            self._put(row, to, place)
+
+    def move(self, name: str, at: int, to: int) -> None:
+        """Move a row within its section."""
+        row = self.sections[name].pop(at)
+        self._put(row, name, to)
+        self.moved.add(row)
+
+    def _put(self, row: bytes, name: str, at: int) -> None:
+        rows = self.sections[name]
+        rows.insert(at, row)
+        before = self._ranks[rows[at - 1]] if at else Fraction(-1 << 40)
+        behind = self._ranks[rows[at + 1]] if at + 1 < len(rows) else before + (1 << 41)
+        self._ranks[row] = (before + behind) / 2
+
+    # --- what a test asks
+
+    @property
+    def throughout(self) -> set[bytes]:
+        """The rows that were in the queue from the start until now, and were never moved within a section."""
+        return self.start - self.gone - self.moved
+
+    def sizes_now(self) -> tuple[int, ...]:
+        """Return what the service says of the sections' sizes."""
+        return tuple(len(rows) for rows in self.sections.values())

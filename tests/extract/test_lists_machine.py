@@ -1,0 +1,144 @@
+"""The claims in the docstring of `lists`, held against a queue whose rows pass from list to list as it is read.
+
+Each rule is one event: something happens to a row, or one of the requests under way is answered.
+"""
+
+from collections.abc import Generator
+from itertools import groupby
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from annolake.errors import UnavailableError
+from annolake.extract.lanes import Slice
+from annolake.extract.lists import QueueReader, Signs, Source
+from extract.moving import Model, Page, PlainMet
+
+SETTINGS = settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=120,
+    stateful_step_count=80,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+PLACES = st.integers(0, 10_000)
+NAMES = st.sampled_from(["active", "archived"])
+
+
+class Queue(RuleBasedStateMachine):
+    """A reader of both lists, stepped by hand."""
+
+    @initialize(active=st.integers(0, 30), archived=st.integers(0, 30), lanes=st.integers(1, 3))
+    def begin(self, active: int, archived: int, lanes: int) -> None:
+        """Start reading."""
+        self.model = Model(active, archived)
+        self.met = PlainMet()
+        sources = [Source(name, self.model.fetch(name)) for name in self.model.lists]
+        self.reader: QueueReader[Page] = QueueReader(sources, met=self.met, lanes=lanes, limit=lambda: 10)
+        self.steps: Generator[tuple[str, Slice[Page]] | None, None, None] = self.reader.steps()
+        self.ended = self.given_up = False
+        self.advance()
+
+    def advance(self) -> None:
+        """Let the reader take what it can."""
+        try:
+            for step in self.steps:
+                if step is None:
+                    return
+        except UnavailableError:
+            self.given_up = True
+        self.ended = True
+
+    @rule(which=PLACES)
+    def answer(self, which: int) -> None:
+        """A request is answered, whichever."""
+        if not self.ended:
+            pending = self.reader.pending()
+            self.model.answer(pending[which % len(pending)])
+            self.advance()
+
+    def teardown(self) -> None:
+        """Let the rest pass quietly, then hold the claims against the reader."""
+        if not hasattr(self, "model"):
+            return
+        while not self.ended:
+            self.answer(0)
+        if not self.given_up:
+            self.check()
+
+    def check(self) -> None:
+        """Hold the claims against the reader."""
+        raise NotImplementedError
+
+    def place(self, name: str, at: int) -> int:
+        """Return a place in a list, its end included."""
+        return at % (len(self.model.lists[name]) + 1)
+
+
+class RowsComeAndGo(Queue):
+    """Rows finish, are deleted and are inserted."""
+
+    @rule(at=PLACES, to=PLACES, count=st.sampled_from([1, 1, 6]))
+    def finish(self, at: int, to: int, count: int) -> None:
+        """Rows pass from the active to the archived list, to any place of it."""
+        if not self.ended:
+            self.model.hand_over("active", self.place("active", at), self.place("archived", to), count)
+
+    @rule(name=NAMES, at=PLACES, count=st.sampled_from([1, 2, 6]))
+    def delete(self, name: str, at: int, count: int) -> None:
+        """Rows leave the queue."""
+        if not self.ended:
+            self.model.delete(name, self.place(name, at), count)
+
+    @rule(name=NAMES, at=st.one_of(st.just(0), PLACES), count=st.sampled_from([1, 2]))
+    def insert(self, name: str, at: int, count: int) -> None:
+        """Rows come to the queue."""
+        if not self.ended:
+            self.model.insert(name, self.place(name, at), count)
+
+    def check(self) -> None:
+        """Every row that was there throughout is met, and the reader says so."""
+        assert self.model.throughout <= self.met.numbers.keys()
+        assert self.reader.complete
+
+
+class RowsComeBack(RowsComeAndGo):
+    """Rows are requeued besides."""
+
+    @rule(at=PLACES, to=st.one_of(st.just(0), PLACES))
+    def requeue(self, at: int, to: int) -> None:
+        """A row passes from the archived to the active list."""
+        if not self.ended:
+            self.model.hand_over("archived", self.place("archived", at), self.place("active", to))
+
+    def check(self) -> None:
+        """A row that was there throughout and did not change lists too often is met."""
+        readings = len([name for name, _ in groupby(self.reader._ledger.lists)])
+        passed = self.model.passed
+        sure = {row for row in self.model.throughout if len(passed.get(row, [])) <= readings - 2}
+        finished = {row for row in self.model.throughout if passed.get(row) == ["archived"]}
+
+        if not any("join" in reason for reason in self.reader.reasons):
+            assert sure | finished <= self.met.numbers.keys()
+
+
+class OneRowComesBack(Queue):
+    """A single row is requeued, once, and nothing else happens."""
+
+    @rule(at=PLACES, to=PLACES)
+    def requeue(self, at: int, to: int) -> None:
+        """The row passes from the archived to the active list."""
+        if not (self.ended or self.model.passed):
+            self.model.hand_over("archived", self.place("archived", at), self.place("active", to))
+
+    def check(self) -> None:
+        """Everything is met, and where nothing happened there is no sign that it did."""
+        assert self.met.numbers.keys() == self.model.start
+        assert self.model.passed or self.reader.signs == Signs()
+
+
+TestRowsComeAndGo = RowsComeAndGo.TestCase
+TestRowsComeBack = RowsComeBack.TestCase
+TestOneRowComesBack = OneRowComesBack.TestCase
+TestRowsComeAndGo.settings = TestRowsComeBack.settings = TestOneRowComesBack.settings = SETTINGS

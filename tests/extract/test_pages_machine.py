@@ -1,0 +1,189 @@
+"""The claims in the docstring of `pages`, held against a list that changes between any two answers.
+
+Each rule is one event: something happens to the list, or one of the requests under way is answered.
+"""
+
+from collections.abc import Generator
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from annolake.errors import UnavailableError
+from annolake.extract.lanes import Slice
+from annolake.extract.pages import ListReader
+from annolake.extract.reading import Ledger
+from extract.moving import Answer, Model, Page, PlainMet
+
+SETTINGS = settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=150,
+    stateful_step_count=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+PLACES = st.integers(0, 10_000)
+
+
+class Reading(RuleBasedStateMachine):
+    """A reader of the active list, stepped by hand."""
+
+    in_sequence = False
+
+    @initialize(
+        rows=st.integers(0, 60),
+        cap=st.sampled_from([2, 3, 5, 9, 100]),
+        limits=st.lists(st.integers(1, 20), min_size=1, max_size=4),
+        lanes=st.integers(1, 4),
+        hint=st.one_of(st.none(), st.integers(0, 80)),
+    )
+    def begin(self, rows: int, cap: int, limits: list[int], lanes: int, hint: int | None) -> None:
+        """Start reading."""
+        self.model = Model(rows, cap=cap)
+        self.met = PlainMet()
+        self.asked = 0
+        self.limits = limits
+        self.given_up = self.ended = self.signs = False
+        ledger = Ledger(self.met)
+        self.reader: ListReader[Page] = ListReader(
+            "active", self.model.fetch("active"), ledger, lanes=lanes, limit=self.limit, hint=hint
+        )
+        self.steps: Generator[Slice[Page] | None, None, None] = self.reader.steps()
+        self.advance()
+
+    def limit(self) -> int:
+        """Return another limit each time."""
+        self.asked += 1
+        return self.limits[self.asked % len(self.limits)]
+
+    def advance(self) -> None:
+        """Let the reader take what it can."""
+        try:
+            for step in self.steps:
+                if step is None:
+                    return
+        except UnavailableError:
+            self.given_up = True
+        self.ended = True
+        self.signs |= self.reader.reading.moved
+
+    def pending(self) -> list[Answer]:
+        """Return the requests under way."""
+        return self.reader.pending()
+
+    @precondition(lambda self: not self.ended)
+    @rule(which=PLACES)
+    def answer(self, which: int) -> None:
+        """A request is answered, whichever."""
+        pending = self.pending()
+        self.model.answer(pending[0 if self.in_sequence else which % len(pending)])
+        self.advance()
+
+    @precondition(lambda self: self.ended)
+    @rule()
+    def look_again(self) -> None:
+        """The reader has ended and looks at the end again."""
+        if not self.given_up:
+            self.ended = False
+            self.steps = self.reader.steps()
+            self.advance()
+
+    def teardown(self) -> None:
+        """Let the rest of the reading pass quietly, then hold the claims against it."""
+        if not hasattr(self, "model"):
+            return
+        while not self.ended:
+            self.answer(0)
+        if not self.given_up:
+            self.check()
+
+    def check(self) -> None:
+        """Hold the claims against the reading."""
+        raise NotImplementedError
+
+
+class RowsComeAndGo(Reading):
+    """Rows are inserted anywhere and leave anywhere, singly and in bursts; requests are answered in any order."""
+
+    @precondition(lambda self: not self.ended)
+    @rule(at=PLACES, count=st.sampled_from([1, 1, 2, 7]))
+    def insert(self, at: int, count: int) -> None:
+        """Rows come."""
+        self.model.insert("active", at % (len(self.model.lists["active"]) + 1), count)
+
+    @precondition(lambda self: not self.ended)
+    @rule(count=st.sampled_from([1, 3]))
+    def insert_in_front(self, count: int) -> None:
+        """Rows come where newest-first lists grow."""
+        self.model.insert("active", 0, count)
+
+    @precondition(lambda self: not self.ended)
+    @rule(at=PLACES, count=st.sampled_from([1, 1, 2, 15]))
+    def delete(self, at: int, count: int) -> None:
+        """Rows leave."""
+        self.model.delete("active", at % (len(self.model.lists["active"]) + 1), count)
+
+    @precondition(lambda self: not self.ended)
+    @rule(count=st.sampled_from([1, 4, 15]))
+    def delete_at_the_end(self, count: int) -> None:
+        """The last rows leave."""
+        self.model.delete("active", max(0, len(self.model.lists["active"]) - count), count)
+
+    @rule()
+    def frontier(self) -> None:
+        """At any moment the rows that stayed are met up to the frontier, without a gap."""
+        if self.ended or not self.reader.reading.joined:
+            return
+        stayed = [row for row in self.model.lists["active"] if row in self.model.start]
+        met = [row in self.met.numbers for row in stayed]
+
+        assert met == sorted(met, reverse=True)
+
+    def check(self) -> None:
+        """Every row that stayed is met, and nothing looks as if rows had changed their order."""
+        if self.reader.reading.joined:
+            assert not self.reader.reading.restless
+            assert self.model.throughout <= self.met.numbers.keys()
+
+
+class RowsMove(Reading):
+    """Rows move within the list and nothing else happens; requests are answered in the order asked."""
+
+    in_sequence = True
+
+    @precondition(lambda self: not self.ended)
+    @rule(at=PLACES, to=PLACES)
+    def move(self, at: int, to: int) -> None:
+        """A row moves."""
+        size = len(self.model.lists["active"])
+        if size:
+            self.model.move("active", at % size, to % size)
+
+    @precondition(lambda self: not self.ended)
+    @rule(at=PLACES)
+    def bump(self, at: int) -> None:
+        """A row moves to the front."""
+        size = len(self.model.lists["active"])
+        if size:
+            self.model.move("active", at % size, 0)
+
+    def check(self) -> None:
+        """A missed row has left a sign."""
+        missed = self.model.throughout - self.met.numbers.keys()
+
+        assert self.signs or not missed
+
+
+class NothingHappens(Reading):
+    """The list is still, whatever the sequence of the answers."""
+
+    def check(self) -> None:
+        """Everything is met and no sign is seen."""
+        assert self.met.numbers.keys() == self.model.start
+        assert not self.signs
+
+
+TestRowsComeAndGo = RowsComeAndGo.TestCase
+TestRowsMove = RowsMove.TestCase
+TestNothingHappens = NothingHappens.TestCase
+TestRowsComeAndGo.settings = TestRowsMove.settings = TestNothingHappens.settings = SETTINGS

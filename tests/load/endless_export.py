@@ -1,0 +1,38 @@
+"""Run as a process: exports one state of a moving queue after the other, until it is killed.
+
+Arguments: the lake's folder, the number of the first export. Prints each step of the store as it begins.
+"""
+
+import sys
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from annolake.load.store import Store
+from load.model_queue import Row, export, lake_at, rows
+
+ROWS, DAYS, EVERY = 240, 8, 6
+
+
+def state(number: int) -> list[Row]:
+    """Return the queue as the `number`th export reads it: each changes another sixth of the rows."""
+    changes = [(number - row % EVERY + EVERY) // EVERY for row in range(ROWS)]
+    return [Row(row.number, row.added_at, version) for row, version in zip(rows(ROWS, days=DAYS), changes, strict=True)]
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _telling(verb: str, _path: Path, call: Callable[[], Any]) -> Any:
+    _say(verb)
+    return None if verb == "flush" else call()
+
+
+if __name__ == "__main__":
+    lake = lake_at(Path(sys.argv[1]), store=Store(_telling))
+    for number in count(int(sys.argv[2])):
+        _say(f"export {number}")
+        export(lake, state(number), number=number)

@@ -1,0 +1,162 @@
+"""What `status` and `verify` find in a lake."""
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from annolake.load.audit import status, verify
+from annolake.load.lake import Lake
+from annolake.load.parts import Footer, write_part
+from annolake.load.store import Store
+from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, changed, export, lake_at, rows
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """Return a lake with one queue of several days."""
+    lake = lake_at(tmp_path / "lake")
+    export(lake, rows(60))
+    export(lake, [changed(row) if row.number < 3 else row for row in rows(60)], number=2)
+    return lake
+
+
+def _partition(lake: Lake, day: str = "2026-11-02") -> Path:
+    return lake.runs_folder(QUEUE) / f"added_date={day}"
+
+
+def _file(lake: Lake, day: str = "2026-11-02") -> Path:
+    (path,) = _partition(lake, day).iterdir()
+    return path
+
+
+def _rewritten(lake: Lake, table: pa.Table) -> None:
+    """Put a file of annolake's own making, with other rows, in the place of a partition's."""
+    form = replace(lake.runs_form, schema=table.schema)
+    shutil.rmtree(_partition(lake))
+    write_part(Store(), _partition(lake), [table], form=form, footer=Footer(1, 1, "test", 9))
+
+
+def test_a_lake_as_exported_has_no_findings(lake: Lake) -> None:
+    """Everything is as promised, a running export's workspace included."""
+    with lake.workspace("running", since=FIRST_EXPORT):
+        found = list(verify(lake))
+
+    assert found == []
+
+
+def test_status_counts_what_the_footers_say(lake: Lake) -> None:
+    """Rows, partitions, bytes and the newest added_at of each queue, and its last report."""
+    other = QUEUE.replace("1", "a")
+    export(lake, [], queue_id=other)
+    with lake.workspace("report", since=FIRST_EXPORT) as workspace:
+        report = {"started_at": "2026-12-01T00:00:00Z", "export_id": "x", "queues": [{"queue_id": QUEUE, "n": 1}]}
+        lake.write_report(report, workspace)
+
+    full, empty = sorted(status(lake), key=lambda queue: -queue.rows)
+
+    sizes = [path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*")]
+    assert (full.queue_id, full.rows, full.partitions, full.size) == (QUEUE, 60, len(sizes), sum(sizes))
+    assert full.newest_added_at == max(row.added_at for row in rows(60) if row.added_at)
+    assert full.last is not None
+    assert full.last.entry["n"] == 1
+    assert (empty.queue_id, empty.rows, empty.partitions, empty.newest_added_at) == (other, 0, 0, None)
+    assert empty.last is None
+
+
+def _wrong_date(lake: Lake) -> None:
+    _rewritten(lake, pq.ParquetFile(_file(lake, "2026-11-03")).read())
+    shutil.rmtree(_partition(lake, "2026-11-03"))
+
+
+def _unsorted(lake: Lake) -> None:
+    table = pq.ParquetFile(_file(lake)).read()
+    _rewritten(lake, table.take(list(reversed(range(table.num_rows)))))
+
+
+def _twice(lake: Lake) -> None:
+    table = pq.ParquetFile(_file(lake)).read()
+    _rewritten(lake, table.take([0, *range(table.num_rows)]))
+
+
+def _other_columns(lake: Lake) -> None:
+    schema = lake.runs_form.schema
+    narrow = schema.remove(schema.get_field_index("thread_id"))
+    _rewritten(lake, pq.ParquetFile(_file(lake)).read().select(narrow.names))
+
+
+def _in_two_partitions(lake: Lake) -> None:
+    first = pq.ParquetFile(_file(lake, "2026-11-03")).read().slice(0, 1)
+    moved = first.set_column(5, "added_at", pa.array([START.replace(hour=1, day=2)], first.schema.field(5).type))
+    both = pa.concat_tables([moved.cast(lake.runs_form.schema), pq.ParquetFile(_file(lake)).read()])
+    _rewritten(lake, both)
+
+
+def _spoilt_page(lake: Lake) -> None:
+    path = _file(lake)
+    text = bytearray(path.read_bytes())
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    column = next(group.column(at) for at in range(99) if group.column(at).path_in_schema == "inputs")
+    text[column.data_page_offset + column.total_compressed_size - 9] ^= 255
+    path.write_bytes(text)
+
+
+def _renamed(lake: Lake) -> None:
+    _file(lake).rename(_partition(lake) / "part-0123456789abcdef.parquet")
+
+
+def _stranger(lake: Lake) -> None:
+    (_partition(lake) / "notes.txt").write_text("mine")
+
+
+def _strange_folder(lake: Lake) -> None:
+    (lake.runs_folder(QUEUE) / "added_date=someday").mkdir()
+
+
+def _two_files(lake: Lake) -> None:
+    twin = lake_at(lake.root.with_name("twin"))
+    export(twin, rows(60))
+    shutil.copy(_file(twin, "2026-11-01"), _partition(lake, "2026-11-01"))
+
+
+def _litter(lake: Lake) -> None:
+    (lake.root / "_annolake" / "tmp" / "dead").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "finding"),
+    [
+        (_wrong_date, "it has a row of another date"),
+        (_unsorted, "its rows are not sorted by added_at and queue_run_id"),
+        (_twice, "it has a row twice"),
+        (_other_columns, "its columns are not those of schema version 1"),
+        (_in_two_partitions, "a row of it is in another partition too"),
+        (_spoilt_page, "damaged, cut off or no file of annolake's"),
+        (_renamed, "its name is not that of its content"),
+        (_stranger, r"only part-\*.parquet belongs there"),
+        (_strange_folder, "only added_date=... belongs there"),
+        (_two_files, "it has more than one file"),
+        (_litter, "an export that died left this"),
+    ],
+)
+def test_verify_finds_what_is_wrong(lake: Lake, spoil: Callable[[Lake], None], finding: str) -> None:
+    """Each broken promise is one finding that says where and what."""
+    spoil(lake)
+
+    found = [f"{one.path}: {one.what}" for one in verify(lake)]
+
+    assert any(re.search(finding, text) for text in found), found
+
+
+def test_a_move_cut_short_is_found_and_then_healed(lake: Lake) -> None:
+    """What verify finds the next export mends."""
+    _in_two_partitions(lake)
+
+    export(lake, [Row(999, None)], number=3, complete=False)
+
+    assert list(verify(lake)) == []

@@ -1,0 +1,206 @@
+"""Real processes: exports killed in the middle beside looping readers, and locks between processes."""
+
+import fcntl
+import os
+import random
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from threading import Event
+
+import duckdb
+import polars as pl
+import pytest
+
+from annolake.errors import LockedError
+from annolake.load.lake import Lake
+from annolake.load.locks import hold
+from annolake.load.store import Store
+from load.endless_export import DAYS, state
+from load.model_queue import FIRST_EXPORT, QUEUE, Row, expected, export, lake_at, parts, stored, with_duckdb
+
+TESTS = Path(__file__).parents[1]
+KILLS = 6
+
+Answer = tuple[tuple[str, str, str], ...]  # the date, the name and the version of each row, sorted
+
+
+def _with_polars(lake: Lake) -> Answer:
+    frame = pl.scan_parquet(lake.root / "runs", hive_partitioning=True)
+    found = frame.select(pl.col("added_date").cast(pl.String).fill_null("None"), "name", "status").collect()
+    return tuple(sorted(found.rows()))
+
+
+def _with_duckdb(lake: Lake) -> Answer:
+    query = "select coalesce(added_date::varchar, 'None'), name, status from runs"
+    return tuple(sorted(with_duckdb(lake, query)))
+
+
+def _is_not_found(error: Exception) -> bool:
+    return isinstance(error, FileNotFoundError) or "No such file" in str(error)
+
+
+def _states(last: int) -> dict[str, set[Answer]]:
+    """Return, for each partition, what it holds before and after each export."""
+    found = defaultdict[str, set[Answer]](set)
+    for number in range(last + 1):
+        days = defaultdict[str, list[tuple[str, str, str]]](list)
+        for row in state(number):
+            days[_day(row)].append((_day(row), row.values()["name"], f"version {row.version}"))
+        for day, rows in days.items():
+            found[day].add(tuple(sorted(rows)))
+    return found
+
+
+def _day(row: Row) -> str:
+    return row.added_at.date().isoformat() if row.added_at else "None"
+
+
+def _wrong(answer: Answer, states: dict[str, set[Answer]]) -> str | None:
+    """Say what no reader may ever see: a row missing or doubled, or half of a partition's export."""
+    days = {day: tuple(rows) for day, rows in groupby(answer, key=itemgetter(0))}
+    if days.keys() != states.keys():
+        return "a partition is missing"
+    torn = [day for day, rows in days.items() if rows not in states[day]]
+    return f"rows of {torn} are missing, doubled or of half an export" if torn else None
+
+
+def test_killed_exports_beside_looping_readers(tmp_path: Path) -> None:
+    """No answer is ever doubled, short or torn, and the export after the kills equals the queue."""
+    lake, moments = lake_at(tmp_path), random.Random(7)
+    export(lake, state(0), number=0)
+    stop = Event()
+    answers: dict[Callable[[Lake], Answer], list[Answer]] = {_with_polars: [], _with_duckdb: []}
+
+    def loop(reader: Callable[[Lake], Answer]) -> None:
+        while not stop.is_set():
+            try:
+                answers[reader].append(reader(lake))
+            except (OSError, duckdb.IOException, pl.exceptions.PolarsError) as error:
+                if not _is_not_found(error):
+                    raise
+
+    last = 0
+    with ThreadPoolExecutor(2) as pool:
+        loops = [pool.submit(loop, reader) for reader in answers]
+        try:
+            for kill in range(KILLS):
+                last = _killed_export(tmp_path, last + 1, moments, while_replacing=kill % 2 == 0)
+        finally:
+            stop.set()
+        for future in loops:
+            future.result()
+    export(lake, state(last + 1), number=last + 1)
+
+    for reader, seen in answers.items():
+        assert len(seen) > KILLS, reader
+        assert {_wrong(answer, _states(last)) for answer in set(seen)} == {None}, reader
+    assert {key: row["status"] for key, row in stored(lake).items()} == {
+        row.key: f"version {row.version}" for row in state(last + 1)
+    }
+    assert len(parts(lake)) == DAYS + 1
+    assert not list((tmp_path / "_annolake" / "tmp").iterdir())
+
+
+def _killed_export(root: Path, number: int, moments: random.Random, *, while_replacing: bool) -> int:
+    """Export until a random moment, then kill -9; return the number of the export that was running."""
+    command = [sys.executable, "-m", "load.endless_export", str(root), str(number)]
+    steps = moments.randrange(150, 600)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TESTS) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            steps -= 1
+            if line.startswith("export"):
+                number = int(line.split()[1])
+            if steps < 0 and (line.startswith("replace") or not while_replacing):
+                break
+        process.kill()
+        for line in process.stdout:
+            if line.startswith("export"):
+                number = int(line.split()[1])
+    return number
+
+
+HOLD = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from load.model_queue import QUEUE, lake_at
+lake = lake_at(Path(sys.argv[1]))
+since = datetime(2026, 1, 2, tzinfo=UTC)
+with lake.workspace("theirs", since=since), lake.lock(QUEUE, since=since):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def _held(root: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", HOLD, str(root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TESTS) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_held_lock_names_its_holder_and_dies_with_it(tmp_path: Path) -> None:
+    """Another process's queue is refused by pid, host and time; other queues go on; a dead holder is no obstacle."""
+    lake = lake_at(tmp_path)
+    lake.prepare()
+
+    with _held(tmp_path) as process:
+        message = f"{QUEUE} is being exported by pid {process.pid} on host {os.uname().nodename} since 2026-01-02"
+        with pytest.raises(LockedError, match=message):
+            export(lake, [])
+        export(lake, [Row(1, None)], queue_id=QUEUE.replace("1", "a"))
+        alive = (tmp_path / "_annolake" / "tmp" / "theirs").is_dir()
+    litter = [path.name for path in lake.litter()]
+    export(lake, [Row(1, None)], number=2)
+
+    assert (alive, litter) == (True, ["theirs"])
+    assert not list((tmp_path / "_annolake" / "tmp").iterdir())
+    assert stored(lake) == {Row(1, None).key: expected(Row(1, None), exported=2)}
+
+
+def test_a_lock_whose_file_goes_while_it_is_taken_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening and locking the file its last holder can remove it: the lock is then on the name's new file."""
+    path, flock = tmp_path / "export.lock", fcntl.flock
+
+    def removed_before(handle: int, how: int) -> None:
+        monkeypatch.undo()
+        path.unlink()
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", removed_before)
+    with (
+        hold(Store(), path, since=FIRST_EXPORT, wait=True) as first,
+        hold(Store(), path, since=FIRST_EXPORT) as second,
+    ):
+        assert first is None
+        assert second is not None
+
+
+def test_a_lock_is_held_between_threads_of_one_process_too(tmp_path: Path) -> None:
+    """Two exports of one queue in one process exclude each other as two processes do."""
+    lake = lake_at(tmp_path)
+    lake.prepare()
+
+    with (
+        lake.lock(QUEUE, since=FIRST_EXPORT),
+        pytest.raises(LockedError, match=f"by pid {os.getpid()} "),
+        lake_at(tmp_path).lock(QUEUE, since=FIRST_EXPORT),
+    ):
+        pytest.fail("the lock was given twice")
+    with lake.lock(QUEUE, since=FIRST_EXPORT):
+        pass

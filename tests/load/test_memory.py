@@ -1,0 +1,59 @@
+"""Memory: a partition larger than what a merge may hold passes through it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from annolake.load.lake import Lake
+from load.model_queue import QUEUE, lake_at, stored
+
+TESTS = Path(__file__).parents[1]
+
+# Payload that no compression shortens, a row at a time, so that the process holds little besides what is tested.
+CHANGE = """
+import random, resource, sys
+from datetime import timedelta
+from pathlib import Path
+import pyarrow as pa
+from annolake.contract import RUNS
+from annolake.keys import key_of
+from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, lake_at
+
+root, number, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+lake, now = lake_at(root, row_group_mb=8), FIRST_EXPORT + timedelta(seconds=number)
+lake.prepare()
+before = peak()
+with lake.workspace(str(number), since=now) as workspace, lake.lock(QUEUE, since=now):
+    with lake.landing(QUEUE, workspace, now=now, budget=8 << 20) as landing:
+        for place in range(count):
+            row = Row(place * 37 % 400, START, number)
+            text = random.Random(place).randbytes(150_000).hex()
+            batch = pa.RecordBatch.from_pylist([row.values() | {"inputs": text}], schema=RUNS.schema)
+            landing.index.changed([key_of(row.key)], [row.hash])
+            landing.add(batch)
+        list(landing.publish(remove_gone=False))
+print(peak() - before)
+"""
+
+
+def _megabytes_for(root: Path, number: int, rows: int) -> int:
+    """Export some rows of 300 kB into one partition in a process of its own; return what its peak grew by."""
+    command = [sys.executable, "-c", CHANGE, str(root), str(number), str(rows)]
+    done = subprocess.run(command, cwd=TESTS, check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+
+def test_a_partition_larger_than_the_budget_passes_through_a_merge(tmp_path: Path) -> None:
+    """Neither writing 120 MB of rows nor changing 4 of them takes memory for them all."""
+    first = _megabytes_for(tmp_path, 0, 400)
+    change = _megabytes_for(tmp_path, 1, 4)
+
+    lake: Lake = lake_at(tmp_path)
+    rows = stored(lake)
+    (path,) = lake.runs_folder(QUEUE).glob("*/*")
+    assert path.stat().st_size > 55_000_000
+    assert (len(rows), sum(row["status"] == "version 1" for row in rows.values())) == (400, 4)
+    assert all(len(row["inputs"]) == 300_000 for row in rows.values())
+    assert (first < 100, change < 100) == (True, True), (first, change)

@@ -1,0 +1,144 @@
+"""Reports and rejects: what is kept, under which name, and what a report proves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annolake.load.lake import Lake, Workspace
+from load.model_queue import FIRST_EXPORT, QUEUE, lake_at
+
+OTHER = QUEUE.replace("1", "a")
+
+
+def report(number: int, *queues: dict[str, Any]) -> dict[str, Any]:
+    """Return the `number`th report, as far as the lake looks into it."""
+    return {"export_id": f"e{number}", "started_at": f"2026-12-01T00:{number:02}:00Z", "queues": list(queues)}
+
+
+def full(queue_id: str = QUEUE, *, complete: bool = True, filtered: bool = False) -> dict[str, Any]:
+    """Return a queue's entry after a full export."""
+    return {"queue_id": queue_id, "mode": "full", "complete": complete, "filtered": filtered}
+
+
+def new(queue_id: str = QUEUE) -> dict[str, Any]:
+    """Return a queue's entry after an export of new rows."""
+    return {"queue_id": queue_id, "mode": "new", "complete": True}
+
+
+def write(lake: Lake, *reports: dict[str, Any]) -> None:
+    """Write reports, one after the other."""
+    lake.prepare()
+    with lake.workspace("reporting", since=FIRST_EXPORT) as workspace:
+        for one in reports:
+            lake.write_report(one, workspace)
+
+
+def kept(lake: Lake) -> list[str]:
+    """Return the ids of the exports whose report is there, the newest first."""
+    return [one["export_id"] for one in lake.reports.read()]
+
+
+def test_reports_are_kept_up_to_a_number(tmp_path: Path) -> None:
+    """The oldest go first, the names are in order of time."""
+    lake = lake_at(tmp_path, keep_reports=3)
+
+    write(lake, *(report(number, new()) for number in range(1, 6)))
+
+    assert kept(lake) == ["e5", "e4", "e3"]
+    names = [path.name for path in sorted((tmp_path / "_annolake" / "reports").iterdir())]
+    assert names == [f"20261201T000{number}00Z-e{number}.json" for number in (3, 4, 5)]
+
+
+def test_the_last_complete_full_export_of_each_queue_is_always_kept(tmp_path: Path) -> None:
+    """Of each queue its own, and no older one; what was filtered or incomplete proves nothing."""
+    lake = lake_at(tmp_path, keep_reports=2)
+
+    write(
+        lake,
+        report(1, full(), full(OTHER)),
+        report(2, full()),
+        report(3, full(complete=False), full(OTHER, filtered=True)),
+        *(report(number, new()) for number in range(4, 7)),
+    )
+
+    assert kept(lake) == ["e6", "e5", "e2", "e1"]
+
+
+def test_the_past_of_a_queue_is_told_newest_first(tmp_path: Path) -> None:
+    """Each entry comes with its report's head and with what it proves."""
+    lake = lake_at(tmp_path)
+    write(lake, report(1, full()), report(2, full(OTHER)), report(3, new()), report(4, full(filtered=True)))
+
+    past = list(lake.reports.of(QUEUE))
+
+    assert [(one.report["export_id"], one.proves_full, one.proves_complete) for one in past] == [
+        ("e4", False, False),
+        ("e3", False, True),
+        ("e1", True, True),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"queues": 3}', '{"queues": [4]}', "\udcff"])
+def test_a_report_that_cannot_be_understood_is_as_if_it_were_not_there(tmp_path: Path, text: str) -> None:
+    """It costs a full sweep at the most, never an error."""
+    lake = lake_at(tmp_path, keep_reports=1)
+    write(lake, report(1, full()))
+    path = tmp_path / "_annolake" / "reports" / "20261201T000200Z-odd.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+
+    write(lake, report(3, new()))
+
+    assert [one.report["export_id"] for one in lake.reports.of(QUEUE)] == ["e3", "e1"]
+
+
+def test_a_reject_is_one_file_and_goes_when_its_row_is_accepted(tmp_path: Path) -> None:
+    """The next export knows it by its name."""
+    lake = lake_at(tmp_path)
+    lake.prepare()
+    with lake.workspace("one", since=FIRST_EXPORT) as workspace:
+        lake.rejects(QUEUE, workspace).put("id-1", {"reason": "a \ud800 and a \u00e9"})
+
+    with lake.workspace("two", since=FIRST_EXPORT) as workspace:
+        rejects = lake.rejects(QUEUE, workspace)
+        (path,) = (tmp_path / "_annolake" / "rejected").rglob("*.json")
+        known = "id-1" in rejects, "id-2" in rejects, len(rejects)
+        text = json.loads(path.read_bytes())
+        rejects.remove("id-1")
+        rejects.remove("id-2")
+
+    assert path.relative_to(tmp_path) == Path("_annolake", "rejected", f"queue_id={QUEUE}", "id-1.json")
+    assert (known, text) == ((True, False, 1), {"reason": "a \ud800 and a \u00e9"})
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("key", ["../../../outside", "a/b", "", ".hidden", "x" * 300, "\ud800", "nul\0l", "CON .."])
+def test_a_reject_of_any_id_has_a_safe_name(tmp_path: Path, key: str) -> None:
+    """No id of a broken row leads out of the queue's folder or to a name the system refuses."""
+    lake = lake_at(tmp_path / "lake")
+    lake.prepare()
+
+    with lake.workspace("one", since=FIRST_EXPORT) as workspace:
+        rejects = lake.rejects(QUEUE, workspace)
+        rejects.put(key, {})
+
+        assert key in rejects
+    (path,) = (tmp_path / "lake" / "_annolake" / "rejected" / f"queue_id={QUEUE}").iterdir()
+    assert path.suffix == ".json"
+    assert [found.name for found in tmp_path.iterdir()] == ["lake"]
+
+
+def test_a_workspace_is_gone_whatever_happens_in_it(tmp_path: Path) -> None:
+    """Its files go with it, after an error too."""
+    lake = lake_at(tmp_path)
+    lake.prepare()
+
+    def fail(workspace: Workspace) -> None:
+        (workspace.folder / "begun").write_text("half")
+        raise ValueError("on the way")
+
+    with pytest.raises(ValueError, match="on the way"), lake.workspace("one", since=FIRST_EXPORT) as workspace:
+        fail(workspace)
+
+    assert not list((tmp_path / "_annolake" / "tmp").iterdir())

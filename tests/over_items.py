@@ -1,0 +1,137 @@
+"""A queue of a sandbox read over the successor endpoint, as an export reads it, without a lake."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+import pyarrow as pa
+
+from annolake.clock import Clock
+from annolake.contract import RUNS
+from annolake.extract.client import Client, Tally
+from annolake.extract.cursors import CursorSlice, FetchAt, Section
+from annolake.extract.items import SECTIONS, ItemsListing
+from annolake.extract.pace import Pace
+from annolake.extract.payloads import Batch, Batches, RunsQuery
+from annolake.extract.sections import SectionsReader
+from annolake.sandbox import Sandbox
+from annolake.transform.flatten import flatten
+from annolake.transform.join import Joined, join
+from annolake.transform.successor import Item, ItemsPage, decode_items, decode_runs, selects
+from extract.passing import PlainMet
+
+EXPORTED_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+TIMES = ("added_at", "effective_added_at", "last_reviewed_time")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@contextmanager
+def client_of(url: str, api_key: str = "") -> Iterator[Client]:
+    """Open a client that waits for nothing."""
+    clock = Clock(sleep=lambda _seconds: None)
+    client = Client(
+        base_url=url,
+        headers={"X-API-Key": api_key},
+        timeout_s=10.0,
+        max_attempts=8,
+        max_wait_s=1.0,
+        lanes=4,
+        pace=Pace(0, clock),
+        clock=clock,
+        random=lambda: 0.5,
+        version="0",
+    )
+    with client:
+        yield client
+
+
+@dataclass
+class OverItems:
+    """Reads a sandbox's first queue; what was read is in `joined` in order, `missing` has the runs not to be had."""
+
+    sandbox: Sandbox
+    client: Client
+    include_stats: bool = True
+    batch: int = 100
+    joined: list[Joined] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    rejected: set[str | None] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.tally, self.stop = Tally(), Event()
+        self.listing = ItemsListing(self.client, self.sandbox.queue_ids[0], self.tally, self.stop)
+        self.query = RunsQuery(self.client, selects(include_stats=self.include_stats), self.tally, self.stop)
+        sections = [Section(name, self._fetch(name)) for name in SECTIONS]
+        self.reader = SectionsReader(sections, met=PlainMet(), limit=lambda: 100, sizes=self._sizes)
+
+    def read(self) -> "OverItems":
+        """Read everything."""
+        batches: Batches[Item] = Batches(lambda: self.batch)
+        for piece in self.reader.read():
+            page = piece.slice.page
+            self.rejected.update(reject.queue_run_id for reject in page.rejects)
+            self._take(batches.add(item for item in page.items if item.key in piece.wanted))
+        self._take(batches.rest())
+        return self
+
+    @property
+    def rows(self) -> dict[str, tuple[Joined, int]]:
+        """The last version of each row."""
+        return {row.queue_run_id: (one, place) for one in self.joined for place, row in enumerate(one.rows)}
+
+    @property
+    def table(self) -> pa.Table:
+        """The last version of each row, flattened."""
+        picked = self.rows.values()
+        batch = flatten(
+            RUNS,
+            [one.rows[place] for one, place in picked],
+            unmapped=[one.unmapped[place] for one, place in picked],
+            hashes=[one.hashes[place] for one, place in picked],
+            exported_at=EXPORTED_AT,
+            facts={
+                "item_type": [one.item_types[place] for one, place in picked],
+                "endpoint": ["items"] * len(picked),
+                "archived": [one.archived[place] for one, place in picked],
+                "run_found": [one.run_found[place] for one, place in picked],
+            },
+        )
+        return pa.Table.from_batches([batch])
+
+    def asked(self, endpoint: str) -> int:
+        """Return how many requests the sandbox had at an endpoint."""
+        return sum(record.endpoint == endpoint for record in self.sandbox.requests)
+
+    def _fetch(self, name: str) -> FetchAt[ItemsPage]:
+        def fetch(cursor: str | None, limit: int) -> CursorSlice[ItemsPage]:
+            page = self.listing.read(
+                name, cursor, limit, lambda body: decode_items(body, archived=name == SECTIONS[-1])
+            )
+            return CursorSlice(page.keys, {column: _times(page, column) for column in TIMES}, page, page.cursor)
+
+        return fetch
+
+    def _sizes(self) -> object | None:
+        told = [self.listing.count(name) for name in SECTIONS]
+        return None if None in told else tuple(told)
+
+    def _take(self, batches: Iterator[Batch[Item]]) -> None:
+        for batch in batches:
+            payloads = self.query.read(batch, decode_runs)
+            joined = join(batch.items, payloads.runs, include_stats=self.include_stats)
+            self.rejected.update(reject.queue_run_id for reject in joined.rejects)
+            self.missing += payloads.missing
+            self.joined.append(joined)
+
+
+def _times(page: ItemsPage, column: str) -> Sequence[int | None]:
+    moments = (getattr(row, column) for row in page.rows)
+    return [None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1) for moment in moments]
+
+
+def read_over_items(sandbox: Sandbox, *, include_stats: bool = True) -> OverItems:
+    """Read the first queue of a running sandbox."""
+    with client_of(sandbox.url, sandbox.api_key) as client:
+        return OverItems(sandbox, client, include_stats=include_stats).read()
