@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check lint format types layers docs lock clean
+.PHONY: help demo test check lint format types layers bench docs lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,14 @@ format: .venv/ready  ## let ruff put the code in order
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
+bench: .venv-bench/ready  ## drift and speed against the SDK and dlt; a while, with nothing else running
+	cd benchmarks && ../.venv-bench/bin/python drift.py && ../.venv-bench/bin/python speed.py
+
+.venv-bench/ready: benchmarks/requirements.txt requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt .
+	@touch $@
+
 docs: .venv/ready  ## write config.example.toml and the README's table of settings from the code
 	$(BIN)/python -c 'from annolake.config import example_toml; print(example_toml(), end="")' > config.example.toml
 	$(BIN)/python -c 'import re, pathlib; from annolake.config import markdown_table as table; \
@@ -51,4 +59,4 @@ lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
 		--no-emit-index-url --no-emit-find-links --extra dev --no-emit-package annolake -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv demo-lake build dist
+	rm -rf .venv .venv-bench demo-lake build dist

@@ -53,7 +53,7 @@ def main() -> None:
     print(_heading())
     for name in args.cases:
         case = CASES[name]
-        chosen = [each for each in case.contenders if each in args.contenders]
+        chosen = [each for each in case.contenders if each in args.contenders.split(",")]
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             runs = _measure(case, chosen, Path(folder), args.repeat)
         for each in chosen:
@@ -65,7 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=5, help="turns of each contender (5)")
     parser.add_argument("--quick", action="store_true", help=f"one turn of {', '.join(QUICK)}")
     parser.add_argument("--folder", help="where lakes and files go, for the time of a case")
-    parser.add_argument("--contenders", nargs="+", choices=ALL, default=list(ALL))
+    parser.add_argument("--contenders", default=",".join(ALL), help=f"by commas, of: {', '.join(ALL)} (all)")
     parser.add_argument("cases", nargs="*", metavar="case", help=f"of: {', '.join(CASES)} (all)")
     args = parser.parse_args()
     if args.quick:

@@ -39,8 +39,9 @@ class PlainMet:
 class Model:
     """A queue's lists, what happened to each row since the start, and every answer given.
 
-    `cap` is the most rows that a slice has, whatever was asked for. `view`, when set, makes of a list what one
-    answer sees of it. Rows in `broken` are served as if their id could not be read. `times` holds the rows' time columns, `log` the answers: list, offset, limit, rows.
+    `cap` is the most rows that a slice has, whatever was asked for. `view`, when set, makes of a list what one answer
+    sees of it. Rows in `broken` are served as if their id could not be read. `times` holds the rows' time columns,
+    `log` the answers: list, offset, limit, rows.
     """
 
     def __init__(self, active: int, archived: int = 0, *, cap: int = 100) -> None:

@@ -13,6 +13,7 @@ Page = tuple[bytes, ...]
 Cursors = Literal["offset", "keyset"]
 
 NEW = 1_000_000  # the time of rows that come
+UNREADABLE = b"unreadable, alas"
 
 
 def key(number: int) -> bytes:
@@ -46,6 +47,7 @@ class Passing:
     cap: int = 100
     change: Callable[["Passing"], None] = lambda _: None
     shuffle: Callable[[list[bytes]], list[bytes]] = lambda rows: rows
+    unreadable: set[bytes] = field(default_factory=set)  # rows whose id can't be read, all of the same content
     times: dict[bytes, int] = field(default_factory=dict)
     log: list[tuple[str, str | None, int]] = field(default_factory=list)  # section, cursor, limit
     gone: set[bytes] = field(default_factory=set)
@@ -78,7 +80,9 @@ class Passing:
             part = tuple(rows[first:last])
             behind = str(last) if self.cursors == "offset" else str(self._ranks[part[-1]] if part else cursor)
             times = {"added_at": [self.times.get(row) for row in part]}
-            return CursorSlice(part, times, part, behind if last < len(rows) else None)
+            keys = [UNREADABLE if row in self.unreadable else row for row in part]
+            vague = frozenset({UNREADABLE}) if self.unreadable else frozenset()
+            return CursorSlice(keys, times, part, behind if last < len(rows) else None, vague=vague)
 
         return ask
 

@@ -240,6 +240,21 @@ def test_a_service_that_caps_pages_is_read_to_its_end(cap: int) -> None:
         assert queue.throughout <= met
 
 
+@pytest.mark.parametrize("cursors", ["offset", "keyset"])
+def test_rows_that_cannot_be_told_apart_are_no_unrest(cursors: Cursors) -> None:
+    """Rows without a readable id can have one key: in a quiet queue they are no sign, in a moving one no joint."""
+    for share in (0.0, 0.3):
+        rng = random.Random(share)
+        queue = Passing((500, 200, 300), cursors, change=sometimes(finish, share, rng))
+        queue.unreadable = set(rng.sample(sorted(queue.start), 90))
+        reader = reader_of(queue)
+        met = read(reader)
+
+        assert queue.throughout - queue.unreadable <= met
+        assert reader.complete
+        assert bool(reader.signs.rereadings) == bool(share)
+
+
 # --- what it costs
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from annolake.errors import LakeError
 from annolake.keys import key_of
 from annolake.load.merge import Counts
 from load.model_queue import (
@@ -342,3 +343,36 @@ def test_row_groups_are_bounded(tmp_path: Path) -> None:
     assert all(group.nbytes <= 1 << 20 or group.num_rows == 1 for group in groups)
     assert 3 <= len(groups) <= 6
     assert stored(lake) == {row.key: expected(changed(row), exported=2) for row in heavy}
+
+
+def test_a_row_asked_for_and_not_added_is_not_silently_lost(tmp_path: Path) -> None:
+    """Publishing refuses to go on: the lake would never ask for that version again."""
+    lake = lake_at(tmp_path)
+    lake.prepare()
+
+    with (
+        lake.workspace("one", since=FIRST_EXPORT) as workspace,
+        lake.landing(QUEUE, workspace, now=FIRST_EXPORT) as landing,
+    ):
+        landing.index.changed([key_of(rows(1)[0].key)], [rows(1)[0].hash])
+        with pytest.raises(RuntimeError, match="1 changed rows were read and never added"):
+            next(landing.publish(remove_gone=False))
+
+
+@pytest.mark.parametrize("queue_id", ["../outside", "a/b", "", "q=1"])
+def test_a_queue_id_that_is_no_folder_name_is_refused(tmp_path: Path, queue_id: str) -> None:
+    """No id leads out of the lake."""
+    lake = lake_at(tmp_path)
+
+    with pytest.raises(LakeError, match="a queue's id is a UUID"):
+        export(lake, [], queue_id=queue_id)
+
+
+def test_a_stranger_among_the_queues_is_named(tmp_path: Path) -> None:
+    """What is no queue's folder is not taken for one."""
+    lake = lake_at(tmp_path)
+    export(lake, [])
+    (tmp_path / "runs" / "notes").mkdir()
+
+    with pytest.raises(LakeError, match="runs/notes: only queue_id=... belongs there"):
+        lake.queues()

@@ -89,7 +89,7 @@ def _run(lake_root: Path, done: Export, number: int, gate: Gate | None) -> None:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(EXPORTS, min_size=1, max_size=4))
 def test_any_sequence_of_exports_holds_what_was_read_last(exports: list[Export]) -> None:
     """Each row is as it was last read, stamped by the export that changed it, in one partition."""
@@ -102,7 +102,7 @@ def test_any_sequence_of_exports_holds_what_was_read_last(exports: list[Export])
             assert stored(lake_at(Path(folder))) == known
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(EXPORTS, min_size=1, max_size=3))
 def test_a_broken_export_is_made_good_by_the_next(exports: list[Export]) -> None:
     """After any step broke, a plain rerun ends as if nothing had happened, stamps of time aside."""

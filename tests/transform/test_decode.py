@@ -43,33 +43,23 @@ BROKEN = [
     pytest.param(text(name="\ud800"), "$.name", "lone surrogate", id="lone surrogate in text"),
     pytest.param(text(tags=["\udfff"]), "$.tags", "lone surrogate", id="lone surrogate in a list"),
     pytest.param(text(total_tokens=2**70), "$.total_tokens", "Expected `int`", id="70 bits"),
-    pytest.param(
-        text(total_tokens=-(2**63) - 1), "$.total_tokens", "Expected `int`", id="64 bits and a sign"
-    ),
+    pytest.param(text(total_tokens=-(2**63) - 1), "$.total_tokens", "Expected `int`", id="64 bits and a sign"),
     pytest.param(text(total_tokens="12"), "$.total_tokens", "got `str`", id="text for a number"),
-    pytest.param(
-        text(prompt_token_details={"a": 2**64}), "$.prompt_token_details", "int", id="bits in a map"
-    ),
+    pytest.param(text(prompt_token_details={"a": 2**64}), "$.prompt_token_details", "int", id="bits in a map"),
     pytest.param(text(name=None), "$.name", "Expected `str`, got `null`", id="required and null"),
     pytest.param(text(total_cost="0.1234567890123456789"), "$.total_cost", "18 decimals", id="19 decimals"),
     pytest.param(text(total_cost="1e20"), "$.total_cost", "20 digits", id="21 digits"),
     pytest.param(text(total_cost="NaN"), "$.total_cost", "no amount", id="cost is no number"),
     pytest.param(text(total_cost="Infinity"), "$.total_cost", "no amount", id="cost without end"),
     pytest.param(text(total_cost="free"), "$.total_cost", "Invalid decimal", id="cost in words"),
-    pytest.param(
-        text(prompt_cost_details={"a": "1e-19"}), "$.prompt_cost_details", "18 decimals", id="in a map"
-    ),
+    pytest.param(text(prompt_cost_details={"a": "1e-19"}), "$.prompt_cost_details", "18 decimals", id="in a map"),
     pytest.param(text(added_at="yesterday"), "$.added_at", "Invalid RFC3339", id="time in words"),
     pytest.param(text(added_at="0001-01-01T00:00:00+05:00"), "$.added_at", "years 1 to 9999", id="year 0"),
     pytest.param(text(inputs={"x": float("nan")}), "$.inputs", "not JSON", id="NaN in JSON"),
     pytest.param(text(surprise=float("inf")), "$.surprise", "not JSON", id="Infinity in an unknown field"),
-    pytest.param(
-        with_raw("outputs", b"[" * 9000 + b"]" * 9000), "$.outputs", "nested too deeply", id="depth"
-    ),
+    pytest.param(with_raw("outputs", b"[" * 9000 + b"]" * 9000), "$.outputs", "nested too deeply", id="depth"),
     pytest.param(with_raw("inputs", b'{"x": "\xff"}'), "$", "not UTF-8", id="no UTF-8"),
-    pytest.param(
-        json.dumps({**REQUIRED, "trace_id": ...}, default=lambda _: 5), "$.trace_id", "int", id="int id"
-    ),
+    pytest.param(json.dumps({**REQUIRED, "trace_id": ...}, default=lambda _: 5), "$.trace_id", "int", id="int id"),
     pytest.param("7", "$", "not a JSON object", id="no object"),
     pytest.param("[]", "$", "not a JSON object", id="a list"),
 ]
@@ -173,9 +163,7 @@ SAME = [
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)
-def test_the_same_row_written_another_way_has_the_same_hash(
-    one: dict[str, Any], other: dict[str, Any]
-) -> None:
+def test_the_same_row_written_another_way_has_the_same_hash(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Instants, amounts, key order, signatures and share tokens do not make a row look changed."""
     page = decode(text(**one), text(**other))
 

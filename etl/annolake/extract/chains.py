@@ -81,7 +81,7 @@ class JoinedReader(Reader[P]):
             place, half, self._half = self._plan.pop(0), self._half, None
             page = self._fetch(place.cursor, half or max(self._limit(), _LEAST))
             self._longest = max(self._longest, len(page.keys))
-            joint = self._tail.compare(place.at, page.keys)
+            joint = self._tail.compare(place.at, page.names)
             if not self._joins(place, joint):
                 if place.cursor is not None:
                     self._step_back(place)
@@ -114,7 +114,7 @@ class JoinedReader(Reader[P]):
         rows = len(page.keys)
         wanted, progress = self._meet(page, joint)
         self.reading.shifts += joint.moved or (joint.left > 0 and (ended or joint.behind < rows))
-        self._tail.extend(place.at, page.keys, joint, ends=ended)
+        self._tail.extend(place.at, page.names, joint, ends=ended)
         self._stall(progress=progress)
         self._backs = 0 if progress else self._backs
         self._behind.append(place)
@@ -141,7 +141,7 @@ class JoinedReader(Reader[P]):
         wanted = self._note(page, numbers)
         one, tail = self._earlier, self._tail
         for index, (key, number) in enumerate(zip(page.keys, numbers, strict=True)):
-            if key in wanted:
+            if key in wanted or key in page.vague:
                 continue
             if number == self._number:
                 apart = joint.anchors and index > joint.first and key not in tail

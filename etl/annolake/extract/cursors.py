@@ -77,15 +77,15 @@ class Reader(Generic[P]):
         return self._section.fetch(cursor, limit)
 
     def _note(self, page: CursorSlice[P], numbers: Sequence[int]) -> set[bytes]:
-        """Count the rows met for the first time or in another section before; return them."""
+        """Count the rows met for the first time or in another section before; return them, vague ones aside."""
         since, lists = self._section.since, self._ledger.lists
         asked_for = since.span(page) if since else range(len(page.keys))
         anew: set[bytes] = set()
         for index, (key, number) in enumerate(zip(page.keys, numbers, strict=True)):
-            if number and lists[number - 1] == self._section.name:
+            self.reading.rows += number == 0
+            if key in page.vague or (number and lists[number - 1] == self._section.name):
                 continue
             anew.add(key)
-            self.reading.rows += number == 0
             self.reading.fresh += number == 0 and index in asked_for
             self.reading.crossed += number > 0
             self.back += number > 0 and lists[number - 1] in self._later

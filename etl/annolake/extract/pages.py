@@ -99,6 +99,7 @@ class ListReader(Generic[P]):
         self._ended = False
         self._at: int | None = None  # offset of the next request; None: an overlap before the frontier
         self._void: int | None = None  # an offset above 0 that answered empty since a row was last met
+        self._opened = 0  # offset at which the reading began
         self._idle = 0
         self._shorts = 0
         self._restarts = 0
@@ -177,7 +178,7 @@ class ListReader(Generic[P]):
         if self._joins(ask, joint):
             self._take(ask, page, joint)
         elif ask.offset == 0 or (self._since and self._since.opens(page)):
-            self._open(len(page.keys))
+            self._open(ask.offset, len(page.keys))
             self._take(ask, page, Joint(ordered=joint.ordered))
         else:
             self._step_back(ask, len(page.keys))
@@ -193,8 +194,9 @@ class ListReader(Generic[P]):
         """Return how many known rows the slice must begin with; not more than a still list would give it."""
         return max(1, min(_JOINT, ask.overlap, len(self._tail), self._tail.end - ask.offset))
 
-    def _open(self, rows: int) -> None:
+    def _open(self, offset: int, rows: int) -> None:
         """Begin at a slice that needs no joint; anew, if slices were read before."""
+        self._opened = offset
         if self._tail:
             self._restarts += 1
             self.reading.breaks += 1
@@ -231,7 +233,7 @@ class ListReader(Generic[P]):
     def _aim(self, ask: Ask[P], rows: int, joint: Joint) -> None:
         """Aim at the frontier, and drop slices asked for ahead that can't join there or bring nothing."""
         end, capacity = self._tail.end, self._capacity
-        reach = len(self._tail) if self._since else end
+        reach = end - self._opened
         self._at = None
         if rows < ask.limit and joint.behind == rows and joint.left:
             capacity.capped = True

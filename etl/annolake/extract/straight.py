@@ -104,8 +104,9 @@ class StraightReader(Reader[P]):
         if self._lively is not None:
             times = (time for values in page.times.values() for time in values if time is not None)
             self._touched |= max(times, default=self._lively - 1) >= self._lively
-        wanted = frozenset(page.keys)
-        self.reading.again += numbers.count(self._number) + len(numbers) - len(wanted)
+        named = [(key, number) for key, number in zip(page.keys, numbers, strict=True) if key not in page.vague]
+        wanted = frozenset(key for key, _ in named)
+        self.reading.again += sum(number == self._number for _, number in named) + len(named) - len(wanted)
         return wanted
 
     def _remember(self, mark: _Mark) -> None:

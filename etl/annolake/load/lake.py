@@ -142,11 +142,13 @@ class Lake:
 
     def queues(self) -> list[str]:
         """Return the ids of the queues that the lake has something of."""
-        names = {name for table in ("runs", "queues") for name in self.store.names(self.root / table)}
-        for name in names:
-            if not name.startswith(_QUEUE_START):
-                raise LakeError(f"cannot trust {name} in {self.root}: only queue_id=... belongs there; move it away")
-        return sorted(name.removeprefix(_QUEUE_START) for name in names)
+        ids = set()
+        for folder in (self.root / "runs", self.root / "queues"):
+            for name in self.store.names(folder):
+                if not name.startswith(_QUEUE_START):
+                    raise LakeError(f"cannot trust {folder / name}: only queue_id=... belongs there; move it away")
+                ids.add(name.removeprefix(_QUEUE_START))
+        return sorted(ids)
 
     def read_state(self, queue_id: str) -> State:
         """Read back what the lake holds of a queue: key columns of every partition, a row group at a time.
