@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annolake.config import Config, Lake, example_toml, load_config, markdown_table
@@ -444,6 +444,7 @@ VALUES = st.recursive(
 KEYS = [f"{section}.{name}" for section, table in tomllib.loads(example_toml()).items() for name in table]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 @given(st.dictionaries(st.sampled_from([*KEYS, "source", "x.y", "api.key"]), VALUES, max_size=4))
 def test_any_value_is_taken_or_told(overrides: dict[str, object]) -> None:
     """Nothing that can be given ends in anything but settings or a ConfigError of whole lines."""

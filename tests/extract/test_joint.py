@@ -26,10 +26,11 @@ def test_a_slice_of_a_still_list_joins_where_expected() -> None:
 
 
 def test_known_rows_in_another_order_join_nothing() -> None:
-    """As many known rows as needed are at the head, but not as they followed each other."""
+    """As many known rows as needed are at the head, but too few that follow each other as they did."""
     joint = tail_of(1, 2, 3, 4, 5).compare(2, keys(5, 3, 4, 6, 7))
 
     assert not joint.holds(3)
+    assert joint.holds(2)
     assert not joint.ordered
 
 

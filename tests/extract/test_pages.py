@@ -265,13 +265,18 @@ def test_a_listing_that_repeats_itself_is_an_error(rows: int) -> None:
     assert len(model.log) < 300
 
 
-def test_a_listing_that_begins_again_behind_its_end_is_an_error() -> None:
+@pytest.mark.parametrize(("rows", "how"), [(1000, "never ends"), (5000, "repeats itself")])
+def test_a_listing_that_begins_again_behind_its_end_is_an_error(rows: int, how: str) -> None:
     """A server that takes the offset modulo the list's length never ends."""
-    model = Model(1000)
-    model.view = lambda rows: rows * 50
 
-    with pytest.raises(UnavailableError, match="repeats itself"):
-        read(reader_of(model, lanes=4), model)
+    def fetch(offset: int, limit: int) -> Answer:
+        part = tuple(key((offset + place) % rows) for place in range(limit))
+        answer: Answer = Answer()
+        answer.set_result(Slice(part, {"added_at": [None] * limit}, part))
+        return answer
+
+    with pytest.raises(UnavailableError, match=f"the active list {how}"):
+        list(ListReader("active", fetch, Ledger(PlainMet()), lanes=4, limit=lambda: 100).steps())
 
 
 def test_a_listing_of_which_nothing_repeats_is_an_error() -> None:

@@ -5,6 +5,7 @@ nothing here asks for anything. A row may be `lanes.NAMELESS`: it has its place 
 is never missed.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
@@ -37,9 +38,13 @@ class Joint:
         return bool(self.shift or self.strangers or self.missing or not self.ordered)
 
     def holds(self, need: int) -> bool:
-        """Tell whether `need` of the slice's first 2 x `need` rows are known, in the order they had."""
-        head = [place for index, place in self.anchors if index < 2 * need]
-        return len(head) >= need and _rising(head)
+        """Tell whether `need` of the slice's first 2 x `need` rows are known and follow each other as they did."""
+        rising: list[int] = []  # by its length, the lowest place that ends a rising run
+        for index, place in self.anchors:
+            if index < 2 * need:
+                run = bisect_left(rising, place)
+                rising[run : run + 1] = [place]
+        return len(rising) >= need
 
 
 class Tail:
@@ -85,6 +90,11 @@ class Tail:
             left=len(after) - after.count(NAMELESS),
             behind=last + 1 + min(_nameless_first(keys[last + 1 :]), _nameless_first(after)),
         )
+
+    def named(self, offset: int) -> int:
+        """Return how many rows of the tail, expected at `offset` or behind it, can be known again."""
+        rows = self._rows[max(0, len(self._rows) - max(0, self.end - offset)) :]
+        return len(rows) - rows.count(NAMELESS)
 
     def _nameless(self, low: int, high: int) -> int:
         origin = self._next - len(self._rows)

@@ -13,15 +13,16 @@ order. (c) Of the known rows that join a slice at least one did not move between
 (d) The server cuts slices at one length at most: if it once returned n rows, then a request for n or more that
 returns fewer shows all there is behind its offset.
 
-**Invariant.** Every stayer at or before the frontier has been met. The first slice is taken at offset 0. Another
-is taken only if it *joins*: k of its first 2k rows are among the last `joint.TAIL_ROWS` rows read, in the order
-they had (k is 3, less where slices are shorter than 12 rows). Proof: let r be one of them that did not move, met
-in slice A and now in slice B. Every stayer is on the same side of r at both moments. Those before r had been met
-when A was taken; those behind r, up to the last row of B, are in B, as B is contiguous. Which of the moments came
-first does not matter, nor what else left or came. A slice at offset 0 needs no joint: nothing lies before it.
+**Invariant.** Every stayer at or before the frontier has been met. The first slice is taken at offset 0. Another is
+taken only if it *joins*: k of its first 2k rows are among the last `joint.TAIL_ROWS` rows read, and follow each other
+as they did then. k is 3; it is less where slices are shorter than 12 rows, or where the rows read last can't be told
+apart (`Slice.vague`). Proof: let r be one of them that did not move, met in slice A and now in slice B. Every stayer
+is on the same side of r at both moments. Those before r had been met when A was taken; those behind r, up to the last
+row of B, are in B, as B is contiguous. Which of the moments came first does not matter, nor what else left or came.
+A slice at offset 0 needs no joint: nothing lies before it.
 A slice that does not join is thrown away with all asked for ahead of it, and the next one begins further back, 50,
-100, 200, ... rows of a page of 100, at last at the start. A slice of known rows only (others came in front) is
-slow progress: it tells where the frontier is now.
+100, 200, ... rows of a page of 100, at last at the start. A slice of known rows only (others came in front) is slow
+progress: it tells where the frontier is now.
 
 **The end** is a joined slice without any row behind the last known one, of fewer rows than were asked for and than
 the server once returned, by (d); or an empty slice at offset 0, by itself. An empty slice elsewhere proves nothing.
@@ -38,8 +39,9 @@ frontier is no stayer; it may or may not be met. A slice of an earlier moment ha
 
 **No loop.** `STALLED` answers in a row that bring no row new to the reading are an error: the listing repeats itself,
 or grows in front faster than it can be read. So is an offset above `MOST_ROWS`. A reading that has to go back to the
-start and knows no row there begins anew, `RESTARTS` times; then it takes slices unjoined, to the first short one
-(`MOST_UNJOINED` rows, or ten times the hint, are an error), and says that it is not joined.
+start and knows no row there begins anew, `RESTARTS` times. After that, or stalled while rows stood in another order
+than before, it takes slices unjoined, from the start to the first short one (`MOST_UNJOINED` rows, or ten times the
+hint, are an error), and says that it is not joined.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -156,7 +158,8 @@ class ListReader(Generic[P]):
             if flying:
                 offset = self._stride.ahead(self._lanes.last, overlap)
             elif self._at is None:
-                offset = max(0, self._tail.end - min(overlap, len(self._tail)))
+                offset = self._before_frontier(overlap)
+                limit = max(limit, self._tail.end - offset + 1)
             else:
                 offset = self._at
             if flying and (self._unjoined is not None or not self._stride.allows(flying, offset)):
@@ -164,6 +167,13 @@ class ListReader(Generic[P]):
             if offset > MOST_ROWS:
                 raise self._unavailable("never ends")
             self._lanes.send(offset, limit, expected, overlap)
+
+    def _before_frontier(self, overlap: int) -> int:
+        """Return the offset `overlap` rows before the frontier, or as many more as it takes to know one again."""
+        offset = max(0, self._tail.end - min(overlap, len(self._tail)))
+        while offset and self._tail and not self._tail.named(offset):
+            offset -= 1
+        return offset
 
     # --- one answer
 
@@ -192,7 +202,7 @@ class ListReader(Generic[P]):
 
     def _need(self, ask: Ask[P]) -> int:
         """Return how many known rows the slice must begin with; not more than a still list would give it."""
-        return max(1, min(_JOINT, ask.overlap, len(self._tail), self._tail.end - ask.offset))
+        return max(1, min(_JOINT, ask.overlap, self._tail.named(ask.offset)))
 
     def _open(self, offset: int, rows: int) -> None:
         """Begin at a slice that needs no joint; anew, if slices were read before."""
@@ -203,8 +213,7 @@ class ListReader(Generic[P]):
             self._tail.clear()
             self._number = self._ledger.open(self._name)
             if self._restarts > RESTARTS and rows:
-                self.reading.joined = False
-                self._unjoined = 0
+                self._give_up_joining()
 
     def _take(self, ask: Ask[P], page: Slice[P], joint: Joint) -> None:
         rows = len(page.keys)
@@ -235,17 +244,18 @@ class ListReader(Generic[P]):
         end, capacity = self._tail.end, self._capacity
         reach = end - self._opened
         self._at = None
-        if rows < ask.limit and joint.behind == rows and joint.left:
+        cut = rows == capacity.longest < ask.limit
+        if cut and joint.behind == rows and joint.left:
             capacity.capped = True
-        elif ask.offset and rows == capacity.longest < min(ask.limit, reach) and not capacity.capped:
+        elif cut and ask.offset and rows < reach and not capacity.capped:
             # one slice further back tells a server that cuts slices from a list that grows as it is read
             self._at = end - min(2 * rows, reach)
         elif capacity.longest == 1 and self._void is None:
             self._at = end  # no overlap is possible: see "The end"
         if len(self._lanes):
             ahead = self._lanes.first
-            joins = ahead.offset + self._need(ahead) <= end < ahead.offset + ahead.expected
-            if not joins or self._at is not None:
+            joins = self._tail.named(ahead.offset) >= min(_JOINT, ahead.overlap)
+            if not joins or end >= ahead.offset + ahead.expected or self._at is not None:
                 self._lanes.drop()
 
     def _step_back(self, ask: Ask[P], rows: int) -> None:
@@ -262,6 +272,12 @@ class ListReader(Generic[P]):
         else:
             self._at = max(0, ask.offset - back)
         self._stall(progress=False)
+
+    def _give_up_joining(self) -> None:
+        """Take what comes from now on, from the start."""
+        self._lanes.drop()
+        self._at, self._unjoined, self._idle = 0, 0, 0
+        self.reading.joined = False
 
     def _take_unjoined(self, ask: Ask[P], page: Slice[P]) -> None:
         rows = len(page.keys)
@@ -295,7 +311,9 @@ class ListReader(Generic[P]):
     def _stall(self, *, progress: bool) -> None:
         self._idle = 0 if progress else self._idle + 1
         if self._idle > STALLED and not self._ended:
-            raise self._unavailable("repeats itself, or changes faster than it can be read")
+            if not self.reading.disorders:
+                raise self._unavailable("repeats itself, or changes faster than it can be read")
+            self._give_up_joining()
 
     def _unavailable(self, how: str) -> UnavailableError:
         return UnavailableError(
