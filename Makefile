@@ -43,7 +43,7 @@ bench: .venv-bench/ready  ## drift and speed against the SDK and dlt; a while, w
 
 .venv-bench/ready: benchmarks/requirements.txt requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt .
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt -e .
 	@touch $@
 
 docs: .venv/ready  ## write config.example.toml and the README's table of settings from the code
