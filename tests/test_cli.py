@@ -36,6 +36,22 @@ def test_run_exports_and_prints_the_report_last(tmp_path: Path) -> None:
     assert len(with_polars(tmp_path / "lake")) == 120
 
 
+def test_run_takes_its_options(tmp_path: Path) -> None:
+    """--queue exports that queue alone, and --new-only reads what came since the last complete export."""
+    with Sandbox(rows=400, queues=2, seed=2, odd=False) as sandbox:
+        first, second = sandbox.queue_ids
+        command = ("run", "--config", write_config(tmp_path, sandbox, {"source.queues": "all"}), "--json")
+        one = annolake(*command, "--queue", second, key=sandbox.api_key, cwd=tmp_path)
+        both = annolake(*command, key=sandbox.api_key, cwd=tmp_path)
+        sandbox.queue(first).add(3)
+        new = annolake(*command, "--new-only", key=sandbox.api_key, cwd=tmp_path)
+
+    assert [queue["queue_id"] for queue in one.report["queues"]] == [second]
+    assert {queue["queue_id"]: queue["inserted"] for queue in both.report["queues"]} == {first: 400, second: 0}
+    assert [queue["mode"] for queue in new.report["queues"]] == ["new", "new"]
+    assert {queue["queue_id"]: queue["inserted"] for queue in new.report["queues"]} == {first: 3, second: 0}
+
+
 def test_messages_and_logs_go_to_standard_error(tmp_path: Path) -> None:
     """Standard output stays empty without --json; logs are key=value, and nothing is said when quiet."""
     with Sandbox(rows=20, seed=2) as sandbox:

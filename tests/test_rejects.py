@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from annolake.sandbox import Queue, Sandbox
 from exporting import export_once, files_of, one_queue, with_polars
 
@@ -59,6 +61,19 @@ def test_seven_broken_rows_among_400(tmp_path: Path) -> None:
     assert (second.status, second.exit_code, second.rejected, second.rejected_new) == ("ok", 0, 7, 0)
     assert rejects_in(tmp_path / "lake") == kept
     assert files_of(tmp_path / "lake") == before
+
+
+@pytest.mark.parametrize("places", [(20, 200), (5, 60, 120, 180, 250), tuple(range(82, 94))])
+def test_rows_that_are_unreadable_alike(places: tuple[int, ...], tmp_path: Path) -> None:
+    """Several rows of the same unreadable text are no sign of movement: the queue is shown complete."""
+    with Sandbox(rows=400, seed=8, odd=False) as sandbox:
+        rows = sandbox.queue().rows("active")
+        for place in places:
+            sandbox.queue().set_text(rows[place].id, b"null")
+        first, second = (one_queue(export_once(sandbox, tmp_path)) for _ in range(2))
+
+    assert (first.exit_code, first.complete, second.exit_code, second.complete) == (3, True, 0, True)
+    assert len(with_polars(tmp_path / "lake")) == 400 - len(places)
 
 
 def test_a_mended_row_loses_its_reject(tmp_path: Path) -> None:

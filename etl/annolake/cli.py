@@ -147,7 +147,15 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Str
     interruption = Interruption()
     _heed_signals(interruption.interrupt)
     with console.progress() as progress:
-        report = export(config, environ, clock=clock, log=console.log, progress=progress, interruption=interruption)
+        report = export(
+            config,
+            environ,
+            mode="new" if arguments.new_only else "full",
+            clock=clock,
+            log=console.log,
+            progress=progress,
+            interruption=interruption,
+        )
     for queue in report.queues:
         (console.say if queue.exit_code == 0 else console.complain)(in_words(queue))
     if arguments.json:

@@ -28,7 +28,7 @@ from annolake.extract.reading import Met
 from annolake.extract.runs import RunsListing
 from annolake.extract.sections import SectionsReader
 from annolake.extract.weight import PageSize
-from annolake.transform.decode import Page, runs_decoder
+from annolake.transform.decode import Page, Reject, runs_decoder
 from annolake.transform.join import Joined, join
 from annolake.transform.successor import Item, ItemsPage, decode_items, decode_runs, selects
 
@@ -139,7 +139,7 @@ class RunsSource:
 
         def read(offset: int, limit: int) -> Slice[Page]:
             page = listing.read(offset, limit, archived=archived, decode=decode)
-            return Slice(page.keys, _times(page.rows, _TIMES), page)
+            return Slice(page.keys, _times(page.rows, _TIMES), page, vague=_vague(page.rejects))
 
         def fetch(offset: int, limit: int) -> Future[Slice[Page]]:
             return access.lanes.submit(read, offset, limit)
@@ -212,7 +212,8 @@ class ItemsSource:
 
         def fetch(cursor: str | None, limit: int) -> CursorSlice[ItemsPage]:
             page = self._listing.read(section, cursor, limit, decode)
-            return CursorSlice(page.keys, _times(page.rows, _ITEM_TIMES), page, page.cursor)
+            times = _times(page.rows, _ITEM_TIMES)
+            return CursorSlice(page.keys, times, page, page.cursor, vague=_vague(page.rejects))
 
         return fetch
 
@@ -235,6 +236,11 @@ def _arrived(joined: Joined, size: int) -> Arrived:
         size=size,
         newest=max((row.added_at for row in joined.rows if row.added_at is not None), default=None),
     )
+
+
+def _vague(rejects: Iterable[Reject]) -> frozenset[bytes]:
+    """Return the keys that stand for the text of a row without a readable id: two rows may share one."""
+    return frozenset(reject.key for reject in rejects if reject.queue_run_id is None)
 
 
 def _times(rows: Sequence[Any], names: Iterable[str]) -> dict[str, list[int | None]]:
