@@ -138,8 +138,8 @@ def test_a_lone_surrogate_in_a_json_column_is_kept_as_text() -> None:
     assert page.rows[0].name == "ok"
 
 
-def test_times_without_a_zone_are_utc_and_days_are_utc_days() -> None:
-    """A row's partition is the UTC day of added_at whatever zone it was written in."""
+def test_times_without_a_zone_are_utc() -> None:
+    """A time is the same instant in UTC, whatever zone it was written in; one without a zone is in UTC."""
     page = decode(
         text(added_at="1970-01-02T00:30:00"),
         text(added_at="1970-01-02T00:30:00+01:00"),
@@ -147,7 +147,12 @@ def test_times_without_a_zone_are_utc_and_days_are_utc_days() -> None:
         text(),
     )
 
-    assert page.days == [1, 0, -1, None]
+    assert [row.added_at and row.added_at.isoformat() for row in page.rows] == [
+        "1970-01-02T00:30:00+00:00",
+        "1970-01-01T23:30:00+00:00",
+        "1969-12-31T23:00:00+00:00",
+        None,
+    ]
 
 
 SAME = [

@@ -21,7 +21,7 @@ from annolake.load.blocks import Blocks
 from annolake.load.index import Numbers
 from annolake.load.store import Store
 
-BUFFER_BYTES = 16 << 20
+BUFFER_BYTES = 64 << 20
 _BLOCK_BYTES = 1 << 20
 
 IGNORANCE = "_ignorance"

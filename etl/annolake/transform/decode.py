@@ -7,7 +7,6 @@ cannot hold costs nothing but itself (DESIGN 6). Never raises for a row, only fo
 import hashlib
 import json
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -17,8 +16,6 @@ from annolake import contract
 from annolake.keys import KEY_BYTES, key_of
 from annolake.transform.json_text import scrubbed, split_array, split_object
 from annolake.transform.rows import Key, MisfitError, Rows, row_hash
-
-_EPOCH = date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class Reject:
 @dataclass(slots=True)
 class Page:
     """One decoded answer. `keys` has one entry for each of its elements in order, rejects included; the other
-    lists have one for each row that the contract holds. `days` are days since 1970 of `added_at`, or None.
+    lists have one for each row that the contract holds.
     """  # noqa: D205 - the sentence is the summary
 
     archived: bool
@@ -47,7 +44,6 @@ class Page:
     row_keys: list[bytes] = field(default_factory=list)
     rows: list[Any] = field(default_factory=list)
     hashes: list[bytes] = field(default_factory=list)
-    days: list[int | None] = field(default_factory=list)
     unmapped: list[bytes | None] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
@@ -58,18 +54,12 @@ class Page:
         self.row_keys.append(key)
         self.rows.append(row)
         self.hashes.append(row_hash(row, parts=(b"archived" if self.archived else b"active", unmapped or b"")))
-        self.days.append(day_of(row.added_at))
         self.unmapped.append(unmapped)
 
     def set_aside(self, reject: Reject) -> None:
         """Add a row that the contract cannot hold."""
         self.keys.append(reject.key)
         self.rejects.append(reject)
-
-
-def day_of(moment: datetime | None) -> int | None:
-    """Return the day of a UTC time as days since 1970, the partition of a row added then."""
-    return None if moment is None else moment.toordinal() - _EPOCH
 
 
 class PageDecoder:
