@@ -5,7 +5,7 @@ another form than a UUID aside.
 """
 
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ Bytes16 = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 Days = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
+Number = TypeVar("Number", bound=np.number[Any])
 
 NO_DAY = int(np.iinfo(np.int32).min)
 """The day of a row without added_at."""
@@ -27,7 +28,7 @@ _DAY_US = 86_400_000_000
 _EPOCH = date(1970, 1, 1)
 _UUID_CHARS = 36
 _DASHES = np.array([8, 13, 18, 23])
-_DIGITS = np.setdiff1d(np.arange(_UUID_CHARS), _DASHES)
+_DIGITS = np.delete(np.arange(_UUID_CHARS), _DASHES)
 _DASH = ord("-")
 _NO_DIGIT = 255
 _HEX = np.full(256, _NO_DIGIT, np.uint8)
@@ -109,6 +110,14 @@ def microseconds(when: datetime) -> int:
 def moment(microseconds: int) -> datetime:
     """Return the time so many microseconds since 1970, in UTC."""
     return _ZERO + timedelta(microseconds=microseconds)
+
+
+def distinct(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """Return the distinct values in order: np.unique, which imports numpy.ma for it (20 ms of every export)."""
+    ordered: npt.NDArray[Number] = np.sort(values)
+    first = np.ones(len(ordered), np.bool_)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
 
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annolake.load.arrays import NO_TIME, Bools, Bytes16, Days, Ints, halves
+from annolake.load.arrays import NO_TIME, Bools, Bytes16, Days, Ints, distinct, halves
 
 Numbers = npt.NDArray[np.int32]
 
@@ -66,7 +66,7 @@ class Index:
         numbers = self._number(keys)
         again = numbers < known
         old = numbers[again]
-        if len(np.unique(numbers)) < len(numbers) or bool((self._days[old] == day).any()):
+        if len(distinct(numbers)) < len(numbers) or bool((self._days[old] == day).any()):
             return False
         exported_before = self._exported
         stale = again.copy()
@@ -161,11 +161,11 @@ class Index:
         """Return the days of the rows that are gone."""
         flags = self._flags[: self.size]
         days = self._days[: self.size][(flags & (STORED | REMOVED | MET)) == STORED]
-        return {int(day) for day in np.unique(days)}
+        return {int(day) for day in distinct(days)}
 
     def days_left(self) -> set[int]:
         """Return the days whose partition may hold rows that are now, or truly, in another one."""
-        return self._stale | {int(day) for _, days in self._moved for day in np.unique(days)}
+        return self._stale | {int(day) for _, days in self._moved for day in distinct(days)}
 
     def origins(self, numbers: Numbers) -> Days:
         """Return the day whose partition held each stored row when this export began."""
@@ -239,10 +239,9 @@ class Index:
 
 def _repeated(numbers: Numbers) -> Bools:
     """Tell which rows are in a batch more than once: the last of them counts, whatever was known before."""
-    rows, counts = np.unique(numbers, return_counts=True)
-    if len(rows) == len(numbers):
-        return np.zeros(len(numbers), np.bool_)
-    return np.isin(numbers, rows[counts > 1])
+    ordered = np.sort(numbers)
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    return np.isin(numbers, again) if again.size else np.zeros(len(numbers), np.bool_)
 
 
 def _listed(mask: Bools) -> list[bool]:

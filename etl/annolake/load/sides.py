@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from annolake.errors import LakeError
-from annolake.load.arrays import Bytes16, Days, hashes_of, keys_of, one_chunk, times_of
+from annolake.load.arrays import Bytes16, Days, distinct, hashes_of, keys_of, one_chunk, times_of
 from annolake.load.index import STORED, Index, Numbers
 from annolake.load.merge import Arriving, Stored
 from annolake.load.parts import Form, Part, PartReader
@@ -82,7 +82,7 @@ def stored_values(
     """Return some columns of rows of the lake, in the order of `wanting`, wherever they are stored."""
     found = [np.zeros(0, np.int32)]
     tables = [_empty(form.schema, columns)]
-    for day in np.unique(index.origins(wanting)) if len(wanting) else ():
+    for day in distinct(index.origins(wanting)) if len(wanting) else ():
         with PartReader(store, parts[int(day)].path, form) as reader:
             for group, table in enumerate(reader.key_columns(("queue_run_id",))):
                 numbers = known_numbers(index, table, reader.part.path)

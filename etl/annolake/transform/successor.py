@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -91,8 +92,14 @@ def _run_rows() -> Rows:
     return _RunRows(RUNS, fields, name="QueriedRun", key="id", dropped=("share_url", "query_metadata", *RUNS.dropped))
 
 
-_items = PageDecoder(_item_rows())
-_runs = PageDecoder(_run_rows())
+@cache
+def _items() -> PageDecoder:
+    return PageDecoder(_item_rows())
+
+
+@cache
+def _runs() -> PageDecoder:
+    return PageDecoder(_run_rows())
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +169,7 @@ def decode_items(body: bytes, *, archived: bool) -> ItemsPage:
     """Decode an answer of a section. Raises ValueError where the body is cut off or of another shape."""
     text, cursor = _opened(body)
     page = ItemsPage(len(body), cursor)
-    for element in _items.read(text):
+    for element in _items().read(text):
         if isinstance(element, Reject):
             page.keys.append(element.key)
             page.rejects.append(element)
@@ -177,7 +184,7 @@ def decode_runs(body: bytes) -> RunsPage:
     """Decode an answer of a query of runs. Raises ValueError where the body is cut off or of another shape."""
     text, cursor = _opened(body)
     page = RunsPage(len(body), cursor)
-    for element in _runs.read(text):
+    for element in _runs().read(text):
         run_id = element.queue_run_id if isinstance(element, Reject) else element[0].id
         if run_id is not None:
             page.runs[run_id] = element
