@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from annolake.clock import Clock
 from annolake.errors import AnnolakeError
+from annolake.process import settle_process
 from annolake.version import __version__
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ Command = Callable[[argparse.Namespace, Mapping[str, str], Streams], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     streams = Streams(sys.stdout, sys.stderr)
-    # numpy would start a thread a core for linear algebra, which nobody here does: measured, 0.1 s of CPU a start
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    settle_process(os.environ)
     arguments = build_parser().parse_args(argv)
     try:
         command: Command = arguments.command
