@@ -52,6 +52,7 @@ class Index:
             self._readings,
             self._exported,
         ]
+        self._page = (b"", np.zeros(0, np.int32))  # the keys looked up last, and their numbers
         self._stale: set[int] = set()  # days with a row whose true version is in another partition
         self._moved: list[tuple[Numbers, Days]] = []  # stored rows read with another day, and the day they left
 
@@ -89,7 +90,7 @@ class Index:
 
     def meet(self, keys: Sequence[bytes], number: int = 1) -> list[int]:
         """Note that reading `number` (1 to 255) met the keys; return the number noted before for each, 0: none."""
-        numbers = self._number(halves(b"".join(keys)))
+        numbers = self._numbers_of(keys)
         before: list[int] = self._readings[numbers].tolist()
         self._readings[numbers] = number
         self._flags[numbers] |= MET
@@ -101,7 +102,7 @@ class Index:
         That is where the row is new, its hash is another than that of the version last read or stored, or the
         lake holds it as removed. What was asked for once is not asked for again, so it must be taken.
         """
-        numbers, sent = self._number(halves(b"".join(keys))), halves(b"".join(hashes))
+        numbers, sent = self._numbers_of(keys), halves(b"".join(hashes))
         flags = self._flags[numbers]
         same = (self._hashes[numbers] == sent).all(axis=1)
         current = ((flags & ASKED) != 0) | ((flags & (STORED | REMOVED)) == STORED)
@@ -110,6 +111,13 @@ class Index:
         self._flags[numbers[wanted]] = (flags[wanted] | MET | ACCEPTED | ASKED) & ~np.uint8(TAKEN)
         self._hashes[numbers] = sent
         return _listed(wanted)
+
+    def _numbers_of(self, keys: Sequence[bytes]) -> Numbers:
+        """Return the numbers of a page's rows; a page is met, and then looked at for changes."""
+        text = b"".join(keys)
+        if text != self._page[0]:
+            self._page = (text, self._number(halves(text)))
+        return self._page[1]
 
     def take(self, keys: Bytes16, days: Days) -> Numbers:
         """Note that rows asked for were spilled, in reading order: of one key the last one counts.
