@@ -11,6 +11,7 @@ cannot hold becomes a reject (`rejects`).
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
@@ -46,6 +47,7 @@ from annolake.transform.flatten import flatten
 from annolake.wiring import Interruption, Log, Progress, Silence, open_client, open_lake
 
 QUEUES_AT_ONCE = 4
+MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
 
 _SILENCE = Silence()
 
@@ -124,6 +126,7 @@ class QueueExport:
         budget = self._source.max_inflight_mb * 1_000_000 // (self._source.concurrency * at_once)
         page_size = PageSize(self._source.page_size, budget)
         self._access = Access(run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop)
+        self._merges = max(1, MERGES_AT_ONCE // at_once)
         self._missing: set[bytes] = set()
         self._report = QueueReport(queue_id=queue_id, filtered=self._filtered)
 
@@ -265,15 +268,17 @@ class QueueExport:
             landing.add(batch, unknown=unknown)
 
     def _publish(self, landing: Landing, *, remove_gone: bool) -> None:
-        """Merge and publish each day concerned, one by one; an interruption is heeded between two."""
+        """Merge and publish each day concerned; an interruption is heeded between two."""
         report = self._report
-        for outcome in landing.publish(remove_gone=remove_gone):
-            report.partitions_written += outcome.written
-            report.bytes_written += outcome.size
+        try:
+            with closing(landing.publish(remove_gone=remove_gone, at_once=self._merges)) as outcomes:
+                for _ in outcomes:
+                    if self._stop.is_set():
+                        raise Cancelled
+        finally:
+            report.partitions_written, report.bytes_written = landing.partitions_written, landing.bytes_written
             report.inserted, report.updated = landing.counts.inserted, landing.counts.updated
             report.removed = landing.counts.removed
-            if self._stop.is_set():
-                raise Cancelled
         report.unchanged = landing.unchanged
 
     # --- the verdict

@@ -120,6 +120,7 @@ def export(
     page: int = 10,
     hold: int = 1,
     budget: int = 32 << 20,
+    at_once: int = 1,
 ) -> Done:
     """Export what was `read`, in that order, as the `number`th export, a second after the one before.
 
@@ -144,7 +145,7 @@ def export(
                 waiting = []
         if waiting:
             landing.add(batch(waiting), unknown=unknown)
-        outcomes = list(landing.publish(remove_gone=complete))
+        outcomes = list(landing.publish(remove_gone=complete, at_once=at_once))
         return Done(landing.counts, landing.unchanged, outcomes)
 
 

@@ -1,6 +1,7 @@
 """What exports make of a queue's rows in the lake, read back from the files."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -357,6 +358,27 @@ def test_a_row_asked_for_and_not_added_is_not_silently_lost(tmp_path: Path) -> N
         landing.index.changed([key_of(rows(1)[0].key)], [rows(1)[0].hash])
         with pytest.raises(RuntimeError, match="1 changed rows were read and never added"):
             next(landing.publish(remove_gone=False))
+
+
+def test_partitions_merged_side_by_side_are_whole_and_counted_when_it_stops(tmp_path: Path) -> None:
+    """Whoever stops after the first of six partitions finds each one whole or not there, and those there counted."""
+    lake, queue = lake_at(tmp_path), [Row(number, START + timedelta(days=number % 6)) for number in range(60)]
+    lake.prepare()
+
+    with (
+        lake.workspace("one", since=FIRST_EXPORT) as workspace,
+        lake.landing(QUEUE, workspace, now=FIRST_EXPORT) as landing,
+    ):
+        landing.index.changed([key_of(row.key) for row in queue], [row.hash for row in queue])
+        landing.add(batch(queue))
+        with closing(landing.publish(remove_gone=False, at_once=3)) as outcomes:
+            next(outcomes)
+
+    there = parts(lake)
+    assert 1 <= len(there) <= 3
+    assert landing.counts == Counts(inserted=10 * len(there))
+    assert landing.partitions_written == len(there)
+    assert len(stored(lake)) == 10 * len(there)
 
 
 @pytest.mark.parametrize("queue_id", ["../outside", "a/b", "", "q=1"])

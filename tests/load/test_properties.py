@@ -39,6 +39,7 @@ class Export:
     page: int
     hold: int
     budget: int
+    at_once: int
     mode: str
     at: int
 
@@ -51,6 +52,7 @@ EXPORTS = st.builds(
     page=st.integers(1, 5),
     hold=st.sampled_from([1, 4]),
     budget=st.sampled_from([1, 32 << 20]),
+    at_once=st.integers(1, 2),
     mode=st.sampled_from(["", "", "before", "after", "kill"]),
     at=st.integers(0, 160),
 )
@@ -86,6 +88,7 @@ def _run(lake_root: Path, done: Export, number: int, gate: Gate | None) -> None:
         page=done.page,
         hold=done.hold,
         budget=done.budget,
+        at_once=done.at_once,
     )
 
 

@@ -5,15 +5,17 @@ once and published, one at a time, so that whoever drives it can stop in between
 gone from the queue: it is told whether the export can know.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
 import pyarrow as pa
 
-from annolake.errors import LakeError
+from annolake.errors import AnnolakeError, LakeError
 from annolake.load.arrays import NO_DAY, date_of, days_of, keys_of
 from annolake.load.blocks import Blocks
 from annolake.load.index import ACCEPTED, Index
@@ -47,11 +49,16 @@ class Outcome:
 
 
 class Landing:
-    """Rows of one queue, from pages to partitions. Used by one thread at a time; `close` when done."""
+    """Rows of one queue, from pages to partitions. Used by one thread at a time; `close` when done.
+
+    `counts`, `partitions_written` and `bytes_written` tell what was published so far.
+    """
 
     def __init__(self, folder: Path, state: State, spill: Spill, publisher: Publisher, *, now: datetime) -> None:
         self.index = state.index
         self.counts = Counts()
+        self.partitions_written = 0
+        self.bytes_written = 0
         self.now = now
         self._folder, self._parts = folder, state.parts
         self._spill, self._publisher = spill, publisher
@@ -71,11 +78,12 @@ class Landing:
         """Rows read and left as they are, once everything is published."""
         return self.index.count(ACCEPTED) - self.counts.inserted - self.counts.updated
 
-    def publish(self, *, remove_gone: bool) -> Iterator[Outcome]:
+    def publish(self, *, remove_gone: bool, at_once: int = 1) -> Generator[Outcome, None, None]:
         """Merge and publish each partition concerned, one a step; stop between two steps as you like.
 
         `remove_gone`: rows in the lake that were not met have left the queue. A row that changed its day is
-        published in its new partition before it leaves the old one.
+        published in its new partition before it leaves the old one. Partitions that no row leaves are merged `at_once`
+        side by side, each in a row group's memory; those begun are finished when you stop.
         """
         if self.index.awaited:
             raise RuntimeError(f"{self.index.awaited} changed rows were read and never added")
@@ -83,17 +91,41 @@ class Landing:
         concerned = self._spill.days() | self._outdated()
         concerned |= self.index.days_of_gone() if remove_gone else set()
         left = self.index.days_left()
-        waiting = [*sorted(concerned - left), *sorted(left)]
+        yield from self._merge_side_by_side(sorted(concerned - left), left, at_once, remove_gone=remove_gone)
+        waiting = sorted(left)
         ahead = set(waiting)
         for day in waiting:  # grows: rows that leave for a day still ahead stay until their day comes again
             ahead.discard(day)
             outcome, held = self._merge(day, ahead, remove_gone=remove_gone)
             if held:
                 waiting.append(day)
-            self.counts += outcome.counts
-            yield outcome
+            yield self._counted(outcome)
         yield from self._placeholder()
         self._store.sync(self._folder)
+
+    def _merge_side_by_side(
+        self, days: Sequence[int], ahead: set[int], at_once: int, *, remove_gone: bool
+    ) -> Iterator[Outcome]:
+        """Merge partitions that nothing is shared between: what one of them takes over comes from days `ahead`."""
+        running: deque[Future[tuple[Outcome, bool]]] = deque()
+        with ThreadPoolExecutor(at_once, "merge") as mergers:
+            try:
+                for day in days:
+                    running.append(mergers.submit(self._merge, day, ahead, remove_gone=remove_gone))
+                    if len(running) == at_once:
+                        yield self._counted(running.popleft().result()[0])
+                while running:
+                    yield self._counted(running.popleft().result()[0])
+            finally:
+                for merge in running:
+                    with suppress(AnnolakeError):  # another error, or a wish to stop, is on its way already
+                        self._counted(merge.result()[0])
+
+    def _counted(self, outcome: Outcome) -> Outcome:
+        self.counts += outcome.counts
+        self.partitions_written += outcome.written
+        self.bytes_written += outcome.size
+        return outcome
 
     def close(self) -> None:
         """Close what the spill has open."""
@@ -155,10 +187,10 @@ class Landing:
         if not dated and there is None:
             target = self._folder / folder_name(EMPTY_DAY)
             self._parts[EMPTY_DAY] = self._publisher.publish(target, [], replaced=None)
-            yield Outcome(_date(EMPTY_DAY), Counts(), written=True, size=self._parts[EMPTY_DAY].size)
+            yield self._counted(Outcome(_date(EMPTY_DAY), Counts(), written=True, size=self._parts[EMPTY_DAY].size))
         elif dated and there is not None and not there.rows:
             self._withdraw(EMPTY_DAY)
-            yield Outcome(_date(EMPTY_DAY), Counts(), written=True)
+            yield self._counted(Outcome(_date(EMPTY_DAY), Counts(), written=True))
 
 
 def _date(day: int) -> date | None:
