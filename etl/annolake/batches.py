@@ -3,7 +3,7 @@
 Owns how many rows are flattened at once: a column of a thousand values costs little more than one of ten.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -62,21 +62,25 @@ class Waiting:
         self._keys: set[bytes] = set()
         self._size = 0
 
-    def holds(self, key: bytes) -> bool:
-        """Whether an earlier version of the row waits; it must land first, for the last one landed counts."""
-        return key in self._keys
+    def holds(self, keys: Iterable[bytes]) -> bool:
+        """Whether an earlier version of a row waits; it must land first, for the last one landed counts."""
+        return not self._keys.isdisjoint(keys)
 
-    def add(self, arrived: Arrived, place: int) -> None:
-        """Add one of the rows that arrived."""
-        alike = self._alike.setdefault(arrived.unknown[place], _Alike())
-        alike.rows.append(arrived.rows[place])
-        alike.hashes.append(arrived.hashes[place])
-        alike.unmapped.append(arrived.unmapped[place])
-        alike.archived.append(arrived.archived[place])
-        alike.item_types.append(arrived.item_types[place])
-        alike.run_found.append(arrived.run_found[place])
-        self._keys.add(arrived.keys[place])
-        self._size += arrived.size // len(arrived.rows)
+    def add(self, arrived: Arrived, places: Sequence[int]) -> None:
+        """Add some of the rows that arrived, no two of them with one key."""
+        alikes: dict[frozenset[str], list[int]] = {}
+        for place in places:
+            alikes.setdefault(arrived.unknown[place], []).append(place)
+        for unknown, some in alikes.items():
+            alike = self._alike.setdefault(unknown, _Alike())
+            alike.rows += [arrived.rows[place] for place in some]
+            alike.hashes += [arrived.hashes[place] for place in some]
+            alike.unmapped += [arrived.unmapped[place] for place in some]
+            alike.archived += [arrived.archived[place] for place in some]
+            alike.item_types += [arrived.item_types[place] for place in some]
+            alike.run_found += [arrived.run_found[place] for place in some]
+        self._keys.update(arrived.keys[place] for place in places)
+        self._size += arrived.size * len(places) // len(arrived.rows)
 
     @property
     def full(self) -> bool:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress, count
 from threading import Event
 from uuid import uuid4
 
@@ -253,14 +254,18 @@ class QueueExport:
 
     def _land(self, landing: Landing, waiting: Waiting, arrived: Arrived) -> None:
         """Have the rows that are new or changed wait to be flattened."""
-        for place, changed in enumerate(landing.index.changed(arrived.keys, arrived.hashes)):
-            if arrived.run_found[place] is False:
-                self._missing.add(arrived.keys[place])
-                self._report.payloads_missing_new += changed
-            if changed:
-                if waiting.full or waiting.holds(arrived.keys[place]):
-                    self._flush(landing, waiting)
-                waiting.add(arrived, place)
+        changed = landing.index.changed(arrived.keys, arrived.hashes)
+        if False in arrived.run_found:
+            missing = [place for place, found in enumerate(arrived.run_found) if found is False]
+            self._missing.update(arrived.keys[place] for place in missing)
+            self._report.payloads_missing_new += sum(changed[place] for place in missing)
+        places = list(compress(count(), changed))
+        keys = [arrived.keys[place] for place in places]
+        for some in [places] if len(set(keys)) == len(keys) else [[place] for place in places]:
+            if waiting.full or waiting.holds(arrived.keys[place] for place in some):
+                self._flush(landing, waiting)
+            if some:
+                waiting.add(arrived, some)
 
     def _flush(self, landing: Landing, waiting: Waiting) -> None:
         """Flatten the rows that wait, and land them."""

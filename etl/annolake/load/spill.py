@@ -145,7 +145,7 @@ class Spill:
         self._filed.append(_Filed(days, run.row_bytes))
 
     def _open(self) -> pa.RecordBatchFileWriter:
-        sink = self._sink = self._store.step("write", self._path, lambda: pa.OSFile(str(self._path), "wb"))
+        sink = self._sink = self._store.step("write", self._path, partial(_buffered, self._path))
         options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
         return self._store.step("write", self._path, lambda: pa.ipc.new_file(sink, self._schema, options=options))
 
@@ -167,6 +167,11 @@ class Spill:
             for start, stop in pairwise(cuts)
         }
         return _Run(table, blocks, row_bytes)
+
+
+def _buffered(path: Path) -> pa.NativeFile:
+    """Open a file to write to; unbuffered, each of the 85 columns of a block would be a few writes of its own."""
+    return pa.BufferedOutputStream(pa.OSFile(str(path), "wb"), _BLOCK_BYTES)
 
 
 def _rows(table: pa.Table, blocks: Sequence[Ints], place: int) -> pa.Table:
