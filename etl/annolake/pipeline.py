@@ -124,8 +124,8 @@ class QueueExport:
         self._source = run.config.source
         self._stop = run.interruption.event()
         self._tally = Tally()
-        budget = self._source.max_inflight_mb * 1_000_000 // (self._source.concurrency * at_once)
-        page_size = PageSize(self._source.page_size, budget)
+        budget = self._source.max_inflight_mb * 1_000_000 // at_once
+        page_size = PageSize(self._source.page_size, budget, self._source.concurrency)
         self._access = Access(run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop)
         self._merges = max(1, MERGES_AT_ONCE // at_once)
         self._missing: set[bytes] = set()

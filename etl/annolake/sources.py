@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Event
 from typing import Any, Protocol
 
@@ -94,20 +95,29 @@ class RunsSource:
         self._decoder = runs_decoder()
         settings = access.settings
         self._unknown = _UNKNOWN_TO_RUNS | (frozenset() if settings.include_stats else _STATISTICS)
+        sizes = {"active": "size", "archived": "total_archived"}
         names = ("active", "archived") if settings.include_archived else ("active",)
         self.verdict: QueueReader[Page] = QueueReader(
-            [Source(name, self._fetch(archived=name == "archived"), since=since.get(name)) for name in names],
+            [
+                Source(
+                    name,
+                    self._fetch(archived=name == "archived"),
+                    size=partial(self._size, sizes[name]),
+                    partly=bool(settings.status),
+                    since=since.get(name),
+                )
+                for name in names
+            ],
             met=met,
             lanes=settings.concurrency,
             limit=access.page_size,
-            sizes=self._sizes,
+            spare=access.page_size.spare,
         )
 
     def read(self) -> Iterator[Arrived]:
         """Yield the rows of each page that joins. Raises ServiceError."""
         for _name, piece in self.verdict.read():
             page = piece.page
-            self._access.page_size.saw(len(page.keys), page.size)
             same = len(page.rows)
             yield Arrived(
                 keys=page.row_keys,
@@ -139,6 +149,7 @@ class RunsSource:
 
         def read(offset: int, limit: int) -> Slice[Page]:
             page = listing.read(offset, limit, archived=archived, decode=decode)
+            access.page_size.saw(len(page.keys), page.size)
             return Slice(page.keys, _times(page.rows, _TIMES), page, vague=_vague(page.rejects))
 
         def fetch(offset: int, limit: int) -> Future[Slice[Page]]:
@@ -146,14 +157,12 @@ class RunsSource:
 
         return fetch
 
-    def _sizes(self) -> object | None:
-        """Return what the service says of the queue's sizes, None where it does not: a hint, see api notes 2."""
+    def _size(self, which: str) -> Future[int | None]:
+        """Ask what the service says of a size of the queue: a hint, see api notes 2."""
         access = self._access
-        asked = ("total_size", "total_archived") if access.settings.include_archived else ("size",)
-        told = [
-            read_size(access.client, access.queue_id, which, tally=access.tally, stop=access.stop) for which in asked
-        ]
-        return None if None in told else tuple(told)
+        return access.lanes.submit(
+            read_size, access.client, access.queue_id, which, tally=access.tally, stop=access.stop
+        )
 
 
 class ItemsSource:

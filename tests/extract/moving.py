@@ -6,12 +6,16 @@ A request is answered when the test says so, in any sequence, and the lists may 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from annolake.extract.lanes import Fetch, Slice
+from annolake.extract.lists import Source
+from annolake.extract.mark import Since
 
 Page = tuple[bytes, ...]
 Answer = Future[Slice[Page]]
+Size = Future[int | None]
 Change = Callable[["Model", random.Random], object]
 T = TypeVar("T")
 
@@ -40,8 +44,8 @@ class Model:
     """A queue's lists, what happened to each row since the start, and every answer given.
 
     `cap` is the most rows that a slice has, whatever was asked for. `view`, when set, makes of a list what one answer
-    sees of it. Rows in `broken` are served as if their id could not be read. `times` holds the rows' time columns,
-    `log` the answers: list, offset, limit, rows.
+    sees of it, `told` what the service says of a list's size. Rows in `broken` are served as if their id could not be
+    read. `times` holds the rows' time columns, `log` the answers: list, offset, limit, rows.
     """
 
     def __init__(self, active: int, archived: int = 0, *, cap: int = 100) -> None:
@@ -57,7 +61,9 @@ class Model:
         self.gone: set[bytes] = set()
         self.moved: set[bytes] = set()
         self.passed: dict[bytes, list[str]] = {}  # by row, the lists it passed to
+        self.told: Callable[[str], int | None] = lambda name: len(self.lists[name])
         self._asked: dict[Answer, tuple[str, int, int]] = {}
+        self.sizes: dict[Size, str] = {}  # by request for one, the list
 
     @property
     def throughout(self) -> set[bytes]:
@@ -75,8 +81,21 @@ class Model:
 
         return ask
 
-    def answer(self, answer: Answer) -> None:
+    def source(self, name: str, *, since: Since | None = None) -> Source[Page]:
+        """Return a list as paging reads it."""
+        return Source(name, self.fetch(name), size=partial(self._size, name), since=since)
+
+    def _size(self, name: str) -> Size:
+        size: Size = Future()
+        size.set_running_or_notify_cancel()
+        self.sizes[size] = name
+        return size
+
+    def answer(self, answer: Future[Any]) -> None:
         """Answer a request with the list as it is now."""
+        if answer in self.sizes:
+            answer.set_result(self.told(self.sizes.pop(answer)))
+            return
         name, offset, limit = self._asked.pop(answer)
         part = tuple(self.view(self.lists[name])[offset : offset + min(limit, self.cap)])
         self.log.append((name, offset, limit, len(part)))
@@ -121,7 +140,7 @@ def still(_model: Model, _rng: random.Random) -> None:
 
 def drive(
     steps: Iterator[T | None],
-    pending: Callable[[], list[Answer]],
+    pending: Callable[[], list[Future[Any]]],
     model: Model,
     rng: random.Random,
     change: Change = still,

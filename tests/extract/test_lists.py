@@ -1,7 +1,7 @@
 """Reading both lists of a queue: the sequence, its cost, the verdict, and queues that never stand still."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import groupby
@@ -11,15 +11,15 @@ import pytest
 from annolake.errors import RefusedError
 from annolake.extract.lanes import Slice
 from annolake.extract.lists import QueueReader, Signs, Source
-from extract.moving import Change, Model, Page, PlainMet, drive, still
+from extract.moving import Answer, Change, Model, Page, PlainMet, drive, still
 
 
-def reader_of(
-    model: Model, *, lanes: int = 1, hints: bool = False, sizes: Callable[[], object | None] = lambda: None
-) -> QueueReader[Page]:
-    """Return a reader of the model's lists."""
-    sources = [Source(name, model.fetch(name), len(rows) if hints else None) for name, rows in model.lists.items()]
-    return QueueReader(sources, met=PlainMet(), lanes=lanes, limit=lambda: 100, sizes=sizes)
+def reader_of(model: Model, *, lanes: int = 1, spare: int = 0, hints: bool = False) -> QueueReader[Page]:
+    """Return a reader of the model's lists; without `hints` nothing is told of their sizes."""
+    if not hints:
+        model.told = lambda _: None
+    sources = [model.source(name) for name in model.lists]
+    return QueueReader(sources, met=PlainMet(), lanes=lanes, limit=lambda: 100, spare=lambda: spare)
 
 
 def read(reader: QueueReader[Page], model: Model, change: Change = still, seed: float = 0) -> dict[bytes, str]:
@@ -205,27 +205,115 @@ def test_an_archived_list_that_moved_since_it_was_read_is_read_again() -> None:
     assert reader.complete
 
 
-def test_sizes_that_differ_are_a_sign() -> None:
+def telling(model: Model, *told: tuple[int | None, int | None]) -> None:
+    """Have the service tell these sizes, of the active and the archived list, one pair after the other."""
+    for_lists = {name: iter(sizes) for name, sizes in zip(model.lists, zip(*told, strict=True), strict=True)}
+    model.told = lambda name: next(for_lists[name])
+
+
+@pytest.mark.parametrize("after", [(501, 300), (500, 299)])
+def test_sizes_that_differ_are_a_sign(after: tuple[int, int]) -> None:
     """The service tells another size after than before: the active list is read again."""
-    told: Iterator[tuple[int, int]] = iter([(500, 300), (501, 300)])
     model = Model(500, 300)
-    reader = reader_of(model, sizes=lambda: next(told))
+    telling(model, (500, 300), after)
+    reader = reader_of(model, hints=True)
     read(reader, model)
 
     assert reader.signs.resized == 1
     assert reader.signs.rereadings == 1
+    assert sum((name, offset) == ("active", 0) for name, offset, *_ in model.log) == 2
     assert reader.complete
 
 
-@pytest.mark.parametrize("told", [[None], [(5, 3), None], [(5, 3), (5, 3)]])
-def test_sizes_not_told_or_equal_are_no_sign(told: list[object]) -> None:
-    """A service that keeps its sizes to itself, before or after, costs nothing."""
-    sizes = iter(told)
+@pytest.mark.parametrize("told", [[(None, None)], [(5, 3), (None, None)], [(5, None), (5, None)], [(5, 3), (5, 3)]])
+def test_sizes_not_told_or_equal_are_no_sign(told: list[tuple[int | None, int | None]]) -> None:
+    """A service that keeps its sizes to itself, before or after, is asked once, and leaves no sign."""
     model = Model(500, 300)
-    reader = reader_of(model, sizes=lambda: next(sizes))
+    telling(model, *told)
+    reader = reader_of(model, hints=True)
     read(reader, model)
 
     assert reader.signs == Signs()
+
+
+@pytest.mark.parametrize("told", [0, 1, 99, 700, 1401, 1450, 1500, 5000, 10**18, -1])
+def test_wrong_sizes_cost_little_and_no_rows(told: int) -> None:
+    """Too small, too large, or absurd: at most a window of requests for each list, no sign, no row."""
+    model = Model(1400, 1400)
+    model.told = lambda _: told
+    reader = reader_of(model, lanes=8, spare=8, hints=True)
+    rows = read(reader, model)
+
+    assert rows.keys() == model.start
+    assert reader.signs == Signs()
+    assert reader.requests <= 2 * (1400 / 90 + 3 + 16)
+
+
+def test_a_list_longer_than_told_is_read_by_all_lanes() -> None:
+    """Behind the size told slices are asked for by 1, 2, 4, ... again."""
+    model = Model(3000)
+    model.told = lambda _: 500
+    reader = reader_of(model, lanes=8, hints=True)
+
+    assert trips(reader, model) <= 17
+
+
+def trips(reader: QueueReader[Page], model: Model) -> int:
+    """Return how often all that was asked for was answered at once."""
+    count = 0
+    for step in reader.steps():
+        if step is None:
+            count += 1
+            for answer in reader.pending():
+                model.answer(answer)
+    return count
+
+
+def test_a_quiet_queue_takes_five_round_trips() -> None:
+    """The first page beside the sizes, the rest of the list, the other list, and two looks, sizes beside the first."""
+    model = Model(1400, 900)
+
+    assert trips(reader_of(model, lanes=8, spare=8, hints=True), model) == 5
+
+
+def test_sizes_told_late_are_used_at_once() -> None:
+    """The first page is not held up by them, and all lanes are sent out when they come, be it before the next page."""
+    model = Model(3000)
+    reader = reader_of(model, lanes=8, hints=True)
+    steps = reader.steps()
+
+    def busy() -> int:
+        while next(steps) is not None:
+            pass
+        return sum(answer not in model.sizes for answer in reader.pending())
+
+    assert busy() == 1
+    sizes = list(model.sizes)
+    for _ in range(2):
+        model.answer(next(answer for answer in reader.pending() if answer not in sizes))
+        assert busy() < 8
+    for size in sizes:
+        model.answer(size)
+
+    assert busy() == 8
+
+
+def test_slices_are_taken_while_the_caller_is_busy() -> None:
+    """What is spare is taken ahead, so that its place is asked for again before the caller comes back."""
+    for spare in (0, 3):
+        model, met = Model(5000), PlainMet()
+        source = Source("active", partial(answered, model))
+        reader = QueueReader([source], met=met, lanes=2, limit=lambda: 100, spare=partial(int, spare))
+        taken = [len(met.numbers) for _ in zip(range(3), reader.read(), strict=False)]
+
+        assert taken == [100 + 90 * (spare + place) for place in range(3)]
+
+
+def answered(model: Model, offset: int, limit: int) -> Answer:
+    """Return a slice of the active list, answered already."""
+    answer = model.fetch("active")(offset, limit)
+    model.answer(answer)
+    return answer
 
 
 def test_a_row_that_moves_back_is_found_by_reading_again() -> None:
@@ -303,6 +391,13 @@ def test_an_error_reaches_the_caller_and_cancels_the_rest() -> None:
     assert reader.pending() == []
 
 
+def sized(size: int) -> Future[int | None]:
+    """Return a size that is told at once."""
+    told: Future[int | None] = Future()
+    told.set_result(size)
+    return told
+
+
 def test_a_caller_that_stops_reading_cancels_what_is_under_way() -> None:
     """Closing the iterator leaves nothing queued in the lanes."""
     model = Model(5000)
@@ -315,7 +410,9 @@ def test_a_caller_that_stops_reading_cancels_what_is_under_way() -> None:
             asked[-1].set_result(Slice(rows, {"added_at": [None] * len(rows)}, tuple(rows)))
         return asked[-1]
 
-    reader = QueueReader([Source("active", fetch, 5000)], met=PlainMet(), lanes=4, limit=lambda: 100)
+    reader = QueueReader(
+        [Source("active", fetch, size=partial(sized, 5000))], met=PlainMet(), lanes=4, limit=lambda: 100
+    )
     pages = reader.read()
     next(pages)
     next(pages)

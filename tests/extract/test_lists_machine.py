@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from annolake.errors import UnavailableError
 from annolake.extract.lanes import Slice
-from annolake.extract.lists import QueueReader, Signs, Source
+from annolake.extract.lists import QueueReader, Signs
 from extract.moving import Model, Page, PlainMet
 
 SETTINGS = settings(
@@ -29,13 +29,22 @@ NAMES = st.sampled_from(["active", "archived"])
 class Queue(RuleBasedStateMachine):
     """A reader of both lists, stepped by hand."""
 
-    @initialize(active=st.integers(0, 30), archived=st.integers(0, 30), lanes=st.integers(1, 3))
-    def begin(self, active: int, archived: int, lanes: int) -> None:
-        """Start reading."""
+    @initialize(
+        active=st.integers(0, 30),
+        archived=st.integers(0, 30),
+        lanes=st.integers(1, 3),
+        spare=st.sampled_from([0, 0, 2]),
+        told=st.one_of(st.just(0), st.none(), st.integers(-30, 90)),
+    )
+    def begin(self, active: int, archived: int, lanes: int, spare: int, told: int | None) -> None:
+        """Start reading; `told` is by how much the sizes are wrong, None if there are none."""
         self.model = Model(active, archived)
         self.met = PlainMet()
-        sources = [Source(name, self.model.fetch(name)) for name in self.model.lists]
-        self.reader: QueueReader[Page] = QueueReader(sources, met=self.met, lanes=lanes, limit=lambda: 10)
+        self.model.told = lambda name: None if told is None else len(self.model.lists[name]) + told
+        sources = [self.model.source(name) for name in self.model.lists]
+        self.reader: QueueReader[Page] = QueueReader(
+            sources, met=self.met, lanes=lanes, limit=lambda: 10, spare=lambda: spare
+        )
         self.steps: Generator[tuple[str, Slice[Page]] | None, None, None] = self.reader.steps()
         self.ended = self.given_up = False
         self.advance()

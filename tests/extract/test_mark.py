@@ -48,10 +48,8 @@ class Sorted:
     def reader(self, *, lanes: int = 1, hints: tuple[int | None, int | None] = (None, None)) -> QueueReader[Page]:
         """Return a reader of the new rows."""
         since = Since(Order(self.column, self.descending), MARK)
-        sources = [
-            Source(name, self.model.fetch(name), hint, since)
-            for name, hint in zip(self.model.lists, hints, strict=True)
-        ]
+        self.model.told = dict(zip(self.model.lists, hints, strict=True)).__getitem__
+        sources = [self.model.source(name, since=since) for name in self.model.lists]
         return QueueReader(sources, met=PlainMet(), lanes=lanes, limit=lambda: 100)
 
     def new(self) -> set[bytes]:
@@ -263,7 +261,7 @@ def test_a_server_that_repeats_one_row_ends_the_search() -> None:
     model.times[key(0)] = {"added_at": 0}
     fetch = model.fetch("active")
     since = Since(Order("added_at", descending=False), MARK)
-    source = Source("active", lambda _, limit: fetch(0, limit), None, since)
+    source = Source("active", lambda _, limit: fetch(0, limit), since=since)
     reader = QueueReader([source], met=PlainMet(), lanes=1, limit=lambda: 100)
     pages = drive(reader.steps(), reader.pending, model, random.Random(0))
 

@@ -18,7 +18,7 @@ def reader_of(
     model: Model, *, lanes: int = 1, limit: Callable[[], int] = lambda: 100, hint: int | None = None
 ) -> ListReader[Page]:
     """Return a reader of the model's active list."""
-    return ListReader("active", model.fetch("active"), Ledger(PlainMet()), lanes=lanes, limit=limit, hint=hint)
+    return ListReader("active", model.fetch("active"), Ledger(PlainMet()), lanes=lanes, limit=limit, hint=lambda: hint)
 
 
 def read(reader: ListReader[Page], model: Model, change: Change = still, seed: int = 0) -> list[bytes]:
@@ -403,7 +403,7 @@ def test_the_first_error_of_any_request_ends_the_reading() -> None:
             answer.set_result(Slice(rows, {"added_at": [None] * len(rows)}, tuple(rows)))
         return answer
 
-    reader = ListReader("active", fetch, Ledger(PlainMet()), lanes=4, limit=lambda: 100, hint=1000)
+    reader = ListReader("active", fetch, Ledger(PlainMet()), lanes=4, limit=lambda: 100, hint=lambda: 1000)
     steps = reader.steps()
     while next(steps) is not None:
         pass
@@ -450,7 +450,7 @@ def test_real_threads_read_a_changing_list() -> None:
             Ledger(met),
             lanes=8,
             limit=lambda: 100,
-            hint=3000,
+            hint=lambda: 3000,
         )
         for step in reader.steps():
             if step is None:

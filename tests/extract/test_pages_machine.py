@@ -51,7 +51,7 @@ class Reading(RuleBasedStateMachine):
         self.given_up = self.ended = self.signs = False
         ledger = Ledger(self.met)
         self.reader: ListReader[Page] = ListReader(
-            "active", self.model.fetch("active"), ledger, lanes=lanes, limit=self.limit, hint=hint
+            "active", self.model.fetch("active"), ledger, lanes=lanes, limit=self.limit, hint=lambda: hint
         )
         self.steps: Generator[Slice[Page] | None, None, None] = self.reader.steps()
         self.advance()

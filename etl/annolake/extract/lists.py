@@ -9,6 +9,10 @@ finds no row that was never met and sees no rows changing their order; the archi
 or looked at, and then likewise. A round in which no list is left to be read again and no row was never met is the
 last one. So a quiet queue costs two looks. Each list is read whole `READINGS` times at most.
 
+**Sizes** that the service tells are no part of what follows. Those asked for beside the first slice bound how far
+slices are asked for ahead; others, asked for after the first readings beside the first look, are one sign of movement
+more where they differ. Neither is waited for before it is needed.
+
 **Claimed**, where no row moves within a list (see `pages`) and each reading was joined. Let m be the number of whole
 readings, two in a row of the same list counted once. A row that was in the queue throughout and changed lists at most
 m - 2 times has been met; for m = 2, one that never did, or once from active to archived. Proof: call a reading *calm*
@@ -30,11 +34,13 @@ still turned up that were never met.
 just the right moments; moves that as many leaving rows make up for, in a queue where nothing else moves.
 """
 
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from annolake.extract.lanes import Fetch, Slice
 from annolake.extract.mark import Since
@@ -49,13 +55,24 @@ READINGS = 3
 LOOKS = 3
 
 
+def _untold() -> "Future[int | None]":
+    nothing: Future[int | None] = Future()
+    nothing.set_result(None)
+    return nothing
+
+
 @dataclass(frozen=True)
 class Source(Generic[P]):
-    """A list to read: its name, its slices, its size as far as known, and from which mark on (None: all of it)."""
+    """A list to read: its name, its slices, and from which mark on (None: all of it).
+
+    `size` asks what the service says of the list's size (None: nothing). What that counts is not known for certain
+    (api notes 2); with `partly` it is known to count rows that `fetch` does not list.
+    """
 
     name: str
     fetch: Fetch[P]
-    hint: int | None = None
+    size: Callable[[], Future[int | None]] = _untold
+    partly: bool = False
     since: Since | None = None
 
 
@@ -82,10 +99,11 @@ class Signs:
 class QueueReader(Generic[P]):
     """Reads the lists of a queue: `sources` is the active list, or the active and the archived one.
 
-    `sizes` tells what the service says of the lists' sizes, in any form that can be compared (None: it does not). The
-    results are valid when `steps` or `read` has ended: `complete` and `reasons`, `signs`, `rows` (keys met),
-    `orders` by list (None: unsorted, or too few rows to tell; measured where the whole list was read), `swept` (the
-    lists that were to be read from a mark on, but were no longer sorted as recorded, and were read whole).
+    `limit` and `spare` are those of `pages`; as many slices as may be `spare` are taken before `read` hands them out,
+    so that lanes are busy while the caller is. The results are valid when `steps` or `read` has ended: `complete` and
+    `reasons`, `signs`, `rows` (keys met), `orders` by list (None: unsorted, or too few rows to tell; measured where
+    the whole list was read), `swept` (the lists that were to be read from a mark on, but were no longer sorted as
+    recorded, and were read whole).
     """
 
     def __init__(
@@ -95,7 +113,7 @@ class QueueReader(Generic[P]):
         met: Met,
         lanes: int,
         limit: Callable[[], int],
-        sizes: Callable[[], object | None] = lambda: None,
+        spare: Callable[[], int] = lambda: 0,
     ) -> None:
         self.complete = False
         self.reasons: list[str] = []
@@ -108,12 +126,14 @@ class QueueReader(Generic[P]):
         self._ledger = Ledger(met)
         self._lanes = lanes
         self._limit = limit
-        self._sizes = sizes
+        self._spare = spare
+        self._sizes: list[dict[str, Future[int | None]]] = []  # told before the first readings, and after
         self._readers: dict[str, ListReader[P]] = {}
         self._last: dict[str, Reading] = {}  # without looks at the end
         self._latest: dict[str, Reading] = {}
         self._times_read = dict.fromkeys(self._names, 0)
         self._measures = {name: OrderMeasure() for name in self._names}
+        self._compared = False  # the sizes told before and after
         self._stirred = False  # something moved in the first readings
         self._open: dict[str, bool] = {}  # the lists that are to be read again, whole
         self._current: ListReader[P] | None = None
@@ -128,26 +148,38 @@ class QueueReader(Generic[P]):
 
         Raises what a request raises, promptly; what was asked for besides is cancelled, or ends unheard.
         """
+        taken: deque[tuple[str, Slice[P]]] = deque()
         with closing(self.steps()) as steps:
             for step in steps:
-                if step is None:
+                if step is not None:
+                    taken.append(step)
+                elif not taken:
                     wait(self.pending(), return_when=FIRST_COMPLETED)
-                else:
-                    yield step
+                if taken and (step is None or len(taken) > self._spare()):
+                    yield taken.popleft()
+        yield from taken
 
-    def pending(self) -> list[Future[Slice[P]]]:
+    def pending(self) -> list[Future[Any]]:
         """Return the requests not answered yet."""
-        return self._current.pending() if self._current else []
+        sizes = [size for told in self._sizes for size in told.values() if not size.done()]
+        return [*(self._current.pending() if self._current else ()), *sizes]
 
     def steps(self) -> "Steps[P, None]":
         """As `read`, but yields None where one of `pending` must be answered first, for callers that wait."""
-        before = self._sizes()
-        for name in self._names:
-            yield from self._read(name)
-        after = self._sizes() if before is not None else None
-        if after is not None and after != before:
-            self.signs.resized += 1
-            self._stirred = True
+        try:
+            self._sizes.append({name: self._sources[name].size() for name in self._names})
+            for name in self._names:
+                yield from self._read(name)
+            yield from self._settle()
+        finally:
+            for told in self._sizes:
+                for size in told.values():
+                    size.cancel()
+
+    def _settle(self) -> "Steps[P, None]":
+        """Read again and look again until no list is open, and conclude."""
+        before = yield from self._told(0)
+        self._sizes.append({name: self._sources[name].size() for name, size in before.items() if size is not None})
         self._open = {name: self._last[name].moved for name in self._names}
         self._open[self._names[0]] = self._stirred
         for _ in range(READINGS + LOOKS):
@@ -155,9 +187,23 @@ class QueueReader(Generic[P]):
                 break
         self._conclude()
 
+    def _told(self, time: int) -> "Steps[P, dict[str, int | None]]":
+        """Return the sizes as the service told them the first or the second time."""
+        while not all(size.done() for size in self._sizes[time].values()):
+            yield None
+        return {name: size.result() for name, size in self._sizes[time].items()}
+
+    def _hint(self, name: str) -> int | None:
+        """Return the list's size as far as it is known by now."""
+        size = self._sizes[0][name]
+        told = size.result() if size.done() and not self._sources[name].partly else None
+        return told if told is None or told >= 0 else None
+
     def _read(self, name: str) -> "Steps[P, None]":
         """Read a list from start to end; whole if it is no longer sorted as recorded."""
         while True:
+            if self._sources[name].since:
+                yield from self._told(0)  # where new rows begin is sought from the list's end
             source = self._sources[name]
             reader = self._readers[name] = ListReader(
                 name,
@@ -165,7 +211,8 @@ class QueueReader(Generic[P]):
                 self._ledger,
                 lanes=self._lanes,
                 limit=self._limit,
-                hint=source.hint,
+                spare=self._spare,
+                hint=partial(self._hint, name),
                 since=source.since,
                 earlier=self._last.get(name),
             )
@@ -211,6 +258,7 @@ class QueueReader(Generic[P]):
         for name in self._names:
             if not self._open[name] and len(self._names) > 1:
                 fresh |= yield from self._look(name)
+            yield from self._compare_sizes()
             if self._open[name] and self._times_read[name] < READINGS:
                 self.signs.rereadings += 1
                 yield from self._read(name)
@@ -219,6 +267,16 @@ class QueueReader(Generic[P]):
                 if last.fresh and name != self._names[0]:
                     self._open[self._names[0]] = True
         return fresh or any(self._open[name] and self._times_read[name] < READINGS for name in self._names)
+
+    def _compare_sizes(self) -> "Steps[P, None]":
+        """Have the active list read again, once, where the service told other sizes after the first readings."""
+        if self._compared:
+            return
+        self._compared = True
+        before, after = (yield from self._told(0)), (yield from self._told(1))
+        if any(size is not None and size != before[name] for name, size in after.items()):
+            self.signs.resized += 1
+            self._open[self._names[0]] = True
 
     def _look(self, name: str) -> "Steps[P, bool]":
         """Look at the end of a list again, and read on if rows came behind it; tell whether any was never met."""

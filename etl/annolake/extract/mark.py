@@ -60,7 +60,7 @@ class Since:
         """
         if self.order.descending:
             return 0
-        before, behind, step = -1, hint or _FIRST, 3 * _FIRST
+        before, behind, step = -1, hint if hint and hint < _MOST else _FIRST, 3 * _FIRST
         while behind < _MOST and (yield from self._probe(lanes, behind)):
             before, behind, step = behind, behind + step, step * 4
         while behind - before > _GRAIN:

@@ -70,9 +70,9 @@ class ListReader(Generic[P]):
     """Reads one list; `reading` tells what the last reading saw.
 
     `limit` is asked before every request and may answer differently each time; fewer than 2 rows are never asked
-    for, as a slice of one can't hold a known row and a new one. `hint`, the list's size as far as known, bounds
-    speculation and nothing else. With `since` only the rows from a mark on are read (see `mark`). `earlier` is the
-    reading of this list before.
+    for, as a slice of one can't hold a known row and a new one. At most `lanes` and `spare()` requests are under way.
+    `hint()`, the list's size as far as known by now, bounds speculation and nothing else. With `since` only the rows
+    from a mark on are read (see `mark`). `earlier` is the reading of this list before.
     """
 
     def __init__(
@@ -83,7 +83,8 @@ class ListReader(Generic[P]):
         *,
         lanes: int,
         limit: Callable[[], int],
-        hint: int | None = None,
+        spare: Callable[[], int] = lambda: 0,
+        hint: Callable[[], int | None] = lambda: None,
         since: Since | None = None,
         earlier: Reading | None = None,
     ) -> None:
@@ -94,7 +95,8 @@ class ListReader(Generic[P]):
         self._since = since
         self._earlier = earlier
         self._lanes = Lanes(fetch)
-        self._stride = Stride(ledger.capacity, lanes=lanes, limit=limit, hint=None if since else hint)
+        reach = (lambda: None) if since else hint
+        self._stride = Stride(ledger.capacity, lanes=lanes, limit=limit, spare=spare, hint=reach)
         self._tail = Tail()
         self._number = ledger.open(name)
         self._begun = False  # by a reading before: what follows is a look at the end
@@ -132,6 +134,7 @@ class ListReader(Generic[P]):
                 self._send()
                 while not self._lanes.ready():
                     yield None
+                    self._send()  # what is known may be more by now, the list's size above all
                 ask, page = self._lanes.pop()
                 if self._weigh(ask, page):
                     yield page
@@ -148,7 +151,7 @@ class ListReader(Generic[P]):
             seen = 0 if alone else min(self._stride.look(), len(self._tail))
             self._at = max(0, self._tail.end - seen)
         elif self._since:
-            self._at = yield from self._since.seek(self._lanes, self._hint)
+            self._at = yield from self._since.seek(self._lanes, self._hint())
 
     def _send(self) -> None:
         """Fill the window: the next slice, and slices ahead of it at the offsets a still list would have."""
@@ -285,7 +288,7 @@ class ListReader(Generic[P]):
         self._unjoined = (self._unjoined or 0) + rows
         self._at = ask.offset + rows
         self._ended = rows < min(ask.limit, self._capacity.longest)
-        if self._unjoined > max(MOST_UNJOINED, 10 * (self._hint or 0)):
+        if self._unjoined > max(MOST_UNJOINED, 10 * (self._hint() or 0)):
             raise self._unavailable("never ends, and no page of it joins another")
 
     def _meet(self, page: Slice[P], joint: Joint) -> Sequence[int]:

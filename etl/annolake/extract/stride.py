@@ -41,19 +41,28 @@ class Capacity:
 
 
 class Stride:
-    """The pace of one reading."""
+    """The pace of one reading: `limit`, `spare` and `hint` are asked whenever they are needed (see `pages`)."""
 
-    def __init__(self, capacity: Capacity, *, lanes: int, limit: Callable[[], int], hint: int | None) -> None:
+    def __init__(
+        self,
+        capacity: Capacity,
+        *,
+        lanes: int,
+        limit: Callable[[], int],
+        spare: Callable[[], int],
+        hint: Callable[[], int | None],
+    ) -> None:
         self._capacity = capacity
         self._lanes = lanes
         self._limit = limit
+        self._spare = spare
         self._hint = hint
         self._window = lanes
         self._most = float(lanes)  # halved by every slice that does not join, won back slowly
         self._beyond = 1  # the same for slices behind the hint
         self._drift = 0  # rows that lately left the part already read between two slices
         self._backs = 0
-        self._full = hint is not None and capacity.honoured
+        self._full = hint() is not None and capacity.honoured
 
     def size(self) -> tuple[int, int, int]:
         """Return limit, expected rows and overlap of the next slice to ask for."""
@@ -65,8 +74,9 @@ class Stride:
     def ahead(self, last: Ask[P], overlap: int) -> int:
         """Return the offset of the slice behind `last` in a still list; where that is behind the hint, of its end."""
         offset = max(0, last.offset + last.expected - overlap)
-        if self._hint is not None and last.offset < self._hint - overlap <= offset:
-            return self._hint - overlap
+        hint = self._hint()
+        if hint is not None and last.offset < hint - overlap <= offset:
+            return hint - overlap
         return offset
 
     def allows(self, flying: int, offset: int) -> bool:
@@ -74,12 +84,14 @@ class Stride:
 
         One alone at the start, while a joint is mended and behind a short slice; else as many as there are lanes
         as far as the list is known to reach (`hint`), and 1, 2, 4, ... beyond, so that little is asked for behind
-        the end of a list.
+        the end of a list. Where all lanes may be busy, `spare` more wait for one to be free.
         """
         if self._backs or not self._full:
             return False
-        within = self._hint is not None and offset < self._hint
-        return flying < (self._window if within else min(self._window, self._beyond))
+        hint = self._hint()
+        within = hint is not None and offset < hint
+        window = self._window if within else min(self._window, self._beyond)
+        return flying < window + (self._spare() if window == self._lanes else 0)
 
     def look(self) -> int:
         """Ask for the next slice alone; return how many known rows it had best begin with."""
@@ -92,7 +104,8 @@ class Stride:
         self._drift = max(lost, self._drift // 2)
         self._most = min(self._most + _REGAINED, self._lanes)
         self._window = min(self._window * 2, int(self._most))
-        if full and (self._hint is None or end > self._hint):
+        hint = self._hint()
+        if full and (hint is None or end > hint):
             self._beyond = min(self._beyond * 2, self._lanes)
 
     def back(self, expected: int) -> int:
