@@ -10,12 +10,14 @@ cannot hold becomes a reject (`rejects`).
 
 import traceback
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import compress, count
+from functools import cached_property, partial
+from itertools import chain, compress, count, islice
 from threading import Event
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -128,6 +130,7 @@ class QueueExport:
         page_size = PageSize(self._source.page_size, budget, self._source.concurrency)
         self._access = Access(run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop)
         self._merges = max(1, MERGES_AT_ONCE // at_once)
+        self._answer: Future[tuple[Any, bytes | None, bytes]]  # to the question for the queue's own record
         self._missing: set[bytes] = set()
         self._report = QueueReport(queue_id=queue_id, filtered=self._filtered)
 
@@ -165,21 +168,22 @@ class QueueExport:
     def _export(self) -> None:
         lake, workspace, now = self._run.lake, self._run.workspace, self._run.clock.now()
         with lake.lock(self._queue_id, since=now):
-            record = self._read_record()
+            asked = partial(read_queue, self._run.client, self._queue_id, decode_queue)
+            self._answer = self._run.lanes.submit(asked, tally=self._tally, stop=self._stop)
             try:
                 self._export_over("items" if self._source.endpoint == "items" else "runs", now)
             except (GoneError, NotFoundError) as error:
-                if not self._is_retired(error, queue_is_alive=record is not None):
+                if not self._is_retired(error):
                     raise
                 self._run.log.warning("endpoint_retired", queue_id=self._queue_id, status=error.status, now="items")
                 self._export_over("items", now)
-            lake.write_queue(self._queue_id, workspace, record)
+            lake.write_queue(self._queue_id, workspace, self._queue_row())
 
-    def _is_retired(self, error: GoneError | NotFoundError, *, queue_is_alive: bool) -> bool:
+    def _is_retired(self, error: GoneError | NotFoundError) -> bool:
         """Whether the runs listing is gone for good, so that its successor takes over (DESIGN 4, endpoint "auto")."""
         if self._source.endpoint != "auto" or self._source.status:
             return False
-        return error.endpoint.endswith("/runs") and (isinstance(error, GoneError) or queue_is_alive)
+        return error.endpoint.endswith("/runs") and (isinstance(error, GoneError) or self._record is not None)
 
     def _export_over(self, endpoint: Endpoint, now: datetime) -> None:
         """Export over one endpoint from the start; what was read over another is forgotten."""
@@ -215,18 +219,22 @@ class QueueExport:
 
     # --- the queue's own record
 
-    def _read_record(self) -> pa.Table | None:
-        """Return the queue's row of the table `queues`, None where the key may not read it or it does not fit."""
+    @cached_property
+    def _record(self) -> tuple[Any, bytes | None, bytes] | None:
+        """The queue's record, its unknown fields and its hash; None where the key may not read it."""
         try:
-            row, unmapped, digest = read_queue(
-                self._run.client, self._queue_id, decode_queue, tally=self._tally, stop=self._stop
-            )
+            return self._answer.result()
         except UnavailableError:
             raise
         except ServiceError as error:
             self._run.log.warning("queue_record_refused", queue_id=self._queue_id, status=error.status)
             return None
-        self._report.name = row.name
+
+    def _queue_row(self) -> pa.Table | None:
+        """Return the queue's row of the table `queues`."""
+        if self._record is None:
+            return None
+        row, unmapped, digest = self._record
         batch = flatten(
             contract.QUEUES,
             [row],
@@ -242,8 +250,11 @@ class QueueExport:
     def _read(self, source: RowSource, landing: Landing, rejects: RejectKeeper) -> None:
         """Land every row of the source that is new or changed, and keep its rejects."""
         report, waiting = self._report, Waiting(source.endpoint)
-        self._run.progress.started(self._queue_id, report.name, landing.index.size or None)
-        for arrived in source.read():
+        expected, pages = landing.index.size or None, source.read()
+        first = list(islice(pages, 1))  # asked for beside the queue's own record, which has its name
+        report.name = self._record[0].name if self._record else None
+        self._run.progress.started(self._queue_id, report.name, expected)
+        for arrived in chain(first, pages):
             rejects.see(arrived)
             self._land(landing, waiting, arrived)
             if arrived.newest is not None:
