@@ -41,7 +41,7 @@ def sequence(model: Model) -> list[str]:
 @pytest.mark.parametrize("active", [0, 1, 99, 100, 101, 280, 2500])
 @pytest.mark.parametrize("archived", [0, 1, 43, 100, 191, 2500])
 def test_a_quiet_queue_costs_its_pages_and_little_more(lanes: int, hints: bool, active: int, archived: int) -> None:
-    """One request for 90 rows, at most 7 and two for each lane besides; no list is read again."""
+    """One request for 95 rows and at most 8 besides, or two for each lane more without hints; nothing is read again."""
     model = Model(active, archived)
     reader = reader_of(model, lanes=lanes, hints=hints)
     rows = read(reader, model)
@@ -50,7 +50,7 @@ def test_a_quiet_queue_costs_its_pages_and_little_more(lanes: int, hints: bool, 
     assert reader.complete
     assert reader.signs == Signs()
     assert reader.rows == active + archived
-    assert reader.requests == len(model.log) <= (active + archived) / 90 + 7 + 2 * lanes
+    assert reader.requests == len(model.log) <= (active + archived) / 95 + 8 + (0 if hints else 2 * lanes)
 
 
 def test_the_archived_list_is_first_asked_for_after_the_last_active_answer() -> None:
@@ -306,7 +306,7 @@ def test_slices_are_taken_while_the_caller_is_busy() -> None:
         reader = QueueReader([source], met=met, lanes=2, limit=lambda: 100, spare=partial(int, spare))
         taken = [len(met.numbers) for _ in zip(range(3), reader.read(), strict=False)]
 
-        assert taken == [100 + 90 * (spare + place) for place in range(3)]
+        assert taken == [100 + 95 * (spare + place) for place in range(3)]
 
 
 def answered(model: Model, offset: int, limit: int) -> Answer:

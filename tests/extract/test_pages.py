@@ -39,10 +39,10 @@ def after(requests: int, happening: Callable[[Model], object]) -> Change:
 
 
 @pytest.mark.parametrize(
-    ("rows", "requests"), [(0, 1), (1, 3), (2, 2), (99, 2), (100, 2), (101, 3), (190, 3), (191, 4), (1000, 12)]
+    ("rows", "requests"), [(0, 1), (1, 3), (2, 2), (99, 2), (100, 2), (101, 3), (195, 3), (196, 4), (1000, 12)]
 )
 def test_a_still_list_costs_its_pages_and_a_proof_of_its_end(rows: int, requests: int) -> None:
-    """Pages of 100 rows overlap by 10; one more request, for the last rows, proves the end."""
+    """Pages of 100 rows overlap by 5; one more request, for the last rows, proves the end."""
     model = Model(rows)
     reader = reader_of(model)
 
@@ -135,14 +135,14 @@ def test_the_limit_may_change_with_every_request(limits: list[int], lanes: int) 
 def test_an_empty_page_is_not_the_end() -> None:
     """All rows but those not read yet leave: the next page is empty, and the rows are met all the same."""
     model = Model(190)
-    rows = read(reader_of(model), model, after(1, lambda model: model.delete("active", 0, 95)))
+    rows = read(reader_of(model), model, after(1, lambda model: model.delete("active", 0, 90)))
 
-    assert ("active", 90, 100, 95 - 90) in model.log
+    assert ("active", 95, 100, 100 - 95) in model.log
     assert model.throughout <= set(rows)
     model = Model(190)
     rows = read(reader_of(model), model, after(1, lambda model: model.delete("active", 0, 100)))
 
-    assert ("active", 90, 100, 0) in model.log
+    assert ("active", 95, 100, 0) in model.log
     assert model.throughout <= set(rows)
 
 
@@ -157,22 +157,31 @@ def test_rows_read_last_may_leave_altogether() -> None:
     assert not reader.reading.restless
 
 
-def test_three_rows_that_leave_at_the_frontier_are_a_sign() -> None:
+def test_two_rows_that_leave_at_the_frontier_are_a_sign() -> None:
     """The page after joins where it was to join, but the rows read last are not in it."""
     model = Model(500)
     reader = reader_of(model)
-    read(reader, model, after(2, lambda model: model.delete("active", 187, 3)))
+    read(reader, model, after(2, lambda model: model.delete("active", 193, 2)))
 
     assert (reader.reading.shifts, reader.reading.breaks) == (1, 0)
+
+
+def test_pages_overlap_more_once_rows_were_seen_to_leave() -> None:
+    """One row that leaves has the pages after it begin 10 rows before the frontier, and as many more as lately left."""
+    model = Model(1000)
+    read(reader_of(model), model, after(2, lambda model: model.delete("active", 0)))
+    steps = [one[1] - other[1] for other, one in zip(model.log, model.log[1:], strict=False)]
+
+    assert steps[:6] == [95, 95, 89, 90, 90, 90]
 
 
 def test_the_rest_of_a_list_may_leave_behind_a_full_page() -> None:
     """Stepping back meets a full page of known rows, the last of the list: those read behind it are given up."""
     model = Model(1260)
     reader = reader_of(model)
-    rows = read(reader, model, after(13, lambda model: model.delete("active", 920, 340)))
+    rows = read(reader, model, after(13, lambda model: model.delete("active", 985, 275)))
 
-    assert ("active", 820, 100, 100) in model.log
+    assert ("active", 885, 100, 100) in model.log
     assert model.throughout <= set(rows)
     assert reader.requests < 25
 

@@ -12,7 +12,8 @@ from annolake.extract.lanes import Ask
 
 P = TypeVar("P")
 
-OVERLAP = 10  # rows of a full page that were read before
+OVERLAP = 10  # rows of a full page that were read before, in a queue that moves
+_STILL = 5  # the same as long as none was seen to leave: a joint needs 3
 _REGAINED = 0.25  # lanes, for each slice that joins
 _LEAST = 2  # rows: a slice of one row can't hold a row read before and a new one
 
@@ -24,6 +25,7 @@ class Capacity:
     longest: int = 0  # rows of the longest slice ever returned
     asked: int = 0  # the most rows asked for
     capped: bool = False  # a slice was cut although rows follow it
+    stirred: bool = False  # rows left the part already read between two slices, or a slice did not join
 
     def saw(self, limit: int, rows: int) -> None:
         """Note an answer of so many rows."""
@@ -68,7 +70,8 @@ class Stride:
         """Return limit, expected rows and overlap of the next slice to ask for."""
         limit = max(self._limit(), _LEAST)
         expected = self._capacity.expected(limit)
-        overlap = max(1, min(OVERLAP, expected // 4)) + self._drift
+        least = OVERLAP if self._capacity.stirred else _STILL
+        overlap = max(1, min(least, expected // 4)) + self._drift
         return limit, expected, max(1, min(overlap, expected * 3 // 4))
 
     def ahead(self, last: Ask[P], overlap: int) -> int:
@@ -101,6 +104,7 @@ class Stride:
     def joined(self, *, lost: int, full: bool, end: int) -> None:
         """Note a slice that joined: `lost` rows had left before it, the list is now read to offset `end`."""
         self._backs, self._full = 0, full
+        self._capacity.stirred |= lost > 0
         self._drift = max(lost, self._drift // 2)
         self._most = min(self._most + _REGAINED, self._lanes)
         self._window = min(self._window * 2, int(self._most))
@@ -112,6 +116,7 @@ class Stride:
         """Note a slice that did not join; return how many rows further back the next one begins."""
         self._most = max(1.0, self._most / 2)
         self._window = self._beyond = 1
+        self._capacity.stirred = True
         self._drift = min(2 * self._drift + OVERLAP, self._capacity.longest)
         self._backs += 1
         return max(1, expected // 2) << (self._backs - 1)
