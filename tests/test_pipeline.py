@@ -2,6 +2,7 @@
 
 import decimal
 import json
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from annolake.clock import Clock
 from annolake.sandbox import Faults, Sandbox
 from exporting import (
     assert_equals_service,
@@ -137,6 +139,22 @@ def test_a_key_that_may_only_list_rows_exports_all_the_same(tmp_path: Path) -> N
 
     assert (report.status, report.exit_code, report.name) == ("ok", 0, None)
     assert pl.scan_parquet(tmp_path / "lake/queues", hive_partitioning=True).collect().height == 0
+
+
+def test_the_first_page_waits_for_neither_record_nor_sizes(tmp_path: Path) -> None:
+    """It is asked for while these are still refused, and they are asked for again only when it was."""
+    beside = ("queue", "size", "total_archived")
+
+    def sleep(_seconds: float) -> None:
+        patience = time.monotonic() + 20
+        while not any(record.endpoint == "runs" for record in sandbox.requests):
+            assert time.monotonic() < patience
+
+    with Sandbox(rows=300, seed=2, odd=False, faults=Faults(script=["500"] * 3, endpoints=beside)) as sandbox:
+        report = one_queue(export_once(sandbox, tmp_path, clock=Clock(sleep=sleep)))
+
+    assert (report.status, report.rows_seen, report.retries) == ("ok", 300, 3)
+    assert report.name is not None
 
 
 @pytest.mark.parametrize("cap", [2, 7, 50])
