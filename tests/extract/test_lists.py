@@ -72,6 +72,16 @@ def test_one_list_alone_is_read_once() -> None:
     assert reader.complete
 
 
+def test_rows_are_counted_as_they_are_read() -> None:
+    """Whoever watches sees the number grow with every page, and rows met twice count once."""
+    model = Model(300, 100)
+    reader = reader_of(model)
+    seen = [reader.rows for _ in drive(reader.steps(), reader.pending, model, random.Random(0))]
+
+    assert seen[:4] == [100, 195, 290, 300]
+    assert seen[-1] == reader.rows == 400
+
+
 # --- something happens
 
 

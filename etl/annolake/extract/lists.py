@@ -224,9 +224,10 @@ class QueueReader(Generic[P]):
 
     def _follow(self, name: str, reader: ListReader[P]) -> "Steps[P, None]":
         self._current = reader
-        requests = reader.requests
+        requests, rows = reader.requests, self.rows
         with closing(reader.steps()) as steps:
             for page in steps:
+                self.rows = rows + reader.reading.rows
                 if page is not None and self._sources[name].since is None:
                     self._measures[name].watch(page.times)
                 yield None if page is None else (name, page)
@@ -241,7 +242,6 @@ class QueueReader(Generic[P]):
     def _count(self, name: str, reading: Reading) -> None:
         signs = self.signs
         self._stirred |= reading.moved or reading.crossed > 0
-        self.rows += reading.rows
         signs.breaks += reading.breaks
         signs.shifts += reading.shifts
         signs.disorders += reading.disorders
