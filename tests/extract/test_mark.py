@@ -96,6 +96,20 @@ def test_new_rows_are_read_without_a_sweep(
 
 
 @pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("told", [0, 1, 100, 2900, 3076, 9000, 10**18, -1])
+def test_wrong_sizes_mislead_no_search(told: int, descending: bool) -> None:
+    """Whatever the service says of the sizes, the search finds the new rows, with a few requests more."""
+    queue = Sorted.of((3000, 3000), (75, 75), descending=descending)
+    reader = queue.reader(lanes=8, hints=(told, told))
+
+    assert queue.new() <= set(read(reader, queue.model))
+    assert reader.complete
+    assert not reader.swept
+    assert reader.requests <= 45
+    assert max(offset for _, offset, *_ in queue.model.log) <= 20_000
+
+
+@pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize(("old", "new"), [((0, 0), (0, 0)), ((0, 0), (350, 1)), ((350, 1), (0, 0)), ((1, 2), (2, 1))])
 def test_lists_may_be_all_new_all_old_or_empty(descending: bool, old: tuple[int, int], new: tuple[int, int]) -> None:
     """The mark may lie before the first row, behind the last one, or in a list of none."""

@@ -15,10 +15,23 @@ from extract.moving import BROKEN, Answer, Change, Model, Page, PlainMet, drive,
 
 
 def reader_of(
-    model: Model, *, lanes: int = 1, limit: Callable[[], int] = lambda: 100, hint: int | None = None
+    model: Model,
+    *,
+    lanes: int = 1,
+    limit: Callable[[], int] = lambda: 100,
+    spare: int = 0,
+    hint: int | None = None,
 ) -> ListReader[Page]:
     """Return a reader of the model's active list."""
-    return ListReader("active", model.fetch("active"), Ledger(PlainMet()), lanes=lanes, limit=limit, hint=lambda: hint)
+    return ListReader(
+        "active",
+        model.fetch("active"),
+        Ledger(PlainMet()),
+        lanes=lanes,
+        limit=limit,
+        spare=lambda: spare,
+        hint=lambda: hint,
+    )
 
 
 def read(reader: ListReader[Page], model: Model, change: Change = still, seed: int = 0) -> list[bytes]:
@@ -63,10 +76,11 @@ def test_lanes_ask_for_little_behind_the_end_of_a_list(rows: int, lanes: int) ->
     assert len(told.log) <= len(alone.log)
 
 
-def test_lanes_have_as_many_requests_under_way_as_they_may() -> None:
-    """With a hint eight lanes are busy from the second request on, and never more than eight."""
+@pytest.mark.parametrize("spare", [0, 5])
+def test_lanes_have_as_many_requests_under_way_as_they_may(spare: int) -> None:
+    """With a hint eight lanes are busy from the second request on, and never more than may be spare wait besides."""
     model = Model(3000)
-    reader = reader_of(model, lanes=8, hint=3000)
+    reader = reader_of(model, lanes=8, spare=spare, hint=3000)
     busy = []
     for step in reader.steps():
         if step is None:
@@ -74,7 +88,7 @@ def test_lanes_have_as_many_requests_under_way_as_they_may() -> None:
             model.answer(reader.pending()[0])
 
     assert busy[0] == 1
-    assert set(busy[1:20]) == {8}
+    assert set(busy[1:20]) == {8 + spare}
 
 
 def test_a_list_of_known_size_takes_two_round_trips() -> None:
