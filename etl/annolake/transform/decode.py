@@ -6,6 +6,7 @@ cannot hold costs nothing but itself (DESIGN 6). Never raises for a row, only fo
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from msgspec import Raw
 from annolake import contract
 from annolake.keys import KEY_BYTES, key_of
 from annolake.transform.json_text import scrubbed, split_array, split_object
-from annolake.transform.rows import Key, MisfitError, Rows, row_hash
+from annolake.transform.rows import Key, MisfitError, Rows, row_hashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,14 @@ class Page:
     unmapped: list[bytes | None] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
-    def take(self, row: Any, unmapped: bytes | None) -> None:
-        """Add a settled row and the text of its unknown fields."""
-        key = key_of(row.queue_run_id)
-        self.keys.append(key)
-        self.row_keys.append(key)
-        self.rows.append(row)
-        self.hashes.append(row_hash(row, parts=(b"archived" if self.archived else b"active", unmapped or b"")))
-        self.unmapped.append(unmapped)
+    def take(self, rows: Sequence[Any], unmapped: bytes | None) -> None:
+        """Add settled rows, each with the same text of unknown fields."""
+        keys = [key_of(row.queue_run_id) for row in rows]
+        self.keys += keys
+        self.row_keys += keys
+        self.rows += rows
+        self.hashes += row_hashes(rows, parts=(b"archived" if self.archived else b"active", unmapped or b""))
+        self.unmapped += [unmapped] * len(rows)
 
     def set_aside(self, reject: Reject) -> None:
         """Add a row that the contract cannot hold."""
@@ -77,11 +78,16 @@ class PageDecoder:
         Raises ValueError where the body is cut off or no JSON array.
         """
         page = Page(archived, len(body))
-        for element in self.read(body):
+        rows = self._fitting(body)
+        if rows is not None:
+            page.take(rows, None)
+            return page
+        for text in split_array(body):
+            element = self._read_row(text)
             if isinstance(element, Reject):
                 page.set_aside(element)
             else:
-                page.take(*element)
+                page.take([element[0]], element[1])
         return page
 
     def read(self, body: bytes) -> list[tuple[Any, bytes | None] | Reject]:
@@ -89,14 +95,21 @@ class PageDecoder:
 
         Raises ValueError where the body is cut off or no JSON array.
         """
+        rows = self._fitting(body)
+        if rows is None:
+            return [self._read_row(text) for text in split_array(body)]
+        return [(row, None) for row in rows]
+
+    def _fitting(self, body: bytes) -> list[Any] | None:
+        """Decode and settle all rows of a page at once, None where one of them does not fit the contract exactly."""
         try:
             body.decode()  # msgspec does not look whether the JSON columns' text is UTF-8
-            rows = self._page.decode(body)
+            rows: list[Any] = self._page.decode(body)
             for row in rows:
                 self._rows.settle(row)
         except (ValueError, RecursionError):
-            return [self._read_row(text) for text in split_array(body)]
-        return [(row, None) for row in rows]
+            return None
+        return rows
 
     def _read_row(self, text: bytes) -> tuple[Any, bytes | None] | Reject:
         try:
@@ -176,7 +189,7 @@ def decode_queue(body: bytes) -> tuple[Any, bytes | None, bytes]:
     Raises MisfitError, a ValueError, where the body is no such record.
     """
     row, unmapped = _queue_record.decode_row(body)
-    return row, unmapped, row_hash(row, parts=(unmapped or b"",))
+    return row, unmapped, row_hashes([row], parts=(unmapped or b"",))[0]
 
 
 def _quoted(name: str) -> bytes:

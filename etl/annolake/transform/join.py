@@ -19,7 +19,7 @@ from msgspec import UNSET
 from annolake.contract import RUNS
 from annolake.transform.decode import Reject
 from annolake.transform.json_text import split_object
-from annolake.transform.rows import row_hash
+from annolake.transform.rows import row_hashes
 from annolake.transform.successor import LAST_PARENT, RUN_PLACES, STATISTICS, Item, Run, as_object
 
 _TOLD = tuple(column for column in RUNS.column if column.items)
@@ -76,7 +76,7 @@ def _take(joined: Joined, item: Item, run: tuple[Any, bytes | None] | None, *, i
     told = (b"items", b"archived" if item.archived else b"active", str(found).encode(), unmapped or b"")
     joined.keys.append(item.key)
     joined.rows.append(row)
-    joined.hashes.append(row_hash(row, parts=told))
+    joined.hashes += row_hashes([row], parts=told)
     joined.unmapped.append(unmapped)
     joined.archived.append(item.archived)
     joined.item_types.append(row.item_type)

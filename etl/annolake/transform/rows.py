@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
-from xxhash import xxh3_128_digest
+from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from annolake.contract import Column, Table
 from annolake.transform.json_text import without_queries
@@ -181,10 +181,15 @@ def _exact(name: str, amount: Decimal) -> Decimal:
     raise MisfitError(f"$.{name}", "no amount with at most 20 digits before the point and 18 decimals")
 
 
-def row_hash(row: msgspec.Struct, *, parts: Iterable[bytes]) -> bytes:
-    """Return 16 bytes over a settled row and the other parts of what the service sent for it (DESIGN 6).
+def row_hashes(rows: Iterable[msgspec.Struct], *, parts: Iterable[bytes]) -> list[bytes]:
+    """Return, for each settled row, 16 bytes over it and the other parts of what the service sent for it (DESIGN 6).
 
-    They tell versions of one row apart, and are no defence against whoever forges one; neither JSON nor a flag holds
-    the byte that separates the parts. Measured: XXH3 0.1 us a row, BLAKE2b 2.5 us, and it lets other threads in.
+    They tell versions of one row apart, and are no defence against whoever forges one. Measured, a row: XXH3 0.1 us and
+    BLAKE2b 2.5 us, which lets other threads in besides; a buffer that is kept saves 1 us.
     """
-    return xxh3_128_digest(b"\0".join((*parts, _hash_text.encode(row))))
+    seed = xxh3_64_intdigest(b"\0".join(parts))  # no part holds the byte that separates them: a flag, or JSON
+    text, hashes = bytearray(), []
+    for row in rows:
+        _hash_text.encode_into(row, text)
+        hashes.append(xxh3_128_digest(text, seed))
+    return hashes
