@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,29 @@ def test_a_signal_ends_the_export_in_good_order(number: signal.Signals, exit_cod
     assert "Traceback" not in err
     assert json.loads(out.splitlines()[-1])["exit_code"] == exit_code
     assert list((tmp_path / "lake/_annolake/tmp").iterdir()) == []
+
+
+def test_a_signal_is_heeded_whenever_it_comes(tmp_path: Path) -> None:
+    """Also when it comes just before the main thread begins to wait; that one in twenty-five used to be lost."""
+    with Sandbox(rows=2000, seed=2, odd=False, faults=Faults(latency_s=0.15)) as sandbox:
+        folders = [tmp_path / str(number) for number in range(24)]
+        with ThreadPoolExecutor(6) as runs:
+            codes = list(runs.map(lambda folder: _interrupted(folder, sandbox), folders))
+
+    assert codes == [130] * len(folders)
+
+
+def _interrupted(folder: Path, sandbox: Sandbox) -> int:
+    folder.mkdir()
+    command = [sys.executable, "-m", "annolake", "run", "--config", str(write_config(folder, sandbox))]
+    environ = {KEY_VARIABLE: sandbox.api_key}
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "queue_started" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    return process.returncode
 
 
 def test_two_exports_of_one_queue(tmp_path: Path) -> None:

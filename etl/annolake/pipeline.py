@@ -10,7 +10,7 @@ cannot hold becomes a reject (`rejects`).
 
 import traceback
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,6 +50,7 @@ from annolake.transform.flatten import flatten
 from annolake.wiring import Interruption, Log, Progress, Silence, open_client, open_lake
 
 QUEUES_AT_ONCE = 4
+HEED_SIGNALS_S = 0.2
 MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
 
 _SILENCE = Silence()
@@ -87,7 +88,10 @@ def export(
             run = Run(config, mode, client, lanes, lake, workspace, clock, log, progress, interruption)
             at_once = max(1, min(QUEUES_AT_ONCE, len(queue_ids)))
             with ThreadPoolExecutor(at_once, "queue") as queues:
-                report.queues = list(queues.map(lambda each: QueueExport(run, each, at_once).export(), queue_ids))
+                exports = [queues.submit(QueueExport(run, each, at_once).export) for each in queue_ids]
+                while wait(exports, timeout=HEED_SIGNALS_S).not_done:
+                    pass  # a signal that comes just before a wait begins is heeded when it ends
+                report.queues = [each.result() for each in exports]
             report.finished_at = clock.now()
             report.exit_code = worst(queue.exit_code for queue in report.queues)
             lake.write_report(msgspec.to_builtins(report), workspace)
