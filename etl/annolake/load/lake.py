@@ -22,7 +22,7 @@ from annolake.load.partitions import Publisher, days_there, folder_name, part_na
 from annolake.load.parts import Form, PartReader
 from annolake.load.records import Rejects, Reports
 from annolake.load.sides import KEY_COLUMNS, enter_rows
-from annolake.load.spill import BUFFER_BYTES, SORT_BY, Spill
+from annolake.load.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, SORT_BY, Spill
 from annolake.load.store import Store
 
 _LOCK = ".lock"
@@ -185,14 +185,19 @@ class Lake:
     ) -> Iterator[Landing]:
         """Read the queue's state and give what lands its rows; needs the queue's lock.
 
-        `budget` bounds the rows that wait in memory, in bytes. What is written is stamped with `now`, or just
-        after the latest stamp in the lake where the clock went back: the later of two versions is the true
-        one.
+        `budget` bounds the rows that wait in memory together with the index, in bytes, though some rows always may.
+        What is written is stamped with `now`, or just after the latest stamp in the lake where the clock went back:
+        the later of two versions is the true one.
         """
         state = self.read_state(queue_id)
         aside = workspace.folder / queue_id
         self.store.make_folder(aside)
-        spill = Spill(self.store, aside / "spill.arrow", self.runs_form.schema, budget=budget)
+        spill = Spill(
+            self.store,
+            aside / "spill.arrow",
+            self.runs_form.schema,
+            budget=lambda: min(budget, max(budget - state.index.nbytes, LEAST_BUFFER_BYTES)),
+        )
         publisher = Publisher(self.store, aside, workspace.export_id, self.runs_form)
         stamp = max(microseconds(now), state.index.newest_export + 1)
         landing = Landing(self.runs_folder(queue_id), state, spill, publisher, now=moment(stamp))

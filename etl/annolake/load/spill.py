@@ -5,7 +5,7 @@ cut by day, and appended as one *run* to an Arrow IPC file in the export's works
 row only the last in a run is kept, and a later run's counts (`merge`). Knows nothing of what the lake holds.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,8 @@ from annolake.load.blocks import Blocks
 from annolake.load.index import Numbers
 from annolake.load.store import Store
 
-BUFFER_BYTES = 64 << 20
+BUFFER_BYTES = 64 << 20  # of a queue of few rows: a first export of 20,000 then spills nothing
+LEAST_BUFFER_BYTES = 16 << 20
 _BLOCK_BYTES = 1 << 20
 
 IGNORANCE = "_ignorance"
@@ -56,9 +57,9 @@ class _Filed:
 
 
 class Spill:
-    """The changed rows of one queue. `budget` bounds the buffer in bytes; `close` when done."""
+    """The changed rows of one queue. `budget` tells what bounds the buffer, in bytes; `close` when done."""
 
-    def __init__(self, store: Store, path: Path, schema: pa.Schema, *, budget: int = BUFFER_BYTES) -> None:
+    def __init__(self, store: Store, path: Path, schema: pa.Schema, *, budget: Callable[[], int]) -> None:
         self._store, self._path, self._budget = store, path, budget
         self._schema = schema.append(pa.field(IGNORANCE, pa.uint8(), nullable=False))
         self.ignorances: list[frozenset[str]] = [frozenset()]
@@ -81,7 +82,7 @@ class Spill:
         self._batches.append(pa.RecordBatch.from_arrays([*columns, mark], schema=self._schema))
         self._numbers.append(numbers)
         self._size += batch.nbytes
-        if self._size >= self._budget:
+        if self._size >= self._budget():
             self._overflow()
 
     def seal(self) -> None:
@@ -157,7 +158,7 @@ class Spill:
         order = sort_order(table.select(SORT_BY))
         order = order[keep[order]]
         if (np.diff(order) != 1).any():
-            table = table.combine_chunks()  # the pages' own memory goes here, and rows can be taken quickly
+            table = _compact(table)
         row_bytes = table.nbytes / table.num_rows
         step = max(1, int(_BLOCK_BYTES / row_bytes))
         days = days_of(one_chunk(table.column("added_at")))[order]
@@ -167,6 +168,15 @@ class Spill:
             for start, stop in pairwise(cuts)
         }
         return _Run(table, blocks, row_bytes)
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    """Return the table in one piece, so that rows can be taken quickly; column by column, for the copy's sake."""
+    schema, columns = table.schema, []
+    for _ in schema:
+        columns.append(one_chunk(table.column(0)))
+        table = table.remove_column(0)
+    return pa.table(columns, schema=schema)
 
 
 def _buffered(path: Path) -> pa.NativeFile:
