@@ -27,6 +27,7 @@ _FULLEST = 0.6
 _SMALLEST = 1024
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
 _HALF = np.uint64(32)
+_PAGES_MET = 64
 _REHASHED_AT_ONCE = 1 << 16
 
 
@@ -52,7 +53,7 @@ class Index:
             self._readings,
             self._exported,
         ]
-        self._page = (b"", np.zeros(0, np.int32))  # the keys looked up last, and their numbers
+        self._met: dict[bytes, Numbers] = {}  # of pages just met, for when they are looked at for changes
         self._stale: set[int] = set()  # days with a row whose true version is in another partition
         self._moved: list[tuple[Numbers, Days]] = []  # stored rows read with another day, and the day they left
 
@@ -90,7 +91,10 @@ class Index:
 
     def meet(self, keys: Sequence[bytes], number: int = 1) -> list[int]:
         """Note that reading `number` (1 to 255) met the keys; return the number noted before for each, 0: none."""
-        numbers = self._numbers_of(keys)
+        text = b"".join(keys)
+        numbers = self._met[text] = self._number(halves(text))
+        if len(self._met) > _PAGES_MET:
+            del self._met[next(iter(self._met))]
         before: list[int] = self._readings[numbers].tolist()
         self._readings[numbers] = number
         self._flags[numbers] |= MET
@@ -102,7 +106,9 @@ class Index:
         That is where the row is new, its hash is another than that of the version last read or stored, or the
         lake holds it as removed. What was asked for once is not asked for again, so it must be taken.
         """
-        numbers, sent = self._numbers_of(keys), halves(b"".join(hashes))
+        text, sent = b"".join(keys), halves(b"".join(hashes))
+        met = self._met.pop(text, None)
+        numbers = self._number(halves(text)) if met is None else met
         flags = self._flags[numbers]
         same = (self._hashes[numbers] == sent).all(axis=1)
         current = ((flags & ASKED) != 0) | ((flags & (STORED | REMOVED)) == STORED)
@@ -111,13 +117,6 @@ class Index:
         self._flags[numbers[wanted]] = (flags[wanted] | MET | ACCEPTED | ASKED) & ~np.uint8(TAKEN)
         self._hashes[numbers] = sent
         return _listed(wanted)
-
-    def _numbers_of(self, keys: Sequence[bytes]) -> Numbers:
-        """Return the numbers of a page's rows; a page is met, and then looked at for changes."""
-        text = b"".join(keys)
-        if text != self._page[0]:
-            self._page = (text, self._number(halves(text)))
-        return self._page[1]
 
     def take(self, keys: Bytes16, days: Days) -> Numbers:
         """Note that rows asked for were spilled, in reading order: of one key the last one counts.

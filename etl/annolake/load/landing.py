@@ -30,6 +30,10 @@ EMPTY_DAY = 0
 `added_date` is one for every reader from the first day."""
 
 
+_UNPACKED = 8
+"""Bytes in memory for one of a file, of ordinary rows."""
+
+
 @dataclass
 class State:
     """What the lake holds of a queue: its rows' keys, and the true file of each day."""
@@ -82,8 +86,8 @@ class Landing:
         """Merge and publish each partition concerned, one a step; stop between two steps as you like.
 
         `remove_gone`: rows in the lake that were not met have left the queue. A row that changed its day is
-        published in its new partition before it leaves the old one. Partitions that no row leaves are merged `at_once`
-        side by side, each in a row group's memory; those begun are finished when you stop.
+        published in its new partition before it leaves the old one. Partitions of less than a row group that no row
+        leaves are merged `at_once` side by side; those begun are finished when you stop.
         """
         if self.index.awaited:
             raise RuntimeError(f"{self.index.awaited} changed rows were read and never added")
@@ -91,7 +95,9 @@ class Landing:
         concerned = self._spill.days() | self._outdated()
         concerned |= self.index.days_of_gone() if remove_gone else set()
         left = self.index.days_left()
-        yield from self._merge_side_by_side(sorted(concerned - left), left, at_once, remove_gone=remove_gone)
+        light = {day for day in concerned - left if self._nbytes(day) < self._form.row_group_bytes}
+        yield from self._merge_side_by_side(sorted(light), left, at_once, remove_gone=remove_gone)
+        yield from self._merge_side_by_side(sorted(concerned - left - light), left, 1, remove_gone=remove_gone)
         waiting = sorted(left)
         ahead = set(waiting)
         for day in waiting:  # grows: rows that leave for a day still ahead stay until their day comes again
@@ -120,6 +126,11 @@ class Landing:
                 for merge in running:
                     with suppress(AnnolakeError):  # another error, or a wish to stop, is on its way already
                         self._counted(merge.result()[0])
+
+    def _nbytes(self, day: int) -> float:
+        """Return about how many bytes the rows of a partition, stored and arriving, take in memory."""
+        part = self._parts.get(day)
+        return self._spill.nbytes(day) + (part.size * _UNPACKED if part else 0)
 
     def _counted(self, outcome: Outcome) -> Outcome:
         self.counts += outcome.counts

@@ -99,6 +99,12 @@ class Spill:
         runs: list[_Filed | _Run] = [*self._filed, *([self._last] if self._last else [])]
         return {day for run in runs for day in run.days}
 
+    def nbytes(self, day: int) -> float:
+        """Return about how many bytes the rows of one day take in memory."""
+        filed = sum(sum(run.days[day][1]) * run.row_bytes for run in self._filed if day in run.days)
+        last = self._last
+        return filed + (sum(map(len, last.days[day])) * last.row_bytes if last and day in last.days else 0)
+
     def arrivals(self, day: int) -> Iterator[Arrival]:
         """Yield the rows of one day, one `Arrival` a run, in reading order; after `seal`."""
         for run in self._filed:
