@@ -92,6 +92,7 @@ class Landing:
         if self.index.awaited:
             raise RuntimeError(f"{self.index.awaited} changed rows were read and never added")
         self._spill.seal()
+        pa.default_memory_pool().release_unused()  # what the pages took
         concerned = self._spill.days() | self._outdated()
         concerned |= self.index.days_of_gone() if remove_gone else set()
         left = self.index.days_left()
