@@ -83,8 +83,9 @@ class _Parser(argparse.ArgumentParser):
     late: Callable[[argparse.ArgumentParser], None] | None = None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self.late:
-            self.late(self)
+        late, self.late = self.late, None
+        if late:
+            late(self)
         return super().parse_known_args(args, namespace)
 
 

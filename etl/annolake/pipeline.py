@@ -55,6 +55,8 @@ MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themse
 
 _SILENCE = Silence()
 
+_Record = tuple[Any, bytes | None, bytes]  # a queue's record, the text of its unknown fields, its hash
+
 
 def export(
     config: Config,
@@ -89,8 +91,12 @@ def export(
             at_once = max(1, min(QUEUES_AT_ONCE, len(queue_ids)))
             with ThreadPoolExecutor(at_once, "queue") as queues:
                 exports = [queues.submit(QueueExport(run, each, at_once).export) for each in queue_ids]
-                while wait(exports, timeout=HEED_SIGNALS_S).not_done:
-                    pass  # a signal that comes just before a wait begins is heeded when it ends
+                try:
+                    while wait(exports, timeout=HEED_SIGNALS_S).not_done:
+                        pass  # a signal that comes just before a wait begins is heeded when it ends
+                finally:
+                    for each in exports:
+                        each.cancel()
                 report.queues = [each.result() for each in exports]
             report.finished_at = clock.now()
             report.exit_code = worst(queue.exit_code for queue in report.queues)
@@ -134,7 +140,7 @@ class QueueExport:
         page_size = PageSize(self._source.page_size, budget, self._source.concurrency)
         self._access = Access(run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop)
         self._merges = max(1, MERGES_AT_ONCE // at_once)
-        self._answer: Future[tuple[Any, bytes | None, bytes]]  # to the question for the queue's own record
+        self._answer: Future[_Record] = Future()  # to the question for the queue's own record
         self._missing: set[bytes] = set()
         self._report = QueueReport(queue_id=queue_id, filtered=self._filtered)
 
@@ -161,6 +167,8 @@ class QueueExport:
             self._run.log.error("bug", **facts)  # noqa: TRY400 - see above
         finally:
             self._stop.set()
+        if self._answer.done() and not self._answer.cancelled() and not self._answer.exception():
+            report.name = self._answer.result()[0].name  # also of a queue whose first page could not be had
         report.requests, report.retries = self._tally.requests, self._tally.retries
         report.bytes_read = self._tally.bytes_read
         report.seconds = round(self._run.clock.monotonic() - begun, 3)
@@ -224,7 +232,7 @@ class QueueExport:
     # --- the queue's own record
 
     @cached_property
-    def _record(self) -> tuple[Any, bytes | None, bytes] | None:
+    def _record(self) -> _Record | None:
         """The queue's record, its unknown fields and its hash; None where the key may not read it."""
         try:
             return self._answer.result()

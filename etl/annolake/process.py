@@ -26,7 +26,7 @@ def settle_process(environ: MutableMapping[str, str]) -> None:
     atexit.register(gc.freeze)  # what is left goes with the process: 0.06 s of looking for circles in it
     environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    if not any(name.startswith("MALLOC_") for name in environ):
+    if not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in environ):
         _settle_malloc()
 
 

@@ -97,6 +97,7 @@ MODELS = [
     ({"metadata": [], "invocation_params": {"model_name": "c"}}, "c", None),
     ({"metadata": None}, None, None),
     ([1, 2], None, None),
+    ("\ud800", None, None),
     ({"metadata": {"ls_model_name": "a", "note": "\ud800"}, "note": "\udc00"}, "a", None),
     ({"metadata": {"ls_model_name": "\U0001f600"}, "x": "\ud800"}, "\U0001f600", None),
 ]

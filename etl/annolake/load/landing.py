@@ -1,8 +1,8 @@
 """One queue on its way into the lake: what an export met, what it spilled, and the publishing of it.
 
 Owns the order of things: rows are noted and spilled page by page, then each partition concerned is merged
-once and published, one at a time, so that whoever drives it can stop in between. Never decides which rows are
-gone from the queue: it is told whether the export can know.
+once and published, so that whoever drives it can stop in between. Never decides which rows are gone from the
+queue: it is told whether the export can know.
 """
 
 from collections import deque
@@ -29,9 +29,7 @@ EMPTY_DAY = 0
 """The partition of the file without rows that a queue has while it has no dated row: a date, so that
 `added_date` is one for every reader from the first day."""
 
-
-_UNPACKED = 8
-"""Bytes in memory for one of a file, of ordinary rows."""
+_UNPACKED = 8  # bytes in memory for one of a file, of ordinary rows
 
 
 @dataclass
@@ -53,9 +51,10 @@ class Outcome:
 
 
 class Landing:
-    """Rows of one queue, from pages to partitions. Used by one thread at a time; `close` when done.
+    """Rows of one queue, from pages to partitions; `close` when done.
 
-    `counts`, `partitions_written` and `bytes_written` tell what was published so far.
+    Used by one thread at a time, its own merges aside, which only look things up. `counts`, `partitions_written` and
+    `bytes_written` tell what was published so far.
     """
 
     def __init__(self, folder: Path, state: State, spill: Spill, publisher: Publisher, *, now: datetime) -> None:
@@ -98,7 +97,8 @@ class Landing:
         left = self.index.days_left()
         light = {day for day in concerned - left if self._nbytes(day) < self._form.row_group_bytes}
         yield from self._merge_side_by_side(sorted(light), left, at_once, remove_gone=remove_gone)
-        yield from self._merge_side_by_side(sorted(concerned - left - light), left, 1, remove_gone=remove_gone)
+        for day in sorted(concerned - left - light):
+            yield self._counted(self._merge(day, left, remove_gone=remove_gone)[0])
         waiting = sorted(left)
         ahead = set(waiting)
         for day in waiting:  # grows: rows that leave for a day still ahead stay until their day comes again
@@ -145,7 +145,10 @@ class Landing:
 
     def _outdated(self) -> set[int]:
         """Return the days whose file has another schema version: they are rewritten anyhow (DESIGN 5)."""
-        return {day for day, part in self._parts.items() if part.footer.schema_version != self._form.version}
+        return {day for day, part in self._parts.items() if self._is_outdated(part)}
+
+    def _is_outdated(self, part: Part | None) -> bool:
+        return part is not None and part.footer.schema_version != self._form.version
 
     def _merge(self, day: int, ahead: set[int], *, remove_gone: bool) -> tuple[Outcome, bool]:
         """Merge one partition and publish it where that changes it.
@@ -164,7 +167,7 @@ class Landing:
             decision = decide(stored, [arriving_side(self.index, arrival, day) for arrival in arrivals])
             if part and not decision.forward:
                 raise LakeError(f"cannot trust {part.path}: its rows are not sorted; move it away, then run again")
-            if not decision.changed and day not in self._outdated():
+            if not decision.changed and not self._is_outdated(part):
                 return Outcome(_date(day), Counts(), written=False), held
             size = self._write(day, decision, [blocks, *(arrival.rows for arrival in arrivals)])
         return Outcome(_date(day), decision.counts, written=True, size=size), held

@@ -164,7 +164,12 @@ class Spill:
         order = sort_order(table.select(SORT_BY))
         order = order[keep[order]]
         if (np.diff(order) != 1).any():
-            table = _compact(table)
+            # in one piece, so that rows can be taken quickly; column by column, so that only one is there twice
+            columns = []
+            for _ in self._schema:
+                columns.append(one_chunk(table.column(0)))
+                table = table.remove_column(0)
+            table = pa.table(columns, schema=self._schema)
         row_bytes = table.nbytes / table.num_rows
         step = max(1, int(_BLOCK_BYTES / row_bytes))
         days = days_of(one_chunk(table.column("added_at")))[order]
@@ -174,15 +179,6 @@ class Spill:
             for start, stop in pairwise(cuts)
         }
         return _Run(table, blocks, row_bytes)
-
-
-def _compact(table: pa.Table) -> pa.Table:
-    """Return the table in one piece, so that rows can be taken quickly; column by column, for the copy's sake."""
-    schema, columns = table.schema, []
-    for _ in schema:
-        columns.append(one_chunk(table.column(0)))
-        table = table.remove_column(0)
-    return pa.table(columns, schema=schema)
 
 
 def _buffered(path: Path) -> pa.NativeFile:

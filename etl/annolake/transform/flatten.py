@@ -157,12 +157,14 @@ def _decode(text: Raw | UnsetType, kind: type[T]) -> T:
     """Decode JSON text of any shape into `kind`, empty where it is of another one."""
     if text is UNSET:
         return kind()
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.ValidationError, RecursionError):
-        return kind()
-    except ValueError:
-        return msgspec.json.decode(without_lone_surrogates(bytes(text)), type=kind)
+    for readable in (bytes(text), without_lone_surrogates(bytes(text))):
+        try:
+            return msgspec.json.decode(readable, type=kind)
+        except (msgspec.ValidationError, RecursionError):
+            break
+        except ValueError:
+            continue
+    return kind()
 
 
 def _is_text(value: Any) -> bool:
