@@ -35,4 +35,4 @@ if __name__ == "__main__":
     lake = lake_at(Path(sys.argv[1]), store=Store(_telling))
     for number in count(int(sys.argv[2])):
         _say(f"export {number}")
-        export(lake, state(number), number=number)
+        export(lake, state(number), number=number, at_once=2)
