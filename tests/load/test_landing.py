@@ -1,7 +1,7 @@
 """What exports make of a queue's rows in the lake, read back from the files."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -358,6 +358,25 @@ def test_a_row_asked_for_and_not_added_is_not_silently_lost(tmp_path: Path) -> N
         landing.index.changed([key_of(rows(1)[0].key)], [rows(1)[0].hash])
         with pytest.raises(RuntimeError, match="1 changed rows were read and never added"):
             next(landing.publish(remove_gone=False))
+
+
+def test_what_a_queue_spilled_goes_with_the_queue(tmp_path: Path) -> None:
+    """The room is there for the report and for other queues, though the queue failed."""
+    lake, queue = lake_at(tmp_path), rows(20)
+    lake.prepare()
+
+    with lake.workspace("one", since=FIRST_EXPORT) as workspace:
+        with (
+            suppress(LakeError),
+            lake.landing(QUEUE, workspace, now=FIRST_EXPORT, budget=1) as landing,
+        ):
+            landing.index.changed([key_of(row.key) for row in queue], [row.hash for row in queue])
+            landing.add(batch(queue))
+            assert list(workspace.folder.rglob("spill.arrow"))
+            raise LakeError("the disk is full")
+        left = list(workspace.folder.iterdir())
+
+    assert left == []
 
 
 def test_partitions_merged_side_by_side_are_whole_and_counted_when_it_stops(tmp_path: Path) -> None:

@@ -205,6 +205,8 @@ class Lake:
             yield landing
         finally:
             landing.close()
+            with suppress(LakeError):  # else it goes with the workspace; the report and other queues may need the room
+                self.store.discard(aside)
 
     def write_queue(self, queue_id: str, workspace: Workspace, record: pa.Table | None) -> bool:
         """Keep the queue's own record, a table of one row, where its row_hash is news; tell whether it was.
