@@ -3,7 +3,7 @@
 Owns the row that both make, its hash over what the service sent in this endpoint's form, and the columns whose stored
 value is to stay. A run that cannot be decoded rejects its own item alone.
 
-Two columns have a second place that the contract does not name, for where the first is null: `start_time` is the
+Two columns have a second place that the contract only describes, for where the first is null: `start_time` is the
 item's where the run has none or could not be had, `thread_id` the run's where the item has none.
 """
 
