@@ -159,6 +159,16 @@ def test_schema_prints_both_forms(tmp_path: Path) -> None:
     assert [column["name"] for column in tables[0]["columns"]] == contract.RUNS.schema.names
 
 
+def test_the_demo_answers_with_both_engines_and_says_nothing_else(tmp_path: Path) -> None:
+    """A newcomer sees two answers and no word on standard error, of foreign libraries neither."""
+    ran = annolake("demo", cwd=tmp_path)
+
+    assert (ran.exit_code, ran.err) == (0, "")
+    assert "polars" in ran.out
+    assert "DuckDB" in ran.out
+    assert (tmp_path / "demo-lake/runs").is_dir()
+
+
 def test_help_and_version(tmp_path: Path) -> None:
     """Every command is in the help, with the exit codes."""
     told = annolake("--help", cwd=tmp_path)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from annolake.clock import Clock
 from annolake.errors import AnnolakeError
-from annolake.process import settle_process
+from annolake.process import leave_quickly, settle_process
 from annolake.version import __version__
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Str
         (console.say if queue.exit_code == 0 else console.complain)(in_words(queue))
     if arguments.json:
         print(report.as_json().decode(), file=streams.out, flush=True)
+    leave_quickly()
     return report.exit_code
 
 
