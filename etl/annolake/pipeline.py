@@ -41,6 +41,7 @@ from annolake.extract.queues import list_queues, read_queue
 from annolake.extract.weight import PageSize
 from annolake.load.lake import Lake, Workspace
 from annolake.load.landing import Landing
+from annolake.load.spill import BUFFER_BYTES
 from annolake.plan import FULL, Plan, plan_new_only, swept_because
 from annolake.rejects import RejectKeeper
 from annolake.report import Mode, QueueReport, Report, export_id, worst
@@ -128,7 +129,7 @@ class Run:
 
 
 class QueueExport:
-    """The export of one queue, begun with `export`; `at_once` queues share the memory for pages."""
+    """The export of one queue, begun with `export`; `at_once` queues share the memory for pages and changed rows."""
 
     def __init__(self, run: Run, queue_id: str, at_once: int) -> None:
         self._run = run
@@ -140,6 +141,7 @@ class QueueExport:
         page_size = PageSize(self._source.page_size, budget, self._source.concurrency)
         self._access = Access(run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop)
         self._merges = max(1, MERGES_AT_ONCE // at_once)
+        self._buffer = BUFFER_BYTES // at_once
         self._answer: Future[_Record] = Future()  # to the question for the queue's own record
         self._missing: set[bytes] = set()
         self._report = QueueReport(queue_id=queue_id, filtered=self._filtered)
@@ -201,7 +203,7 @@ class QueueExport:
         """Export over one endpoint from the start; what was read over another is forgotten."""
         lake, workspace = self._run.lake, self._run.workspace
         self._report.endpoint = endpoint
-        with lake.landing(self._queue_id, workspace, now=now) as landing:
+        with lake.landing(self._queue_id, workspace, now=now, budget=self._buffer) as landing:
             since = self._plan(landing, now).since
             source: RowSource = (
                 RunsSource(self._access, landing.index, since)

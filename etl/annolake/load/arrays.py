@@ -113,7 +113,7 @@ def moment(microseconds: int) -> datetime:
 
 
 def distinct(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
-    """Return the distinct values in order: np.unique, which imports numpy.ma for it (20 ms of every export)."""
+    """Return the distinct values in order: np.unique, which imports numpy.ma for it (20 ms of a start)."""
     ordered: npt.NDArray[Number] = np.sort(values)
     first = np.ones(len(ordered), np.bool_)
     first[1:] = ordered[1:] != ordered[:-1]
