@@ -113,9 +113,8 @@ class OverItems:
 
         return fetch
 
-    def _sizes(self) -> object | None:
-        told = [self.listing.count(name) for name in SECTIONS]
-        return None if None in told else tuple(told)
+    def _sizes(self) -> dict[str, int | None]:
+        return {name: self.listing.count(name) for name in SECTIONS}
 
     def _take(self, batches: Iterator[Batch[Item]]) -> None:
         for batch in batches:

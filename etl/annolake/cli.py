@@ -43,6 +43,11 @@ read only rows added since the last complete export, in a few requests; it does 
 removals of older rows, so it becomes a full export when the last one is older than sync.full_every_s"""
 
 
+ACCEPT_REMOVALS = """\
+mark rows that the service did not show as removed even where they are many or it still counts them; without it they
+are reported as removed_unconfirmed, and the next export looks again"""
+
+
 @dataclass(frozen=True)
 class Streams:
     """Where a command's result goes, and where everything else does."""
@@ -106,6 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--queue", action="append", metavar="ID", help="export only this queue (may be given several times)"
     )
     run.add_argument("--new-only", action="store_true", help=NEW_ONLY)
+    run.add_argument("--accept-removals", action="store_true", help=ACCEPT_REMOVALS)
     run.add_argument("--json", action="store_true", help="print the report as the last line of standard output")
     run.add_argument("--quiet", action="store_true", help="say only what went wrong")
 
@@ -167,6 +173,7 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Str
             config,
             environ,
             mode="new" if arguments.new_only else "full",
+            accept_removals=arguments.accept_removals,
             clock=clock,
             log=console.log,
             progress=progress,

@@ -9,7 +9,7 @@ cannot hold becomes a reject (`rejects`).
 """
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -44,6 +44,7 @@ from annolake.load.landing import Landing
 from annolake.load.spill import BUFFER_BYTES
 from annolake.plan import FULL, Plan, plan_new_only, swept_because
 from annolake.rejects import RejectKeeper
+from annolake.removals import Absence
 from annolake.report import Mode, QueueReport, Report, export_id, worst
 from annolake.sources import Access, ItemsSource, RowSource, RunsSource, Verdict
 from annolake.transform.decode import decode_queue
@@ -64,6 +65,7 @@ def export(
     environ: Mapping[str, str],
     *,
     mode: Mode = "full",
+    accept_removals: bool = False,
     clock: Clock | None = None,
     log: Log = _SILENCE,
     progress: Progress = _SILENCE,
@@ -71,7 +73,8 @@ def export(
 ) -> Report:
     """Export every configured queue and return what became of each; the report is in the lake as well.
 
-    In mode "new" only rows added since the last complete exports are read, where those allow it (`plan`). Raises
+    In mode "new" only rows added since the last complete exports are read, where those allow it (`plan`). With
+    `accept_removals` rows that were not met are marked removed whatever the told sizes say (`removals`). Raises
     ConfigError, ServiceError or LakeError where no queue could even be begun.
     """
     clock, interruption = clock or Clock(), interruption or Interruption()
@@ -88,7 +91,7 @@ def export(
                 queue_ids = configured_queues(config, client, interruption.event())
             except Cancelled:
                 raise InterruptedExport(interruption.signal_number or 0) from None
-            run = Run(config, mode, client, lanes, lake, workspace, clock, log, progress, interruption)
+            run = Run(config, mode, accept_removals, client, lanes, lake, workspace, clock, log, progress, interruption)
             at_once = max(1, min(QUEUES_AT_ONCE, len(queue_ids)))
             with ThreadPoolExecutor(at_once, "queue") as queues:
                 exports = [queues.submit(QueueExport(run, each, at_once).export) for each in queue_ids]
@@ -118,6 +121,7 @@ class Run:
 
     config: Config
     mode: Mode
+    accept_removals: bool
     client: Client
     lanes: ThreadPoolExecutor
     lake: Lake
@@ -211,9 +215,11 @@ class QueueExport:
                 else ItemsSource(self._access, landing.index, since, now=now)
             )
             rejects = RejectKeeper(lake.rejects(self._queue_id, workspace), self._queue_id, now)
-            self._read(source, landing, rejects)
+            waiting = Waiting(endpoint)
+            self._read(source, landing, waiting, rejects)
+            remove = self._confirm_removals(source, landing, waiting, rejects)
             self._conclude_reading(source.verdict, rejects)
-            self._publish(landing, remove_gone=self._may_remove(source.verdict, rejects))
+            self._publish(landing, remove_gone=remove)
 
     def _plan(self, landing: Landing, now: datetime) -> Plan:
         """Return what to read, and say in the report why where that is not what was asked for."""
@@ -261,14 +267,24 @@ class QueueExport:
 
     # --- reading and landing
 
-    def _read(self, source: RowSource, landing: Landing, rejects: RejectKeeper) -> None:
+    def _read(self, source: RowSource, landing: Landing, waiting: Waiting, rejects: RejectKeeper) -> None:
         """Land every row of the source that is new or changed, and keep its rejects."""
-        report, waiting = self._report, Waiting(source.endpoint)
-        expected, pages = landing.index.size or None, source.read()
+        report, expected, pages = self._report, landing.index.size or None, source.read()
         first = list(islice(pages, 1))  # asked for beside the queue's own record, which has its name
         report.name = self._record[0].name if self._record else None
         self._run.progress.started(self._queue_id, report.name, expected)
-        for arrived in chain(first, pages):
+        self._take(source, chain(first, pages), landing, waiting, rejects)
+
+    def _take(
+        self,
+        source: RowSource,
+        pages: Iterable[Arrived],
+        landing: Landing,
+        waiting: Waiting,
+        rejects: RejectKeeper,
+    ) -> None:
+        report = self._report
+        for arrived in pages:
             rejects.see(arrived)
             self._land(landing, waiting, arrived)
             if arrived.newest is not None:
@@ -317,14 +333,40 @@ class QueueExport:
     def _filtered(self) -> bool:
         return bool(self._source.status) or not self._source.include_archived
 
+    def _confirm_removals(self, source: RowSource, landing: Landing, waiting: Waiting, rejects: RejectKeeper) -> bool:
+        """Tell whether the rows that were not met have left the queue; read it again where they are many."""
+        if not self._may_remove(source.verdict, rejects) or not landing.index.missing:
+            return False
+        absence = self._absence(source.verdict, landing)
+        before, large = absence.missing, absence.is_large
+        if large and not self._run.accept_removals:
+            self._run.log.warning("many_rows_missing", queue_id=self._queue_id, rows=before, of=absence.live)
+            self._take(source, source.read_again(), landing, waiting, rejects)
+            absence = self._absence(source.verdict, landing)
+        if not self._may_remove(source.verdict, rejects):
+            return False
+        doubt = None if self._run.accept_removals else absence.doubt(missing_before=before)
+        if doubt and absence.missing:
+            self._report.removed_unconfirmed, self._report.unconfirmed_because = absence.missing, doubt
+            self._report.removals_held_back = large
+        return doubt is None
+
+    def _absence(self, verdict: Verdict, landing: Landing) -> Absence:
+        pasts = self._run.lake.reports.of(self._queue_id)
+        last = next((past.entry for past in pasts if past.proves_full), {})
+        usual = last.get("size_excess") if last.get("endpoint") == self._report.endpoint else None
+        usual = usual if isinstance(usual, int) else None
+        return Absence(landing.index.missing, landing.index.live, verdict.size_excess, usual)
+
     def _may_remove(self, verdict: Verdict, rejects: RejectKeeper) -> bool:
-        """Whether a row that was not met has left the queue (DESIGN 7)."""
+        """Whether this export can know that a row has left the queue (DESIGN 7)."""
         full = self._report.mode == "full"
         return full and verdict.complete and not self._filtered and not rejects.unreadable
 
     def _conclude_reading(self, verdict: Verdict, rejects: RejectKeeper) -> None:
         report = self._report
         report.repairs = verdict.signs.repairs
+        report.rows_not_shown, report.size_excess = verdict.not_shown, verdict.size_excess
         report.complete, report.incomplete_because = verdict.complete, list(verdict.reasons)
         report.rejected, report.rejected_new = len(rejects.seen), rejects.new
         report.payloads_missing = len(self._missing)

@@ -19,7 +19,11 @@ _URGENCY = (130, 143, 1, 5, 4, 6, 2, PARTIAL, 0)
 
 
 class QueueReport(msgspec.Struct, kw_only=True):
-    """What became of one queue. Counts are of rows, sizes in bytes, times RFC 3339 in UTC."""
+    """What became of one queue. Counts are of rows, sizes in bytes, times RFC 3339 in UTC.
+
+    `rows_not_shown` is by how much the told sizes exceed the rows met, `size_excess` the same with its sign (None: not
+    told), for the next export to compare with. `removed_unconfirmed` counts rows that were not met and are not marked.
+    """
 
     queue_id: str
     name: str | None = None
@@ -31,10 +35,14 @@ class QueueReport(msgspec.Struct, kw_only=True):
     complete: bool = False
     incomplete_because: list[str] = []
     rows_seen: int = 0
+    rows_not_shown: int = 0
+    size_excess: int | None = None
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
     removed: int = 0
+    removed_unconfirmed: int = 0
+    unconfirmed_because: str | None = None
     rejected: int = 0
     rejected_new: int = 0
     payloads_missing: int = 0
@@ -48,6 +56,7 @@ class QueueReport(msgspec.Struct, kw_only=True):
     newest_added_at: datetime | None = None
     seconds: float = 0.0
     filtered: bool = False
+    removals_held_back: bool = False
     orders: dict[str, object] = {}
     exit_code: int = 0
 
@@ -60,7 +69,7 @@ class QueueReport(msgspec.Struct, kw_only=True):
 
     def conclude(self) -> None:
         """Settle status and exit code of a queue that was read to its end."""
-        if not self.complete or self.rejected_new or self.payloads_missing_new:
+        if not self.complete or self.rejected_new or self.payloads_missing_new or self.removals_held_back:
             self.status = "partial"
             self.exit_code = PARTIAL
 
@@ -104,11 +113,21 @@ def in_words(queue: QueueReport) -> str:
         f"{title}: {queue.rows_seen:,} rows in {queue.seconds:.1f} s, {', '.join(counts)}; "
         f"partitions written: {queue.partitions_written}"
     )
-    return "\n  ".join([line, *_shortcomings(queue)])
+    return "\n  ".join([line, *_not_shown(queue), *_shortcomings(queue)])
+
+
+def _not_shown(queue: QueueReport) -> list[str]:
+    told = f"the service counts {queue.rows_not_shown:,} rows more than it shows: expired runs, for example"
+    return [told] if queue.rows_not_shown else []
 
 
 def _shortcomings(queue: QueueReport) -> list[str]:
     lines = [] if queue.complete else ["not shown complete: " + "; ".join(queue.incomplete_because)]
+    if queue.removed_unconfirmed:
+        lines.append(
+            f"{queue.removed_unconfirmed:,} rows were not met and are not marked removed: {queue.unconfirmed_because}; "
+            "the next export looks again, and `annolake run --accept-removals` marks them"
+        )
     if queue.rejected_new:
         lines.append(f"{queue.rejected_new} new rejects: see _annolake/rejected/queue_id={queue.queue_id}")
     if queue.payloads_missing_new:

@@ -17,7 +17,7 @@ from annolake import contract
 from annolake.batches import Arrived, Endpoint
 from annolake.config import Source as Settings
 from annolake.extract.client import Client, Tally
-from annolake.extract.cursors import CursorSlice, FetchAt, Section
+from annolake.extract.cursors import CursorSlice, FetchAt, Piece, Section
 from annolake.extract.items import SECTIONS, ItemsListing
 from annolake.extract.lanes import Fetch, Slice
 from annolake.extract.lists import QueueReader, Signs, Source
@@ -68,6 +68,14 @@ class Verdict(Protocol):
     swept: list[str]
 
     @property
+    def size_excess(self) -> int | None:
+        """Return by how much the told sizes exceed the rows met, None where they are not told."""
+
+    @property
+    def not_shown(self) -> int:
+        """Return how many rows the service tells of and did not show."""
+
+    @property
     def orders(self) -> Mapping[str, Order | None]:
         """Return the measured order of each list."""
 
@@ -83,6 +91,9 @@ class RowSource(Protocol):
 
     def read(self) -> Iterator[Arrived]:
         """Yield every row to be taken; of a row's versions the last one counts. Raises ServiceError."""
+
+    def read_again(self) -> Iterator[Arrived]:
+        """Do the same from the start once more, after `read` has ended, and bring the verdict up to date."""
 
 
 class RunsSource:
@@ -116,7 +127,14 @@ class RunsSource:
 
     def read(self) -> Iterator[Arrived]:
         """Yield the rows of each page that joins. Raises ServiceError."""
-        for _name, piece in self.verdict.read():
+        return self._arriving(self.verdict.read())
+
+    def read_again(self) -> Iterator[Arrived]:
+        """Yield the rows of each page of another reading. Raises ServiceError."""
+        return self._arriving(self.verdict.read_again())
+
+    def _arriving(self, pieces: Iterable[tuple[str, Slice[Page]]]) -> Iterator[Arrived]:
+        for _name, piece in pieces:
             page = piece.page
             same = len(page.rows)
             yield Arrived(
@@ -187,10 +205,17 @@ class ItemsSource:
 
     def read(self) -> Iterator[Arrived]:
         """Yield items with their runs, a batch at a time; runs are asked for on all lanes. Raises ServiceError."""
+        return self._arriving(self.verdict.read())
+
+    def read_again(self) -> Iterator[Arrived]:
+        """Yield items that another reading meets for the first time, with their runs. Raises ServiceError."""
+        return self._arriving(self.verdict.read_again())
+
+    def _arriving(self, pieces: Iterable[Piece[ItemsPage]]) -> Iterator[Arrived]:
         batches: Batches[Item] = Batches(self._access.page_size)
         asked: deque[Future[tuple[Joined, int]]] = deque()
         try:
-            for piece in self.verdict.read():
+            for piece in pieces:
                 page = piece.slice.page
                 if page.rejects:
                     yield _arrived(Joined(rejects=page.rejects), page.size)
@@ -226,9 +251,8 @@ class ItemsSource:
 
         return fetch
 
-    def _sizes(self) -> object | None:
-        told = [self._listing.count(name) for name in self._names]
-        return None if None in told else tuple(told)
+    def _sizes(self) -> dict[str, int | None]:
+        return {name: self._listing.count(name) for name in self._names}
 
 
 def _arrived(joined: Joined, size: int) -> Arrived:

@@ -43,13 +43,18 @@ class PlainMet:
 class Model:
     """A queue's lists, what happened to each row since the start, and every answer given.
 
-    `cap` is the most rows that a slice has, whatever was asked for. `view`, when set, makes of a list what one answer
-    sees of it, `told` what the service says of a list's size. Rows in `broken` are served as if their id could not be
-    read. `times` holds the rows' time columns, `log` the answers: list, offset, limit, rows.
+    `cap` is the most rows that a slice has, whatever was asked for; `cut` may shorten it further, rows of `hidden` are
+    left out of it, and `shy`, given the number of rows of a window, tells whether it shows nothing at all. `view`, when
+    set, makes of a list what one answer sees of it, `told` what the service says of a list's size. Rows in `broken` are
+    served as if their id could not be read. `times` holds the rows' time columns, `log` the answers: list, offset,
+    limit, rows.
     """
 
     def __init__(self, active: int, archived: int = 0, *, cap: int = 100) -> None:
         self.cap = cap
+        self.cut: Callable[[int], int] = int
+        self.hidden: set[bytes] = set()
+        self.shy: Callable[[int], bool] = lambda _rows: False
         self.view: Callable[[list[bytes]], list[bytes]] = lambda rows: rows
         self.broken: set[bytes] = set()
         self.times: dict[bytes, dict[str, int | None]] = {}
@@ -97,7 +102,9 @@ class Model:
             answer.set_result(self.told(self.sizes.pop(answer)))
             return
         name, offset, limit = self._asked.pop(answer)
-        part = tuple(self.view(self.lists[name])[offset : offset + min(limit, self.cap)])
+        window = self.view(self.lists[name])[offset : offset + min(limit, self.cap)]
+        shown = [row for row in window if row not in self.hidden]
+        part = () if limit > 1 and self.shy(len(window)) else tuple(shown[: max(1, self.cut(len(shown)))])
         self.log.append((name, offset, limit, len(part)))
         columns = next(iter(self.times.values()), {"added_at": None})
         times = {column: [self.times.get(row, columns)[column] for row in part] for column in columns}

@@ -38,8 +38,9 @@ class PlainMet:
 class Passing:
     """The queue: its sections, what happened to each row, and the requests made.
 
-    `cursors` are counts of rows, or places between two rows. `cap` is the most rows the service returns. `change` is
-    called before each answer.
+    `cursors` are counts of rows, or places between two rows. `cap` is the most rows the service returns, `hidden` has
+    those that it leaves out of its answers, and with `ends_short` a page that lacks rows is told to be the last one.
+    `change` is called before each answer.
     """
 
     sizes: Sequence[int]
@@ -48,6 +49,8 @@ class Passing:
     change: Callable[["Passing"], None] = lambda _: None
     shuffle: Callable[[list[bytes]], list[bytes]] = lambda rows: rows
     unreadable: set[bytes] = field(default_factory=set)  # rows whose id can't be read, all of the same content
+    hidden: set[bytes] = field(default_factory=set)
+    ends_short: bool = False
     times: dict[bytes, int] = field(default_factory=dict)
     log: list[tuple[str, str | None, int]] = field(default_factory=list)  # section, cursor, limit
     gone: set[bytes] = field(default_factory=set)
@@ -77,12 +80,14 @@ class Passing:
             rows = self.shuffle(self.sections[name])
             first = 0 if cursor is None else self._before(rows, cursor)
             last = first + min(limit, self.cap)
-            part = tuple(rows[first:last])
-            behind = str(last) if self.cursors == "offset" else str(self._ranks[part[-1]] if part else cursor)
+            window = rows[first:last]
+            part = tuple(row for row in window if row not in self.hidden)
+            behind = str(last) if self.cursors == "offset" else str(self._ranks[window[-1]] if window else cursor)
+            ends = last >= len(rows) or (self.ends_short and len(part) < limit)
             times = {"added_at": [self.times.get(row) for row in part]}
             keys = [UNREADABLE if row in self.unreadable else row for row in part]
             vague = frozenset({UNREADABLE}) if self.unreadable else frozenset()
-            return CursorSlice(keys, times, part, behind if last < len(rows) else None, vague=vague)
+            return CursorSlice(keys, times, part, None if ends else behind, vague=vague)
 
         return ask
 
@@ -137,6 +142,6 @@ class Passing:
         """The rows that were in the queue from the start until now, and were never moved within a section."""
         return self.start - self.gone - self.moved
 
-    def sizes_now(self) -> tuple[int, ...]:
+    def told_now(self) -> dict[str, int]:
         """Return what the service says of the sections' sizes."""
-        return tuple(len(rows) for rows in self.sections.values())
+        return {name: len(rows) for name, rows in self.sections.items()}

@@ -41,7 +41,7 @@ def sequence(model: Model) -> list[str]:
 @pytest.mark.parametrize("active", [0, 1, 99, 100, 101, 280, 2500])
 @pytest.mark.parametrize("archived", [0, 1, 43, 100, 191, 2500])
 def test_a_quiet_queue_costs_its_pages_and_little_more(lanes: int, hints: bool, active: int, archived: int) -> None:
-    """One request for 95 rows and at most 8 besides, or two for each lane more without hints; nothing is read again."""
+    """One request for 95 rows and at most 10 besides, without hints two for each lane and ten probes more."""
     model = Model(active, archived)
     reader = reader_of(model, lanes=lanes, hints=hints)
     rows = read(reader, model)
@@ -50,7 +50,9 @@ def test_a_quiet_queue_costs_its_pages_and_little_more(lanes: int, hints: bool, 
     assert reader.complete
     assert reader.signs == Signs()
     assert reader.rows == active + archived
-    assert reader.requests == len(model.log) <= (active + archived) / 95 + 8 + (0 if hints else 2 * lanes)
+    assert (
+        reader.requests == len(model.log) <= (active + archived) / 95 + 10 + lanes // 2 + (0 if hints else lanes + 10)
+    )
 
 
 def test_the_archived_list_is_first_asked_for_after_the_last_active_answer() -> None:
@@ -68,7 +70,7 @@ def test_one_list_alone_is_read_once() -> None:
     reader = QueueReader([Source("active", model.fetch("active"))], met=PlainMet(), lanes=1, limit=lambda: 100)
 
     assert read(reader, model).keys() == model.start
-    assert len(model.log) == 4
+    assert [offset for _, offset, *_ in model.log] == [0, 95, 190, 245, 250, 350, 450, 650, 1050]
     assert reader.complete
 
 
@@ -159,7 +161,7 @@ def test_a_row_that_comes_back_and_finishes_again_is_met() -> None:
         model.hand_over("archived", 5, 0)  # a sign that the archived list moved
 
     requeue = when(2, "archived", come_back)
-    finish = when(7 + 2, "active", lambda model: model.hand_over("active", 251, 0))  # in the second reading
+    finish = when(12 + 2, "active", lambda model: model.hand_over("active", 251, 0))  # in the second reading
     reader = reader_of(model)
     rows = read(reader, model, change)
 
@@ -217,8 +219,8 @@ def test_an_archived_list_that_moved_since_it_was_read_is_read_again() -> None:
 
 def telling(model: Model, *told: tuple[int | None, int | None]) -> None:
     """Have the service tell these sizes, of the active and the archived list, one pair after the other."""
-    for_lists = {name: iter(sizes) for name, sizes in zip(model.lists, zip(*told, strict=True), strict=True)}
-    model.told = lambda name: next(for_lists[name])
+    for_lists = {name: list(sizes) for name, sizes in zip(model.lists, zip(*told, strict=True), strict=True)}
+    model.told = lambda name: for_lists[name].pop(0) if len(for_lists[name]) > 1 else for_lists[name][0]
 
 
 @pytest.mark.parametrize("after", [(501, 300), (500, 299)])
@@ -246,9 +248,9 @@ def test_sizes_not_told_or_equal_are_no_sign(told: list[tuple[int | None, int | 
     assert reader.signs == Signs()
 
 
-@pytest.mark.parametrize("told", [0, 1, 99, 700, 1401, 1450, 1500, 5000, 10**18, -1])
-def test_wrong_sizes_cost_little_and_no_rows(told: int) -> None:
-    """Too small, too large, or absurd: at most a window of requests for each list, no sign, no row."""
+@pytest.mark.parametrize("told", [0, 1, 99, 700, -1])
+def test_sizes_that_are_too_small_cost_little_and_no_rows(told: int) -> None:
+    """Rows beyond the told size are read all the same: at most a window of requests for each list, no sign, no row."""
     model = Model(1400, 1400)
     model.told = lambda _: told
     reader = reader_of(model, lanes=8, spare=8, hints=True)
@@ -256,13 +258,27 @@ def test_wrong_sizes_cost_little_and_no_rows(told: int) -> None:
 
     assert rows.keys() == model.start
     assert reader.signs == Signs()
-    assert reader.requests <= 2 * (1400 / 90 + 3 + 16)
+    assert reader.requests <= 2 * (1400 / 90 + 9 + 16)
+
+
+@pytest.mark.parametrize("told", [1401, 1450, 1500, 5000])
+def test_sizes_that_are_too_large_are_a_reason_to_look_further(told: int) -> None:
+    """Each offset up to the told size is asked for alone, twice, and then the queue is complete."""
+    model = Model(1400, 1400)
+    model.told = lambda _: told
+    reader = reader_of(model, lanes=8, spare=8, hints=True)
+    rows = read(reader, model)
+
+    assert rows.keys() == model.start
+    assert reader.complete
+    assert reader.not_shown == 2 * (told - 1400)
+    assert reader.requests <= 4 * (1400 / 90 + 10 + 16 + told - 1400)
 
 
 def test_a_list_longer_than_told_is_read_by_all_lanes() -> None:
     """Behind the size told slices are asked for by 1, 2, 4, ... again."""
     model = Model(3000)
-    model.told = lambda _: 500
+    model.told = lambda name: 500 if name == "active" else 0
     reader = reader_of(model, lanes=8, hints=True)
 
     assert trips(reader, model) <= 17
@@ -556,7 +572,7 @@ def test_rows_that_come_and_go_are_never_missed(kinds: str, newest_first: bool, 
 
         assert model.throughout <= rows.keys()
         assert reader.complete, reader.reasons
-        assert len(model.log) < 300
+        assert len(model.log) < 330
 
 
 @pytest.mark.parametrize("kinds", ["requeue", "finish requeue", "finish requeue delete insert"])

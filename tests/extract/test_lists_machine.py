@@ -4,6 +4,7 @@ Each rule is one event: something happens to a row, or one of the requests under
 """
 
 from collections.abc import Generator
+from dataclasses import replace
 from itertools import groupby
 
 from hypothesis import HealthCheck, settings
@@ -38,6 +39,7 @@ class Queue(RuleBasedStateMachine):
     )
     def begin(self, active: int, archived: int, lanes: int, spare: int, told: int | None) -> None:
         """Start reading; `told` is by how much the sizes are wrong, None if there are none."""
+        self.told = told
         self.model = Model(active, archived)
         self.met = PlainMet()
         self.model.told = lambda name: None if told is None else len(self.model.lists[name]) + told
@@ -142,9 +144,11 @@ class OneRowComesBack(Queue):
             self.model.hand_over("archived", self.place("archived", at), self.place("active", to))
 
     def check(self) -> None:
-        """Everything is met, and where nothing happened there is no sign that it did."""
+        """Everything is met, and where nothing happened there is no sign of it but a size that was told too large."""
+        signs = replace(self.reader.signs, rereadings=0) if (self.told or 0) > 0 else self.reader.signs
+
         assert self.met.numbers.keys() == self.model.start
-        assert self.model.passed or self.reader.signs == Signs()
+        assert self.model.passed or signs == Signs()
 
 
 TestRowsComeAndGo = RowsComeAndGo.TestCase

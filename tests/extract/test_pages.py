@@ -52,16 +52,21 @@ def after(requests: int, happening: Callable[[Model], object]) -> Change:
 
 
 @pytest.mark.parametrize(
-    ("rows", "requests"), [(0, 1), (1, 3), (2, 2), (99, 2), (100, 2), (101, 3), (195, 3), (196, 4), (1000, 12)]
+    ("rows", "requests"), [(0, 1), (1, 3), (2, 3), (99, 3), (100, 3), (101, 4), (195, 4), (196, 5), (1000, 13)]
 )
 def test_a_still_list_costs_its_pages_and_a_proof_of_its_end(rows: int, requests: int) -> None:
-    """Pages of 100 rows overlap by 5; one more request, for the last rows, proves the end."""
-    model = Model(rows)
-    reader = reader_of(model)
+    """Pages of 100 rows overlap by 5; two more requests, for the last rows and behind them, prove the end.
 
-    assert set(read(reader, model)) == model.start
-    assert len(model.log) == reader.requests == requests
-    assert not reader.reading.moved
+    Where no size is told there are four probes besides, and one more for each doubling of the list from 1,600 rows on.
+    """
+    for told, probes in ((rows, 0), (None, 4)):
+        model = Model(rows)
+        reader = reader_of(model, hint=told)
+
+        assert set(read(reader, model)) == model.start
+        assert len(model.log) == reader.requests == requests + probes
+        assert not reader.reading.moved
+        assert not reader.reading.gaps
 
 
 @pytest.mark.parametrize("lanes", [2, 8])
@@ -110,7 +115,7 @@ def test_rows_that_can_not_be_told_apart_disturb_nothing(places: list[int]) -> N
     """Rows of the same content without an id, wherever they are, leave no sign and cost no request."""
     model = Model(400)
     model.broken = {key(place) for place in places}
-    reader = reader_of(model, lanes=3)
+    reader = reader_of(model, lanes=3, hint=400)
     rows = read(reader, model)
     read(reader, model)
 
@@ -190,14 +195,14 @@ def test_pages_overlap_more_once_rows_were_seen_to_leave() -> None:
 
 
 def test_the_rest_of_a_list_may_leave_behind_a_full_page() -> None:
-    """Stepping back meets a full page of known rows, the last of the list: those read behind it are given up."""
+    """Stepping back meets the rows that are left: those read behind them are given up."""
     model = Model(1260)
     reader = reader_of(model)
     rows = read(reader, model, after(13, lambda model: model.delete("active", 985, 275)))
 
-    assert ("active", 885, 100, 100) in model.log
     assert model.throughout <= set(rows)
-    assert reader.requests < 25
+    assert reader.reading.breaks
+    assert reader.requests < 30
 
 
 def test_a_look_after_the_last_rows_left_is_quiet() -> None:
@@ -218,7 +223,7 @@ def test_everything_may_leave() -> None:
     reader = reader_of(model)
     read(reader, model, after(3, lambda model: model.delete("active", 0, 500)))
 
-    assert model.log[-1] == ("active", 0, 100, 0)
+    assert ("active", 0, 100, 0) in model.log
     assert reader.reading.joined
 
 
@@ -243,7 +248,7 @@ def test_rows_that_come_in_front_are_slow_progress(count: int) -> None:
     assert model.throughout <= set(rows)
     assert reader.reading.shifts == 1
     assert reader.reading.breaks == 0
-    assert reader.requests <= 15
+    assert reader.requests <= 20
 
 
 @pytest.mark.parametrize("at", [90, 99, 100, 101])
@@ -317,12 +322,14 @@ def test_a_listing_of_which_nothing_repeats_is_an_error() -> None:
     assert next(made) < 2 * MOST_UNJOINED
 
 
-def test_pages_of_one_row_are_an_error() -> None:
-    """A slice of one row can't show what it follows."""
+def test_pages_of_one_row_are_read_with_gaps() -> None:
+    """A slice of one row can't show what it follows: the row behind it is taken all the same, with a gap."""
     model = Model(5, cap=1)
+    reader = reader_of(model, hint=5)
 
-    with pytest.raises(UnavailableError, match="the active list"):
-        read(reader_of(model), model)
+    assert set(read(reader, model)) == model.start
+    assert reader.reading.gaps
+    assert not reader.reading.moved
 
 
 @pytest.mark.parametrize("group", [12, 100, 1000])

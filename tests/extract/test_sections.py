@@ -22,7 +22,7 @@ Change = Callable[[Passing, random.Random], None]
 def reader_of(queue: Passing, *, lively: int | None = BEGUN, told: bool = True) -> SectionsReader[Page]:
     """Return a reader of the model's sections; `told`: the service tells their sizes."""
     sections = [queue.section(name) for name in SECTIONS]
-    sizes = queue.sizes_now if told else lambda: None
+    sizes = queue.told_now if told else dict
     return SectionsReader(sections, met=PlainMet(), limit=lambda: 100, sizes=sizes, lively=lively)
 
 

@@ -122,7 +122,7 @@ class Watched(SectionsReader[Page]):
         self.joined: list[tuple[str, int]] = []
         self._queue = queue
         sections = [queue.section(name) for name in SECTIONS]
-        sizes = queue.sizes_now if told else lambda: None
+        sizes = queue.told_now if told else dict
         super().__init__(sections, met=met, limit=lambda: LIMIT, sizes=sizes)
 
     def _join(self, name: str) -> Reads[Page, None]:

@@ -11,7 +11,8 @@ ends with the last row of the section at its moment. What a cursor stands for is
 (it was asked for without a cursor) or *joins*: of its first 2k rows at least k are among the last `joint.TAIL_ROWS`
 rows read, in the order they had (k is 3, less where pages are shorter than 12 rows). The proof is that of `pages`.
 A page that does not join is thrown away, and the next one begins at an earlier cursor, half a page, a page, two pages,
-... further back, at last at the start. The end is a joined page without a next cursor.
+... further back, at last at the start. A page that shows nothing and has a cursor is passed over, and the one behind it
+is taken without a joint where it has none: a gap. The end is a joined page without a next cursor.
 
 **Not proved**, and counted in `reading`: rows moved to the part already read, joints of which every row was moved.
 
@@ -58,9 +59,10 @@ class JoinedReader(Reader[P]):
         *,
         limit: Callable[[], int],
         later: Collection[str] = (),
+        told: int | None = None,
         earlier: Reading | None = None,
     ) -> None:
-        super().__init__(section, ledger, limit=limit, later=later)
+        super().__init__(section, ledger, limit=limit, later=later, told=told)
         self._earlier = earlier
         self._tail = Tail()
         self._plan = [_START]  # where the next pages begin, in the section's order
@@ -70,6 +72,7 @@ class JoinedReader(Reader[P]):
         self._backs = 0
         self._restarts = 0
         self._unjoined = False
+        self._passed = False  # a page without a row, which had another one behind it
 
     def pages(self) -> Iterator[Piece[P]]:
         """Yield the pages that are to be taken, up to the end.
@@ -82,6 +85,9 @@ class JoinedReader(Reader[P]):
             page = self._fetch(place.cursor, half or max(self._limit(), _LEAST))
             self._longest = max(self._longest, len(page.keys))
             joint = self._tail.compare(place.at, page.names)
+            if not page.keys and page.cursor is not None:
+                self._pass_over(place, page.cursor)
+                continue
             if not self._joins(place, joint):
                 if place.cursor is not None:
                     self._step_back(place)
@@ -95,6 +101,10 @@ class JoinedReader(Reader[P]):
         self.reading.disorders += not joint.ordered
         if self._unjoined:
             return True
+        if self._passed and not joint.anchors:
+            self._passed = False
+            self.reading.gaps += 1
+            return True
         if place.cursor is None:
             return bool(joint.anchors) and joint.ordered
         return joint.holds(max(1, min(_JOINT, self._longest // 4, len(self._tail))))
@@ -105,6 +115,7 @@ class JoinedReader(Reader[P]):
             self._restarts += 1
             self.reading.breaks += 1
             self._number = self._ledger.open(self._section.name)
+        self.seen = 0
         self._tail.clear()
         self._behind.clear()
         if self._restarts > RESTARTS:
@@ -124,6 +135,12 @@ class JoinedReader(Reader[P]):
             self._half = max(1, rows // 2)
         return wanted
 
+    def _pass_over(self, place: _Place, cursor: str) -> None:
+        """Go on behind a page that shows nothing: its rows may be left out."""
+        self._passed = True
+        self._stall(progress=False)
+        self._plan = sorted([*self._plan, _Place(place.at, cursor)], key=lambda one: one.at)
+
     def _step_back(self, place: _Place) -> None:
         """Throw the page away, and begin further back, half a page, a page, two pages, ..."""
         self.reading.breaks += 1
@@ -138,7 +155,7 @@ class JoinedReader(Reader[P]):
     def _meet(self, page: CursorSlice[P], joint: Joint) -> tuple[frozenset[bytes], bool]:
         """Note the rows as met and count what their last meeting tells; return those wanted, and whether any is new."""
         numbers = self._ledger.met.meet(page.keys, self._number)
-        wanted = self._note(page, numbers)
+        wanted = self._note(page, numbers, behind=joint.behind)
         one, tail = self._earlier, self._tail
         for index, (key, number) in enumerate(zip(page.keys, numbers, strict=True)):
             if key in wanted or key in page.vague:

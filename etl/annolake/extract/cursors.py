@@ -21,6 +21,7 @@ P = TypeVar("P")
 
 STALLED = 100  # pages in a row without a row that is new to the reading
 MOST_PAGES = 2_000_000
+MOST_HIDDEN = 100_000  # told rows that may be left out of pages in a row, ten a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,23 @@ class Section(Generic[P]):
 class Reader(Generic[P]):
     """What both ways of reading share. `later` are the sections behind this one in a row's life.
 
-    `reading` tells what was seen, `back` how many of the rows that crossed came from a later section.
+    `reading` tells what was seen, `back` how many of the rows that crossed came from a later section, `seen` how many
+    rows were met in this reading. `told` is how many rows the service says there are (None: it does not).
     """
 
     def __init__(
-        self, section: Section[P], ledger: Ledger, *, limit: Callable[[], int], later: Collection[str] = ()
+        self,
+        section: Section[P],
+        ledger: Ledger,
+        *,
+        limit: Callable[[], int],
+        later: Collection[str] = (),
+        told: int | None = None,
     ) -> None:
         self.requests = 0
         self.back = 0
+        self.seen = 0
+        self._patience = STALLED + min(told or 0, MOST_HIDDEN) // 10
         self._section = section
         self._ledger = ledger
         self._limit = limit
@@ -70,19 +80,28 @@ class Reader(Generic[P]):
         self._idle = 0
         self.reading = Reading(self._number, whole=section.since is None)
 
+    @property
+    def name(self) -> str:
+        """The section's name."""
+        return self._section.name
+
     def _fetch(self, cursor: str | None, limit: int) -> CursorSlice[P]:
         self.requests += 1
         if self.requests > MOST_PAGES:
             raise self._unavailable("never ends")
         return self._section.fetch(cursor, limit)
 
-    def _note(self, page: CursorSlice[P], numbers: Sequence[int]) -> set[bytes]:
-        """Count the rows met for the first time or in another section before; return them, vague ones aside."""
+    def _note(self, page: CursorSlice[P], numbers: Sequence[int], *, behind: int = 0) -> set[bytes]:
+        """Count the rows met for the first time or in another section before; return them, vague ones aside.
+
+        Rows from index `behind` on are new to the reading, whatever they are.
+        """
         since, lists = self._section.since, self._ledger.lists
         asked_for = since.span(page) if since else range(len(page.keys))
         anew: set[bytes] = set()
         for index, (key, number) in enumerate(zip(page.keys, numbers, strict=True)):
             self.reading.rows += number == 0
+            self.seen += index >= behind if key in page.vague else number != self._number
             if key in page.vague or (number and lists[number - 1] == self._section.name):
                 continue
             anew.add(key)
@@ -100,7 +119,7 @@ class Reader(Generic[P]):
 
     def _stall(self, *, progress: bool) -> None:
         self._idle = 0 if progress else self._idle + 1
-        if self._idle > STALLED:
+        if self._idle > self._patience:
             raise self._unavailable("repeats itself, or changes faster than it can be read")
 
     def _unavailable(self, how: str) -> UnavailableError:

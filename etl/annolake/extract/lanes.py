@@ -17,7 +17,7 @@ NAMELESS = b""  # stands for a row that can't be told from others
 
 @dataclass(frozen=True, slots=True)
 class Slice(Generic[P]):
-    """A contiguous part of a list at one moment.
+    """What one answer shows of a window of a list at one moment: the rows in it, or fewer, in the list's order.
 
     `keys` has the 16-byte key of every element, in order, unreadable ones included (by their content). `times` has,
     for each time column, the values of the readable rows in the same order, microseconds since 1970; it always
@@ -41,7 +41,10 @@ Fetch = Callable[[int, int], Future[Slice[P]]]  # (offset, limit)
 
 @dataclass(frozen=True, slots=True)
 class Ask(Generic[P]):
-    """A request: `expected` rows by what the server gave so far, the first `overlap` of them met before."""
+    """A request: `expected` rows by what the server gave so far, the first `overlap` of them met before.
+
+    No overlap at all is a look behind the end: see `ending`.
+    """
 
     offset: int
     limit: int
@@ -92,7 +95,9 @@ class Lanes(Generic[P]):
     def drop(self) -> None:
         """Throw the whole window away: what has not started never will, what runs is nobody's."""
         self._dropped = [answer for answer in self._dropped if not answer.done()]
-        self._dropped += [ask.answer for ask in self._asks if not ask.answer.cancel()]
+        running = [ask.answer for ask in self._asks if not ask.answer.cancel()]
+        self.requests -= len(self._asks) - len(running)  # a cancelled one was never sent
+        self._dropped += running
         self._asks.clear()
 
     def pending(self) -> list[Future[Slice[P]]]:

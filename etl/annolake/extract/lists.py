@@ -9,9 +9,13 @@ finds no row that was never met and sees no rows changing their order; the archi
 or looked at, and then likewise. A round in which no list is left to be read again and no row was never met is the
 last one. So a quiet queue costs two looks. Each list is read whole `READINGS` times at most.
 
-**Sizes** that the service tells are no part of what follows. Those asked for beside the first slice bound how far
-slices are asked for ahead; others, asked for after the first readings beside the first look, are one sign of movement
-more where they differ. Neither is waited for before it is needed.
+**Sizes** that the service tells are a reason to look further, never a proof: a list is read up to its told size (see
+`pages`), and what lies beyond it all the same is read, too. Those asked for beside the first slice bound how far slices
+are asked for ahead; others, asked for after the first readings beside the first look, are one sign of movement more
+where they differ. Neither is waited for before it is needed.
+
+**Gaps.** A list of which the service shows less than it tells, or rows only behind offsets that show nothing, is read
+again until a reading of it finds no row that was never met.
 
 **Claimed**, where no row moves within a list (see `pages`) and each reading was joined. Let m be the number of whole
 readings, two in a row of the same list counted once. A row that was in the queue throughout and changed lists at most
@@ -27,8 +31,10 @@ Rows that only finish, are deleted or inserted leave no sign that makes the verd
 their order, and never come back from the archived list.
 
 **The verdict.** `complete` is false if pages of a list did not join, if rows were seen changing their order in the
-last reading (or look) of a list, or if rows came back to the active list in its last allowed reading while others
-still turned up that were never met.
+last reading (or look) of a list, if rows came back to the active list in its last allowed reading while others
+still turned up that were never met, if the last allowed reading of a list with gaps found rows that were never met,
+or if more told offsets showed nothing than are asked for alone. A told size that is larger than the number of rows met
+makes nothing incomplete: what a size counts is not known.
 
 **Not proved.** A row that moves within its list in every reading of it, or changes lists more often than claimed, at
 just the right moments; moves that as many leaving rows make up for, in a queue where nothing else moves.
@@ -148,8 +154,15 @@ class QueueReader(Generic[P]):
 
         Raises what a request raises, promptly; what was asked for besides is cancelled, or ends unheard.
         """
+        yield from self._waiting(self.steps())
+
+    def read_again(self) -> Generator[tuple[str, Slice[P]], None, None]:
+        """Read every list once more from its start, as `read` does, and conclude anew."""
+        yield from self._waiting(self._steps_again())
+
+    def _waiting(self, waiting: "Steps[P, None]") -> Generator[tuple[str, Slice[P]], None, None]:
         taken: deque[tuple[str, Slice[P]]] = deque()
-        with closing(self.steps()) as steps:
+        with closing(waiting) as steps:
             for step in steps:
                 if step is not None:
                     taken.append(step)
@@ -176,12 +189,19 @@ class QueueReader(Generic[P]):
                 for size in told.values():
                     size.cancel()
 
+    def _steps_again(self) -> "Steps[P, None]":
+        for name in self._names:
+            yield from self._read(name)
+        self._sizes[1] = {name: self._sources[name].size() for name in self._names}
+        yield from self._told(1)
+        self._conclude()
+
     def _settle(self) -> "Steps[P, None]":
         """Read again and look again until no list is open, and conclude."""
         before = yield from self._told(0)
         self._sizes.append({name: self._sources[name].size() for name, size in before.items() if size is not None})
-        self._open = {name: self._last[name].moved for name in self._names}
-        self._open[self._names[0]] = self._stirred
+        self._open = {name: last.moved or last.gaps > 0 for name, last in self._last.items()}
+        self._open[self._names[0]] |= self._stirred
         for _ in range(READINGS + LOOKS):
             if not (yield from self._read_again()):
                 break
@@ -193,11 +213,33 @@ class QueueReader(Generic[P]):
             yield None
         return {name: size.result() for name, size in self._sizes[time].items()}
 
-    def _hint(self, name: str) -> int | None:
-        """Return the list's size as far as it is known by now."""
-        size = self._sizes[0][name]
-        told = size.result() if size.done() and not self._sources[name].partly else None
+    def _hint(self, name: str, time: int = 0) -> int | None:
+        """Return the list's size as far as it is known by now: as told the first or the second time."""
+        size = self._sizes[time].get(name)
+        told = size.result() if size and size.done() and not self._sources[name].partly else None
         return told if told is None or told >= 0 else None
+
+    def _size(self, name: str) -> "Future[int | None]":
+        source = self._sources[name]
+        return _untold() if source.partly else source.size()
+
+    def _excess(self, name: str) -> int | None:
+        """Return by how much the told size of a list exceeds the rows met in it, less what movement may explain."""
+        told = [size for size in (self._hint(name), self._hint(name, 1)) if size is not None]
+        whole = self._sources[name].since is None and name in self._readers
+        return min(told) - self._readers[name].seen if told and whole else None
+
+    @property
+    def size_excess(self) -> int | None:
+        """By how much the told sizes exceed the rows met; None where a size is not told or a list not read whole."""
+        excesses = [self._excess(name) for name in self._names]
+        known = [excess for excess in excesses if excess is not None]
+        return sum(known) if len(known) == len(excesses) else None
+
+    @property
+    def not_shown(self) -> int:
+        """How many rows the service tells of and did not show."""
+        return sum(max(0, self._excess(name) or 0) for name in self._names)
 
     def _read(self, name: str) -> "Steps[P, None]":
         """Read a list from start to end; whole if it is no longer sorted as recorded."""
@@ -213,6 +255,7 @@ class QueueReader(Generic[P]):
                 limit=self._limit,
                 spare=self._spare,
                 hint=partial(self._hint, name),
+                size=partial(self._size, name),
                 since=source.since,
                 earlier=self._last.get(name),
             )
@@ -284,13 +327,18 @@ class QueueReader(Generic[P]):
         yield from self._follow(name, reader)
         seen = reader.reading
         active = self._names[0]
-        self._open[name] = seen.moved or seen.contradicted or (seen.crossed > 0 and name == active)
+        self._open[name] = seen.moved or seen.gaps > 0 or seen.contradicted or (seen.crossed > 0 and name == active)
         if (seen.moved or seen.crossed) and self._times_read[active] == 1:
             self._open[active] = True
         return seen.fresh > 0
 
     def _conclude(self) -> None:
+        self.reasons = []
         for name, last in self._last.items():
+            if last.unproven:
+                self.reasons.append(f"the service tells far more rows of the {name} list than it shows")
+            if last.gaps and last.fresh:
+                self.reasons.append(f"each reading of the {name} list showed rows that the one before had not shown")
             if not last.joined:
                 self.reasons.append(f"the pages of the {name} list do not join: its order does not repeat")
             elif self._latest[name].restless:

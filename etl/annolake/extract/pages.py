@@ -2,53 +2,63 @@
 
 Owns the reading of one list. Pure logic over a function that fetches one slice: no HTTP, no files, no threads.
 
-**Words.** A *reading* goes through one list once, from its start to its proved end. A *stayer* of a reading is a
-row that is in the list from the reading's first answer to its last and keeps its place among the other stayers.
-The *frontier* is the last row of the slices taken so far. A row moves if it changes its place among the stayers,
-or leaves the list and comes back.
+**Words.** A *reading* goes through one list once, from its start to its end. A *stayer* of a reading is a row that is
+in the list from the reading's first answer to its last and keeps its place among the other stayers. The *frontier* is
+the last row of the slices taken so far. A row moves if it changes its place among the stayers, or leaves and comes
+back.
 
-**Assumed.** (a) A slice is one contiguous part of the list at one moment. Of that moment it is known only that it
-lies between request and answer, so with lanes a later slice can be of an earlier moment. (b) The list has one
-order. (c) Of the known rows that join a slice at least one did not move between the two slices that hold it.
-(d) The server cuts slices at one length at most: if it once returned n rows, then a request for n or more that
-returns fewer shows all there is behind its offset.
+**Assumed.** (a) A slice shows rows of one window of the list, as it was at one moment, in the list's order: those at
+offset, offset + 1, ... up to as many as were asked for. It may show fewer: the first of them alone (capped by count or
+by bytes), or some left out. Of its moment it is known only that it lies between request and answer, so with lanes a
+later slice can be of an earlier moment. (b) The list has one order. (c) Of the known rows that join a slice at least
+one did not move between the two slices that hold it. (d) A row that is shown by any answer is shown when it is asked
+for alone. (e) What is left out stays left out while the list is read.
 
-**Invariant.** Every stayer at or before the frontier has been met. The first slice is taken at offset 0. Another is
-taken only if it *joins*: k of its first 2k rows are among the last `joint.TAIL_ROWS` rows read, and follow each other
-as they did then. k is 3; it is less where slices are shorter than 12 rows, or where the rows read last can't be told
-apart (`Slice.vague`). Proof: let r be one of them that did not move, met in slice A and now in slice B. Every stayer
-is on the same side of r at both moments. Those before r had been met when A was taken; those behind r, up to the last
-row of B, are in B, as B is contiguous. Which of the moments came first does not matter, nor what else left or came.
-A slice at offset 0 needs no joint: nothing lies before it.
-A slice that does not join is thrown away with all asked for ahead of it, and the next one begins further back, 50,
-100, 200, ... rows of a page of 100, at last at the start. A slice of known rows only (others came in front) is slow
-progress: it tells where the frontier is now.
+**Invariant** (where no row is left out). Every stayer at or before the frontier has been met. The first slice is taken
+at offset 0. Another is taken only if it *joins*: k of its first 2k rows are among the last `joint.TAIL_ROWS` rows read,
+and follow each other as they did then. k is 3; it is less where slices are shorter than 12 rows, or where the rows read
+last can't be told apart (`Slice.vague`). Proof: let r be one of them that did not move, met in slice A and now in slice
+B. Every stayer is on the same side of r at both moments. Those before r had been met when A was taken; those behind r,
+up to the last row of B, are in B, as the rows that B shows are contiguous. Which of the moments came first does not
+matter, nor what else left or came. A slice at offset 0 needs no joint: nothing lies before it.
+A slice that does not join is thrown away with all asked for ahead of it, and the next one begins further back, 50, 100,
+200, ... rows of a page of 100, at last at the start. A slice of known rows only (others came in front) is slow
+progress: it tells where the frontier is now. An answer that shows nothing is asked for again from the last known row
+on, two rows alone, before it is believed.
 
-**The end** is a joined slice without any row behind the last known one, of fewer rows than were asked for and than
-the server once returned, by (d); or an empty slice at offset 0, by itself. An empty slice elsewhere proves nothing.
-A short slice with new rows would do by (d), but is followed up, in case (d) is not quite true; only after `GROWING`
-of them in a row the next one ends a list that grows as fast as it is read. So a list shorter than a page takes a
-second request, for its last rows. On a server that never returned more than one row, a list of one row is proved by
-an empty slice at offset 1 between two that hold the row at offset 0; more rows than that, one by one, can't be read.
+**The end.** A short slice without any row behind the last known one is where `ending` begins: right behind the frontier
+nothing new is shown, and the size that was told, before or now, is no larger than the offsets asked for. Where it is
+larger, each offset up to it is asked for alone; where none is told, or more than was met, probes are sent up to
+`ending.PROBED_ROWS` or as many rows as the list has behind the end. Rows that are found so are taken without a joint
+where none can be had, and the reading has a *gap*: `lists` then reads again until two readings agree.
+A list that grows as fast as it is read is followed up to an offset that showed nothing, and no further: what came
+later is no stayer.
+
+**With rows left out**, an offset and the rows shown tell less. Claimed is this: if the list does not change while it is
+read, every row that an answer shows is met, as far as told sizes and probes reach. Proof: a window of which n rows are
+shown is followed by one that begins at most n rows behind its start, so no offset is passed over that could have
+shown a row not met; and an offset that showed nothing was asked for alone.
 
 **Not proved**, and therefore looked for (`Reading` has the signs; `lists` answers them by reading again): rows that
-move to the part already read, joints of which every row moved, an order that does not repeat. If rows of the list
-move and nothing else happens to it, and answers come in the sequence of the requests, then a row missed implies a
-sign. Moves that as many leaving rows make up for, between the same two slices, show none. A row inserted behind the
-frontier is no stayer; it may or may not be met. A slice of an earlier moment hands rows out as they were then.
+move to the part already read, joints of which every row moved, an order that does not repeat, rows that move while a
+gap is crossed. If rows of the list move and nothing else happens to it, and answers come in the sequence of the
+requests, then a row missed implies a sign. Moves that as many leaving rows make up for, between the same two slices,
+show none. A row inserted behind the frontier is no stayer; it may or may not be met. A slice of an earlier moment hands
+rows out as they were then. Rows behind so many that are left out that no told size and no probe reaches them.
 
 **No loop.** `STALLED` answers in a row that bring no row new to the reading are an error: the listing repeats itself,
 or grows in front faster than it can be read. So is an offset above `MOST_ROWS`. A reading that has to go back to the
 start and knows no row there begins anew, `RESTARTS` times. After that, or stalled while rows stood in another order
-than before, it takes slices unjoined, from the start to the first short one (`MOST_UNJOINED` rows, or ten times the
-hint, are an error), and says that it is not joined.
+than before, it takes slices unjoined, from the start to the first short one behind the told size (`MOST_UNJOINED` rows,
+or ten times the hint, are an error), and says that it is not joined.
 """
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from annolake.errors import UnavailableError
+from annolake.extract.ending import End, EndCheck, Found, Waiting
 from annolake.extract.joint import Joint, Tail
 from annolake.extract.lanes import Ask, Fetch, Lanes, Slice
 from annolake.extract.mark import Since
@@ -58,21 +68,28 @@ from annolake.extract.stride import Stride
 P = TypeVar("P")
 
 STALLED = 100
-RESTARTS = 6
+RESTARTS = 12
 GROWING = 2
+GROWTH = 10
 MOST_ROWS = 100_000_000
 MOST_UNJOINED = 200_000
 
 _JOINT = 3
+_LEAST = 2  # rows: the fewest that can hold a known row and a new one
+
+
+def _untold() -> "Future[int | None]":
+    nothing: Future[int | None] = Future()
+    nothing.set_result(None)
+    return nothing
 
 
 class ListReader(Generic[P]):
     """Reads one list; `reading` tells what the last reading saw.
 
-    `limit` is asked before every request and may answer differently each time; fewer than 2 rows are never asked
-    for, as a slice of one can't hold a known row and a new one. At most `lanes` and `spare()` requests are under way.
-    `hint()`, the list's size as far as known by now, bounds speculation and nothing else. With `since` only the rows
-    from a mark on are read (see `mark`). `earlier` is the reading of this list before.
+    `limit` is asked before every request and may answer differently each time. At most `lanes` and `spare()` requests
+    are under way. `hint()` is the list's size as first told, as far as known by now; `size()` asks for it again. With
+    `since` only the rows from a mark on are read (see `mark`). `earlier` is the reading of this list before.
     """
 
     def __init__(
@@ -85,15 +102,19 @@ class ListReader(Generic[P]):
         limit: Callable[[], int],
         spare: Callable[[], int] = lambda: 0,
         hint: Callable[[], int | None] = lambda: None,
+        size: Callable[[], "Future[int | None]"] = _untold,
         since: Since | None = None,
         earlier: Reading | None = None,
     ) -> None:
         self._name = name
         self._ledger = ledger
         self._capacity = ledger.capacity
+        self._limit = limit
         self._hint = hint
+        self._size = size
         self._since = since
         self._earlier = earlier
+        self._at_once = lanes
         self._lanes = Lanes(fetch)
         reach = (lambda: None) if since else hint
         self._stride = Stride(ledger.capacity, lanes=lanes, limit=limit, spare=spare, hint=reach)
@@ -101,12 +122,22 @@ class ListReader(Generic[P]):
         self._number = ledger.open(name)
         self._begun = False  # by a reading before: what follows is a look at the end
         self._ended = False
+        self._check: EndCheck[P] | None = None  # of the list's end, under way
+        self._proven: int | None = None  # the offset at which the list was last found to end
         self._at: int | None = None  # offset of the next request; None: an overlap before the frontier
-        self._void: int | None = None  # an offset above 0 that answered empty since a row was last met
-        self._opened = 0  # offset at which the reading began
+        self._few: int | None = None  # rows to ask for at most, after a slice that showed nothing
+        self._over = False  # the slice taken last may be the list's last one
+        self._seen = 0  # rows met since the reading began
+        self._short = False  # the slice taken last had fewer rows than were asked for
+        self._doubted = -1  # the frontier behind which an answer that showed nothing was asked for again
+        self._away = False  # no known row is where the last one was
+        self._tried: bytes | None = None  # the row found behind the frontier that was asked for with an overlap
         self._idle = 0
-        self._shorts = 0
-        self._restarts = 0
+        self._shorts = 0  # short slices in a row that brought new rows behind the told size
+        self._grown = 0  # rows that the slice taken last brought
+        self._patience = GROWING
+        self._to_follow: int | None = None  # rows: a list that grows is followed so far
+        self._restarts = 0.0
         self._unjoined: int | None = None  # rows taken without a joint, once that had to be
         self.reading = Reading(self._number, whole=since is None)
 
@@ -115,9 +146,15 @@ class ListReader(Generic[P]):
         """Requests made."""
         return self._lanes.requests
 
-    def pending(self) -> list[Future[Slice[P]]]:
+    @property
+    def seen(self) -> int:
+        """Rows met from the start of the list on."""
+        return self._seen
+
+    def pending(self) -> list[Future[Any]]:
         """Return the requests that are not answered yet."""
-        return self._lanes.pending()
+        size = self._check.asking if self._check else None
+        return [*self._lanes.pending(), *([size] if size and not size.done() else [])]
 
     def steps(self) -> Generator[Slice[P] | None, None, None]:
         """Yield every slice that is to be taken, in the list's order, and None where an answer must come first.
@@ -127,7 +164,7 @@ class ListReader(Generic[P]):
         listing repeats itself or never ends; requests under way then are cancelled, or end unheard.
         """
         self.reading = Reading(self._number, whole=self._since is None)
-        self._ended, self._void, self._idle = False, None, 0
+        self._ended, self._idle = False, 0
         try:
             yield from self._begin()
             while not self._ended:
@@ -138,6 +175,9 @@ class ListReader(Generic[P]):
                 ask, page = self._lanes.pop()
                 if self._weigh(ask, page):
                     yield page
+                    yield from self._follow_up(ask, len(page.keys))
+                elif ask.overlap and not page.keys and self._tail:
+                    yield from self._doubt(ask)
             self._begun = True
             self._lanes.drop()
             while self._lanes.pending():
@@ -147,9 +187,7 @@ class ListReader(Generic[P]):
 
     def _begin(self) -> Generator[None, None, None]:
         if self._begun:
-            alone = self._capacity.longest == 1
-            seen = 0 if alone else min(self._stride.look(), len(self._tail))
-            self._at = max(0, self._tail.end - seen)
+            self._at = max(0, self._tail.end - min(self._stride.look(), len(self._tail)))
         elif self._since:
             self._at = yield from self._since.seek(self._lanes, self._hint())
 
@@ -159,17 +197,26 @@ class ListReader(Generic[P]):
             flying = len(self._lanes)
             limit, expected, overlap = self._stride.size()
             if flying:
-                offset = self._stride.ahead(self._lanes.last, overlap)
+                last = self._lanes.last
+                behind = self._stride.behind(last, flying)
+                if behind is not None:
+                    self._lanes.send(behind, limit, expected=0, overlap=0)
+                offset = self._stride.ahead(last, overlap)
+                if behind is not None or self._unjoined is not None or not self._allows(last, flying, offset):
+                    return
             elif self._at is None:
+                if self._few:
+                    limit, overlap = min(limit, self._few), min(overlap, self._few // 2)
                 offset = self._before_frontier(overlap)
                 limit = max(limit, self._tail.end - offset + 1)
             else:
                 offset = self._at
-            if flying and (self._unjoined is not None or not self._stride.allows(flying, offset)):
-                return
             if offset > MOST_ROWS:
                 raise self._unavailable("never ends")
             self._lanes.send(offset, limit, expected, overlap)
+
+    def _allows(self, last: Ask[P], flying: int, offset: int) -> bool:
+        return last.overlap > 0 and self._few is None and self._stride.allows(flying, offset)
 
     def _before_frontier(self, overlap: int) -> int:
         """Return the offset `overlap` rows before the frontier, or as many more as it takes to know one again."""
@@ -182,114 +229,226 @@ class ListReader(Generic[P]):
 
     def _weigh(self, ask: Ask[P], page: Slice[P]) -> bool:
         """Take the answer if it joins or opens the reading, else step back; tell whether it was taken."""
+        if not ask.overlap:
+            return False  # asked for behind an end that has not been reached
         self._capacity.saw(ask.limit, len(page.keys))
         if self._unjoined is not None:
             self._take_unjoined(ask, page)
             return True
         joint = self._tail.compare(ask.offset, page.names)
         self.reading.disorders += not joint.ordered
-        if self._joins(ask, joint):
+        if self._joins(ask, len(page.keys), joint):
             self._take(ask, page, joint)
-        elif ask.offset == 0 or (self._since and self._since.opens(page)):
-            self._open(ask.offset, len(page.keys))
+        elif self._opens(ask, page):
+            self._open(len(page.keys))
             self._take(ask, page, Joint(ordered=joint.ordered))
         else:
-            self._step_back(ask, len(page.keys))
+            if page.keys or not self._tail:
+                self._step_back(ask)
             return False
         return True
 
-    def _joins(self, ask: Ask[P], joint: Joint) -> bool:
+    def _opens(self, ask: Ask[P], page: Slice[P]) -> bool:
+        if ask.offset == 0:
+            return bool(page.keys) or not self._tail
+        return self._since is not None and self._since.opens(page)
+
+    def _joins(self, ask: Ask[P], rows: int, joint: Joint) -> bool:
         if ask.offset == 0:
             return bool(joint.anchors) and joint.ordered
-        return joint.holds(self._need(ask))
+        nothing_new = joint.behind == rows > 0 and joint.ordered and not joint.strangers
+        return nothing_new or joint.holds(self._need(ask))
 
     def _need(self, ask: Ask[P]) -> int:
         """Return how many known rows the slice must begin with; not more than a still list would give it."""
         return max(1, min(_JOINT, ask.overlap, self._tail.named(ask.offset)))
 
-    def _open(self, offset: int, rows: int) -> None:
+    def _open(self, rows: int) -> None:
         """Begin at a slice that needs no joint; anew, if slices were read before."""
-        self._opened = offset
+        self._seen = 0
         if self._tail:
-            self._restarts += 1
+            self._restarts += 1 if rows else 0.25
             self.reading.breaks += 1
             self._tail.clear()
             self._number = self._ledger.open(self._name)
-            if self._restarts > RESTARTS and rows:
+            if self._restarts > RESTARTS:
                 self._give_up_joining()
 
     def _take(self, ask: Ask[P], page: Slice[P], joint: Joint) -> None:
         rows = len(page.keys)
+        new, short = rows - joint.behind, rows < ask.limit
         earlier = self._meet(page, joint)
-        self._ended = self._proves_end(ask, rows, joint)
-        self.reading.shifts += joint.moved or (joint.left > 0 and (self._ended or joint.behind < rows))
-        self._tail.extend(ask.offset, page.names, joint, ends=self._ended)
+        cut = short and not new and joint.left > 0 and ask.overlap > 1  # perhaps: a smaller overlap will tell
+        over = short and not new and not cut
+        self.reading.shifts += joint.moved or (joint.left > 0 and (over or joint.behind < rows))
+        self._tail.extend(ask.offset, page.names, joint, ends=over)
+        self._capacity.cut = rows if cut else self._capacity.cut
+        self._learn(ask, rows, new)
         self._stride.joined(lost=max(0, -joint.shift), full=rows >= ask.expected, end=self._tail.end)
-        self._aim(ask, rows, joint)
+        self._at, self._over, self._away = None, over, False
+        if not over:
+            self._drop_useless()
         if self._since:
             self.reading.contradicted = not self._since.holds(page)
             self._ended |= self._since.closes(page) or self.reading.contradicted
         self._stall(progress=any(number != self._number for number in earlier))
 
-    def _proves_end(self, ask: Ask[P], rows: int, joint: Joint) -> bool:
-        if rows == 0:
-            return True  # at offset 0: nothing else is taken empty
-        longest, new = self._capacity.longest, rows - joint.behind
-        short = rows < min(ask.limit, longest)
-        self._shorts = self._shorts + 1 if short and 2 * new <= longest else 0
+    def _learn(self, ask: Ask[P], rows: int, new: int) -> None:
+        """Learn from a slice that was taken how long the next may be, and whether the list grows as it is read."""
+        short, hint = rows < ask.limit, self._hint()
         if new:
-            self._void = None
-            return self._shorts > GROWING
-        return short or (ask.offset == 0 and rows == longest == self._void == 1)
+            if not short:
+                self._capacity.cut = None
+            elif self._short:
+                self._capacity.cut = rows
+        self._few = self._few * 2 if self._few and self._few * 2 < self._limit() else None
+        self._short = short
+        grows = new > 0 and short and (hint is None or hint <= self._tail.end)
+        self._shorts, self._grown = (self._shorts + 1 if grows else 0), new
+        if self._to_follow is not None and new:
+            self._to_follow -= new
+            self._ended = self._to_follow <= 0 and short
 
-    def _aim(self, ask: Ask[P], rows: int, joint: Joint) -> None:
-        """Aim at the frontier, and drop slices asked for ahead that can't join there or bring nothing."""
-        end, capacity = self._tail.end, self._capacity
-        reach = end - self._opened
-        self._at = None
-        cut = rows == capacity.longest < ask.limit
-        if cut and joint.behind == rows and joint.left:
-            capacity.capped = True
-        elif cut and ask.offset and rows < reach and not capacity.capped:
-            # one slice further back tells a server that cuts slices from a list that grows as it is read
-            self._at = end - min(2 * rows, reach)
-        elif capacity.longest == 1 and self._void is None:
-            self._at = end  # no overlap is possible: see "The end"
-        if len(self._lanes):
+    def _drop_useless(self) -> None:
+        """Drop slices asked for ahead that can't join where the frontier is now, or bring nothing."""
+        if len(self._lanes) and self._lanes.first.overlap:
             ahead = self._lanes.first
             joins = self._tail.named(ahead.offset) >= min(_JOINT, ahead.overlap)
-            if not joins or end >= ahead.offset + ahead.expected or self._at is not None:
+            if not joins or self._tail.end >= ahead.offset + ahead.expected:
                 self._lanes.drop()
 
-    def _step_back(self, ask: Ask[P], rows: int) -> None:
+    def _step_back(self, ask: Ask[P]) -> None:
+        """Throw an answer away that does not join, and begin further back."""
         self._lanes.drop()
-        alone = self._capacity.longest == 1  # no overlap is possible, so this is no sign
-        self.reading.breaks += not alone
-        if not rows:
-            self._void = ask.offset
-            self._ended = alone and self._begun and ask.offset == self._tail.end
+        self._stall(progress=False)
+        self._few = self._capacity.cut = None
+        self.reading.breaks += 1
         back = self._stride.back(ask.expected)
         if self._tail.assumed:
             self._tail.doubt()
             self._at = None
         else:
             self._at = max(0, ask.offset - back)
-        self._stall(progress=False)
+
+    def _doubt(self, ask: Ask[P]) -> Generator[Slice[P] | None, None, None]:
+        """Find out what an answer that shows nothing means: the rows before it left, or it shows less than there is.
+
+        Two rows are asked for from the last known one on, then that row alone: if a known row is there, none left.
+        """
+        end = self._tail.end
+        if not self._away and self._doubted != end:
+            self._lanes.drop()
+            self._stall(progress=False)
+            self._doubted, self._few, self._at = end, _LEAST, None
+            return
+        if not self._away:
+            (alone,) = yield from self._end_check().ask([end - 1], 1)
+            self._away = not any(name in self._tail for name in alone.names)
+        if not self._away:
+            found = yield from self._look_behind(end, 1)
+        elif ask.offset:
+            self._step_back(ask)
+            return
+        else:
+            self._open(0)
+            self._away = False
+            found = yield from self._look_behind(ask.limit, 0)
+        if found:
+            yield found
+
+    # --- the end
+
+    def _follow_up(self, ask: Ask[P], rows: int) -> Generator[Slice[P] | None, None, None]:
+        """Look behind the list where the slice just taken may be its last one."""
+        if self._ended or self._unjoined is not None:
+            return
+        if self._over:
+            self._over = False
+            found = yield from self._look_behind(ask.offset + ask.limit, rows)
+            if found:
+                yield found
+        elif self._shorts > self._patience and self._to_follow is None:
+            ahead, self._shorts = max(1, self._grown) * GROWTH, 0
+            if (yield from self._end_check().is_clear(ahead)):
+                self._to_follow = ahead
+            else:
+                self._patience *= 2  # slices are short, and the list goes on
+
+    def _end_check(self) -> EndCheck[P]:
+        self._check = EndCheck(
+            self._tail,
+            self._lanes,
+            at_once=self._at_once,
+            page=max(self._limit(), _LEAST),
+            seen=None if self._since else self._seen,
+            told=self._hint(),
+            ask_size=self._size,
+        )
+        return self._check
+
+    def _look_behind(self, reach: int, shown: int) -> Waiting[Slice[P] | None]:
+        """End the reading where nothing lies behind the frontier; return a slice that was found there instead.
+
+        `shown` is the number of rows of the slice that showed nothing new, `reach` the offset behind what it was asked
+        for.
+        """
+        end = self._tail.end
+        if self._begun and end == self._proven:
+            self._ended = True
+            return None
+        check = self._end_check()
+        behind = yield from check.run(shown=shown, reach=reach)
+        self.reading.gaps += check.silent
+        self.reading.unproven |= check.unproven
+        if isinstance(behind, Found):
+            return self._go_on(behind)
+        if behind is End.REACHED:
+            self._ended, self._proven = True, end
+        else:
+            self.reading.shifts += 1
+            self._idle += STALLED // 10
+        return None
+
+    def _go_on(self, found: Found[P]) -> Slice[P] | None:
+        """Go on behind the frontier; by slices that join, if asking again with an overlap brings one."""
+        offset, page, silent = found
+        joint = self._tail.compare(offset, page.names)
+        if not joint.anchors and not silent and self._tried != page.names[0] and self._tail:
+            self._tried = page.names[0]
+            self._capacity.cut = self._few = _LEAST
+            return None
+        self.reading.gaps += offset > 0 and not joint.anchors
+        earlier = self._meet(page, joint)
+        self._tail.extend(offset, page.names, joint, ends=False)
+        if self._since:
+            self.reading.contradicted = not self._since.holds(page)
+            self._ended |= self.reading.contradicted
+        self._at, self._away = None, False
+        self._short, self._few = False, _LEAST if len(page.keys) == 1 else None
+        self._stall(progress=any(number != self._number for number in earlier))
+        return page
+
+    # --- unjoined
 
     def _give_up_joining(self) -> None:
         """Take what comes from now on, from the start."""
         self._lanes.drop()
-        self._at, self._unjoined, self._idle = 0, 0, 0
+        self._at, self._unjoined, self._idle, self._shorts = 0, 0, 0, 0
         self.reading.joined = False
 
     def _take_unjoined(self, ask: Ask[P], page: Slice[P]) -> None:
-        rows = len(page.keys)
+        rows, hint = len(page.keys), self._hint()
         self._meet(page, Joint())
         self._unjoined = (self._unjoined or 0) + rows
         self._at = ask.offset + rows
-        self._ended = rows < min(ask.limit, self._capacity.longest)
-        if self._unjoined > max(MOST_UNJOINED, 10 * (self._hint() or 0)):
+        short = rows < min(ask.limit, self._capacity.longest)
+        self._shorts = self._shorts + 1 if short else 0
+        goes_on = rows > 0 and hint is not None and self._at < hint and self._shorts < STALLED
+        self._ended = short and not goes_on
+        if self._unjoined > max(MOST_UNJOINED, 10 * (hint or 0)):
             raise self._unavailable("never ends, and no page of it joins another")
+
+    # --- both
 
     def _meet(self, page: Slice[P], joint: Joint) -> Sequence[int]:
         """Note the rows as met and count what their last meeting tells; return its numbers."""
@@ -297,6 +456,7 @@ class ListReader(Generic[P]):
         asked = self._since.span(page) if self._since else range(len(page.keys))
         one = self._earlier
         for index, (key, number) in enumerate(zip(page.keys, numbers, strict=True)):
+            self._seen += index >= joint.behind if key in page.vague else number != self._number
             if key in page.vague:
                 self.reading.rows += number == 0
             elif number == 0:
@@ -319,6 +479,7 @@ class ListReader(Generic[P]):
             self._give_up_joining()
 
     def _unavailable(self, how: str) -> UnavailableError:
+        self._lanes.drop()
         return UnavailableError(
             f"the {self._name} list {how}: {self.requests} pages were asked for; run again later",
             status=200,

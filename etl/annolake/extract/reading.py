@@ -38,7 +38,10 @@ class Reading:
     first: int
     whole: bool  # not only what was added after a mark
     joined: bool = True
+    gaps: int = 0  # slices taken without a joint behind offsets that showed nothing, or ends that showed less than told
+    unproven: bool = False  # more told offsets showed nothing than can be asked for alone
     contradicted: bool = False  # rows stood in another order than the one recorded: nothing was shown
+    seen: int = 0  # rows that this reading met
     rows: int = 0  # rows that no reading of any list had met
     fresh: int = 0  # of these, the ones that were asked for: all, or those from a mark on
     crossed: int = 0  # rows that a reading of another list had met last

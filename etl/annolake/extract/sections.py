@@ -13,6 +13,9 @@ through all of them in order, then all but the archived one again; and once more
 are seen to have come back and with them others never met before, or to have changed their order. Each section is read
 joined at most `READINGS` times.
 
+**Gaps.** A section of which the service tells more rows than it shows is read again, with pages of another size, until
+two readings agree; for then its end is not where a page happened to be short.
+
 **Claimed.** Of a row that was in the queue throughout and kept its place among the rows that stayed in its section:
 1. After a pass: it has been met if it did not go back during the pass. Proof: let it be in section s when s is begun.
    If it stays there until s is read, it is a stayer of that reading, and met (`chains`). If not, it has gone on to a
@@ -23,7 +26,8 @@ joined at most `READINGS` times.
 So rows that only pass on, leave or come never cost a row, and never make the verdict incomplete.
 
 **Signs** (`Signs`). What remains after the last allowed reading makes `complete` false: a section of which pages don't
-join, rows seen changing their order in the last reading of a section, rows coming back while others are still found.
+join, rows seen changing their order in the last reading of a section, rows coming back while others are still found, a
+section with a gap of which no two readings agree.
 
 **Not proved.** (a) Of a queue in which nothing was seen to move: that nothing moved. If cursors are counts of rows,
 then rows that leave the part of a section already read, while as many come to that section, can cost as many rows as
@@ -49,12 +53,14 @@ R = TypeVar("R")
 
 READINGS = 3
 
+_OTHER_SIZES = (0.73, 0.41)  # of a page, for reading again
+
 
 class SectionsReader(Generic[P]):
     """Reads the sections of a queue, given in the order of a row's life.
 
     `limit` is asked before every request and may answer differently each time. `sizes` tells what the service says of
-    the sections' sizes, in any form that can be compared (None: it does not). `lively` is when the export began
+    the sections' sizes, by section (None: it does not). `lively` is when the export began
     (microseconds since 1970), less what two clocks may differ by: a row with a time from then on was touched meanwhile.
     A section with a mark is read from it only where its newest rows come first, for there is no cursor to begin at but
     the start's; else it is read whole.
@@ -70,7 +76,7 @@ class SectionsReader(Generic[P]):
         *,
         met: Met,
         limit: Callable[[], int],
-        sizes: Callable[[], object | None] = lambda: None,
+        sizes: Callable[[], Mapping[str, int | None]] = dict,
         lively: int | None = None,
     ) -> None:
         self.complete = False
@@ -87,6 +93,9 @@ class SectionsReader(Generic[P]):
         self._lively = lively
         self._measures: dict[str, OrderMeasure] = {}
         self._last: dict[str, Reading] = {}  # joined ones
+        self._told: list[Mapping[str, int | None]] = []  # before the first readings, and at last
+        self._seen: dict[str, int] = {}  # rows met in the last reading of each section
+        self._differs: dict[str, bool] = {}  # the last reading of a section with a gap met others than the one before
         self._came_back: dict[str, bool] = {}  # rows did, and others were met for the first time, when read again
         for section in sections:
             if section.since and not section.since.order.descending:
@@ -102,22 +111,60 @@ class SectionsReader(Generic[P]):
 
         Raises what a request raises; UnavailableError where a section never ends.
         """
-        before = self._sizes()
+        self._told = [self._sizes()]
         straight: list[StraightReader[P]] = []
         for name in self._names:
             reader = yield from self._read_straight(name)
             straight.append(reader)
             if reader.moved:
                 break
-        if any(reader.moved for reader in straight) or self._resized(before) or self._look(straight[:-1]):
+        if any(reader.moved for reader in straight) or self._resized() or self._look(straight[:-1]):
             yield from self._read_joined()
+        else:
+            yield from self._read_gaps_again()
         self._conclude()
+
+    def read_again(self) -> Iterator[Piece[P]]:
+        """Read every section once more from its start, as `read` does, and conclude anew; only new rows are wanted."""
+        for name in self._names:
+            reader = yield from self._read_straight(name, again=True)
+            if reader.moved:
+                yield from self._read_joined()
+                break
+        self._told[1:] = [self._sizes()]
+        self._conclude()
+
+    @property
+    def size_excess(self) -> int | None:
+        """By how much the told sizes exceed the rows met; None where a size is not told or a section not read whole."""
+        excesses = [self._excess(name) for name in self._names]
+        known = [excess for excess in excesses if excess is not None]
+        return sum(known) if len(known) == len(excesses) else None
+
+    @property
+    def not_shown(self) -> int:
+        """How many rows the service tells of and did not show."""
+        return sum(max(0, self._excess(name) or 0) for name in self._names)
+
+    def _excess(self, name: str) -> int | None:
+        """Return by how much a section's told size exceeds the rows met in it, less what movement may explain."""
+        told = [size for sizes in self._told if (size := sizes.get(name)) is not None]
+        whole = self._sections[name].since is None and name in self._seen
+        return min(told) - self._seen[name] if told and whole else None
 
     # --- straight on
 
-    def _read_straight(self, name: str) -> "Reads[P, StraightReader[P]]":
+    def _read_straight(
+        self, name: str, *, again: bool = False, limit: Callable[[], int] | None = None
+    ) -> "Reads[P, StraightReader[P]]":
         reader = StraightReader(
-            self._sections[name], self._ledger, limit=self._limit, later=self._later(name), lively=self._lively
+            self._sections[name],
+            self._ledger,
+            limit=limit or self._limit,
+            later=self._later(name),
+            told=self._told[0].get(name),
+            lively=self._lively,
+            again=again,
         )
         yield from self._follow(name, reader)
         if reader.reading.contradicted:
@@ -125,8 +172,26 @@ class SectionsReader(Generic[P]):
             reader = yield from self._read_straight(name)
         return reader
 
-    def _resized(self, before: object | None) -> bool:
-        resized = before is not None and self._sizes() not in {None, before}
+    def _read_gaps_again(self) -> "Reads[P, None]":
+        """Read each section that shows less than is told again, until two readings agree."""
+        for size in _OTHER_SIZES:
+            names = [name for name in self._names if (self._excess(name) or 0) > 0 and self._differs.get(name, True)]
+            for name in names:
+                self.signs.rereadings += 1
+                before = self._seen[name]
+                reader = yield from self._read_straight(name, again=True, limit=self._scaled(size))
+                if reader.moved:
+                    yield from self._read_joined()
+                    return
+                self._differs[name] = reader.reading.fresh > 0 or reader.seen != before
+
+    def _scaled(self, size: float) -> Callable[[], int]:
+        return lambda: max(1, int(self._limit() * size))
+
+    def _resized(self) -> bool:
+        self._told[1:] = [self._sizes()]
+        before, after = self._told
+        resized = any(size is not None and size != before.get(name) for name, size in after.items())
         self.signs.resized += resized
         return resized
 
@@ -150,8 +215,14 @@ class SectionsReader(Generic[P]):
         for _ in range(READINGS - 1):
             for name in (archived, *others):
                 yield from self._join(name)
-            if not any(self._came_back.values()) and not any(one.restless for one in self._last.values()):
+            self._told[1:] = [self._sizes()]
+            unrest = any(one.restless or self._differed(name, one) for name, one in self._last.items())
+            if not any(self._came_back.values()) and not unrest:
                 return
+
+    def _differed(self, name: str, last: Reading) -> bool:
+        """Tell whether a section with a gap was seen to hold rows that no reading before had met."""
+        return last.fresh > 0 and (last.gaps > 0 or (self._excess(name) or 0) > 0)
 
     def _join(self, name: str) -> "Reads[P, None]":
         self.signs.rereadings += 1
@@ -160,6 +231,7 @@ class SectionsReader(Generic[P]):
             self._ledger,
             limit=self._limit,
             later=self._later(name),
+            told=self._told[0].get(name),
             earlier=self._last.get(name),
         )
         yield from self._follow(name, reader)
@@ -189,6 +261,7 @@ class SectionsReader(Generic[P]):
 
     def _count(self, reader: StraightReader[P] | JoinedReader[P]) -> None:
         signs, reading = self.signs, reader.reading
+        self._seen[reader.name] = reader.seen
         self.requests += reader.requests
         self.rows += reading.rows
         signs.breaks += reading.breaks
@@ -200,6 +273,11 @@ class SectionsReader(Generic[P]):
         signs.finished += reading.crossed - reader.back
 
     def _conclude(self) -> None:
+        self.reasons = []
+        for name in self._names:
+            last = self._last.get(name)
+            if self._differs.get(name) if last is None else self._differed(name, last):
+                self.reasons.append(f"no two readings of the section {name} showed the same rows")
         for name, last in self._last.items():
             if not last.joined:
                 self.reasons.append(f"the pages of the section {name} do not join: its order does not repeat")

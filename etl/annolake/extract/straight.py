@@ -40,12 +40,16 @@ class _Mark:
     last: bool | None = None
 
     def fits(self, page: CursorSlice[P]) -> bool:
-        """Tell whether the same is there."""
-        return tuple(page.keys) == self.keys and self.last in {None, page.cursor is None}
+        """Tell whether the same is there; one row alone may be left out, and have others behind it."""
+        left_out = self.last is None and not page.keys and page.cursor is not None
+        return left_out or (tuple(page.keys) == self.keys and self.last in {None, page.cursor is None})
 
 
 class StraightReader(Reader[P]):
-    """Reads a section once, straight on; the module tells what that proves. `lively`: microseconds since 1970."""
+    """Reads a section once, straight on; the module tells what that proves.
+
+    `lively`: microseconds since 1970. `again`: the section was read before, and only rows not met then are wanted.
+    """
 
     def __init__(
         self,
@@ -54,9 +58,12 @@ class StraightReader(Reader[P]):
         *,
         limit: Callable[[], int],
         later: Collection[str] = (),
+        told: int | None = None,
         lively: int | None = None,
+        again: bool = False,
     ) -> None:
-        super().__init__(section, ledger, limit=limit, later=later)
+        super().__init__(section, ledger, limit=limit, later=later, told=told)
+        self._again = again
         self._lively = lively
         self._touched = False  # a row was, since then
         self._pages = 0
@@ -100,14 +107,14 @@ class StraightReader(Reader[P]):
 
     def _meet(self, page: CursorSlice[P]) -> frozenset[bytes]:
         numbers = self._ledger.met.meet(page.keys, self._number)
-        self._note(page, numbers)
+        anew = self._note(page, numbers)
         if self._lively is not None:
             times = (time for values in page.times.values() for time in values if time is not None)
             self._touched |= max(times, default=self._lively - 1) >= self._lively
         named = [(key, number) for key, number in zip(page.keys, numbers, strict=True) if key not in page.vague]
         wanted = frozenset(key for key, _ in named)
         self.reading.again += sum(number == self._number for _, number in named) + len(named) - len(wanted)
-        return wanted
+        return frozenset(anew) if self._again else wanted
 
     def _remember(self, mark: _Mark) -> None:
         self._ends = [*self._ends[:1], mark]

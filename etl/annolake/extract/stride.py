@@ -24,7 +24,7 @@ class Capacity:
 
     longest: int = 0  # rows of the longest slice ever returned
     asked: int = 0  # the most rows asked for
-    capped: bool = False  # a slice was cut although rows follow it
+    cut: int | None = None  # rows of the last slice that was shorter than asked for although rows follow it
     stirred: bool = False  # rows left the part already read between two slices, or a slice did not join
 
     def saw(self, limit: int, rows: int) -> None:
@@ -39,7 +39,8 @@ class Capacity:
 
     def expected(self, limit: int) -> int:
         """Return how many rows such a request brings in the middle of a list: servers may cap slices."""
-        return limit if self.honoured or not self.longest else min(limit, self.longest)
+        most = limit if self.honoured or not self.longest else min(limit, self.longest)
+        return most if self.cut is None else max(1, min(most, self.cut))
 
 
 class Stride:
@@ -82,6 +83,12 @@ class Stride:
             return hint - overlap
         return offset
 
+    def behind(self, last: Ask[P], flying: int) -> int | None:
+        """Return the offset behind a list of which `last` asks for the end, None where it does not, or lanes lack."""
+        hint = self._hint()
+        ends = last.overlap > 0 and hint is not None and last.offset + last.overlap == hint
+        return hint if ends and flying < self._lanes + self._spare() and not self._backs else None
+
     def allows(self, flying: int, offset: int) -> bool:
         """Tell whether one more slice, at `offset`, may be in flight.
 
@@ -99,16 +106,19 @@ class Stride:
     def look(self) -> int:
         """Ask for the next slice alone; return how many known rows it had best begin with."""
         self._full = False
+        self._capacity.cut = None
         return self._capacity.expected(max(self._limit(), _LEAST)) * 9 // 10
 
     def joined(self, *, lost: int, full: bool, end: int) -> None:
         """Note a slice that joined: `lost` rows had left before it, the list is now read to offset `end`."""
-        self._backs, self._full = 0, full
+        hint = self._hint()
+        # short slices can be those of a list that grows as it is read: then what is asked for ahead brings nothing
+        steady = self._capacity.cut is None or (hint is not None and end < hint)
+        self._backs, self._full = 0, full and steady
         self._capacity.stirred |= lost > 0
         self._drift = max(lost, self._drift // 2)
         self._most = min(self._most + _REGAINED, self._lanes)
         self._window = min(self._window * 2, int(self._most))
-        hint = self._hint()
         if full and (hint is None or end > hint):
             self._beyond = min(self._beyond * 2, self._lanes)
 

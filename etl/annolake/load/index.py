@@ -166,9 +166,21 @@ class Index:
 
     def days_of_gone(self) -> set[int]:
         """Return the days of the rows that are gone."""
-        flags = self._flags[: self.size]
-        days = self._days[: self.size][(flags & (STORED | REMOVED | MET)) == STORED]
+        days = self._days[: self.size][self._all_gone()]
         return {int(day) for day in distinct(days)}
+
+    @property
+    def live(self) -> int:
+        """How many rows the lake holds as present."""
+        return self.count(STORED) - self.count(STORED | REMOVED)
+
+    @property
+    def missing(self) -> int:
+        """How many of these this export did not meet."""
+        return int(self._all_gone().sum())
+
+    def _all_gone(self) -> Bools:
+        return np.asarray((self._flags[: self.size] & (STORED | REMOVED | MET)) == STORED)
 
     def days_left(self) -> set[int]:
         """Return the days whose partition may hold rows that are now, or truly, in another one."""

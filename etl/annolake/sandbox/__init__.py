@@ -11,5 +11,6 @@ from annolake.sandbox.faults import Faults
 from annolake.sandbox.queue import Queue
 from annolake.sandbox.rows import Row
 from annolake.sandbox.service import Record
+from annolake.sandbox.showing import Showing
 
-__all__ = ["Changes", "Faults", "Queue", "Record", "Row", "Sandbox", "add_arguments", "run"]
+__all__ = ["Changes", "Faults", "Queue", "Record", "Row", "Sandbox", "Showing", "add_arguments", "run"]

@@ -19,6 +19,7 @@ from annolake.sandbox.query import Existence
 from annolake.sandbox.queue import ArchivedBy, Order, Queue
 from annolake.sandbox.server import Server
 from annolake.sandbox.service import Record, Rules, Service
+from annolake.sandbox.showing import Showing
 from annolake.sandbox.timeline import Timeline
 
 Before = Callable[["Sandbox", int], None]
@@ -142,6 +143,15 @@ class Sandbox:
     def queue(self, queue_id: str | None = None) -> Queue:
         """Return a queue's own state, the truth for tests; the first queue's by default."""
         return self._queues[queue_id or self.queue_ids[0]]
+
+    @property
+    def showing(self) -> Showing:
+        """How much answers show of what is there; set it anew at any time."""
+        return self._service.showing
+
+    @showing.setter
+    def showing(self, showing: Showing) -> None:
+        self._service.showing = showing
 
     @property
     def requests(self) -> list[Record]:

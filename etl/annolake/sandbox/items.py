@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from annolake.sandbox.answers import Answer, choice, integer, invalid, json_answer, moment, required, text
+from annolake.sandbox.answers import Answer, choice, integer, invalid, moment, required, text
 from annolake.sandbox.queue import Queue, Section
 from annolake.sandbox.rows import Row, instant, join, utc_text
-from annolake.sandbox.runs import archived_between
+from annolake.sandbox.runs import archived_between, told
+from annolake.sandbox.showing import Showing
 
 Cursors = Literal["offset", "keyset"]
 """What a cursor holds: a count of rows before it (it shifts with the list), or the row it stands behind."""
@@ -24,7 +25,9 @@ _SAME = ("thread_id", "reserved_by", "completed_by", "source_proposed_example_id
 _NO_BOUND = 1  # the year of the zero time, which means no bound
 
 
-def page(queue: Queue, query: Mapping[str, list[str]], *, page_cap: int | None, cursors: Cursors) -> Answer:
+def page(
+    queue: Queue, query: Mapping[str, list[str]], *, page_cap: int | None, cursors: Cursors, showing: Showing
+) -> Answer:
     """Answer a page of one section: `items` in the order of the list, and the cursor behind them or null."""
     status = required(query, "status", SECTIONS)
     size = integer(query, "page_size", 100, low=1, high=100)
@@ -39,14 +42,17 @@ def page(queue: Queue, query: Mapping[str, list[str]], *, page_cap: int | None, 
     at = pages.read(cursor, rows)
     size = min(size, page_cap or size)
     first, last = (max(0, at - size), at) if backward else (at, min(at + size, len(rows)))
+    shown, reach = showing.window(rows[first:last], lambda row: item(queue, row))
+    last = last if backward else first + reach
     edge, done = (first, first <= 0) if backward else (last, last >= len(rows))
-    texts = [item(queue, row) for row in rows[first:last]]
+    done |= showing.nothing or (showing.ends_when_short and len(shown) < size)
+    texts = [item(queue, row) for row in shown]
     following = "null" if done else json.dumps(pages.write(edge, rows))
     body = b'{"items":[' + b",".join(texts) + b'],"next_cursor":' + following.encode() + b"}"
     return Answer(200, body, rows=len(texts))
 
 
-def count(queue: Queue, query: Mapping[str, list[str]]) -> Answer:
+def count(queue: Queue, query: Mapping[str, list[str]], showing: Showing) -> Answer:
     """Answer the number of items of a section, or of all, within the bounds that were sent."""
     status = required(query, "status", ("all", *SECTIONS))
     rows = _started_between(_rows(queue, status), query)
@@ -54,7 +60,7 @@ def count(queue: Queue, query: Mapping[str, list[str]]) -> Answer:
         after = moment(text(query, "start_time"), ("query", "start_time"))
         before = moment(text(query, "end_time"), ("query", "end_time"))
         rows = archived_between(rows, after, before)
-    return json_answer({"count": len(rows)})
+    return told({"count": len(rows)}, showing)
 
 
 def item(queue: Queue, row: Row) -> bytes:

@@ -8,15 +8,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from annolake.sandbox.answers import Answer, boolean, choice, identifier, integer, json_answer, moment, text
+from annolake.sandbox.answers import Answer, Refusal, boolean, choice, identifier, integer, json_answer, moment, text
 from annolake.sandbox.queue import REVIEW_STATES, Queue, Section
 from annolake.sandbox.rows import SIGNATURE, Row, microseconds
+from annolake.sandbox.showing import Showing
 
 Query = Mapping[str, list[str]]
 
 
-def page(queue: Queue, query: Query, *, page_cap: int | None, ties: random.Random | None, signature: bytes) -> Answer:
-    """Answer a page of the runs listing: a bare array, one contiguous slice of a list as it is now.
+def page(
+    queue: Queue,
+    query: Query,
+    *,
+    page_cap: int | None,
+    ties: random.Random | None,
+    signature: bytes,
+    showing: Showing,
+) -> Answer:
+    """Answer a page of the runs listing: a bare array, what is shown of one window of a list as it is now.
 
     `ties`, when given, orders rows of equal times anew. `signature` goes into presigned URLs.
     """
@@ -28,7 +37,7 @@ def page(queue: Queue, query: Query, *, page_cap: int | None, ties: random.Rando
     rows = queue.listing(section, state=state, item_type="RUN")
     if ties is not None:
         rows = queue.shuffled_ties(section, rows, ties)
-    page = rows[offset : offset + min(limit, page_cap or limit)]
+    page, _ = showing.window(rows[offset : offset + min(limit, page_cap or limit)], lambda row: row.text)
     return Answer(200, _body(page, signature, stats=stats is not False), rows=len(page))
 
 
@@ -90,10 +99,10 @@ def record(queue: Queue, index: int, created: str) -> dict[str, object]:
     }
 
 
-def size(queue: Queue, query: Query) -> Answer:
+def size(queue: Queue, query: Query, showing: Showing) -> Answer:
     """Answer the number of active rows, of one review state when `status` is sent."""
     state = choice(query, "status", REVIEW_STATES)
-    return json_answer({"size": len(queue.listing("active", state=state, item_type="RUN"))})
+    return told({"size": len(queue.listing("active", state=state, item_type="RUN"))}, showing)
 
 
 def total_size(queue: Queue) -> Answer:
@@ -101,11 +110,20 @@ def total_size(queue: Queue) -> Answer:
     return json_answer({"size": len(queue.rows("active")) + len(queue.rows("archived"))})
 
 
-def total_archived(queue: Queue, query: Query) -> Answer:
+def told(size: dict[str, int], showing: Showing) -> Answer:
+    """Answer a size as this service tells it; Refusal 403 where it does not."""
+    ((name, true),) = size.items()
+    number = showing.size(true)
+    if number is None:
+        raise Refusal(403, "Forbidden")
+    return json_answer({name: number})
+
+
+def total_archived(queue: Queue, query: Query, showing: Showing) -> Answer:
     """Answer the number of archived rows, of those archived between `start_time` and `end_time` when sent."""
     after = moment(text(query, "start_time"), ("query", "start_time"))
     before = moment(text(query, "end_time"), ("query", "end_time"))
-    return json_answer({"size": len(archived_between(queue.rows("archived"), after, before))})
+    return told({"size": len(archived_between(queue.rows("archived"), after, before))}, showing)
 
 
 def archived_between(rows: Sequence[Row], after: datetime | None, before: datetime | None) -> list[Row]:

@@ -20,6 +20,7 @@ from annolake.sandbox.faults import Fault, Faults, Weather
 from annolake.sandbox.gate import Gate, Route
 from annolake.sandbox.queue import Queue
 from annolake.sandbox.rows import rfc3339
+from annolake.sandbox.showing import Showing
 from annolake.sandbox.timeline import Timeline
 
 _SECRET_HEADERS = frozenset({"x-api-key", "authorization", "cookie"})
@@ -88,6 +89,7 @@ class Service:
         before_request: Callable[[int], None] | None,
     ) -> None:
         self.records: list[Record] = []
+        self.showing = Showing()
         self._queues = {queue.id: queue for queue in queues}
         self._timeline = timeline
         self._gate = gate
@@ -172,15 +174,17 @@ class Service:
                 answer = self._runs(queue, asked_query, number)
             case "items":
                 rules = self._rules
-                answer = items.page(queue, asked_query, page_cap=rules.page_cap, cursors=rules.cursors)
+                answer = items.page(
+                    queue, asked_query, page_cap=rules.page_cap, cursors=rules.cursors, showing=self.showing
+                )
             case "count":
-                answer = items.count(queue, asked_query)
+                answer = items.count(queue, asked_query, self.showing)
             case "size":
-                answer = runs.size(queue, asked_query)
+                answer = runs.size(queue, asked_query, self.showing)
             case "total_size":
                 answer = runs.total_size(queue)
             case "total_archived":
-                answer = runs.total_archived(queue, asked_query)
+                answer = runs.total_archived(queue, asked_query, self.showing)
             case _:
                 answer = json_answer(self._profiles[queue.id])
         return answer
@@ -193,7 +197,9 @@ class Service:
             raise Refusal(rules.retired_status, detail)
         ties = random.Random(f"{self._seed}:ties:{number}") if rules.unstable_ties else None
         signature = hashlib.sha256(f"{self._seed}:{number}".encode()).hexdigest().encode()
-        return runs.page(queue, asked_query, page_cap=rules.page_cap, ties=ties, signature=signature)
+        return runs.page(
+            queue, asked_query, page_cap=rules.page_cap, ties=ties, signature=signature, showing=self.showing
+        )
 
     def _query(self, body: bytes, *, from_start: bool) -> Answer:
         parameters = query.read(body)

@@ -1,0 +1,45 @@
+"""What answers show of what is in a list: a service may cap an answer by bytes, or leave rows out of it.
+
+Owns which rows of a window are shown, and the sizes that are told instead of the true ones. Owns no list and no form.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from annolake.sandbox.rows import Row
+
+
+@dataclass(frozen=True)
+class Showing:
+    """How much of a window an answer shows.
+
+    `bytes_cap` bounds the text of the rows in one answer, of which there is always one; `empty_over_cap`: a window
+    that holds more shows nothing, unless it is a single row. Rows of `hidden` (their ids) are left out of answers after
+    the window was cut; `ends_when_short`: the cursor of a page from which rows are left out is null. `nothing` answers
+    every listing with no row at all. `size`, given the true one, returns what is told in its place, None refuses to.
+    """
+
+    bytes_cap: int | None = None
+    empty_over_cap: bool = False
+    hidden: Collection[str] = frozenset()
+    ends_when_short: bool = False
+    nothing: bool = False
+    size: Callable[[int], int | None] = int
+
+    def window(self, rows: Sequence[Row], text: Callable[[Row], bytes]) -> tuple[list[Row], int]:
+        """Return the rows that a window shows, and how many of its rows the answer goes as far as."""
+        if self.nothing:
+            return [], len(rows)
+        visible = [(place, row, len(text(row))) for place, row in enumerate(rows) if row.id not in self.hidden]
+        if self.bytes_cap is None:
+            return [row for _, row, _ in visible], len(rows)
+        if self.empty_over_cap and len(rows) > 1 and sum(size for *_, size in visible) > self.bytes_cap:
+            return [], len(rows)
+        shown: list[Row] = []
+        left = self.bytes_cap
+        for place, row, size in visible:
+            left -= size
+            if shown and left < 0:
+                return shown, place
+            shown.append(row)
+        return shown, len(rows)
