@@ -30,6 +30,7 @@ class Reading(RuleBasedStateMachine):
 
     in_sequence = False
     must_end = False
+    may_hide = False  # rows are left out of the answers
 
     @initialize(
         rows=st.integers(0, 60),
@@ -40,6 +41,8 @@ class Reading(RuleBasedStateMachine):
         told_after=st.sampled_from([0, 0, 5, 20]),
         spare=st.sampled_from([0, 0, 3]),
         broken=st.one_of(st.just(set()), st.sets(st.integers(0, 60), max_size=4)),
+        cuts=st.one_of(st.just([100]), st.lists(st.integers(1, 20), min_size=1, max_size=5)),
+        hidden=st.one_of(st.just(set()), st.sets(st.integers(0, 60), max_size=40)),
     )
     def begin(  # noqa: PLR0917 - hypothesis names them all
         self,
@@ -51,13 +54,18 @@ class Reading(RuleBasedStateMachine):
         told_after: int,
         spare: int,
         broken: set[int],
+        cuts: list[int],
+        hidden: set[int],
     ) -> None:
         """Start reading; the hint is told when the limit has been asked for so many times."""
         self.model = Model(rows, cap=cap)
+        self.model.cut = lambda shown: min(shown, cuts[len(self.model.log) % len(cuts)])
+        self.model.hidden = {key(number) for number in hidden} if self.may_hide else set()
         self.model.broken = {key(number) for number in broken}
         self.met = PlainMet()
         self.asked = 0
         self.limits = limits
+        self.hint, self.cuts = hint, cuts
         self.given_up = self.ended = self.signs = False
         ledger = Ledger(self.met)
         self.reader: ListReader[Page] = ListReader(
@@ -191,14 +199,17 @@ class NothingHappens(Reading):
     """The list is still, whatever the sequence of the answers."""
 
     must_end = True
+    may_hide = True
 
     def check(self) -> None:
-        """Everything is met, and no sign is seen; rows that can't be told apart may look like one, or be an error."""
+        """All that is shown is met; rows that can't be told apart may be an error, rows left out look like movement."""
         unclear = not self.model.start.isdisjoint(self.model.broken)
+        told = not self.model.hidden or (self.hint is not None and self.hint >= len(self.model.start))
+        shown = self.model.start - self.model.broken - self.model.hidden
 
         assert not self.given_up or unclear
-        assert self.given_up or self.model.start - self.model.broken <= self.met.numbers.keys()
-        assert not self.signs or unclear
+        assert self.given_up or not told or shown <= self.met.numbers.keys()
+        assert not self.signs or unclear or self.model.hidden or self.cuts != [100]
 
 
 TestRowsComeAndGo = RowsComeAndGo.TestCase

@@ -50,8 +50,9 @@ class EndCheck(Generic[P]):
     """Looks behind the end of the list that `tail` has the last rows of.
 
     At most `at_once` requests are under way. `seen` is the number of rows met in the list (None: it is not read whole),
-    `told` its size as first told (None: not told); `ask_size` asks again. Afterwards `silent` tells that told offsets
-    showed nothing, `unproven` that there were too many to ask for.
+    `told` its size as first told (None: not told); `ask_size` asks again. `emptied`: rows of it were met before, and
+    now its start shows nothing, which is looked at twice. Afterwards `silent` tells that told offsets showed nothing,
+    `unproven` that there were too many to ask for.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class EndCheck(Generic[P]):
         page: int,
         seen: int | None,
         told: int | None,
+        emptied: bool = False,
         ask_size: Callable[[], "Future[int | None]"],
     ) -> None:
         self.silent = False
@@ -74,6 +76,7 @@ class EndCheck(Generic[P]):
         self._page = page
         self._seen = seen
         self._told = told
+        self._emptied = emptied
         self._ask_size = ask_size
 
     def run(self, *, shown: int, reach: int) -> "Waiting[Behind[P]]":
@@ -83,15 +86,15 @@ class EndCheck(Generic[P]):
         was asked for.
         """
         at = self._tail.end
-        if self._told == 0 and not at:
+        if self._told == 0 and not at and not self._emptied:
             return End.REACHED  # as the slice showed
-        if at or reach < self._page:
+        if at or reach < self._page or self._emptied:
             behind, at = yield from self._behind(shown, reach)
-            if behind is not End.REACHED or self._is_covered(self._told, at):
+            if behind is not End.REACHED or (self._is_covered(self._told, at) and not self._emptied):
                 return behind
         told = yield from self._size()
         if self._is_covered(told, at):
-            return End.REACHED
+            return (yield from self._probe(at)) if self._emptied else End.REACHED
         if told is None or told <= at:
             return (yield from self._probe(at))
         return (yield from self._cover(at, told))

@@ -137,6 +137,7 @@ class QueueReader(Generic[P]):
         self._readers: dict[str, ListReader[P]] = {}
         self._last: dict[str, Reading] = {}  # without looks at the end
         self._latest: dict[str, Reading] = {}
+        self._seen_before = dict.fromkeys(self._names, 0)  # rows met in the reading of each list before the last one
         self._times_read = dict.fromkeys(self._names, 0)
         self._measures = {name: OrderMeasure() for name in self._names}
         self._compared = False  # the sizes told before and after
@@ -247,6 +248,8 @@ class QueueReader(Generic[P]):
             if self._sources[name].since:
                 yield from self._told(0)  # where new rows begin is sought from the list's end
             source = self._sources[name]
+            if name in self._readers:
+                self._seen_before[name] = self._readers[name].seen
             reader = self._readers[name] = ListReader(
                 name,
                 source.fetch,
@@ -332,12 +335,17 @@ class QueueReader(Generic[P]):
             self._open[active] = True
         return seen.fresh > 0
 
+    def _is_another(self, name: str) -> bool:
+        """Tell whether the last reading of a list met none of the rows of the one before, and none was seen to finish."""
+        replaced = self._seen_before[name] > 0 and self._readers[name].seen <= self._last[name].fresh
+        return replaced and not self.signs.finished
+
     def _conclude(self) -> None:
         self.reasons = []
         for name, last in self._last.items():
             if last.unproven:
                 self.reasons.append(f"the service tells far more rows of the {name} list than it shows")
-            if last.gaps and last.fresh:
+            if last.fresh and (last.gaps or self._is_another(name)):
                 self.reasons.append(f"each reading of the {name} list showed rows that the one before had not shown")
             if not last.joined:
                 self.reasons.append(f"the pages of the {name} list do not join: its order does not repeat")

@@ -382,6 +382,7 @@ class ListReader(Generic[P]):
             page=max(self._limit(), _LEAST),
             seen=None if self._since else self._seen,
             told=self._hint(),
+            emptied=not self._tail and self._name in self._ledger.shown,
             ask_size=self._size,
         )
         return self._check
@@ -453,6 +454,8 @@ class ListReader(Generic[P]):
     def _meet(self, page: Slice[P], joint: Joint) -> Sequence[int]:
         """Note the rows as met and count what their last meeting tells; return its numbers."""
         numbers = self._ledger.met.meet(page.keys, self._number)
+        if numbers:
+            self._ledger.shown.add(self._name)
         asked = self._since.span(page) if self._since else range(len(page.keys))
         one = self._earlier
         for index, (key, number) in enumerate(zip(page.keys, numbers, strict=True)):

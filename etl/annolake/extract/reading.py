@@ -24,6 +24,7 @@ class Ledger:
     met: Met
     capacity: Capacity = field(default_factory=Capacity)
     lists: list[str] = field(default_factory=list)  # the list that each reading was of, from number 1
+    shown: set[str] = field(default_factory=set)  # the lists of which any row was met
 
     def open(self, name: str) -> int:
         """Return the number of a new reading of that list."""
