@@ -9,7 +9,7 @@ cannot hold becomes a reject (`rejects`).
 """
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ import pyarrow as pa
 from annolake import contract
 from annolake.batches import Arrived, Endpoint, Waiting
 from annolake.clock import Clock
-from annolake.config import Config
+from annolake.config import Config, Source
 from annolake.errors import (
     AnnolakeError,
     GoneError,
@@ -112,6 +112,16 @@ def configured_queues(config: Config, client: Client, stop: Event) -> list[str]:
     return [head.id for head in list_queues(client, tally=Tally(), stop=stop)]
 
 
+def is_retired(error: GoneError | NotFoundError, source: Source, *, alive: Callable[[], bool]) -> bool:
+    """Whether the runs listing is gone for good, so that its successor takes over (DESIGN 4, endpoint "auto").
+
+    A 404 says so only of a queue that is `alive`: whose own record can be read.
+    """
+    if source.endpoint != "auto" or source.status:
+        return False
+    return error.endpoint.endswith("/runs") and (isinstance(error, GoneError) or alive())
+
+
 @dataclass(frozen=True)
 class Run:
     """What the queues of one export share."""
@@ -187,17 +197,11 @@ class QueueExport:
             try:
                 self._export_over("items" if self._source.endpoint == "items" else "runs", now)
             except (GoneError, NotFoundError) as error:
-                if not self._is_retired(error):
+                if not is_retired(error, self._source, alive=lambda: self._record is not None):
                     raise
                 self._run.log.warning("endpoint_retired", queue_id=self._queue_id, status=error.status, now="items")
                 self._export_over("items", now)
             lake.write_queue(self._queue_id, workspace, self._queue_row())
-
-    def _is_retired(self, error: GoneError | NotFoundError) -> bool:
-        """Whether the runs listing is gone for good, so that its successor takes over (DESIGN 4, endpoint "auto")."""
-        if self._source.endpoint != "auto" or self._source.status:
-            return False
-        return error.endpoint.endswith("/runs") and (isinstance(error, GoneError) or self._record is not None)
 
     def _export_over(self, endpoint: Endpoint, now: datetime) -> None:
         """Export over one endpoint from the start; what was read over another is forgotten."""
