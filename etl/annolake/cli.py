@@ -208,7 +208,8 @@ def _check(arguments: argparse.Namespace, environ: Mapping[str, str], streams: S
 def _status(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
     from annolake.lake_commands import tell_status  # noqa: PLC0415 - see the module docstring
 
-    print(tell_status(_lake_config(arguments, environ), as_json=arguments.json), file=streams.out)
+    config = _lake_config(arguments, environ)
+    print(tell_status(config, now=Clock().now(), as_json=arguments.json), file=streams.out)
     return 0
 
 

@@ -17,9 +17,9 @@ from annolake.wiring import open_lake
 _NEVER = "never"
 
 
-def tell_status(config: Config, *, as_json: bool) -> str:
+def tell_status(config: Config, *, now: datetime, as_json: bool) -> str:
     """Return per queue: rows, partitions, bytes, newest added_at, the last export and how it ended (DESIGN 3)."""
-    queues = [_as_record(queue) for queue in status(open_lake(config))]
+    queues = [_as_record(queue) for queue in status(open_lake(config), now=now)]
     if as_json:
         return msgspec.json.encode({"queues": queues}).decode()
     if not queues:

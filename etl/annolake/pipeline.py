@@ -225,7 +225,7 @@ class QueueExport:
         if self._run.mode == "new":
             sync = self._run.config.sync
             plan = plan_new_only(
-                self._run.lake.reports.of(self._queue_id),
+                self._run.lake.reports.of(self._queue_id, now=now),
                 endpoint=self._report.endpoint,
                 now=now,
                 lookback_s=sync.lookback_s,

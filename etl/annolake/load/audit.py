@@ -51,9 +51,9 @@ class Finding:
     what: str
 
 
-def status(lake: Lake) -> list[QueueStatus]:
-    """Return the status of each queue, read from the footers alone."""
-    return [_status(lake, queue_id) for queue_id in lake.queues()]
+def status(lake: Lake, *, now: datetime) -> list[QueueStatus]:
+    """Return the status of each queue, read from the footers alone; `last` is of an export that began before `now`."""
+    return [_status(lake, queue_id, now) for queue_id in lake.queues()]
 
 
 def verify(lake: Lake) -> Iterator[Finding]:
@@ -65,11 +65,11 @@ def verify(lake: Lake) -> Iterator[Finding]:
         yield Finding(path, "an export that died left this; the next export removes it")
 
 
-def _status(lake: Lake, queue_id: str) -> QueueStatus:
+def _status(lake: Lake, queue_id: str, now: datetime) -> QueueStatus:
     readers = _again(lambda: _footers(lake, queue_id))
     parts = [reader.part for reader in readers if reader.part.rows]
     newest = max((when for reader in readers for when in reader.largest("added_at")), default=None)
-    last = next(lake.reports.of(queue_id), None)
+    last = next(lake.reports.of(queue_id, now=now), None)
     rows, size = sum(part.rows for part in parts), sum(reader.part.size for reader in readers)
     return QueueStatus(queue_id, rows, len(parts), size, newest, last)
 
