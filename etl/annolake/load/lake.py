@@ -19,7 +19,7 @@ from annolake.load.arrays import microseconds, moment
 from annolake.load.landing import Landing, State
 from annolake.load.locks import hold, is_free
 from annolake.load.partitions import Publisher, days_there, folder_name, part_names, true_part
-from annolake.load.parts import Form, PartReader
+from annolake.load.parts import Form, PartReader, prove
 from annolake.load.records import Rejects, Reports
 from annolake.load.sides import KEY_COLUMNS, enter_rows
 from annolake.load.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, SORT_BY, Spill
@@ -172,6 +172,8 @@ class Lake:
         names = part_names(self.store, folder)
         readers = [closing.enter_context(PartReader(self.store, folder / name, form)) for name in names]
         true = true_part([reader.part for reader in readers])
+        for reader in readers if len(readers) > 1 else ():
+            prove(self.store, reader.part.path)  # all of them, for their generations decide
         for reader in readers:
             if reader.part is not true:
                 self.store.discard(reader.part.path)
