@@ -222,8 +222,8 @@ class Lake:
             reader = self._true_reader(closing, target, form)
             there = [] if reader is None else [reader.row_group(number) for number in range(len(reader.row_groups))]
             part = reader.part if reader else None
-        stored = {bytes(value.as_py()) for table in there for value in table.column("row_hash")}
-        if record is not None and {bytes(value.as_py()) for value in record.column("row_hash")} != stored:
+        stored = {value.as_py() for table in there for value in table.column("row_hash")}
+        if record is not None and {value.as_py() for value in record.column("row_hash")} != stored:
             there = [record.select(form.schema.names).cast(form.schema)]
         elif part is not None and part.footer.schema_version == form.version:
             return False
