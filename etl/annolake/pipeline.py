@@ -18,7 +18,7 @@ from functools import cached_property, partial
 from itertools import chain, compress, count, islice
 from threading import Event
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import pyarrow as pa
@@ -106,10 +106,18 @@ def export(
 
 
 def configured_queues(config: Config, client: Client, stop: Event) -> list[str]:
-    """Return the ids of the queues to export, asking the service where the config says "all"."""
+    """Return the ids of the queues to export, each once, asking the service where the config says "all"."""
     if config.source.queues != "all":
         return list(config.source.queues)
-    return [head.id for head in list_queues(client, tally=Tally(), stop=stop)]
+    return list(dict.fromkeys(_plain(head.id) for head in list_queues(client, tally=Tally(), stop=stop)))
+
+
+def _plain(queue_id: str) -> str:
+    """Return a UUID in the one spelling that the lake has it in, anything else as it is."""
+    try:
+        return str(UUID(queue_id))
+    except ValueError:
+        return queue_id
 
 
 def is_retired(error: GoneError | NotFoundError, source: Source, *, alive: Callable[[], bool]) -> bool:
