@@ -14,7 +14,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from annolake.clock import Clock
-from annolake.errors import AnnolakeError
+from annolake.errors import AnnolakeError, ConfigError
+from annolake.printable import printable, printable_lines
 from annolake.process import leave_quickly, settle_process
 from annolake.streams import Streams, settle_streams
 from annolake.version import __version__
@@ -67,12 +68,14 @@ def _run_command(argv: Sequence[str] | None, arguments: argparse.Namespace, stre
     except SystemExit as end:  # argparse's: after --help and --version, or of a command line that is wrong
         return int(end.code or 0)
     except AnnolakeError as error:
-        print(f"annolake: {error}", file=streams.err)
+        # a ConfigError has a line for each setting, in which what was given is quoted
+        fit = printable_lines if isinstance(error, ConfigError) else printable
+        print(f"annolake: {fit(str(error))}", file=streams.err)
         return error.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except Exception:  # noqa: BLE001 - the last line of defence: a bug, told as one
-        traceback.print_exc(file=streams.err)
+        print(printable_lines(traceback.format_exc().rstrip()), file=streams.err)
         print("annolake: this is a bug; please report it with the lines above", file=streams.err)
         return BUG
 
@@ -202,7 +205,7 @@ def _check(arguments: argparse.Namespace, environ: Mapping[str, str], streams: S
     config = load_config(arguments.config, environ, {})
     clock = Clock()
     log = Console(streams.err, now=clock.now, quiet=True, log_format=config.log.log_format).log
-    return check(config, environ, clock=clock, log=log, say=lambda line: print(line, file=streams.out))
+    return check(config, environ, clock=clock, log=log, say=lambda line: print(printable(line), file=streams.out))
 
 
 def _status(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
