@@ -56,7 +56,7 @@ def is_free(store: Store, path: Path) -> bool:
 def _is_free(path: Path) -> bool:
     handle = os.open(path, _READ)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     finally:
