@@ -1,5 +1,6 @@
 """`--new-only`: what it reads, when it is not allowed, and that nothing is lost between exports."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from annolake.clock import Clock
 from annolake.sandbox import Changes, Faults, Sandbox
-from exporting import FakeClock, export_once, one_queue, with_polars
+from exporting import FakeClock, annolake, export_once, one_queue, with_polars
 
 NEW: dict[str, Any] = {"mode": "new"}
 
@@ -71,6 +72,48 @@ def test_an_old_full_export_is_renewed(tmp_path: Path) -> None:
 
     assert (fresh.mode, aged.mode) == ("new", "full")
     assert aged.mode_reason == "the last complete full export is older than sync.full_every_s"
+
+
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+@pytest.mark.parametrize("keep", [1, 500])
+def test_a_clock_that_was_wrong_once_costs_one_full_export(keep: int, endpoint: str, tmp_path: Path) -> None:
+    """What an export under a clock of 2098 recorded is passed over: reviews and removals stay due in time."""
+    settings = {"source.endpoint": endpoint, "sync.full_every_s": 3600, "lake.keep_reports": keep}
+    with Sandbox(rows=50, seed=3, odd=False) as sandbox:
+        wrong = one_queue(export_once(sandbox, tmp_path, settings, clock=later(72 * 365 * 86_400)))
+        row = sandbox.queue().rows("archived")[0]
+        sandbox.queue().delete(row.id)
+        mended = one_queue(export_once(sandbox, tmp_path, settings, **NEW))
+        fresh = one_queue(export_once(sandbox, tmp_path, settings, clock=later(60), **NEW))
+        aged = one_queue(export_once(sandbox, tmp_path, settings, clock=later(7200), **NEW))
+
+    assert wrong.complete
+    assert (mended.mode, mended.mode_reason) == ("full", "no complete full export of this queue is recorded")
+    assert (mended.removed, with_polars(tmp_path / "lake")[row.id]["removed_at"] is not None) == (1, True)
+    assert [fresh.mode, aged.mode] == ["new", "full"]
+
+
+def test_a_row_of_a_time_to_come_moves_no_mark(tmp_path: Path) -> None:
+    """An added_at of 2098 is no reason to leave out what is added until then."""
+    with Sandbox(rows=300, seed=3, odd=False) as sandbox:
+        queue = sandbox.queue()
+        queue.edit(queue.rows("active")[0].id, added_at="2098-01-01T00:00:00Z")
+        export_once(sandbox, tmp_path)
+        queue.add(5)
+        new = one_queue(export_once(sandbox, tmp_path, **NEW))
+
+    assert (new.mode, new.complete, new.inserted) == ("new", True, 5)
+
+
+def test_status_tells_the_last_export_whose_clock_was_right(tmp_path: Path) -> None:
+    """An export under a clock of 2098 is not the last one for 72 years."""
+    with Sandbox(rows=5, seed=3) as sandbox:
+        export_once(sandbox, tmp_path, clock=later(72 * 365 * 86_400))
+        report = export_once(sandbox, tmp_path)
+        told = annolake("status", "--json", cwd=tmp_path)
+
+    (queue,) = json.loads(told.out)["queues"]
+    assert queue["last_export"]["export_id"] == report.export_id
 
 
 def test_a_filtered_export_proves_nothing(tmp_path: Path) -> None:

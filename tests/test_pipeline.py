@@ -3,6 +3,7 @@
 import decimal
 import json
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from annolake.clock import Clock
 from annolake.sandbox import Faults, Sandbox
 from exporting import (
+    annolake,
     assert_equals_service,
     export_once,
     files_of,
@@ -20,6 +22,7 @@ from exporting import (
     one_queue,
     with_duckdb,
     with_polars,
+    write_config,
 )
 
 
@@ -191,6 +194,26 @@ def test_a_filtered_export_marks_nothing_removed(tmp_path: Path) -> None:
     assert (active.removed, mine.removed) == (0, 0)
     assert active.rows_seen < 200
     assert all(row["removed_at"] is None for row in with_polars(tmp_path / "lake").values())
+
+
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+@pytest.mark.parametrize("spell", [str.upper, lambda text: text.replace("-", ""), lambda text: "{" + text + "}"])
+def test_a_queue_in_two_spellings_is_one_queue(spell: Callable[[str], str], endpoint: str, tmp_path: Path) -> None:
+    """However the service lists an id, and the settings write it, there is one export and one folder in the lake."""
+    with Sandbox(rows=20, queues=2, seed=2, odd=False) as sandbox:
+        first, second = sandbox.queue_ids
+        sandbox._service._profiles[second]["id"] = spell(first)
+        listed = export_once(sandbox, tmp_path, {"source.queues": "all", "source.endpoint": endpoint})
+        config = write_config(tmp_path, sandbox, {"source.queues": [first, first.upper()]})
+        more = ("--queue", first.upper(), "--queue", first)
+        runs = [
+            annolake("run", "--json", "--config", config, *options, key=sandbox.api_key, cwd=tmp_path)
+            for options in ((), more)
+        ]
+
+    assert [queue.queue_id for queue in listed.queues] == [first]
+    assert [[queue["queue_id"] for queue in ran.report["queues"]] for ran in runs] == [[first]] * 2
+    assert [path.name for path in (tmp_path / "lake/runs").iterdir()] == [f"queue_id={first}"]
 
 
 STORM = Faults(rate=0.35, endpoints=())

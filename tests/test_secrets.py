@@ -45,3 +45,33 @@ def test_no_secret_anywhere(log_format: str, tmp_path: Path) -> None:
     assert b"share_token" in sent
     told = everything_in(tmp_path / "lake") + ran.out + ran.err
     assert [secret for secret in secrets if secret in told] == []
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o604, True)])
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_key_file_that_others_may_read_is_told_once(command: str, mode: int, *, warned: bool, tmp_path: Path) -> None:
+    """One warning line on standard error, with neither what the file holds nor its name; the export goes on."""
+    with Sandbox(rows=40, queues=2, seed=9, odd=False) as sandbox:
+        key = tmp_path / "s3cret-name"
+        key.write_text(sandbox.api_key)
+        key.chmod(mode)
+        path = write_config(tmp_path, sandbox, {"source.api_key_file": str(key)})
+        ran = annolake(*(["run", "--quiet"] if command == "run" else ["check"]), "--config", path, cwd=tmp_path)
+
+    assert ran.exit_code == 0, ran.err
+    assert ["event=key_file_exposed" in line for line in ran.err.splitlines()] == [True] * warned
+    assert sandbox.api_key not in ran.err + ran.out
+    assert key.name not in ran.err + ran.out
+
+
+def test_a_key_file_that_others_may_read_is_told_as_json(tmp_path: Path) -> None:
+    """With log_format = "json" the warning is a line of JSON."""
+    with Sandbox(rows=3, seed=9) as sandbox:
+        key = tmp_path / "key"
+        key.write_text(sandbox.api_key)
+        key.chmod(0o644)
+        settings = {"source.api_key_file": str(key), "log.log_format": "json"}
+        ran = annolake("run", "--config", write_config(tmp_path, sandbox, settings), "--quiet", cwd=tmp_path)
+
+    (line,) = ran.err.splitlines()
+    assert json.loads(line)["event"] == "key_file_exposed"

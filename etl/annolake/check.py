@@ -3,18 +3,24 @@
 Owns the sequence of questions and their answers in words.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
 from threading import Event
+from typing import Any
 
 from annolake.clock import Clock
 from annolake.config import Config
-from annolake.errors import AnnolakeError, ServiceError, UnavailableError
+from annolake.errors import AnnolakeError, GoneError, NotFoundError, ServiceError, UnavailableError
 from annolake.extract.client import Client, Tally
-from annolake.extract.queues import decode_head, read_queue, read_size
+from annolake.extract.items import SECTIONS, ItemsListing
+from annolake.extract.payloads import Batch, RunsQuery
+from annolake.extract.queues import read_queue, read_size
 from annolake.extract.runs import RunsListing
-from annolake.pipeline import configured_queues
+from annolake.load.lake import Lake
+from annolake.pipeline import configured_queues, is_retired
 from annolake.report import worst
-from annolake.transform.decode import runs_decoder
+from annolake.transform.decode import decode_queue, runs_decoder
+from annolake.transform.successor import Item, decode_items, decode_runs, selects
 from annolake.wiring import Log, open_client, open_lake
 
 
@@ -23,7 +29,8 @@ def check(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log,
 
     Raises ConfigError where the key can't be had.
     """
-    codes = [_check_lake(config, say)]
+    lake = open_lake(config)
+    codes = [_check_lake(config, lake, say)]
     with open_client(config, environ, clock=clock, log=log) as client:
         say(f"settings: in order; the key is there; the service is {config.source.base_url}")
         try:
@@ -32,13 +39,13 @@ def check(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log,
             say(f"queues: {error}")
             codes.append(error.exit_code)
         else:
-            codes += [_check_queue(config, client, queue_id, say) for queue_id in queue_ids]
+            codes += [_check_queue(_QueueCheck(config, client, lake, queue_id), say) for queue_id in queue_ids]
     return worst(codes)
 
 
-def _check_lake(config: Config, say: Callable[[str], None]) -> int:
+def _check_lake(config: Config, lake: Lake, say: Callable[[str], None]) -> int:
     try:
-        open_lake(config).prepare()
+        lake.prepare()
     except AnnolakeError as error:
         say(f"lake: {error}")
         return error.exit_code
@@ -46,28 +53,87 @@ def _check_lake(config: Config, say: Callable[[str], None]) -> int:
     return 0
 
 
-def _check_queue(config: Config, client: Client, queue_id: str, say: Callable[[str], None]) -> int:
-    """Tell a queue's name and size, and whether the key may list its rows, which is all an export needs."""
-    stop, tally = Event(), Tally()
-    listing = RunsListing(client, queue_id, include_stats=False, status=config.source.status, tally=tally, stop=stop)
-    decoder = runs_decoder()
+def _check_queue(queue: "_QueueCheck", say: Callable[[str], None]) -> int:
     try:
-        name = _name(client, queue_id, tally, stop)
-        listing.read(0, 1, archived=False, decode=lambda body: decoder.decode(body, archived=False))
+        say(f"queue {queue.queue_id}: {queue.asked()}")
     except AnnolakeError as error:
-        say(f"queue {queue_id}: {error}")
+        say(f"queue {queue.queue_id}: {error}")
         return error.exit_code
-    sizes = [read_size(client, queue_id, which, tally=tally, stop=stop) for which in ("total_size", "total_archived")]
-    told = ["not told" if size is None else f"{size:,}" for size in sizes]
-    say(f"queue {queue_id}: {name}; {told[0]} rows, {told[1]} of them archived, as the service counts")
     return 0
 
 
-def _name(client: Client, queue_id: str, tally: Tally, stop: Event) -> str:
-    try:
-        head = read_queue(client, queue_id, decode_head, tally=tally, stop=stop)
-    except UnavailableError:
-        raise
-    except ServiceError:
-        return "its name is not told to this key"
-    return head.name or "without a name"
+class _QueueCheck:
+    """One queue, asked as an export asks: each list that it would read, for a single row."""
+
+    def __init__(self, config: Config, client: Client, lake: Lake, queue_id: str) -> None:
+        self.queue_id = queue_id
+        self._source = config.source
+        self._client, self._lake = client, lake
+        self._tally, self._stop = Tally(), Event()
+
+    def asked(self) -> str:
+        """Return the queue's name, its size and the endpoint in words. Raises what an export of it would meet."""
+        self._lake.runs_folder(self.queue_id)
+        endpoint = self._ask()
+        name = "its name is not told to this key" if self._record is None else self._record.name or "without a name"
+        sizes = (
+            read_size(self._client, self.queue_id, which, tally=self._tally, stop=self._stop)
+            for which in ("total_size", "total_archived")
+        )
+        rows, archived = ("not told" if size is None else f"{size:,}" for size in sizes)
+        return f"{name}; {rows} rows, {archived} of them archived, as the service counts; read over {endpoint}"
+
+    @cached_property
+    def _record(self) -> Any:
+        """The queue's own record, None where the key may not read it."""
+        try:
+            return read_queue(self._client, self.queue_id, decode_queue, tally=self._tally, stop=self._stop)[0]
+        except UnavailableError:
+            raise
+        except ServiceError:
+            return None
+
+    def _ask(self) -> str:
+        """Ask for the rows; return the endpoint that has them."""
+        if self._source.endpoint != "items":
+            try:
+                self._ask_runs()
+            except (GoneError, NotFoundError) as error:
+                if not is_retired(error, self._source, alive=lambda: self._record is not None):
+                    raise
+            else:
+                return "runs"
+        self._ask_items()
+        return "items"
+
+    def _ask_runs(self) -> None:
+        source, decoder = self._source, runs_decoder()
+        listing = RunsListing(
+            self._client,
+            self.queue_id,
+            include_stats=source.include_stats,
+            status=source.status,
+            tally=self._tally,
+            stop=self._stop,
+        )
+        for archived in (False, True) if source.include_archived else (False,):
+            listing.read(0, 1, archived=archived, decode=partial(decoder.decode, archived=archived))
+
+    def _ask_items(self) -> None:
+        """Ask for an item of each section, and for the run of one of them."""
+        sections = [name for name in SECTIONS if self._source.include_archived or name != "archived"]
+        first = {name: self._items(name, 1) for name in sections}
+        with_run = next(self._with_runs(first), None)
+        if with_run:
+            selected = selects(include_stats=self._source.include_stats)
+            RunsQuery(self._client, selected, self._tally, self._stop).read(Batch([with_run]), decode_runs)
+
+    def _with_runs(self, first: Mapping[str, list[Item]]) -> Iterator[Item]:
+        """Yield items that name a run: the first ones, else those on a section's first page."""
+        yield from (item for items in first.values() for item in items if Batch([item]).asked)
+        for section in (section for section, items in first.items() if items):
+            yield from (item for item in self._items(section, self._source.page_size) if Batch([item]).asked)
+
+    def _items(self, section: str, limit: int) -> list[Item]:
+        listing = ItemsListing(self._client, self.queue_id, self._tally, self._stop)
+        return listing.read(section, None, limit, partial(decode_items, archived=section == "archived")).items

@@ -7,23 +7,24 @@ that cost time to import are imported by the command that needs them.
 import argparse
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from annolake.clock import Clock
-from annolake.errors import AnnolakeError
+from annolake.errors import AnnolakeError, ConfigError
+from annolake.printable import printable, printable_lines
 from annolake.process import leave_quickly, settle_process
+from annolake.streams import Streams, settle_streams
 from annolake.version import __version__
 
 if TYPE_CHECKING:
     from annolake.config import Config
 
 BUG = 1
+UNWRITTEN = 5
 
 EXIT_CODES = """\
 exit codes:
@@ -32,7 +33,7 @@ exit codes:
   2    the command line or the config is wrong
   3    finished, but something is missing: new rejects, a queue not shown complete
   4    the service refused or stayed away
-  5    the lake could not be read, written or trusted
+  5    the lake could not be read, written or trusted, or standard output not be written
   6    another export holds a queue's lock
   130, 143  interrupted by SIGINT, SIGTERM
 """
@@ -48,36 +49,38 @@ mark rows that the service did not show as removed even where they are many or i
 are reported as removed_unconfirmed, and the next export looks again"""
 
 
-@dataclass(frozen=True)
-class Streams:
-    """Where a command's result goes, and where everything else does."""
-
-    out: TextIO
-    err: TextIO
-
-
 Command = Callable[[argparse.Namespace, Mapping[str, str], Streams], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    streams = Streams(sys.stdout, sys.stderr)
+    streams = settle_streams()
     settle_process(os.environ)
-    arguments = build_parser().parse_args(argv)
+    arguments = argparse.Namespace(result_is_kept=False)
+    exit_code = _run_command(argv, arguments, streams)
+    if exit_code == 0 and streams.lost and not arguments.result_is_kept:
+        message = f"annolake: cannot write standard output: {streams.lost}; send it elsewhere and run again"
+        print(message, file=streams.err)
+        return UNWRITTEN
+    return exit_code
+
+
+def _run_command(argv: Sequence[str] | None, arguments: argparse.Namespace, streams: Streams) -> int:
     try:
+        build_parser().parse_args(argv, arguments)
         command: Command = arguments.command
         return command(arguments, os.environ, streams)
+    except SystemExit as end:  # argparse's: after --help and --version, or of a command line that is wrong
+        return int(end.code or 0)
     except AnnolakeError as error:
-        print(f"annolake: {error}", file=streams.err)
+        # a ConfigError has a line for each setting, in which what was given is quoted
+        fit = printable_lines if isinstance(error, ConfigError) else printable
+        print(f"annolake: {fit(str(error))}", file=streams.err)
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever reads our output went away (`annolake schema | head`): not our failure.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except Exception:  # noqa: BLE001 - the last line of defence: a bug, told as one
-        traceback.print_exc(file=streams.err)
+        print(printable_lines(traceback.format_exc().rstrip()), file=streams.err)
         print("annolake: this is a bug; please report it with the lines above", file=streams.err)
         return BUG
 
@@ -114,6 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--accept-removals", action="store_true", help=ACCEPT_REMOVALS)
     run.add_argument("--json", action="store_true", help="print the report as the last line of standard output")
     run.add_argument("--quiet", action="store_true", help="say only what went wrong")
+    run.set_defaults(result_is_kept=True)  # the report is in the lake, and the export is done
 
     check = _command(commands, "check", _check, "test settings, key, queues and lake; export nothing")
     _add_config(check)
@@ -182,7 +186,9 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Str
     for queue in report.queues:
         (console.say if queue.exit_code == 0 else console.complain)(in_words(queue))
     if arguments.json:
-        print(report.as_json().decode(), file=streams.out, flush=True)
+        print(report.as_json().decode(), file=streams.out)
+        if streams.lost:
+            console.complain(f"the report could not be written to standard output: {streams.lost}; the lake has it")
     leave_quickly()
     return report.exit_code
 
@@ -206,13 +212,14 @@ def _check(arguments: argparse.Namespace, environ: Mapping[str, str], streams: S
     config = load_config(arguments.config, environ, {})
     clock = Clock()
     log = Console(streams.err, now=clock.now, quiet=True, log_format=config.log.log_format).log
-    return check(config, environ, clock=clock, log=log, say=lambda line: print(line, file=streams.out, flush=True))
+    return check(config, environ, clock=clock, log=log, say=lambda line: print(printable(line), file=streams.out))
 
 
 def _status(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
     from annolake.lake_commands import tell_status  # noqa: PLC0415 - see the module docstring
 
-    print(tell_status(_lake_config(arguments, environ), as_json=arguments.json), file=streams.out)
+    config = _lake_config(arguments, environ)
+    print(tell_status(config, now=Clock().now(), as_json=arguments.json), file=streams.out)
     return 0
 
 

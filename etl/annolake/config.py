@@ -96,7 +96,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         description="The variable that holds the API key; never the key itself.",
     )] = "LANGSMITH_API_KEY"
     api_key_file: Annotated[Path | None, Meta(
-        extra=_KEY_FILE, description="The file that holds the API key; when set, it is read instead of the variable.",
+        extra=_KEY_FILE,
+        description="The file that holds the API key, instead of a variable; only its owner should be able to read it.",
     )] = None
     tenant_id: Annotated[str, Meta(
         pattern=r"^[!-~]*\Z", extra=_WORKSPACE,

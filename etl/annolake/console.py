@@ -13,6 +13,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from structlog.typing import FilteringBoundLogger
 
+from annolake.printable import printable, printable_lines
 from annolake.report import QueueReport
 
 LogFormat = Literal["text", "json"]
@@ -65,7 +66,7 @@ class ProgressBar:
 
     def __init__(self, stream: TextIO, *, shown: bool) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("rows"),
@@ -85,7 +86,7 @@ class ProgressBar:
 
     def started(self, queue_id: str, name: str | None, expected: int | None) -> None:
         """Show a queue whose reading begins."""
-        self._tasks[queue_id] = self._progress.add_task(name or queue_id, total=expected)
+        self._tasks[queue_id] = self._progress.add_task(printable(name or queue_id), total=expected)
 
     def read(self, queue_id: str, rows: int) -> None:
         """Move a queue's bar to the number of rows read so far."""
@@ -109,14 +110,17 @@ def _logger(
         event["timestamp"] = now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return event
 
+    def escape(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {fact: printable_lines(told) if isinstance(told, str) else told for fact, told in event.items()}
+
     order = ["timestamp", "level", "event"]
-    renderer: Any = structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True)
+    rendering: list[Any] = [escape, structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True)]
     if as_json:
-        renderer = structlog.processors.JSONRenderer()
+        rendering = [structlog.processors.JSONRenderer()]
     level = logging.INFO if routine else logging.WARNING
     logger: FilteringBoundLogger = structlog.wrap_logger(
         structlog.PrintLogger(stream),
-        processors=[structlog.processors.add_log_level, stamp, renderer],
+        processors=[structlog.processors.add_log_level, stamp, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     return logger

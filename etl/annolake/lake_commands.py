@@ -7,21 +7,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from annolake.config import Config
 from annolake.errors import LakeError
 from annolake.load.audit import QueueStatus, status, verify
+from annolake.printable import json_line, printable
 from annolake.wiring import open_lake
 
 _NEVER = "never"
 
 
-def tell_status(config: Config, *, as_json: bool) -> str:
+def tell_status(config: Config, *, now: datetime, as_json: bool) -> str:
     """Return per queue: rows, partitions, bytes, newest added_at, the last export and how it ended (DESIGN 3)."""
-    queues = [_as_record(queue) for queue in status(open_lake(config))]
+    queues = [_as_record(queue) for queue in status(open_lake(config), now=now)]
     if as_json:
-        return msgspec.json.encode({"queues": queues}).decode()
+        return json_line({"queues": queues})
     if not queues:
         return f"{config.lake.path}: no queue was exported into it yet"
     return "\n".join(_in_words(queue) for queue in queues)
@@ -56,12 +55,15 @@ def _in_words(queue: dict[str, Any]) -> str:
     if last:
         complete = "complete" if last["complete"] else "not shown complete"
         ended = f"last export {last['started_at']}: {last['mode']}, {last['status']}, {complete}"
-    return (
-        f"{queue['name'] or 'queue'} ({queue['queue_id']})\n"
-        f"  {queue['rows']:,} rows in {queue['partitions']:,} partitions, {queue['bytes'] / 1e6:,.1f} MB; "
-        f"newest added_at {newest.isoformat() if newest else _NEVER}\n"
-        f"  {ended}"
+    lines = (
+        f"{queue['name'] or 'queue'} ({queue['queue_id']})",
+        (
+            f"  {queue['rows']:,} rows in {queue['partitions']:,} partitions, {queue['bytes'] / 1e6:,.1f} MB; "
+            f"newest added_at {newest.isoformat() if newest else _NEVER}"
+        ),
+        f"  {ended}",
     )
+    return "\n".join(map(printable, lines))
 
 
 def tell_verify(config: Config, *, as_json: bool) -> tuple[str, int]:
@@ -74,6 +76,6 @@ def tell_verify(config: Config, *, as_json: bool) -> tuple[str, int]:
     findings = [{"path": str(finding.path), "what": finding.what} for finding in verify(open_lake(config))]
     exit_code = LakeError.exit_code if findings else 0
     if as_json:
-        return msgspec.json.encode({"exit_code": exit_code, "findings": findings}).decode(), exit_code
-    lines = [f"{finding['path']}: {finding['what']}" for finding in findings]
+        return json_line({"exit_code": exit_code, "findings": findings}), exit_code
+    lines = [printable(f"{finding['path']}: {finding['what']}") for finding in findings]
     return "\n".join(lines) or f"{config.lake.path}: every row once, in its place, every file whole", exit_code

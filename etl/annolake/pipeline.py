@@ -9,7 +9,7 @@ cannot hold becomes a reject (`rejects`).
 """
 
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from functools import cached_property, partial
 from itertools import chain, compress, count, islice
 from threading import Event
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import pyarrow as pa
@@ -26,7 +26,7 @@ import pyarrow as pa
 from annolake import contract
 from annolake.batches import Arrived, Endpoint, Waiting
 from annolake.clock import Clock
-from annolake.config import Config
+from annolake.config import Config, Source
 from annolake.errors import (
     AnnolakeError,
     GoneError,
@@ -109,10 +109,28 @@ def export(
 
 
 def configured_queues(config: Config, client: Client, stop: Event) -> list[str]:
-    """Return the ids of the queues to export, asking the service where the config says "all"."""
+    """Return the ids of the queues to export, each once, asking the service where the config says "all"."""
     if config.source.queues != "all":
         return list(config.source.queues)
-    return [head.id for head in list_queues(client, tally=Tally(), stop=stop)]
+    return list(dict.fromkeys(_plain(head.id) for head in list_queues(client, tally=Tally(), stop=stop)))
+
+
+def _plain(queue_id: str) -> str:
+    """Return a UUID in the one spelling that the lake has it in, anything else as it is."""
+    try:
+        return str(UUID(queue_id))
+    except ValueError:
+        return queue_id
+
+
+def is_retired(error: GoneError | NotFoundError, source: Source, *, alive: Callable[[], bool]) -> bool:
+    """Whether the runs listing is gone for good, so that its successor takes over (DESIGN 4, endpoint "auto").
+
+    A 404 says so only of a queue that is `alive`: whose own record can be read.
+    """
+    if source.endpoint != "auto" or source.status:
+        return False
+    return error.endpoint.endswith("/runs") and (isinstance(error, GoneError) or alive())
 
 
 @dataclass(frozen=True)
@@ -191,17 +209,11 @@ class QueueExport:
             try:
                 self._export_over("items" if self._source.endpoint == "items" else "runs", now)
             except (GoneError, NotFoundError) as error:
-                if not self._is_retired(error):
+                if not is_retired(error, self._source, alive=lambda: self._record is not None):
                     raise
                 self._run.log.warning("endpoint_retired", queue_id=self._queue_id, status=error.status, now="items")
                 self._export_over("items", now)
             lake.write_queue(self._queue_id, workspace, self._queue_row())
-
-    def _is_retired(self, error: GoneError | NotFoundError) -> bool:
-        """Whether the runs listing is gone for good, so that its successor takes over (DESIGN 4, endpoint "auto")."""
-        if self._source.endpoint != "auto" or self._source.status:
-            return False
-        return error.endpoint.endswith("/runs") and (isinstance(error, GoneError) or self._record is not None)
 
     def _export_over(self, endpoint: Endpoint, now: datetime) -> None:
         """Export over one endpoint from the start; what was read over another is forgotten."""
@@ -227,7 +239,7 @@ class QueueExport:
         if self._run.mode == "new":
             sync = self._run.config.sync
             plan = plan_new_only(
-                self._run.lake.reports.of(self._queue_id),
+                self._run.lake.reports.of(self._queue_id, now=now),
                 endpoint=self._report.endpoint,
                 now=now,
                 lookback_s=sync.lookback_s,
@@ -352,7 +364,7 @@ class QueueExport:
         return doubt is None
 
     def _absence(self, verdict: Verdict, landing: Landing) -> Absence:
-        pasts = self._run.lake.reports.of(self._queue_id)
+        pasts = self._run.lake.reports.of(self._queue_id, now=self._run.clock.now())
         last = next((past.entry for past in pasts if past.proves_full), {})
         usual = last.get("size_excess") if last.get("endpoint") == self._report.endpoint else None
         usual = usual if isinstance(usual, int) else None

@@ -39,7 +39,7 @@ def plan_new_only(
     `pasts` are the queue's entries in earlier reports, the newest first. The mark is the smaller of the newest
     added_at that the last complete full export, and complete new-only ones since, met, and the time the last of
     them started; minus the look-back. So a row that was added while they ran, or by a clock that is behind, is
-    read again rather than missed.
+    read again rather than missed. A time later than now is no time to go by, and an export that began then no proof.
     """
     proofs, full = [], None
     for past in pasts:
@@ -54,10 +54,10 @@ def plan_new_only(
         return Plan("full", f"the last complete full export was over another endpoint than {endpoint}")
     if not rows_in_lake and full.entry.get("rows_seen"):
         return Plan("full", "the lake holds no row of this queue any more")
-    if now - _started(full) > timedelta(seconds=full_every_s):
+    if now - full.started_at > timedelta(seconds=full_every_s):
         return Plan("full", "the last complete full export is older than sync.full_every_s")
-    newest = [_time(past.entry["newest_added_at"]) for past in proofs if past.entry.get("newest_added_at")]
-    begun = max(_started(past) for past in proofs)
+    begun = max(past.started_at for past in proofs)
+    newest = [past.newest_added_at for past in proofs if past.newest_added_at and past.newest_added_at <= now]
     mark = min([begun, *([max(newest)] if newest else [])]) - timedelta(seconds=lookback_s)
     return _reading_from(full.entry.get("orders"), mark)
 
@@ -77,11 +77,3 @@ def swept_because(names: Iterable[str]) -> str | None:
     """Say which lists are read whole although only new rows are wanted; None where none is."""
     lists = " and ".join(sorted(names))
     return f"read whole, not being sorted by a time that tells new rows: {lists}" if lists else None
-
-
-def _started(past: Past) -> datetime:
-    return _time(past.report["started_at"])
-
-
-def _time(text: Any) -> datetime:
-    return datetime.fromisoformat(str(text)).astimezone(UTC)

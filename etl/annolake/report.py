@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from annolake.printable import json_line, printable
+
 Mode = Literal["full", "new"]
 Status = Literal["ok", "partial", "failed", "skipped"]
 
@@ -86,7 +88,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     def as_json(self) -> bytes:
         """Return the report as one line of JSON."""
-        return msgspec.json.encode(self)
+        return json_line(self).encode()
 
 
 def worst(exit_codes: Iterable[int]) -> int:
@@ -101,9 +103,9 @@ def export_id(started_at: datetime, suffix: str) -> str:
 
 def in_words(queue: QueueReport) -> str:
     """Return one or two lines that tell a person what became of a queue."""
-    title = f"{queue.name or 'queue'} ({queue.queue_id})"
+    title = printable(f"{queue.name or 'queue'} ({queue.queue_id})")
     if queue.status in {"failed", "skipped"}:
-        return f"{title}: {queue.status}: {queue.error}"
+        return f"{title}: {queue.status}: {printable(str(queue.error))}"
     counts = [
         f"{getattr(queue, field):,} {field}"
         for field in ("inserted", "updated", "removed", "unchanged", "rejected")
@@ -132,4 +134,4 @@ def _shortcomings(queue: QueueReport) -> list[str]:
         lines.append(f"{queue.rejected_new} new rejects: see _annolake/rejected/queue_id={queue.queue_id}")
     if queue.payloads_missing_new:
         lines.append(f"{queue.payloads_missing_new} rows whose run could not be had: see run_found")
-    return lines
+    return [printable(line) for line in lines]

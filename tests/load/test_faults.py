@@ -168,6 +168,42 @@ def test_two_files_of_one_generation_are_not_guessed_at(tmp_path: Path) -> None:
     assert len(list(one.parent.iterdir())) == 2
 
 
+def test_of_two_files_none_is_removed_by_a_generation_that_rotted(tmp_path: Path) -> None:
+    """The later file would go where a bit of its generation flipped: both stay, and the damaged one is named."""
+    lake, twin = lake_at(tmp_path / "lake"), lake_at(tmp_path / "twin")
+    export(lake, [Row(1, START)])
+    shutil.copytree(lake.root, twin.root)
+    export(lake, [changed(Row(1, START))], number=2)
+    (old,) = twin.runs_folder(QUEUE).glob("*/*")
+    (later,) = lake.runs_folder(QUEUE).glob("*/*")
+    text = bytearray(later.read_bytes())
+    text[text.index(b"2", text.index(b"annolake.generation"))] ^= 2
+    later.write_bytes(text)
+    shutil.copy(old, later.parent)
+
+    with pytest.raises(LakeError, match=f"cannot trust {later}: it was changed after it was written"):
+        export(lake, [], number=3)
+
+    assert {path.name for path in later.parent.iterdir()} == {old.name, later.name}
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_no_value_is_kept_from_a_file_that_rotted(tmp_path: Path, place: int) -> None:
+    """A row that moved to another day takes nothing along from a file that is not what was written."""
+    lake, moved = lake_at(tmp_path), changed(Row(1, START), added_at=START + DAY)
+    export(lake, [Row(1, START), Row(2, START + DAY)])
+    source, target = sorted(lake.runs_folder(QUEUE).glob("*/*"))
+    text = bytearray(source.read_bytes())
+    text[len(text) * place // 8] ^= 4
+    source.write_bytes(text)
+    before = parts(lake)
+
+    with pytest.raises(LakeError, match=str(source)):
+        export(lake, [moved, Row(2, START + DAY)], number=2, unknown=frozenset({"feedback_stats"}))
+
+    assert (parts(lake), source.read_bytes(), target.exists()) == (before, bytes(text), True)
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 

@@ -1,6 +1,7 @@
 """Reports and rejects: what is kept, under which name, and what a report proves."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from annolake.load.lake import Lake, Workspace
 from load.model_queue import FIRST_EXPORT, QUEUE, lake_at
 
 OTHER = QUEUE.replace("1", "a")
+LATER = FIRST_EXPORT + timedelta(days=1)
 
 
 def report(number: int, *queues: dict[str, Any]) -> dict[str, Any]:
@@ -71,13 +73,40 @@ def test_the_past_of_a_queue_is_told_newest_first(tmp_path: Path) -> None:
     lake = lake_at(tmp_path)
     write(lake, report(1, full()), report(2, full(OTHER)), report(3, new()), report(4, full(filtered=True)))
 
-    past = list(lake.reports.of(QUEUE))
+    past = list(lake.reports.of(QUEUE, now=LATER))
 
     assert [(one.report["export_id"], one.proves_full, one.proves_complete) for one in past] == [
         ("e4", False, False),
         ("e3", False, True),
         ("e1", True, True),
     ]
+
+
+def ahead(number: int, *queues: dict[str, Any]) -> dict[str, Any]:
+    """Return the report of an export whose clock was 72 years ahead."""
+    return report(number, *queues) | {"started_at": f"2098-12-01T00:{number:02}:00Z"}
+
+
+def test_an_export_of_a_time_to_come_is_no_past(tmp_path: Path) -> None:
+    """Its clock was wrong: it proves nothing, and the last one that had a right clock is the last."""
+    lake = lake_at(tmp_path)
+    write(lake, report(1, full()), ahead(2, full()), report(3, new()))
+
+    past = list(lake.reports.of(QUEUE, now=LATER))
+
+    assert [one.report["export_id"] for one in past] == ["e3", "e1"]
+
+
+def test_reports_of_a_time_to_come_keep_no_other_out(tmp_path: Path) -> None:
+    """They are the first to go, but for the only proof of a queue: the clock may be wrong today instead."""
+    lake = lake_at(tmp_path, keep_reports=2)
+
+    write(lake, report(1, full()), ahead(2, full(), full(OTHER)), report(3, new()), report(4, new()))
+    with_proof = kept(lake)
+    write(lake, report(5, full(OTHER)))
+
+    assert with_proof == ["e2", "e4", "e3", "e1"]
+    assert kept(lake) == ["e5", "e4", "e1"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"queues": 3}', '{"queues": [4]}', "\udcff"])
@@ -90,7 +119,7 @@ def test_a_report_that_cannot_be_understood_is_as_if_it_were_not_there(tmp_path:
 
     write(lake, report(3, new()))
 
-    assert [one.report["export_id"] for one in lake.reports.of(QUEUE)] == ["e3", "e1"]
+    assert [one.report["export_id"] for one in lake.reports.of(QUEUE, now=LATER)] == ["e3", "e1"]
 
 
 def test_a_reject_is_one_file_and_goes_when_its_row_is_accepted(tmp_path: Path) -> None:

@@ -336,7 +336,7 @@ class QueueReader(Generic[P]):
         return seen.fresh > 0
 
     def _is_another(self, name: str) -> bool:
-        """Tell whether the last reading of a list met none of the rows of the one before, and none was seen to finish."""
+        """Tell whether the last reading of a list met no row of the one before, and none was seen to finish."""
         replaced = self._seen_before[name] > 0 and self._readers[name].seen <= self._last[name].fresh
         return replaced and not self.signs.finished
 

@@ -29,7 +29,6 @@ class _Size(msgspec.Struct):
     size: int
 
 
-decode_head = msgspec.json.Decoder(Head).decode
 _decode_heads = msgspec.json.Decoder(list[Head]).decode
 _decode_size = msgspec.json.Decoder(_Size).decode
 

@@ -19,7 +19,7 @@ from annolake.load.arrays import microseconds, moment
 from annolake.load.landing import Landing, State
 from annolake.load.locks import hold, is_free
 from annolake.load.partitions import Publisher, days_there, folder_name, part_names, true_part
-from annolake.load.parts import Form, PartReader
+from annolake.load.parts import Form, PartReader, prove
 from annolake.load.records import Rejects, Reports
 from annolake.load.sides import KEY_COLUMNS, enter_rows
 from annolake.load.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, SORT_BY, Spill
@@ -172,6 +172,8 @@ class Lake:
         names = part_names(self.store, folder)
         readers = [closing.enter_context(PartReader(self.store, folder / name, form)) for name in names]
         true = true_part([reader.part for reader in readers])
+        for reader in readers if len(readers) > 1 else ():
+            prove(self.store, reader.part.path)  # all of them, for their generations decide
         for reader in readers:
             if reader.part is not true:
                 self.store.discard(reader.part.path)
@@ -220,8 +222,8 @@ class Lake:
             reader = self._true_reader(closing, target, form)
             there = [] if reader is None else [reader.row_group(number) for number in range(len(reader.row_groups))]
             part = reader.part if reader else None
-        stored = {bytes(value.as_py()) for table in there for value in table.column("row_hash")}
-        if record is not None and {bytes(value.as_py()) for value in record.column("row_hash")} != stored:
+        stored = {value.as_py() for table in there for value in table.column("row_hash")}
+        if record is not None and {value.as_py() for value in record.column("row_hash")} != stored:
             there = [record.select(form.schema.names).cast(form.schema)]
         elif part is not None and part.footer.schema_version == form.version:
             return False

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from annolake.errors import LakeError
 from annolake.load.arrays import NO_DAY, date_of, day_from
-from annolake.load.parts import NAME_END, NAME_START, Form, Part, write_part
+from annolake.load.parts import NAME_END, NAME_START, Form, Part, prove, write_part
 from annolake.load.store import Store
 
 _DAY_START = "added_date="
@@ -78,8 +78,11 @@ class Publisher:
         """Write the rows as the one file of the folder `target`, in the place of `replaced`.
 
         Whoever reads sees the folder before or after. Where this raises, nothing was published, or (without
-        exchange) both files are there and the next export keeps the later one.
+        exchange) both files are there and the next export keeps the later one. No row is taken from `tables` before
+        the old file was found to be as it was written: what bit rot made of it would get a new checksum.
         """
+        if replaced:
+            prove(self.store, replaced.path)
         footer = self.form.footer(self.export_id, replaced.footer.generation + 1 if replaced else 1)
         folder = self.aside / f"{target.name}.{footer.generation}"
         built = write_part(self.store, folder, tables, form=self.form, footer=footer)
@@ -94,6 +97,7 @@ class Publisher:
     def withdraw(self, target: Path, *, replaced: Part) -> None:
         """Take the folder `target` out of the table: none of its rows is true there any more."""
         folder = self.aside / f"{target.name}.{replaced.footer.generation}.old"
+        prove(self.store, replaced.path)
         self._check(target, replaced)
         self.store.make_folder(self.aside)
         try:

@@ -5,22 +5,24 @@ the footer's metadata, the name by content. Knows nothing of where files lie and
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from annolake.errors import LakeError
+from annolake.errors import AnnolakeError, LakeError
 from annolake.load.store import Store
 
 NAME_START, NAME_END = "part-", ".parquet"
 _PREFIX = "annolake."
 _UNNAMED = "part.parquet"
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Footer:
         found = {key: (metadata or {}).get(f"{_PREFIX}{key}".encode()) for key in cls.__annotations__}
         texts = {key: value.decode(errors="replace") for key, value in found.items() if value is not None}
         numbers = [texts.get(key, "") for key in ("schema_version", "hash_version", "generation")]
-        if "export_id" not in texts or not all(text.isdecimal() for text in numbers):
+        if "export_id" not in texts or not all(_NUMBER.fullmatch(text) for text in numbers):
             return None
         version, hashing, generation = map(int, numbers)
         return cls(version, hashing, texts["export_id"], generation)
@@ -75,11 +77,16 @@ class Part:
 
 
 class PartReader:
-    """An open file, read a row group at a time. Raises `LakeError` where it can't be read or trusted."""
+    """An open file, read a row group at a time, its pages by their checksums.
 
-    def __init__(self, store: Store, path: Path, form: Form, *, checksums: bool = False) -> None:
+    Raises `LakeError` where it can't be read or trusted. An error that is met while it is open, and that is no
+    `LakeError`, becomes one where the file is not what its name says.
+    """
+
+    def __init__(self, store: Store, path: Path, form: Form) -> None:
         self._store, self._path, self._form = store, path, form
-        self._file = self._step(lambda: pq.ParquetFile(path, page_checksum_verification=checksums))
+        size = store.size(path)
+        self._file = self._step(lambda: pq.ParquetFile(path, page_checksum_verification=True))
         metadata = self._file.metadata
         footer = Footer.from_metadata(metadata.metadata)
         if footer is None:
@@ -89,7 +96,10 @@ class PartReader:
                 f"cannot read {path}: a newer annolake wrote it (schema version {footer.schema_version}, "
                 f"this one knows {form.version}); upgrade, then run again"
             )
-        self.part = Part(path, footer, metadata.num_rows, store.size(path))
+        self.schema: pa.Schema = self._step(lambda: self._file.schema_arrow)
+        if footer.schema_version == form.version and not self.schema.equals(form.schema):
+            raise _other_columns(path, footer)
+        self.part = Part(path, footer, metadata.num_rows, size)
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         self.row_groups = [group.num_rows for group in groups]
         nbytes = sum(group.total_byte_size for group in groups)
@@ -98,13 +108,10 @@ class PartReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._file.close()
-
-    @cached_property
-    def schema(self) -> pa.Schema:
-        """The file's own schema."""
-        return self._file.schema_arrow
+        if isinstance(error, Exception) and not isinstance(error, AnnolakeError):
+            prove(self._store, self._path)
 
     def largest(self, name: str) -> list[Any]:
         """Return the largest value of a column in each row group that has one, from the statistics."""
@@ -114,7 +121,10 @@ class PartReader:
         return [statistics.max for statistics in found if statistics is not None and statistics.has_min_max]
 
     def key_columns(self, names: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield columns that every version has, as they are in the file, a row group at a time."""
+        """Yield columns that every version has in the same type, a row group at a time."""
+        there = [self.schema.get_field_index(name) for name in names]
+        if -1 in there or [self.schema.field(place) for place in there] != [self._form.schema.field(n) for n in names]:
+            raise _other_columns(self._path, self.part.footer)
         for number in range(len(self.row_groups)):
             yield self._read(number, names)
 
@@ -129,7 +139,7 @@ class PartReader:
         if there.schema.equals(schema):
             return there
         columns = [
-            there.column(field.name).cast(field.type)
+            self._step(partial(there.column(field.name).cast, field.type))
             if field.name in there.schema.names
             else pa.chunked_array([pa.nulls(there.num_rows, field.type)])
             for field in schema
@@ -140,11 +150,16 @@ class PartReader:
         # one thread: the others would each keep memory of their own, and win no time beside the writing
         table: pa.Table = self._step(lambda: self._file.read_row_group(number, names, use_threads=False))
         if not set(names) <= set(table.column_names):
-            raise LakeError(f"cannot trust {self._path}: it lacks a column; move it away, then run again")
+            raise _other_columns(self._path, self.part.footer)
         return table.select(names)
 
     def _step(self, call: Callable[[], Any]) -> Any:
         return self._store.step("read", self._path, call)
+
+
+def _other_columns(path: Path, footer: Footer) -> LakeError:
+    what = f"its columns are not those of schema version {footer.schema_version}"
+    return LakeError(f"cannot trust {path}: {what}; restore it or move it away, then run again")
 
 
 def write_part(store: Store, folder: Path, tables: Iterable[pa.Table], *, form: Form, footer: Footer) -> Part:
@@ -233,8 +248,18 @@ def _pieces(tables: Iterable[pa.Table], limit: int) -> Iterator[tuple[pa.Table, 
                 yield piece, size
 
 
+def prove(store: Store, path: Path) -> None:
+    """Raise `LakeError` where a file is no longer what was written: its name is that of its content."""
+    if part_name(store, path) != path.name:
+        raise LakeError(
+            f"cannot trust {path}: it was changed after it was written, for its name is not that of its content; "
+            "restore it or move it away, then run again"
+        )
+
+
 def part_name(store: Store, path: Path) -> str:
     """Return the name that a file has by its content: all of its bytes."""
+    store.size(path)
     return f"{NAME_START}{store.step('read', path, lambda: _digest(path))}{NAME_END}"
 
 

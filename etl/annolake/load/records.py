@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from annolake.errors import LakeError
 from annolake.load.store import MissingError, Store
 
 _JSON = ".json"
+_NEVER = "99991231T235959"
 _PLAIN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 
 
@@ -26,6 +28,12 @@ class Past:
 
     report: Mapping[str, Any]
     entry: Mapping[str, Any]
+    started_at: datetime
+
+    @property
+    def newest_added_at(self) -> datetime | None:
+        """The latest added_at that the export met, None where there was none."""
+        return _moment(self.entry.get("newest_added_at"))
 
     @property
     def proves_full(self) -> bool:
@@ -51,7 +59,7 @@ class Reports:
         _put(self._store, aside / name, self._folder / name, report)
         self._store.sync(self._folder / name)
         self._store.sync(self._folder)
-        self._forget()
+        self._forget(_moment(report.get("finished_at")) or _moment(report["started_at"]))
         return self._folder / name
 
     def read(self) -> Iterator[dict[str, Any]]:
@@ -61,16 +69,23 @@ class Reports:
             if report is not None:
                 yield report
 
-    def of(self, queue_id: str) -> Iterator[Past]:
-        """Yield what earlier exports reported of a queue, the newest first."""
+    def of(self, queue_id: str, *, now: datetime) -> Iterator[Past]:
+        """Yield what earlier exports reported of a queue, the newest first.
+
+        An export that began later than `now` had a clock that was wrong: it is passed over.
+        """
         for report in self.read():
-            yield from (past for past in _pasts(report) if past.entry.get("queue_id") == queue_id)
+            for past in _pasts(report):
+                if past.entry.get("queue_id") == queue_id and past.started_at <= now:
+                    yield past
 
     def _names(self) -> list[str]:
         return [name for name in reversed(self._store.names(self._folder)) if name.endswith(_JSON)]
 
-    def _forget(self) -> None:
-        names = self._names()
+    def _forget(self, now: datetime | None) -> None:
+        """Remove what is too much; a report of a time to come counts as older than any other."""
+        present = f"{now.astimezone(UTC):%Y%m%dT%H%M%S}" if now else _NEVER
+        names = sorted(self._names(), key=lambda name: name[: len(present)] > present)
         for place in range(self._keep, len(names)):
             unproven = self._proven(names[place])
             for newer in names[:place] if unproven else ():
@@ -126,14 +141,25 @@ class Rejects:
 
 
 def _pasts(report: Mapping[str, Any]) -> list[Past]:
-    queues = report.get("queues")
-    return [Past(report, entry) for entry in queues if isinstance(entry, dict)] if isinstance(queues, list) else []
+    queues, started = report.get("queues"), _moment(report.get("started_at"))
+    if not isinstance(queues, list) or started is None:
+        return []
+    return [Past(report, entry, started) for entry in queues if isinstance(entry, dict)]
 
 
 def _file_name(key: str) -> str:
     """Return a name that is safe in any folder: an id of another form is hashed, it may hold anything."""
     plain = key if _PLAIN.fullmatch(key) else blake2b(key.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     return plain + _JSON
+
+
+def _moment(text: object) -> datetime | None:
+    """Return a report's time, None where it can't be understood."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _put(store: Store, aside: Path, path: Path, record: Mapping[str, Any]) -> None:

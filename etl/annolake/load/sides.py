@@ -13,7 +13,7 @@ from annolake.errors import LakeError
 from annolake.load.arrays import Bytes16, Days, distinct, hashes_of, keys_of, one_chunk, times_of
 from annolake.load.index import STORED, Index, Numbers
 from annolake.load.merge import Arriving, Stored
-from annolake.load.parts import Form, Part, PartReader
+from annolake.load.parts import Form, Part, PartReader, prove
 from annolake.load.spill import IGNORANCE, SORT_BY, Arrival
 from annolake.load.store import Store
 
@@ -84,6 +84,7 @@ def stored_values(
     tables = [_empty(form.schema, columns)]
     for day in distinct(index.origins(wanting)) if len(wanting) else ():
         with PartReader(store, parts[int(day)].path, form) as reader:
+            prove(store, reader.part.path)
             for group, table in enumerate(reader.key_columns(("queue_run_id",))):
                 numbers = known_numbers(index, table, reader.part.path)
                 here = np.isin(numbers, wanting) & (index.origins(numbers) == day)

@@ -8,6 +8,7 @@ done. Knows neither the lake's layout nor what is in a file.
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,7 +47,7 @@ class Store:
             raise MissingError(f"cannot {verb} {path}: there is no such file or folder") from exc
         except OSError as exc:
             raise LakeError(f"cannot {verb} {path}: {_reason(exc)}") from exc
-        except pa.ArrowException as exc:
+        except (pa.ArrowException, UnicodeDecodeError) as exc:
             if verb != "read" or isinstance(exc, MemoryError):
                 raise
             raise LakeError(f"cannot read {path}: {_DAMAGED}") from exc
@@ -68,11 +69,15 @@ class Store:
         return self.step("look for", path, lambda: os.path.lexists(path))
 
     def size(self, path: Path) -> int:
-        """Return a file's size in bytes."""
-        return self.step("read", path, lambda: path.stat().st_size)
+        """Return a file's size in bytes; also to be asked before it is opened: a pipe would be waited for."""
+        there = self.step("read", path, path.stat)
+        if not stat.S_ISREG(there.st_mode):
+            raise LakeError(f"cannot read {path}: it is no file; move it away, then run again")
+        return there.st_size
 
     def read(self, path: Path) -> bytes:
         """Return the bytes of a small file."""
+        self.size(path)
         return self.step("read", path, path.read_bytes)
 
     def write(self, path: Path, text: bytes) -> None:

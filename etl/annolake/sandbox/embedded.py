@@ -34,12 +34,12 @@ class Sandbox:
     last review (`archived_by`).
 
     Behaviour: `page_cap` rows a page at most, whatever is asked for; `unstable_ties`: rows of equal times
-    change places from request to request; `forbid`: endpoints that answer 403; `retire_runs_after`: the
-    runs listing answers `retired_status` (410 or 404) from its n-th request on; `platform=False`: a service
-    without the successor endpoints; `runs_gone`, `runs_late`: the share of runs that the query of runs never
-    finds, or only when asked for alone; `cursors`: what the items' cursors hold; `gzip`: compress for clients
-    that ask for it; `before_request(sandbox, n)` is called before the n-th request is answered and may change
-    the queues.
+    change places from request to request; `forbid`: endpoints that answer 403, or "archived" for that list
+    alone; `retire_runs_after`: the runs listing answers `retired_status` (410 or 404) from its n-th request
+    on; `platform=False`: a service without the successor endpoints; `runs_gone`, `runs_late`: the share of
+    runs that the query of runs never finds, or only when asked for alone; `cursors`: what the items' cursors
+    hold; `gzip`: compress for clients that ask for it; `before_request(sandbox, n)` is called before the n-th
+    request is answered and may change the queues.
 
     It holds no socket until it is entered, and can be entered again after it was left: a service that was
     away. Entering raises OSError when the port is taken.

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from annolake.sandbox.answers import Asked, Refusal, identifier
+from annolake.sandbox.answers import Asked, Refusal, boolean, identifier, text
 
 Endpoint = Literal["runs", "queues", "queue", "size", "total_size", "total_archived", "items", "count", "query", "info"]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
+ARCHIVED = "archived"
+"""Stands in `forbid` for the archived list alone: of the runs listing, and as a section of the items."""
 
 _QUEUES = "/api/v1/annotation-queues"
 _PLATFORM = "/api/v1/platform/annotation-queues"
@@ -50,8 +52,8 @@ class Gate:
 
     def __post_init__(self) -> None:
         for name in self.forbid:
-            if name not in ENDPOINTS:
-                raise ValueError(f"unknown endpoint {name!r}, choose from {', '.join(ENDPOINTS)}")
+            if name not in (*ENDPOINTS, ARCHIVED):
+                raise ValueError(f"unknown endpoint {name!r}, choose from {', '.join((*ENDPOINTS, ARCHIVED))}")
 
     def admit(self, asked: Asked) -> Route:
         """Return the route of a request; Refusal 401, 403, 404, 405 or 422 when it may not pass."""
@@ -63,13 +65,13 @@ class Gate:
             if found and (self.platform or endpoint not in _SUCCESSORS):
                 if method != asked.method:
                     raise Refusal(405, "Method Not Allowed")
-                return self._admit(endpoint, found.groupdict().get("queue"), asked.headers)
+                return self._admit(endpoint, found.groupdict().get("queue"), asked)
         raise Refusal(404, "Not Found")
 
-    def _admit(self, endpoint: Endpoint, queue_id: str | None, headers: Mapping[str, str]) -> Route:
+    def _admit(self, endpoint: Endpoint, queue_id: str | None, asked: Asked) -> Route:
         if endpoint != "info":
-            self._check_key(headers)
-        if endpoint in self.forbid:
+            self._check_key(asked.headers)
+        if endpoint in self.forbid or (ARCHIVED in self.forbid and _is_archived(endpoint, asked.query)):
             raise Refusal(403, "Forbidden")
         if queue_id is not None:
             queue_id = identifier(queue_id, ("path", "queue_id"))
@@ -85,3 +87,9 @@ class Gate:
             raise Refusal(401, "Invalid token")
         if tenant is not None and tenant != self.tenant_id:
             raise Refusal(403, "Forbidden")
+
+
+def _is_archived(endpoint: Endpoint, query: Mapping[str, list[str]]) -> bool:
+    return (endpoint == "runs" and boolean(query, ARCHIVED) is True) or (
+        endpoint == "items" and text(query, "status") == ARCHIVED
+    )

@@ -1,0 +1,37 @@
+"""Text from elsewhere, fit to be shown: nothing in it moves a cursor, ends a line or turns the direction of reading.
+
+Owns what is escaped on its way to a terminal, into a log of text and into a message.
+"""
+
+import json
+import unicodedata
+from typing import Any
+
+import msgspec
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, formats (directions among them), surrogates, line ends
+_JOINERS = "\u200c\u200d"  # formats that letters and emoji are made with
+
+
+def printable(text: str) -> str:
+    """Return a text with each character that is not seen but does something written as Python writes it."""
+    return "".join(_escaped(c) if _acts(c) else c for c in text) if not text.isprintable() else text
+
+
+def printable_lines(text: str) -> str:
+    """Do so for a text whose line ends are annolake's own."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def json_line(value: Any) -> str:
+    """Return a value as one line of JSON, exact, in which such characters are escaped as JSON escapes them."""
+    text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))
+    return "".join(json.dumps(c)[1:-1] if _acts(c) else c for c in text) if not text.isprintable() else text
+
+
+def _acts(character: str) -> bool:
+    return unicodedata.category(character) in _UNSEEN and character not in _JOINERS
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

@@ -1,0 +1,97 @@
+"""`annolake check` asks what `annolake run` would ask: it fails where that would, with its code, and nowhere else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annolake.report import Report
+from annolake.sandbox import Faults, Sandbox
+from exporting import Ran, annolake, export_once, one_queue, write_config
+
+ITEMS = {"source.endpoint": "items"}
+RUNS = {"source.endpoint": "runs"}
+ACTIVE = {"source.include_archived": False}
+GONE: dict[str, Any] = {"retire_runs_after": 1}
+GONE_404: dict[str, Any] = {"retire_runs_after": 1, "retired_status": 404}
+NO_QUERIES: dict[str, Any] = {"faults": Faults(rate=1.0, kinds=("501",), endpoints=("query",))}
+
+# What the service is like, the settings, and the exit code.
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
+    "all in order": ({}, {}, 0),
+    "over items": ({}, ITEMS, 0),
+    "no platform": ({"platform": False}, {}, 0),
+    "no platform, items": ({"platform": False}, ITEMS, 4),
+    "410": (GONE, {}, 0),
+    "410, items": (GONE, ITEMS, 0),
+    "410, runs": (GONE, RUNS, 4),
+    "410, a status": (GONE, {"source.status": "completed"}, 4),
+    "404": (GONE_404, {}, 0),
+    "404, items": (GONE_404, ITEMS, 0),
+    "404, runs": (GONE_404, RUNS, 4),
+    "404, record refused": ({**GONE_404, "forbid": ["queue"]}, {}, 4),
+    "410, record refused": ({**GONE, "forbid": ["queue"]}, {}, 0),
+    "410, items refused": ({**GONE, "forbid": ["items"]}, {}, 4),
+    "410, runs refused": ({**GONE, "forbid": ["query"]}, {}, 4),
+    "runs refused": ({"forbid": ["runs"]}, {}, 4),
+    "runs refused, items": ({"forbid": ["runs"]}, ITEMS, 0),
+    "items refused": ({"forbid": ["items"]}, {}, 0),
+    "items refused, items": ({"forbid": ["items"]}, ITEMS, 4),
+    "archived refused": ({"forbid": ["archived"]}, {}, 4),
+    "archived refused, items": ({"forbid": ["archived"]}, ITEMS, 4),
+    "archived refused, active only": ({"forbid": ["archived"]}, ACTIVE, 0),
+    "archived refused, active items only": ({"forbid": ["archived"]}, {**ACTIVE, **ITEMS}, 0),
+    "payloads refused": ({"forbid": ["query"]}, ITEMS, 4),
+    "payloads refused, few rows": ({"forbid": ["query"], "rows": 1, "threads": 30}, ITEMS, 4),
+    "payloads refused, threads": ({"forbid": ["query"], "rows": 0, "threads": 30}, ITEMS, 0),
+    "payloads refused, empty": ({"forbid": ["query"], "rows": 0}, ITEMS, 0),
+    "no payloads": (NO_QUERIES, ITEMS, 4),
+    "record unavailable": ({"faults": Faults(rate=1.0, kinds=("500",), endpoints=("queue",))}, {}, 4),
+    "sizes refused": ({"forbid": ["size", "total_size", "total_archived", "count"]}, {}, 0),
+}
+HASTY = {"retry.max_attempts": 2, "retry.max_wait_s": 0}
+
+
+def both(sandbox: Sandbox, folder: Path, settings: dict[str, Any]) -> tuple[Ran, Report]:
+    """Return what check says, in a folder of its own, and what an export then meets."""
+    (folder / "checked").mkdir()
+    (folder / "exported").mkdir()
+    write_config(folder / "checked", sandbox, {**HASTY, **settings})
+    checked = annolake("check", key=sandbox.api_key, cwd=folder / "checked")
+    return checked, export_once(sandbox, folder / "exported", {**HASTY, **settings})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_check_earns_the_exit_code_of_a_run(case: str, tmp_path: Path) -> None:
+    """And says of a queue what a run would say."""
+    service, settings, exit_code = CASES[case]
+    with Sandbox(**{"rows": 30, "seed": 2, "odd": False, **service}) as sandbox:
+        checked, report = both(sandbox, tmp_path, settings)
+
+    queue = one_queue(report)
+    assert (checked.exit_code, report.exit_code) == (exit_code, exit_code), checked.out + checked.err
+    assert (f"queue {queue.queue_id}: {queue.error}" if exit_code else f"read over {queue.endpoint}") in checked.out
+    assert not list((tmp_path / "checked/lake").rglob("*.parquet"))
+
+
+def test_a_queue_that_the_lake_refuses_is_told_as_a_run_tells_it(tmp_path: Path) -> None:
+    """An id that could lead out of the lake, from a service that lists it."""
+    with Sandbox(rows=3, seed=2) as sandbox:
+        sandbox._service._profiles[sandbox.queue_ids[0]]["id"] = "../a b"
+        checked, report = both(sandbox, tmp_path, {"source.queues": "all"})
+
+    assert checked.exit_code == report.exit_code != 0
+    assert (one_queue(report).error or "nothing") in checked.out
+
+
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+def test_check_asks_little(endpoint: str, tmp_path: Path) -> None:
+    """A row of each list is enough, however long they are; over items a run's payload is asked for once."""
+    with Sandbox(rows=900, seed=2, odd=False) as sandbox:
+        write_config(tmp_path, sandbox, {"source.endpoint": endpoint})
+        ran = annolake("check", key=sandbox.api_key, cwd=tmp_path)
+        asked = [(record.endpoint, record.rows) for record in sandbox.requests]
+
+    rows = {"runs": [("runs", 1)] * 2, "items": [("items", 1)] * 3 + [("query", 1)]}[endpoint]
+    assert ran.exit_code == 0, ran.err
+    assert asked == [*rows, ("queue", 0), ("total_size", 0), ("total_archived", 0)]
