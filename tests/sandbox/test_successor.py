@@ -110,6 +110,15 @@ def test_an_item_has_the_row_s_metadata_and_no_payload(connect: Connect) -> None
     assert all("last_reviewed_time" in item for item in items.values())
 
 
+def test_an_item_of_before_august_2026_says_session_id(connect: Connect) -> None:
+    """With the option the project goes by its former name, and only by that."""
+    with Sandbox(rows=10, threads=2, archived_share=1, project_field="session_id") as sandbox:
+        items = _read_items(connect(sandbox), _items_path(sandbox), status="archived")
+
+    assert len(items) == 12
+    assert all(item["session_id"] and "project_id" not in item for item in items)
+
+
 def test_thread_items_have_no_run(connect: Connect) -> None:
     """A THREAD item has a thread and a project; the runs listing does not know it."""
     with Sandbox(rows=10, threads=6, archived_share=0) as sandbox:

@@ -160,6 +160,27 @@ def test_every_select_is_one_that_the_service_knows() -> None:
     assert told < set(selects())
 
 
+FORMER = {name: value for name, value in ITEM.items() if name != "project_id"}
+
+
+@pytest.mark.parametrize(
+    "former",
+    [
+        FORMER | {"session_id": "p"},
+        FORMER | {"session_id": "old", "project_id": "p"},
+        FORMER | {"session_id": "p", "project_id": None},
+        FORMER | {"session_id": None, "project_id": "p"},
+    ],
+)
+def test_the_former_name_of_the_project_is_read_too(former: dict[str, Any]) -> None:
+    """`session_id` stands in for `project_id`, is no unknown field, and does not make another hash."""
+    one, other = joined(json.dumps(former).encode(), run()), joined(item(), run())
+
+    assert (one.rows[0].session_id, one.unmapped, one.rejects) == ("p", [None], [])
+    assert one.hashes == other.hashes
+    assert one.rows[0] == other.rows[0]
+
+
 # --- what the contract does not name
 
 

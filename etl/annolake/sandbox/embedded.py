@@ -13,7 +13,7 @@ from annolake.clock import Clock
 from annolake.sandbox.changes import Changes
 from annolake.sandbox.faults import Faults
 from annolake.sandbox.gate import Gate
-from annolake.sandbox.items import Cursors
+from annolake.sandbox.items import Cursors, ProjectField
 from annolake.sandbox.population import UNTIL, Population, populate
 from annolake.sandbox.query import Existence
 from annolake.sandbox.queue import ArchivedBy, Order, Queue
@@ -36,9 +36,9 @@ class Sandbox:
     change places from request to request; `forbid`: endpoints that answer 403; `retire_runs_after`: the
     runs listing answers `retired_status` (410 or 404) from its n-th request on; `platform=False`: a service
     without the successor endpoints; `runs_gone`, `runs_late`: the share of runs that the query of runs never
-    finds, or only when asked for alone; `cursors`: what the items' cursors hold; `gzip`: compress for clients
-    that ask for it; `before_request(sandbox, n)` is called before the n-th request is answered and may change
-    the queues.
+    finds, or only when asked for alone; `cursors`: what the items' cursors hold; `project_field`: what an item
+    calls the project of its run; `gzip`: compress for clients that ask for it; `before_request(sandbox, n)` is
+    called before the n-th request is answered and may change the queues.
 
     It holds no socket until it is entered, and can be entered again after it was left: a service that was
     away. Entering raises OSError when the port is taken.
@@ -69,6 +69,7 @@ class Sandbox:
         runs_gone: float = 0.0,
         runs_late: float = 0.0,
         cursors: Cursors = "offset",
+        project_field: ProjectField = "project_id",
         gzip: bool = False,
         api_key: str | None = None,
         tenant_id: str | None = None,
@@ -99,6 +100,7 @@ class Sandbox:
             retire_runs_after=retire_runs_after,
             retired_status=retired_status,
             cursors=cursors,
+            project_field=project_field,
         )
         self._existence = Existence(seed, runs_gone, runs_late)
         self._service = Service(

@@ -17,6 +17,9 @@ from annolake.sandbox.runs import archived_between
 Cursors = Literal["offset", "keyset"]
 """What a cursor holds: a count of rows before it (it shifts with the list), or the row it stands behind."""
 
+ProjectField = Literal["project_id", "session_id"]
+"""What an item calls the project of its run: the second one until August 2026."""
+
 SECTIONS = ("needs_my_review", "needs_others_review", "archived")
 
 _TIMES = ("start_time", "added_at", "effective_added_at", "last_reviewed_time")
@@ -24,7 +27,14 @@ _SAME = ("thread_id", "reserved_by", "completed_by", "source_proposed_example_id
 _NO_BOUND = 1  # the year of the zero time, which means no bound
 
 
-def page(queue: Queue, query: Mapping[str, list[str]], *, page_cap: int | None, cursors: Cursors) -> Answer:
+def page(
+    queue: Queue,
+    query: Mapping[str, list[str]],
+    *,
+    page_cap: int | None,
+    cursors: Cursors,
+    project_field: ProjectField,
+) -> Answer:
     """Answer a page of one section: `items` in the order of the list, and the cursor behind them or null."""
     status = required(query, "status", SECTIONS)
     size = integer(query, "page_size", 100, low=1, high=100)
@@ -40,7 +50,7 @@ def page(queue: Queue, query: Mapping[str, list[str]], *, page_cap: int | None, 
     size = min(size, page_cap or size)
     first, last = (max(0, at - size), at) if backward else (at, min(at + size, len(rows)))
     edge, done = (first, first <= 0) if backward else (last, last >= len(rows))
-    texts = [item(queue, row) for row in rows[first:last]]
+    texts = [item(queue, row, project_field) for row in rows[first:last]]
     following = "null" if done else json.dumps(pages.write(edge, rows))
     body = b'{"items":[' + b",".join(texts) + b'],"next_cursor":' + following.encode() + b"}"
     return Answer(200, body, rows=len(texts))
@@ -57,7 +67,7 @@ def count(queue: Queue, query: Mapping[str, list[str]]) -> Answer:
     return json_answer({"count": len(rows)})
 
 
-def item(queue: Queue, row: Row) -> bytes:
+def item(queue: Queue, row: Row, project_field: ProjectField) -> bytes:
     """Return the JSON text of a row's item; what the row leaves out, the item leaves out."""
     there = row.members()
     texts = {
@@ -65,7 +75,7 @@ def item(queue: Queue, row: Row) -> bytes:
         "queue_id": json.dumps(queue.id).encode(),
         "item_type": json.dumps(row.item_type).encode(),
         "run_id": json.dumps(row.run_id).encode(),
-        "project_id": there.get("session_id", b"null"),
+        project_field: there.get("session_id", b"null"),
         "assigned_to": json.dumps(queue.assigned_to(row.id)).encode(),
         "last_reviewed_time": b"null",
     }

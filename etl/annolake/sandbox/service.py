@@ -38,6 +38,7 @@ class Rules:
     retire_runs_after: int | None = None
     retired_status: int = _GONE
     cursors: items.Cursors = "offset"
+    project_field: items.ProjectField = "project_id"
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,13 @@ class Service:
                 answer = self._runs(queue, asked_query, number)
             case "items":
                 rules = self._rules
-                answer = items.page(queue, asked_query, page_cap=rules.page_cap, cursors=rules.cursors)
+                answer = items.page(
+                    queue,
+                    asked_query,
+                    page_cap=rules.page_cap,
+                    cursors=rules.cursors,
+                    project_field=rules.project_field,
+                )
             case "count":
                 answer = items.count(queue, asked_query)
             case "size":
