@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, partial
 from itertools import chain, compress, count, islice
@@ -38,6 +38,7 @@ from annolake.errors import (
 )
 from annolake.extract.client import Cancelled, Client, Tally
 from annolake.extract.queues import list_queues, read_queue
+from annolake.extract.terms import Terms
 from annolake.extract.weight import PageSize
 from annolake.load.lake import Lake, Workspace
 from annolake.load.landing import Landing
@@ -126,6 +127,7 @@ class Run:
     log: Log
     progress: Progress
     interruption: Interruption
+    terms: Terms = field(default_factory=Terms)
 
 
 class QueueExport:
@@ -139,7 +141,9 @@ class QueueExport:
         self._tally = Tally()
         budget = self._source.max_inflight_mb * 1_000_000 // at_once
         page_size = PageSize(self._source.page_size, budget, self._source.concurrency)
-        self._access = Access(run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop)
+        self._access = Access(
+            run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop, run.terms
+        )
         self._merges = max(1, MERGES_AT_ONCE // at_once)
         self._buffer = BUFFER_BYTES // at_once
         self._answer: Future[_Record] = Future()  # to the question for the queue's own record

@@ -28,6 +28,7 @@ from annolake.extract.queues import read_size
 from annolake.extract.reading import Met
 from annolake.extract.runs import RunsListing
 from annolake.extract.sections import SectionsReader
+from annolake.extract.terms import Terms
 from annolake.extract.weight import PageSize
 from annolake.transform.decode import Page, Reject, runs_decoder
 from annolake.transform.join import Joined, join
@@ -47,7 +48,7 @@ _UNKNOWN_TO_RUNS = frozenset(column.name for column in contract.RUNS.columns_of(
 
 @dataclass(frozen=True)
 class Access:
-    """How a queue is asked: the client, its lanes, and what bounds and stops the asking."""
+    """How a queue is asked: the client, its lanes, and what bounds and stops the asking; queues share the `terms`."""
 
     client: Client
     lanes: ThreadPoolExecutor
@@ -56,6 +57,7 @@ class Access:
     page_size: PageSize
     tally: Tally
     stop: Event
+    terms: Terms
 
 
 class Verdict(Protocol):
@@ -175,7 +177,7 @@ class ItemsSource:
         self._listing = ItemsListing(access.client, access.queue_id, access.tally, access.stop)
         names = SECTIONS if access.settings.include_archived else tuple(n for n in SECTIONS if n != "archived")
         selected = selects(include_stats=access.settings.include_stats)
-        self._query = RunsQuery(access.client, selected, access.tally, access.stop)
+        self._query = RunsQuery(access.client, selected, access.tally, access.stop, access.terms)
         self._names = names
         self.verdict: SectionsReader[ItemsPage] = SectionsReader(
             [Section(name, self._fetch(name), since.get(name)) for name in names],
@@ -187,7 +189,7 @@ class ItemsSource:
 
     def read(self) -> Iterator[Arrived]:
         """Yield items with their runs, a batch at a time; runs are asked for on all lanes. Raises ServiceError."""
-        batches: Batches[Item] = Batches(self._access.page_size)
+        batches: Batches[Item] = Batches(self._at_once)
         asked: deque[Future[tuple[Joined, int]]] = deque()
         try:
             for piece in self.verdict.read():
@@ -204,6 +206,9 @@ class ItemsSource:
         finally:
             for future in asked:
                 future.cancel()
+
+    def _at_once(self) -> int:
+        return min(self._access.page_size(), self._access.terms.most)
 
     def _taken(self, future: Future[tuple[Joined, int]]) -> Arrived:
         joined, size = future.result()

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from annolake.sandbox import Row, Sandbox
+from annolake.sandbox import QueryRules, Row, Sandbox
 from annolake.sandbox.query import SELECTS
 
 Connect = Callable[[Sandbox], httpx.Client]
@@ -405,6 +405,40 @@ def test_some_runs_are_gone_and_some_come_only_alone(connect: Connect) -> None:
     gone = {run_id for run_id in ids if sandbox.is_gone(run_id)}
     assert batch | alone == ids - gone
     assert min(len(gone), len(alone)) > 5
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_more_ids_than_are_served_are_refused_by_number(connect: Connect, status: Any) -> None:
+    """A problem of RFC 7807, or the list of the first version: either names the most ids of a query."""
+    with Sandbox(rows=20, archived_share=0, odd=False, query=QueryRules(most_ids=7, most_ids_status=status)) as sandbox:
+        client, rows = connect(sandbox), sandbox.queue().rows("active")
+        body = {"project_ids": list(sandbox.queue().cast.projects), "min_start_time": LONG_AGO}
+        answers = [
+            client.post("/api/v2/runs/query", json={**body, "ids": [row.run_id for row in rows[:some]]})
+            for some in (7, 8)
+        ]
+
+    assert [answer.status_code for answer in answers] == [200, status]
+    told = answers[1].json()["detail"]
+    assert (told[0]["msg"] if status == 422 else told).count("7") == 1
+    assert status == 422 or answers[1].headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("status", [413, 502, 504])
+def test_answers_above_a_size_are_not_carried(connect: Connect, status: Any) -> None:
+    """A query whose answer is too long meets that status, a smaller one is answered."""
+    rules = QueryRules(most_bytes=1000, too_large=status)
+    with Sandbox(rows=20, archived_share=0, odd=False, query=rules) as sandbox:
+        client, rows = connect(sandbox), sandbox.queue().rows("active")
+        body = {"project_ids": list(sandbox.queue().cast.projects), "min_start_time": LONG_AGO}
+        statuses = [
+            client.post(
+                "/api/v2/runs/query", json={**body, "ids": [row.run_id for row in rows], "selects": selects}
+            ).status_code
+            for selects in (["NAME"], ["INPUTS"])
+        ]
+
+    assert statuses == [200, status]
 
 
 def test_a_planted_row_costs_its_neighbours_nothing(connect: Connect) -> None:

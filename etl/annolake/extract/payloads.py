@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Generic, Protocol, TypeVar
 
-from annolake.errors import UnavailableError
+from annolake.errors import RefusedError, ServiceError, UnavailableError
 from annolake.extract.client import Client, Tally
+from annolake.extract.terms import Terms
 
 MOST_WAITING = 1_000
 """Items that wait for others of their project, all projects together: metadata, of about a kilobyte each."""
@@ -130,6 +131,7 @@ class RunsQuery:
     selects: Sequence[str]
     tally: Tally
     stop: Event
+    terms: Terms = field(default_factory=Terms)
 
     def read(self, batch: Batch[S], decode: Callable[[bytes], Answer[R]]) -> Payloads[R]:
         """Return the runs of a batch, those that did not come back asked for once more alone.
@@ -147,7 +149,26 @@ class RunsQuery:
         return payloads
 
     def _ask(
-        self, items: Sequence[Subject], margin: timedelta, decode: Callable[[bytes], Answer[R]], payloads: Payloads[R]
+        self, items: Sequence[S], margin: timedelta, decode: Callable[[bytes], Answer[R]], payloads: Payloads[R]
+    ) -> None:
+        """Ask for items in queries of as many as the service serves at once, which is learned on the way."""
+        waiting = [items]
+        while waiting:
+            some, most = waiting.pop(), self.terms.most
+            if len(some) > most:
+                waiting += [some[start : start + most] for start in range(0, len(some), most)][::-1]
+                continue
+            try:
+                self._query(some, margin, decode, payloads)
+                self.terms.answered(len(some))
+            except ServiceError as error:
+                numbers = error.numbers if isinstance(error, RefusedError) else ()
+                if not self.terms.refused(len(some), status=error.status, numbers=numbers):
+                    raise
+                waiting.append([item for item in some if item.run_id not in payloads.runs])
+
+    def _query(
+        self, items: Sequence[S], margin: timedelta, decode: Callable[[bytes], Answer[R]], payloads: Payloads[R]
     ) -> None:
         ids = [item.run_id for item in items if item.run_id]
         body: dict[str, object] = {
@@ -157,8 +178,9 @@ class RunsQuery:
             "page_size": len(ids),
             **_bounds(items, margin),
         }
+        several = len(ids) > 1
         for _ in range(_PAGES * len(ids)):
-            answer = self.client.post(_ENDPOINT, body, decode, tally=self.tally, stop=self.stop)
+            answer = self.client.post(_ENDPOINT, body, decode, tally=self.tally, stop=self.stop, divisible=several)
             payloads.size += answer.size
             payloads.runs.update((run_id, answer.runs[run_id]) for run_id in ids if run_id in answer.runs)
             if answer.cursor is None or all(run_id in payloads.runs for run_id in ids):

@@ -16,6 +16,7 @@ from typing import Any
 
 from annolake.sandbox.answers import Answer, bounded, identifier, invalid, moment
 from annolake.sandbox.items import within
+from annolake.sandbox.query_rules import QueryRules
 from annolake.sandbox.queue import Queue
 from annolake.sandbox.rows import Row, instant, join, members, utc, utc_text
 
@@ -64,6 +65,7 @@ def page(
     existence: Existence,
     now: int,
     page_cap: int | None,
+    rules: QueryRules,
 ) -> Answer:
     """Answer a page of the runs asked for, newest first: `items`, and `next_cursor` or null."""
     projects = set(_identifiers(body, "project_ids"))
@@ -75,6 +77,7 @@ def page(
     size = bounded(("body", "page_size"), _number(body, "page_size", 100), low=1, high=1000)
     offset = _offset(body.get("cursor"))
     asked = list(dict.fromkeys(_identifiers(body, "ids"))) if body.get("ids") else None
+    rules.check(asked)
     found = [
         (there.get("start_time", b"null"), row.id, there)
         for row in _candidates(queues, asked, existence)
@@ -86,7 +89,7 @@ def page(
     cursor = base64.urlsafe_b64encode(str(last).encode()).decode() if last < len(found) else None
     texts = [_selected(there, selects) for _, _, there in page]
     body_text = b'{"items":[' + b",".join(texts) + b'],"next_cursor":' + json.dumps(cursor).encode() + b"}"
-    return Answer(200, body_text, rows=len(page))
+    return rules.weigh(Answer(200, body_text, rows=len(page)))
 
 
 def _candidates(queues: Iterable[Queue], asked: list[str] | None, existence: Existence) -> Iterable[Row]:
