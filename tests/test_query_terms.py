@@ -1,16 +1,19 @@
 """What the query of runs allows: caps on ids and answers that are too large are learned, and nothing is lost."""
 
 import math
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from annolake.contract import RUNS
 from annolake.sandbox import Faults, QueryRules, Record, Sandbox
 from exporting import annolake, export_once, one_queue, with_polars, write_config
 
 ITEMS = {"source.endpoint": "items"}
+CHANGING = [column.name for column in RUNS.column if column.unit in {"tokens", "USD"}]
 
 
 def queries(sandbox: Sandbox) -> list[Record]:
@@ -127,6 +130,41 @@ def test_what_one_queue_learned_holds_for_the_next(tmp_path: Path) -> None:
 
     assert (report.exit_code, [queue.inserted for queue in report.queues]) == (0, [300] * 6)
     assert 1 <= len(refused) <= 4
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_nothing_is_lost_whatever_the_terms(seed: int, unlimited: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    """Random caps, sizes, refusals, faults and lanes: every run arrives with all its columns but refused usage."""
+    rng = random.Random(seed)
+    rules = QueryRules(
+        most_ids=rng.choice((0, 1, 3, 10, 33, 64)),
+        most_ids_status=rng.choice((400, 422)),
+        most_bytes=rng.choice((0, 10_000, 30_000, 100_000)),
+        too_large=rng.choice((413, 502, 504)),
+        refuse_subtree_usage=rng.choice((0, 400, 422)),
+    )
+    page_cap, lanes, page_size = rng.choice((None, 5, 40)), rng.randint(1, 8), rng.choice((7, 50, 100))
+    faults = Faults(rate=rng.choice((0.0, 0.2)), kinds=("500", "502", "503", "504", "drop", "truncated"))
+    with Sandbox(rows=400, seed=21, odd=False, query=rules, page_cap=page_cap, faults=faults) as sandbox:
+        settings = {"source.concurrency": lanes, "source.page_size": page_size, "retry.max_attempts": 30}
+        report = one_queue(export_once(sandbox, tmp_path, {**ITEMS, **settings}))
+        sent = [record.body["ids"] for record in queries(sandbox)]
+
+    refused = bool(rules.refuse_subtree_usage)
+    carried = min(rules.most_ids or 100, (rules.most_bytes or 10**6) // 4_000, page_cap or 100, page_size)
+    assert faults.rate or len(sent) <= 3 * 400 / carried + 60
+    stored = columns(tmp_path / "lake")
+    assert (report.exit_code, report.complete, report.inserted) == (0, True, 400)
+    assert report.usage == ("own" if refused else "subtree")
+    assert {run_id for ids in sent for run_id in ids} == {row["id"] for row in unlimited.values()}
+    without = {"row_hash", *(name for name in CHANGING if refused)}
+    assert {key: _less(row, without) for key, row in stored.items()} == {
+        key: _less(row, without) for key, row in unlimited.items()
+    }
+
+
+def _less(row: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
 
 
 def test_a_refusal_without_a_number_ends_the_export(tmp_path: Path) -> None:

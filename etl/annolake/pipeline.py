@@ -45,7 +45,7 @@ from annolake.load.landing import Landing
 from annolake.load.spill import BUFFER_BYTES
 from annolake.plan import FULL, Plan, plan_new_only, swept_because
 from annolake.rejects import RejectKeeper
-from annolake.report import Mode, QueueReport, Report, export_id, worst
+from annolake.report import Mode, QueueReport, Report, Usage, export_id, worst
 from annolake.sources import Access, ItemsSource, RowSource, RunsSource, Verdict
 from annolake.transform.decode import decode_queue
 from annolake.transform.flatten import flatten
@@ -216,8 +216,18 @@ class QueueExport:
             )
             rejects = RejectKeeper(lake.rejects(self._queue_id, workspace), self._queue_id, now)
             self._read(source, landing, rejects)
+            self._tell_usage(source.usage)
             self._conclude_reading(source.verdict, rejects)
             self._publish(landing, remove_gone=self._may_remove(source.verdict, rejects))
+
+    def _tell_usage(self, usage: Usage) -> None:
+        self._report.usage = usage
+        if usage == "own" and self._source.subtree_usage:
+            meaning = (
+                "the service refuses include_subtree_usage: new rows get the tokens and costs of their run without its "
+                "descendants', rows in the lake keep theirs; source.subtree_usage = false has all rows get the former"
+            )
+            self._run.log.warning("usage_own", queue_id=self._queue_id, meaning=meaning)
 
     def _plan(self, landing: Landing, now: datetime) -> Plan:
         """Return what to read, and say in the report why where that is not what was asked for."""

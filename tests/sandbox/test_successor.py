@@ -252,6 +252,7 @@ def test_the_query_tells_the_same_runs_in_its_own_words(connect: Connect) -> Non
                 min_start_time=LONG_AGO,
                 selects=list(SELECTS),
                 page_size=1000,
+                include_subtree_usage=True,
             )
         ]
 
@@ -376,6 +377,7 @@ def test_a_query_is_paged_and_bounded_to_its_projects(connect: Connect) -> None:
         ({"max_start_time": 7}, "max_start_time"),
         ({"ids": ["nine"]}, "ids"),
         ({"cursor": "?"}, "cursor"),
+        ({"include_subtree_usage": "yes"}, "include_subtree_usage"),
         ({"filter": "eq(status, 'error')"}, "filter"),
     ],
 )
@@ -405,6 +407,54 @@ def test_some_runs_are_gone_and_some_come_only_alone(connect: Connect) -> None:
     gone = {run_id for run_id in ids if sandbox.is_gone(run_id)}
     assert batch | alone == ids - gone
     assert min(len(gone), len(alone)) > 5
+
+
+USAGE = [name for name in SELECTS if name.endswith(("_TOKENS", "_COST")) or "_DETAILS" in name]
+
+
+def _usage(client: httpx.Client, rows: list[Row], **body: Any) -> dict[str, dict[str, Any]]:
+    ids = [row.run_id for row in rows]
+    projects = list(_by_project(rows))
+    selects = ["ID", *USAGE]
+    found = _query(client, ids=ids, project_ids=projects, min_start_time=LONG_AGO, selects=selects, **body)
+    return {run["id"]: run for run in found}
+
+
+def test_without_asking_for_more_a_run_s_usage_is_its_own(connect: Connect) -> None:
+    """Roots and runs with children then tell less than the runs listing, other runs the same."""
+    with Sandbox(rows=90, archived_share=0) as sandbox:
+        client, rows = connect(sandbox), sandbox.queue().rows("active")
+        whole, own = (_usage(client, rows, include_subtree_usage=flag) for flag in (True, False))
+        silent = _usage(client, rows)
+
+    assert silent == own
+    smaller = {run_id for run_id in whole if own[run_id] != whole[run_id]}
+    for row in rows:
+        value, run_id = row.value(), str(row.run_id)
+        assert own[run_id].keys() == whole[run_id].keys()
+        tokens, mine = value.get("total_tokens") or 0, own[run_id].get("total_tokens") or 0
+        if value.get("parent_run_id") and not value.get("child_run_ids") and not value.get("direct_child_run_ids"):
+            assert run_id not in smaller
+        elif tokens:
+            assert 0 <= mine < tokens
+        cost, own_cost = whole[run_id].get("total_cost") or 0, own[run_id].get("total_cost") or 0
+        assert abs(Decimal(own_cost)) <= abs(Decimal(cost))
+    assert 20 < len(smaller) < 90
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_subtree_usage_can_be_refused(connect: Connect, status: Any) -> None:
+    """A service that does not know the parameter refuses a query that has it, and answers the same one without."""
+    with Sandbox(rows=5, archived_share=0, query=QueryRules(refuse_subtree_usage=status)) as sandbox:
+        client = connect(sandbox)
+        body = {"project_ids": list(sandbox.queue().cast.projects)}
+        answers = [
+            client.post("/api/v2/runs/query", json={**body, **more}) for more in ({}, {"include_subtree_usage": True})
+        ]
+
+    assert [answer.status_code for answer in answers] == [200, status]
+    told = answers[1].json()
+    assert told["status"] == 400 if status == 400 else told["detail"][0]["loc"] == ["body", "include_subtree_usage"]
 
 
 @pytest.mark.parametrize("status", [400, 422])

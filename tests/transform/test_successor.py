@@ -319,6 +319,20 @@ def test_a_run_that_is_not_to_be_had_keeps_what_is_stored() -> None:
     assert "start_time" in joined(item()).unknown[0]
 
 
+def test_own_usage_that_was_not_wanted_keeps_what_is_stored() -> None:
+    """Tokens, costs and what is flattened from them stay, the row has the run's own for where nothing is stored."""
+    items = decode_items(answer(item()), archived=False).items
+    runs = decode_runs(answer(run(total_tokens=3, prompt_token_details={"raw": {"audio": 1}}))).runs
+    whole, own = join(items, runs), join(items, runs, own={"r"})
+
+    added = own.unknown[0] - whole.unknown[0]
+    assert added > {"total_tokens", "prompt_cost_details", "completion_cost", "prompt_audio_tokens"}
+    assert added.isdisjoint({"price_model_id", "latency_s", "first_token_s", "model"})
+    assert own.rows[0].total_tokens == 3
+    assert own.hashes != whole.hashes
+    assert join(items, runs, own={"another"}).hashes == whole.hashes
+
+
 def test_an_item_without_a_run_lacks_nothing() -> None:
     """Of a THREAD, or of a RUN made from a proposed example, the run's columns are known to be null."""
     for fields in ({"item_type": "THREAD", "thread_id": "t"}, {"source_proposed_example_id": "e"}):

@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from annolake.errors import RefusedError, ServiceError, UnavailableError
 from annolake.extract.client import Client, Tally
-from annolake.extract.terms import Terms
+from annolake.extract.terms import NOT_ACCEPTED, Terms
 
 MOST_WAITING = 1_000
 """Items that wait for others of their project, all projects together: metadata, of about a kilobyte each."""
@@ -116,22 +116,30 @@ def _kind(item: Subject) -> tuple[str, bool]:
 
 @dataclass
 class Payloads(Generic[R]):
-    """What became of a batch: the runs by id, the runs that are not to be had, and the bytes that were read."""
+    """What became of a batch: the runs by id, the runs that are not to be had, and the bytes that were read.
+
+    `own` are the runs whose tokens and costs are their own alone, since the service refuses to tell their descendants'.
+    """
 
     runs: dict[str, R] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
     size: int = 0
 
 
 @dataclass(frozen=True)
 class RunsQuery:
-    """The query as an export asks it: `selects` are the names of the fields that come back, ID among them."""
+    """The query as an export asks it: `selects` are the names of the fields that come back, ID among them.
+
+    `subtree_usage`: tokens and costs of a run are to include its descendants'.
+    """
 
     client: Client
     selects: Sequence[str]
     tally: Tally
     stop: Event
     terms: Terms = field(default_factory=Terms)
+    subtree_usage: bool = True
 
     def read(self, batch: Batch[S], decode: Callable[[bytes], Answer[R]]) -> Payloads[R]:
         """Return the runs of a batch, those that did not come back asked for once more alone.
@@ -178,11 +186,12 @@ class RunsQuery:
             "page_size": len(ids),
             **_bounds(items, margin),
         }
-        several = len(ids) > 1
         for _ in range(_PAGES * len(ids)):
-            answer = self.client.post(_ENDPOINT, body, decode, tally=self.tally, stop=self.stop, divisible=several)
+            answer, own = self._page(body, decode, divisible=len(ids) > 1)
             payloads.size += answer.size
-            payloads.runs.update((run_id, answer.runs[run_id]) for run_id in ids if run_id in answer.runs)
+            found = {run_id: answer.runs[run_id] for run_id in ids if run_id in answer.runs}
+            payloads.runs.update(found)
+            payloads.own = payloads.own | found.keys() if own else payloads.own - found.keys()
             if answer.cursor is None or all(run_id in payloads.runs for run_id in ids):
                 return
             body["cursor"] = answer.cursor
@@ -192,6 +201,25 @@ class RunsQuery:
             endpoint=_ENDPOINT,
             attempts=_PAGES * len(ids),
         )
+
+    def _page(
+        self, body: Mapping[str, object], decode: Callable[[bytes], Answer[R]], *, divisible: bool
+    ) -> tuple[Answer[R], bool]:
+        """Return a page of a query, and whether usage with descendants was wanted and refused."""
+
+        def ask(body: Mapping[str, object]) -> Answer[R]:
+            return self.client.post(_ENDPOINT, body, decode, tally=self.tally, stop=self.stop, divisible=divisible)
+
+        if not self.subtree_usage or not self.terms.subtree_usage:
+            return ask(body), self.subtree_usage
+        try:
+            return ask({**body, "include_subtree_usage": True}), False
+        except RefusedError as refusal:
+            if refusal.status not in NOT_ACCEPTED:
+                raise
+            answer = ask(body)
+        self.terms.subtree_usage = False
+        return answer, True
 
 
 def _bounds(items: Iterable[Subject], margin: timedelta) -> dict[str, str]:

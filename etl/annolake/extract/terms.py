@@ -1,8 +1,8 @@
 """The terms on which the service answers queries of runs, learned from its refusals and kept for one export.
 
-Owns how many runs one query may ask for. A number that the service names holds for the rest of the export. After an
-answer that was too large half as many are asked for, and twice as many again once that went well for a while: a
-service that was away for a moment looks the same. Safe to share between threads and queues.
+Owns how many runs one query may ask for, and whether usage with that of descendants may be. A number that the service
+names holds for the rest of the export. After an answer that was too large half as many are asked for, and twice as
+many again once that went well for a while: a service that was away for a moment looks the same.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,13 @@ _PATIENCE = 8  # queries of full size that are answered before twice as many run
 
 
 class Terms:
-    """What is known of the service; every method may be called by any lane."""
+    """What is known of the service; safe to share between lanes and queues.
+
+    `subtree_usage`: False once a query was answered that had been refused with that parameter.
+    """
 
     def __init__(self) -> None:
+        self.subtree_usage = True
         self._lock = Lock()
         self._cap = MOST
         self._size = MOST
