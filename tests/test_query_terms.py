@@ -13,7 +13,8 @@ from annolake.sandbox import Faults, QueryRules, Record, Sandbox
 from exporting import annolake, export_once, one_queue, with_polars, write_config
 
 ITEMS = {"source.endpoint": "items"}
-CHANGING = [column.name for column in RUNS.column if column.unit in {"tokens", "USD"}]
+CHANGING = {column.name for column in RUNS.column if column.unit in {"tokens", "USD"}}
+CHANGING |= {"first_token_time", "first_token_s"}
 
 
 def queries(sandbox: Sandbox) -> list[Record]:

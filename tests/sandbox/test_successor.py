@@ -409,7 +409,7 @@ def test_some_runs_are_gone_and_some_come_only_alone(connect: Connect) -> None:
     assert min(len(gone), len(alone)) > 5
 
 
-USAGE = [name for name in SELECTS if name.endswith(("_TOKENS", "_COST")) or "_DETAILS" in name]
+USAGE = [name for name in SELECTS if name.endswith(("_TOKENS", "_COST", "_DETAILS", "FIRST_TOKEN_TIME"))]
 
 
 def _usage(client: httpx.Client, rows: list[Row], **body: Any) -> dict[str, dict[str, Any]]:

@@ -23,10 +23,14 @@ Members = Mapping[str, bytes]
 
 
 def own(there: Members) -> Members:
-    """Return a run's members with its own usage alone: smaller for roots and for runs with children."""
+    """Return a run's members with its own usage alone: smaller for roots and for runs with children.
+
+    The first token, too, is of a descendant.
+    """
     if not _has_descendants(there):
         return there
-    return {**there, **{name: _part(there[name]) for name in USAGE if name in there}}
+    alone = {name: _part(there[name]) for name in USAGE if name in there}
+    return {**there, **alone, **({"first_token_time": b"null"} if "first_token_time" in there else {})}
 
 
 def _has_descendants(there: Members) -> bool:

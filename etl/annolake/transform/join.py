@@ -89,7 +89,7 @@ def _take(joined: Joined, item: Item, run: tuple[Any, bytes | None] | None, *, i
     joined.item_types.append(row.item_type)
     joined.run_found.append(found)
     unknown = _unknown(row, found=found, unmapped=unmapped, include_stats=include_stats)
-    joined.unknown.append(unknown | _USAGE if own else unknown)
+    joined.unknown.append(unknown | _OF_DESCENDANTS if own else unknown)
 
 
 def _add_run(row: Any, run: Any) -> None:
@@ -119,7 +119,10 @@ def _dependants(names: Iterable[str]) -> frozenset[str]:
 
 _NEVER = _dependants(column.name for column in RUNS.columns_of("field") if not column.items)
 _WITHOUT_RUN = _NEVER | _dependants(_OF_RUN - {"start_time"})
-_USAGE = _dependants(column.name for column in RUNS.columns_of("field") if column.unit in {"tokens", "USD"})
+_OF_DESCENDANTS = _dependants(
+    # The service adds descendants to tokens and costs, and tells the first token of them all (the public SDK's words).
+    ["first_token_time", *(c.name for c in RUNS.columns_of("field") if c.unit in {"tokens", "USD"})]
+)
 
 
 def _unknown(row: Any, *, found: bool | None, unmapped: bytes | None, include_stats: bool) -> frozenset[str]:
