@@ -59,6 +59,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "endpoint": "auto",
         "include_archived": True,
         "include_stats": True,
+        "subtree_usage": True,
         "status": "",
         "page_size": 100,
         "concurrency": 8,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from annolake.sandbox import Changes, Faults, Sandbox
-from exporting import export_once, files_of, held, one_queue, with_duckdb, with_polars
+from exporting import annolake, export_once, files_of, held, one_queue, with_duckdb, with_polars, write_config
 
 ITEMS = {"source.endpoint": "items"}
 
@@ -66,6 +66,28 @@ def test_a_lake_filled_over_runs_loses_nothing_over_items(tmp_path: Path) -> Non
         assert {name: comparable(after[key], set())[name] for name in kept} == kept
     assert (again.updated, again.partitions_written) == (0, 0)
     assert files_of(tmp_path / "lake") == files
+
+
+def test_items_of_before_august_2026_make_the_same_table(tmp_path: Path) -> None:
+    """Items that say `session_id` make the rows that `project_id` makes: every payload, the same columns and hashes."""
+    for folder in ("old", "new"):
+        (tmp_path / folder).mkdir()
+    with Sandbox(rows=300, threads=20, seed=13, project_field="session_id") as sandbox:
+        config = write_config(tmp_path / "old", sandbox, ITEMS)
+        ran = annolake("run", "--config", config, "--json", key=sandbox.api_key, cwd=tmp_path)
+    with Sandbox(rows=300, threads=20, seed=13) as sandbox:
+        export_once(sandbox, tmp_path / "new", ITEMS)
+        files = files_of(tmp_path / "old/lake")
+        again = one_queue(export_once(sandbox, tmp_path / "old", ITEMS))
+
+    old, new = with_polars(tmp_path / "old/lake"), with_polars(tmp_path / "new/lake")
+    (queue,) = ran.report["queues"]
+    assert (ran.exit_code, queue["inserted"], queue["payloads_missing"]) == (0, 320, 0)
+    assert {key: comparable(row, {"exported_at"}) for key, row in old.items()} == {
+        key: comparable(row, {"exported_at"}) for key, row in new.items()
+    }
+    assert not any("session_id" in (row["unmapped"] or "") for row in old.values())
+    assert (again.updated, files_of(tmp_path / "old/lake")) == (0, files)
 
 
 @pytest.mark.parametrize("retire_after", [1, 6])

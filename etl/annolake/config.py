@@ -117,6 +117,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         description="Export finished rows too; without them no row is ever marked removed.",
     )] = True
     include_stats: Annotated[bool, Meta(description="Ask for the feedback statistics of each row.")] = True
+    subtree_usage: Annotated[bool, Meta(
+        description="Tokens and costs of a run include its descendants', as the runs listing has them.",
+    )] = True
     status: Annotated[Literal["", "needs_my_review", "needs_others_review", "completed"], Meta(
         description="Export only rows in this state of review; then no row is marked removed. Runs endpoint only.",
     )] = ""

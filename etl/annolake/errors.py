@@ -46,7 +46,12 @@ class ServiceError(AnnolakeError):
 
 
 class RefusedError(ServiceError):
-    """The service understood and said no (401, 403, 422, a redirect elsewhere): asking again is no use."""
+    """The service understood and said no (401, 403, 422, a redirect elsewhere): asking again is no use.
+
+    `numbers` are those that the refusal's body names, a cap perhaps; nothing else is taken out of a body.
+    """
+
+    numbers: tuple[int, ...] = ()
 
 
 class NotFoundError(ServiceError):

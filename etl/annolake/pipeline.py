@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, partial
 from itertools import chain, compress, count, islice
@@ -38,6 +38,7 @@ from annolake.errors import (
 )
 from annolake.extract.client import Cancelled, Client, Tally
 from annolake.extract.queues import list_queues, read_queue
+from annolake.extract.terms import Terms
 from annolake.extract.weight import PageSize
 from annolake.load.lake import Lake, Workspace
 from annolake.load.landing import Landing
@@ -45,7 +46,7 @@ from annolake.load.spill import BUFFER_BYTES
 from annolake.plan import FULL, Plan, plan_new_only, swept_because
 from annolake.rejects import RejectKeeper
 from annolake.removals import Absence
-from annolake.report import Mode, QueueReport, Report, export_id, worst
+from annolake.report import Mode, QueueReport, Report, Usage, export_id, worst
 from annolake.sources import Access, ItemsSource, RowSource, RunsSource, Verdict
 from annolake.transform.decode import decode_queue
 from annolake.transform.flatten import flatten
@@ -148,6 +149,7 @@ class Run:
     log: Log
     progress: Progress
     interruption: Interruption
+    terms: Terms = field(default_factory=Terms)
 
 
 class QueueExport:
@@ -161,7 +163,9 @@ class QueueExport:
         self._tally = Tally()
         budget = self._source.max_inflight_mb * 1_000_000 // at_once
         page_size = PageSize(self._source.page_size, budget, self._source.concurrency)
-        self._access = Access(run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop)
+        self._access = Access(
+            run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop, run.terms
+        )
         self._merges = max(1, MERGES_AT_ONCE // at_once)
         self._buffer = BUFFER_BYTES // at_once
         self._answer: Future[_Record] = Future()  # to the question for the queue's own record
@@ -230,8 +234,18 @@ class QueueExport:
             waiting = Waiting(endpoint)
             self._read(source, landing, waiting, rejects)
             remove = self._confirm_removals(source, landing, waiting, rejects)
+            self._tell_usage(source.usage)
             self._conclude_reading(source.verdict, rejects)
             self._publish(landing, remove_gone=remove)
+
+    def _tell_usage(self, usage: Usage) -> None:
+        self._report.usage = usage
+        if usage == "own" and self._source.subtree_usage:
+            meaning = (
+                "the service refuses include_subtree_usage: new rows get the tokens and costs of their run without its "
+                "descendants', rows in the lake keep theirs; source.subtree_usage = false has all rows get the former"
+            )
+            self._run.log.warning("usage_own", queue_id=self._queue_id, meaning=meaning)
 
     def _plan(self, landing: Landing, now: datetime) -> Plan:
         """Return what to read, and say in the report why where that is not what was asked for."""

@@ -13,6 +13,7 @@ from annolake.printable import json_line, printable
 
 Mode = Literal["full", "new"]
 Status = Literal["ok", "partial", "failed", "skipped"]
+Usage = Literal["subtree", "own"]
 
 PARTIAL = 3
 
@@ -30,6 +31,7 @@ class QueueReport(msgspec.Struct, kw_only=True):
     queue_id: str
     name: str | None = None
     endpoint: str = "runs"
+    usage: Usage = "subtree"
     mode: Mode = "full"
     mode_reason: str | None = None
     status: Status = "ok"

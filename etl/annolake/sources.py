@@ -23,15 +23,17 @@ from annolake.extract.lanes import Fetch, Slice
 from annolake.extract.lists import QueueReader, Signs, Source
 from annolake.extract.mark import Since
 from annolake.extract.order import Order
-from annolake.extract.payloads import Batch, Batches, RunsQuery
+from annolake.extract.payloads import Batch, Batches, Payloads, RunsQuery
 from annolake.extract.queues import read_size
 from annolake.extract.reading import Met
 from annolake.extract.runs import RunsListing
 from annolake.extract.sections import SectionsReader
+from annolake.extract.terms import Terms
 from annolake.extract.weight import PageSize
+from annolake.report import Usage
 from annolake.transform.decode import Page, Reject, runs_decoder
 from annolake.transform.join import Joined, join
-from annolake.transform.successor import Item, ItemsPage, decode_items, decode_runs, selects
+from annolake.transform.successor import Item, ItemsPage, Run, decode_items, decode_runs, selects
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -47,7 +49,7 @@ _UNKNOWN_TO_RUNS = frozenset(column.name for column in contract.RUNS.columns_of(
 
 @dataclass(frozen=True)
 class Access:
-    """How a queue is asked: the client, its lanes, and what bounds and stops the asking."""
+    """How a queue is asked: the client, its lanes, and what bounds and stops the asking; queues share the `terms`."""
 
     client: Client
     lanes: ThreadPoolExecutor
@@ -56,6 +58,7 @@ class Access:
     page_size: PageSize
     tally: Tally
     stop: Event
+    terms: Terms
 
 
 class Verdict(Protocol):
@@ -81,9 +84,10 @@ class Verdict(Protocol):
 
 
 class RowSource(Protocol):
-    """A queue's rows over one endpoint."""
+    """A queue's rows over one endpoint; `usage` tells, once they were read, what their tokens and costs include."""
 
     endpoint: Endpoint
+    usage: Usage
 
     @property
     def verdict(self) -> Verdict:
@@ -100,6 +104,7 @@ class RunsSource:
     """The active and the archived list of the runs listing; `since` has the marks of lists that are not read whole."""
 
     endpoint: Endpoint = "runs"
+    usage: Usage = "subtree"
 
     def __init__(self, access: Access, met: Met, since: Mapping[str, Since]) -> None:
         self._access = access
@@ -193,7 +198,9 @@ class ItemsSource:
         self._listing = ItemsListing(access.client, access.queue_id, access.tally, access.stop)
         names = SECTIONS if access.settings.include_archived else tuple(n for n in SECTIONS if n != "archived")
         selected = selects(include_stats=access.settings.include_stats)
-        self._query = RunsQuery(access.client, selected, access.tally, access.stop)
+        subtree = access.settings.subtree_usage
+        self.usage: Usage = "subtree" if subtree else "own"
+        self._query = RunsQuery(access.client, selected, access.tally, access.stop, access.terms, subtree)
         self._names = names
         self.verdict: SectionsReader[ItemsPage] = SectionsReader(
             [Section(name, self._fetch(name), since.get(name)) for name in names],
@@ -212,8 +219,8 @@ class ItemsSource:
         return self._arriving(self.verdict.read_again())
 
     def _arriving(self, pieces: Iterable[Piece[ItemsPage]]) -> Iterator[Arrived]:
-        batches: Batches[Item] = Batches(self._access.page_size)
-        asked: deque[Future[tuple[Joined, int]]] = deque()
+        batches: Batches[Item] = Batches(self._at_once)
+        asked: deque[Future[tuple[Joined, Payloads[Run]]]] = deque()
         try:
             for piece in pieces:
                 page = piece.slice.page
@@ -230,15 +237,20 @@ class ItemsSource:
             for future in asked:
                 future.cancel()
 
-    def _taken(self, future: Future[tuple[Joined, int]]) -> Arrived:
-        joined, size = future.result()
-        self._access.page_size.saw(len(joined.rows), size)
-        return _arrived(joined, size)
+    def _at_once(self) -> int:
+        return min(self._access.page_size(), self._access.terms.most)
 
-    def _join(self, batch: Batch[Item]) -> tuple[Joined, int]:
+    def _taken(self, future: Future[tuple[Joined, Payloads[Run]]]) -> Arrived:
+        joined, payloads = future.result()
+        self._access.page_size.saw(len(joined.rows), payloads.size)
+        if payloads.own:
+            self.usage = "own"
+        return _arrived(joined, payloads.size)
+
+    def _join(self, batch: Batch[Item]) -> tuple[Joined, Payloads[Run]]:
         payloads = self._query.read(batch, decode_runs)
         stats = self._access.settings.include_stats
-        return join(batch.items, payloads.runs, include_stats=stats), payloads.size
+        return join(batch.items, payloads.runs, include_stats=stats, own=payloads.own), payloads
 
     def _fetch(self, section: str) -> FetchAt[ItemsPage]:
         def decode(body: bytes) -> ItemsPage:

@@ -432,6 +432,36 @@ def test_a_redirected_post_keeps_its_body(service: Service, connect: Connect) ->
     assert [(method, body) for method, _, _, body in service.requests] == [("POST", b'{"ids":[]}')] * 2
 
 
+@pytest.mark.parametrize("status", [502, 504])
+def test_who_can_ask_for_less_is_told_of_the_second_502_in_a_row(
+    service: Service, connect: Connect, status: int
+) -> None:
+    """A divisible request ends there, with the status; one 502 that other answers follow does not end it."""
+    client = connect(max_attempts=6)
+    service.script = [Answer(status), Answer(500), Answer(status), Answer()]
+    assert client.post("/query", {}, decode, divisible=True) == [1, 2]
+
+    service.script = [Answer(status)] * 5
+    with pytest.raises(UnavailableError, match=f"2 attempts .the last: status {status}.") as caught:
+        client.post("/query", {}, decode, divisible=True)
+
+    assert (caught.value.status, caught.value.attempts, len(service.requests)) == (status, 2, 6)
+    assert client.post("/query", {}, decode) == [1, 2]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refusal_s_body_gives_its_numbers_and_no_word(service: Service, connect: Connect, status: int) -> None:
+    """What a refusal names is told as numbers; its words are in no message and in no exception."""
+    service.script = [Answer(status, b'{"detail": "planted: at most 250 of the secret ids"}')]
+    with pytest.raises(RefusedError) as caught:
+        connect().post("/query", {}, decode)
+
+    assert caught.value.numbers == (250,)
+    shown = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
+    assert "planted" not in shown
+    assert "secret" not in shown
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_elsewhere_never_carries_the_key(connect: Connect, service: Service, status: int) -> None:
     """Another port is another service: it is named, and hears nothing."""

@@ -63,6 +63,7 @@ def test_the_sdk_queries_the_same_runs() -> None:
                 min_start_time="2020-01-01T00:00:00Z",
                 selects=selects,
                 page_size=40,
+                include_subtree_usage=True,
             )
         }
         queue = sandbox.queue()

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from annolake.sandbox import Row, Sandbox
+from annolake.sandbox import QueryRules, Row, Sandbox
 from annolake.sandbox.query import SELECTS
 
 Connect = Callable[[Sandbox], httpx.Client]
@@ -108,6 +108,15 @@ def test_an_item_has_the_row_s_metadata_and_no_payload(connect: Connect) -> None
         }
     assert any(item["assigned_to"] for item in items.values())
     assert all("last_reviewed_time" in item for item in items.values())
+
+
+def test_an_item_of_before_august_2026_says_session_id(connect: Connect) -> None:
+    """With the option the project goes by its former name, and only by that."""
+    with Sandbox(rows=10, threads=2, archived_share=1, project_field="session_id") as sandbox:
+        items = _read_items(connect(sandbox), _items_path(sandbox), status="archived")
+
+    assert len(items) == 12
+    assert all(item["session_id"] and "project_id" not in item for item in items)
 
 
 def test_thread_items_have_no_run(connect: Connect) -> None:
@@ -243,6 +252,7 @@ def test_the_query_tells_the_same_runs_in_its_own_words(connect: Connect) -> Non
                 min_start_time=LONG_AGO,
                 selects=list(SELECTS),
                 page_size=1000,
+                include_subtree_usage=True,
             )
         ]
 
@@ -367,6 +377,7 @@ def test_a_query_is_paged_and_bounded_to_its_projects(connect: Connect) -> None:
         ({"max_start_time": 7}, "max_start_time"),
         ({"ids": ["nine"]}, "ids"),
         ({"cursor": "?"}, "cursor"),
+        ({"include_subtree_usage": "yes"}, "include_subtree_usage"),
         ({"filter": "eq(status, 'error')"}, "filter"),
     ],
 )
@@ -396,6 +407,88 @@ def test_some_runs_are_gone_and_some_come_only_alone(connect: Connect) -> None:
     gone = {run_id for run_id in ids if sandbox.is_gone(run_id)}
     assert batch | alone == ids - gone
     assert min(len(gone), len(alone)) > 5
+
+
+USAGE = [name for name in SELECTS if name.endswith(("_TOKENS", "_COST", "_DETAILS", "FIRST_TOKEN_TIME"))]
+
+
+def _usage(client: httpx.Client, rows: list[Row], **body: Any) -> dict[str, dict[str, Any]]:
+    ids = [row.run_id for row in rows]
+    projects = list(_by_project(rows))
+    selects = ["ID", *USAGE]
+    found = _query(client, ids=ids, project_ids=projects, min_start_time=LONG_AGO, selects=selects, **body)
+    return {run["id"]: run for run in found}
+
+
+def test_without_asking_for_more_a_run_s_usage_is_its_own(connect: Connect) -> None:
+    """Roots and runs with children then tell less than the runs listing, other runs the same."""
+    with Sandbox(rows=90, archived_share=0) as sandbox:
+        client, rows = connect(sandbox), sandbox.queue().rows("active")
+        whole, own = (_usage(client, rows, include_subtree_usage=flag) for flag in (True, False))
+        silent = _usage(client, rows)
+
+    assert silent == own
+    smaller = {run_id for run_id in whole if own[run_id] != whole[run_id]}
+    for row in rows:
+        value, run_id = row.value(), str(row.run_id)
+        assert own[run_id].keys() == whole[run_id].keys()
+        tokens, mine = value.get("total_tokens") or 0, own[run_id].get("total_tokens") or 0
+        if value.get("parent_run_id") and not value.get("child_run_ids") and not value.get("direct_child_run_ids"):
+            assert run_id not in smaller
+        elif tokens:
+            assert 0 <= mine < tokens
+        cost, own_cost = whole[run_id].get("total_cost") or 0, own[run_id].get("total_cost") or 0
+        assert abs(Decimal(own_cost)) <= abs(Decimal(cost))
+    assert 20 < len(smaller) < 90
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_subtree_usage_can_be_refused(connect: Connect, status: Any) -> None:
+    """A service that does not know the parameter refuses a query that has it, and answers the same one without."""
+    with Sandbox(rows=5, archived_share=0, query=QueryRules(refuse_subtree_usage=status)) as sandbox:
+        client = connect(sandbox)
+        body = {"project_ids": list(sandbox.queue().cast.projects)}
+        answers = [
+            client.post("/api/v2/runs/query", json={**body, **more}) for more in ({}, {"include_subtree_usage": True})
+        ]
+
+    assert [answer.status_code for answer in answers] == [200, status]
+    told = answers[1].json()
+    assert told["status"] == 400 if status == 400 else told["detail"][0]["loc"] == ["body", "include_subtree_usage"]
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_more_ids_than_are_served_are_refused_by_number(connect: Connect, status: Any) -> None:
+    """A problem of RFC 7807, or the list of the first version: either names the most ids of a query."""
+    with Sandbox(rows=20, archived_share=0, odd=False, query=QueryRules(most_ids=7, most_ids_status=status)) as sandbox:
+        client, rows = connect(sandbox), sandbox.queue().rows("active")
+        body = {"project_ids": list(sandbox.queue().cast.projects), "min_start_time": LONG_AGO}
+        answers = [
+            client.post("/api/v2/runs/query", json={**body, "ids": [row.run_id for row in rows[:some]]})
+            for some in (7, 8)
+        ]
+
+    assert [answer.status_code for answer in answers] == [200, status]
+    told = answers[1].json()["detail"]
+    assert (told[0]["msg"] if status == 422 else told).count("7") == 1
+    assert status == 422 or answers[1].headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("status", [413, 502, 504])
+def test_answers_above_a_size_are_not_carried(connect: Connect, status: Any) -> None:
+    """A query whose answer is too long meets that status, a smaller one is answered."""
+    rules = QueryRules(most_bytes=1000, too_large=status)
+    with Sandbox(rows=20, archived_share=0, odd=False, query=rules) as sandbox:
+        client, rows = connect(sandbox), sandbox.queue().rows("active")
+        body = {"project_ids": list(sandbox.queue().cast.projects), "min_start_time": LONG_AGO}
+        statuses = [
+            client.post(
+                "/api/v2/runs/query", json={**body, "ids": [row.run_id for row in rows], "selects": selects}
+            ).status_code
+            for selects in (["NAME"], ["INPUTS"])
+        ]
+
+    assert statuses == [200, status]
 
 
 def test_a_planted_row_costs_its_neighbours_nothing(connect: Connect) -> None:

@@ -160,6 +160,27 @@ def test_every_select_is_one_that_the_service_knows() -> None:
     assert told < set(selects())
 
 
+FORMER = {name: value for name, value in ITEM.items() if name != "project_id"}
+
+
+@pytest.mark.parametrize(
+    "former",
+    [
+        FORMER | {"session_id": "p"},
+        FORMER | {"session_id": "old", "project_id": "p"},
+        FORMER | {"session_id": "p", "project_id": None},
+        FORMER | {"session_id": None, "project_id": "p"},
+    ],
+)
+def test_the_former_name_of_the_project_is_read_too(former: dict[str, Any]) -> None:
+    """`session_id` stands in for `project_id`, is no unknown field, and does not make another hash."""
+    one, other = joined(json.dumps(former).encode(), run()), joined(item(), run())
+
+    assert (one.rows[0].session_id, one.unmapped, one.rejects) == ("p", [None], [])
+    assert one.hashes == other.hashes
+    assert one.rows[0] == other.rows[0]
+
+
 # --- what the contract does not name
 
 
@@ -296,6 +317,20 @@ def test_a_run_that_is_not_to_be_had_keeps_what_is_stored() -> None:
     assert "thread_id" in unknown
     assert (row.id, row.name, row.reserved_by) == ("r", None, ["a"])
     assert "start_time" in joined(item()).unknown[0]
+
+
+def test_own_usage_that_was_not_wanted_keeps_what_is_stored() -> None:
+    """Tokens, costs and what is flattened from them stay, the row has the run's own for where nothing is stored."""
+    items = decode_items(answer(item()), archived=False).items
+    runs = decode_runs(answer(run(total_tokens=3, prompt_token_details={"raw": {"audio": 1}}))).runs
+    whole, own = join(items, runs), join(items, runs, own={"r"})
+
+    added = own.unknown[0] - whole.unknown[0]
+    assert added > {"total_tokens", "prompt_cost_details", "completion_cost", "prompt_audio_tokens", "first_token_s"}
+    assert added.isdisjoint({"price_model_id", "latency_s", "start_time", "model"})
+    assert own.rows[0].total_tokens == 3
+    assert own.hashes != whole.hashes
+    assert join(items, runs, own={"another"}).hashes == whole.hashes
 
 
 def test_an_item_without_a_run_lacks_nothing() -> None:

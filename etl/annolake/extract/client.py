@@ -24,6 +24,7 @@ import tenacity
 from annolake.clock import Clock
 from annolake.errors import ConfigError, GoneError, NotFoundError, RefusedError, ServiceError, UnavailableError
 from annolake.extract.pace import Cancelled, Pace, pause
+from annolake.extract.refusals import numbers_in
 
 __all__ = ["Cancelled", "Client", "Log", "Tally"]
 
@@ -32,6 +33,8 @@ T = TypeVar("T")
 MAX_REDIRECTS = 5
 
 _ASKED_AGAIN = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+_TOO_LARGE = {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}  # perhaps: a gateway gave up on the answer
+_TWICE = 2
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 # What is asked again, and what is said of it when every attempt is spent; the first class that fits.
@@ -96,17 +99,22 @@ class _Call:
     endpoint: str
     tally: Tally
     stop: Event | None
+    divisible: bool = False
     attempts: int = 0
+    too_large: int = 0  # answers in a row that look as if too much was asked for
 
 
 class _Fault(Exception):  # noqa: N818 - never leaves this module
-    """An attempt that failed and may be repeated."""
+    """An attempt that failed and may be repeated, unless it was the `last` one."""
 
-    def __init__(self, reason: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, reason: str, *, status: int | None = None, retry_after_s: float | None = None, last: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.status = status
         self.retry_after_s = retry_after_s
+        self.last = last
 
 
 class Client:
@@ -191,7 +199,7 @@ class Client:
         again. Raises RefusedError, NotFoundError, GoneError, UnavailableError; Cancelled once `stop` is set.
         """
         request = self._http.build_request("GET", endpoint, params=dict(params))
-        return self._until_answered(request, endpoint, decode, tally, stop)
+        return self._until_answered(_Call(request, endpoint, tally or Tally(), stop), decode)
 
     def post(
         self,
@@ -201,27 +209,22 @@ class Client:
         *,
         tally: Tally | None = None,
         stop: Event | None = None,
+        divisible: bool = False,
     ) -> T:
         """Send `body` (bytes of JSON, or what msgspec can encode), and do as `get` does.
 
-        It may arrive more than once: for endpoints that only read.
+        It may arrive more than once: for endpoints that only read. `divisible`: less could be asked for, so the second
+        502 or 504 in a row is the last attempt.
         """
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
         headers = {"Content-Type": "application/json"}
         request = self._http.build_request("POST", endpoint, content=content, headers=headers)
-        return self._until_answered(request, endpoint, decode, tally, stop)
+        return self._until_answered(_Call(request, endpoint, tally or Tally(), stop, divisible), decode)
 
-    def _until_answered(
-        self,
-        request: httpx.Request,
-        endpoint: str,
-        decode: Callable[[bytes], T],
-        tally: Tally | None,
-        stop: Event | None,
-    ) -> T:
-        call = _Call(request, endpoint, tally or Tally(), stop)
+    def _until_answered(self, call: _Call, decode: Callable[[bytes], T]) -> T:
+        endpoint, stop = call.endpoint, call.stop
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_Fault),
+            retry=tenacity.retry_if_exception(lambda error: isinstance(error, _Fault) and not error.last),
             stop=tenacity.stop_after_attempt(self._max_attempts),
             wait=self._wait_s,
             before_sleep=lambda state: self._repeat(call, state),
@@ -243,14 +246,22 @@ class Client:
 
     def _attempt(self, call: _Call, decode: Callable[[bytes], T]) -> T:
         call.attempts += 1
+        too_large, call.too_large = call.too_large, 0
         response, body = self._answer(call)
         status = response.status_code
+        if status in _TOO_LARGE:
+            call.too_large = too_large + 1
         if self._log:
             self._log.debug("answered", endpoint=call.endpoint, status=status, attempt=call.attempts)
         if status in _ASKED_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise _Fault(f"status {status}", status=status, retry_after_s=self._retry_after_s(response))
+            last = call.divisible and call.too_large >= _TWICE
+            wait_s = self._retry_after_s(response)
+            raise _Fault(f"status {status}", status=status, retry_after_s=wait_s, last=last)
         if not response.is_success:
-            raise self._refusal(call, status)
+            refusal = self._refusal(call, status)
+            if isinstance(refusal, RefusedError):
+                refusal.numbers = numbers_in(body)
+            raise refusal
         try:
             return decode(body)
         except ValueError:

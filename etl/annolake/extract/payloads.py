@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Generic, Protocol, TypeVar
 
-from annolake.errors import UnavailableError
+from annolake.errors import RefusedError, ServiceError, UnavailableError
 from annolake.extract.client import Client, Tally
+from annolake.extract.terms import NOT_ACCEPTED, Terms
 
 MOST_WAITING = 1_000
 """Items that wait for others of their project, all projects together: metadata, of about a kilobyte each."""
@@ -115,21 +116,30 @@ def _kind(item: Subject) -> tuple[str, bool]:
 
 @dataclass
 class Payloads(Generic[R]):
-    """What became of a batch: the runs by id, the runs that are not to be had, and the bytes that were read."""
+    """What became of a batch: the runs by id, the runs that are not to be had, and the bytes that were read.
+
+    `own` are the runs whose tokens and costs are their own alone, since the service refuses to tell their descendants'.
+    """
 
     runs: dict[str, R] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
     size: int = 0
 
 
 @dataclass(frozen=True)
 class RunsQuery:
-    """The query as an export asks it: `selects` are the names of the fields that come back, ID among them."""
+    """The query as an export asks it: `selects` are the names of the fields that come back, ID among them.
+
+    `subtree_usage`: tokens and costs of a run are to include its descendants'.
+    """
 
     client: Client
     selects: Sequence[str]
     tally: Tally
     stop: Event
+    terms: Terms = field(default_factory=Terms)
+    subtree_usage: bool = True
 
     def read(self, batch: Batch[S], decode: Callable[[bytes], Answer[R]]) -> Payloads[R]:
         """Return the runs of a batch, those that did not come back asked for once more alone.
@@ -147,7 +157,26 @@ class RunsQuery:
         return payloads
 
     def _ask(
-        self, items: Sequence[Subject], margin: timedelta, decode: Callable[[bytes], Answer[R]], payloads: Payloads[R]
+        self, items: Sequence[S], margin: timedelta, decode: Callable[[bytes], Answer[R]], payloads: Payloads[R]
+    ) -> None:
+        """Ask for items in queries of as many as the service serves at once, which is learned on the way."""
+        waiting = [items]
+        while waiting:
+            some, most = waiting.pop(), self.terms.most
+            if len(some) > most:
+                waiting += [some[start : start + most] for start in range(0, len(some), most)][::-1]
+                continue
+            try:
+                self._query(some, margin, decode, payloads)
+                self.terms.answered(len(some))
+            except ServiceError as error:
+                numbers = error.numbers if isinstance(error, RefusedError) else ()
+                if not self.terms.refused(len(some), status=error.status, numbers=numbers):
+                    raise
+                waiting.append([item for item in some if item.run_id not in payloads.runs])
+
+    def _query(
+        self, items: Sequence[S], margin: timedelta, decode: Callable[[bytes], Answer[R]], payloads: Payloads[R]
     ) -> None:
         ids = [item.run_id for item in items if item.run_id]
         body: dict[str, object] = {
@@ -158,9 +187,11 @@ class RunsQuery:
             **_bounds(items, margin),
         }
         for _ in range(_PAGES * len(ids)):
-            answer = self.client.post(_ENDPOINT, body, decode, tally=self.tally, stop=self.stop)
+            answer, own = self._page(body, decode, divisible=len(ids) > 1)
             payloads.size += answer.size
-            payloads.runs.update((run_id, answer.runs[run_id]) for run_id in ids if run_id in answer.runs)
+            found = {run_id: answer.runs[run_id] for run_id in ids if run_id in answer.runs}
+            payloads.runs.update(found)
+            payloads.own = payloads.own | found.keys() if own else payloads.own - found.keys()
             if answer.cursor is None or all(run_id in payloads.runs for run_id in ids):
                 return
             body["cursor"] = answer.cursor
@@ -170,6 +201,25 @@ class RunsQuery:
             endpoint=_ENDPOINT,
             attempts=_PAGES * len(ids),
         )
+
+    def _page(
+        self, body: Mapping[str, object], decode: Callable[[bytes], Answer[R]], *, divisible: bool
+    ) -> tuple[Answer[R], bool]:
+        """Return a page of a query, and whether usage with descendants was wanted and refused."""
+
+        def ask(body: Mapping[str, object]) -> Answer[R]:
+            return self.client.post(_ENDPOINT, body, decode, tally=self.tally, stop=self.stop, divisible=divisible)
+
+        if not self.subtree_usage or not self.terms.subtree_usage:
+            return ask(body), self.subtree_usage
+        try:
+            return ask({**body, "include_subtree_usage": True}), False
+        except RefusedError as refusal:
+            if refusal.status not in NOT_ACCEPTED:
+                raise
+            answer = ask(body)
+        self.terms.subtree_usage = False
+        return answer, True
 
 
 def _bounds(items: Iterable[Subject], margin: timedelta) -> dict[str, str]:

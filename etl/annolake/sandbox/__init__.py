@@ -8,9 +8,21 @@ from annolake.sandbox.changes import Changes
 from annolake.sandbox.command import add_arguments, run
 from annolake.sandbox.embedded import Sandbox
 from annolake.sandbox.faults import Faults
+from annolake.sandbox.query_rules import QueryRules
 from annolake.sandbox.queue import Queue
 from annolake.sandbox.rows import Row
 from annolake.sandbox.service import Record
 from annolake.sandbox.showing import Showing
 
-__all__ = ["Changes", "Faults", "Queue", "Record", "Row", "Sandbox", "Showing", "add_arguments", "run"]
+__all__ = [
+    "Changes",
+    "Faults",
+    "QueryRules",
+    "Queue",
+    "Record",
+    "Row",
+    "Sandbox",
+    "Showing",
+    "add_arguments",
+    "run",
+]

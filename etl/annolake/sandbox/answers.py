@@ -6,8 +6,9 @@ Owns the validation of query parameters. It never knows an endpoint.
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
@@ -48,6 +49,16 @@ class Refusal(Exception):  # noqa: N818 - an answer of the service on its way ou
     def answer(self) -> Answer:
         """Return the refusal as an answer."""
         return json_answer({"detail": self.detail}, status=self.status)
+
+
+class Problem(Refusal):
+    """A refusal as RFC 7807 has it, which is the second version's form."""
+
+    def answer(self) -> Answer:
+        """Return the refusal as an answer."""
+        title = HTTPStatus(self.status).phrase
+        problem = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        return replace(json_answer(problem, status=self.status), content_type="application/problem+json")
 
 
 def json_answer(value: Any, *, status: int = 200, rows: int = 0) -> Answer:

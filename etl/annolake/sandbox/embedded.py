@@ -13,9 +13,10 @@ from annolake.clock import Clock
 from annolake.sandbox.changes import Changes
 from annolake.sandbox.faults import Faults
 from annolake.sandbox.gate import Gate
-from annolake.sandbox.items import Cursors
+from annolake.sandbox.items import Cursors, ProjectField
 from annolake.sandbox.population import UNTIL, Population, populate
 from annolake.sandbox.query import Existence
+from annolake.sandbox.query_rules import QueryRules
 from annolake.sandbox.queue import ArchivedBy, Order, Queue
 from annolake.sandbox.server import Server
 from annolake.sandbox.service import Record, Rules, Service
@@ -38,8 +39,9 @@ class Sandbox:
     alone; `retire_runs_after`: the runs listing answers `retired_status` (410 or 404) from its n-th request
     on; `platform=False`: a service without the successor endpoints; `runs_gone`, `runs_late`: the share of
     runs that the query of runs never finds, or only when asked for alone; `cursors`: what the items' cursors
-    hold; `gzip`: compress for clients that ask for it; `before_request(sandbox, n)` is called before the n-th
-    request is answered and may change the queues.
+    hold; `project_field`: what an item calls the project of its run; `query`: what the query of runs refuses;
+    `gzip`: compress for clients that ask for it; `before_request(sandbox, n)` is called before the n-th request
+    is answered and may change the queues.
 
     It holds no socket until it is entered, and can be entered again after it was left: a service that was
     away. Entering raises OSError when the port is taken.
@@ -70,6 +72,8 @@ class Sandbox:
         runs_gone: float = 0.0,
         runs_late: float = 0.0,
         cursors: Cursors = "offset",
+        project_field: ProjectField = "project_id",
+        query: QueryRules | None = None,
         gzip: bool = False,
         api_key: str | None = None,
         tenant_id: str | None = None,
@@ -100,6 +104,8 @@ class Sandbox:
             retire_runs_after=retire_runs_after,
             retired_status=retired_status,
             cursors=cursors,
+            project_field=project_field,
+            query=query or QueryRules(),
         )
         self._existence = Existence(seed, runs_gone, runs_late)
         self._service = Service(

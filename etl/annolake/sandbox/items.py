@@ -18,6 +18,9 @@ from annolake.sandbox.showing import Showing
 Cursors = Literal["offset", "keyset"]
 """What a cursor holds: a count of rows before it (it shifts with the list), or the row it stands behind."""
 
+ProjectField = Literal["project_id", "session_id"]
+"""What an item calls the project of its run: the second one until August 2026."""
+
 SECTIONS = ("needs_my_review", "needs_others_review", "archived")
 
 _TIMES = ("start_time", "added_at", "effective_added_at", "last_reviewed_time")
@@ -26,7 +29,13 @@ _NO_BOUND = 1  # the year of the zero time, which means no bound
 
 
 def page(
-    queue: Queue, query: Mapping[str, list[str]], *, page_cap: int | None, cursors: Cursors, showing: Showing
+    queue: Queue,
+    query: Mapping[str, list[str]],
+    *,
+    page_cap: int | None,
+    cursors: Cursors,
+    project_field: ProjectField,
+    showing: Showing,
 ) -> Answer:
     """Answer a page of one section: `items` in the order of the list, and the cursor behind them or null."""
     status = required(query, "status", SECTIONS)
@@ -42,11 +51,11 @@ def page(
     at = pages.read(cursor, rows)
     size = min(size, page_cap or size)
     first, last = (max(0, at - size), at) if backward else (at, min(at + size, len(rows)))
-    shown, reach = showing.window(rows[first:last], lambda row: item(queue, row))
+    shown, reach = showing.window(rows[first:last], lambda row: item(queue, row, project_field))
     last = last if backward else first + reach
     edge, done = (first, first <= 0) if backward else (last, last >= len(rows))
     done |= showing.nothing or (showing.ends_when_short and len(shown) < size)
-    texts = [item(queue, row) for row in shown]
+    texts = [item(queue, row, project_field) for row in shown]
     following = "null" if done else json.dumps(pages.write(edge, rows))
     body = b'{"items":[' + b",".join(texts) + b'],"next_cursor":' + following.encode() + b"}"
     return Answer(200, body, rows=len(texts))
@@ -63,7 +72,7 @@ def count(queue: Queue, query: Mapping[str, list[str]], showing: Showing) -> Ans
     return told({"count": len(rows)}, showing)
 
 
-def item(queue: Queue, row: Row) -> bytes:
+def item(queue: Queue, row: Row, project_field: ProjectField) -> bytes:
     """Return the JSON text of a row's item; what the row leaves out, the item leaves out."""
     there = row.members()
     texts = {
@@ -71,7 +80,7 @@ def item(queue: Queue, row: Row) -> bytes:
         "queue_id": json.dumps(queue.id).encode(),
         "item_type": json.dumps(row.item_type).encode(),
         "run_id": json.dumps(row.run_id).encode(),
-        "project_id": there.get("session_id", b"null"),
+        project_field: there.get("session_id", b"null"),
         "assigned_to": json.dumps(queue.assigned_to(row.id)).encode(),
         "last_reviewed_time": b"null",
     }

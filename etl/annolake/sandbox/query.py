@@ -16,13 +16,17 @@ from typing import Any
 
 from annolake.sandbox.answers import Answer, bounded, identifier, invalid, moment
 from annolake.sandbox.items import within
+from annolake.sandbox.query_rules import SUBTREE_USAGE, QueryRules
 from annolake.sandbox.queue import Queue
 from annolake.sandbox.rows import Row, instant, join, members, utc, utc_text
+from annolake.sandbox.usage import Members, own
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_PARAMETERS = ("project_ids", "ids", "min_start_time", "max_start_time", "selects", "page_size", "cursor")
+_PARAMETERS = (
+    *("project_ids", "ids", "min_start_time", "max_start_time", "selects", "page_size", "cursor"),
+    SUBTREE_USAGE,
+)
 
-Members = Mapping[str, bytes]
 Field = Callable[[Members], bytes | None]
 
 
@@ -64,8 +68,10 @@ def page(
     existence: Existence,
     now: int,
     page_cap: int | None,
+    rules: QueryRules,
 ) -> Answer:
     """Answer a page of the runs asked for, newest first: `items`, and `next_cursor` or null."""
+    rules.check_parameters(body)
     projects = set(_identifiers(body, "project_ids"))
     if not projects:
         raise invalid(("body", "project_ids"), "Field required", "missing")
@@ -75,8 +81,10 @@ def page(
     size = bounded(("body", "page_size"), _number(body, "page_size", 100), low=1, high=1000)
     offset = _offset(body.get("cursor"))
     asked = list(dict.fromkeys(_identifiers(body, "ids"))) if body.get("ids") else None
+    rules.check_ids(asked)
+    told = _all_usage if _boolean(body, SUBTREE_USAGE) else own
     found = [
-        (there.get("start_time", b"null"), row.id, there)
+        (there.get("start_time", b"null"), row.id, told(there))
         for row in _candidates(queues, asked, existence)
         if _in_project(there := row.members(), projects) and within(there.get("start_time"), low, high, unknown=True)
     ]
@@ -86,7 +94,7 @@ def page(
     cursor = base64.urlsafe_b64encode(str(last).encode()).decode() if last < len(found) else None
     texts = [_selected(there, selects) for _, _, there in page]
     body_text = b'{"items":[' + b",".join(texts) + b'],"next_cursor":' + json.dumps(cursor).encode() + b"}"
-    return Answer(200, body_text, rows=len(page))
+    return rules.weigh(Answer(200, body_text, rows=len(page)))
 
 
 def _candidates(queues: Iterable[Queue], asked: list[str] | None, existence: Existence) -> Iterable[Row]:
@@ -130,6 +138,17 @@ def _number(body: Mapping[str, Any], name: str, default: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise invalid(("body", name), "Input should be a valid integer", "int_type")
     return value
+
+
+def _boolean(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name) or False
+    if not isinstance(value, bool):
+        raise invalid(("body", name), "Input should be a valid boolean", "bool_type")
+    return value
+
+
+def _all_usage(there: Members) -> Members:
+    return there
 
 
 def _offset(cursor: object) -> int:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from annolake.clock import Clock
@@ -18,6 +18,7 @@ from annolake.sandbox.answers import Answer, Asked, Refusal, json_answer
 from annolake.sandbox.changes import Changes, Hand
 from annolake.sandbox.faults import Fault, Faults, Weather
 from annolake.sandbox.gate import Gate, Route
+from annolake.sandbox.query_rules import QueryRules
 from annolake.sandbox.queue import Queue
 from annolake.sandbox.rows import rfc3339
 from annolake.sandbox.showing import Showing
@@ -39,6 +40,8 @@ class Rules:
     retire_runs_after: int | None = None
     retired_status: int = _GONE
     cursors: items.Cursors = "offset"
+    project_field: items.ProjectField = "project_id"
+    query: QueryRules = field(default_factory=QueryRules)
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,12 @@ class Service:
             case "items":
                 rules = self._rules
                 answer = items.page(
-                    queue, asked_query, page_cap=rules.page_cap, cursors=rules.cursors, showing=self.showing
+                    queue,
+                    asked_query,
+                    page_cap=rules.page_cap,
+                    cursors=rules.cursors,
+                    project_field=rules.project_field,
+                    showing=self.showing,
                 )
             case "count":
                 answer = items.count(queue, asked_query, self.showing)
@@ -211,6 +219,7 @@ class Service:
             existence=self._existence,
             now=self._timeline.now,
             page_cap=self._rules.page_cap,
+            rules=self._rules.query,
         )
 
     def _record(self, asked: Asked, turn: _Turn, answer: Answer, when: float) -> None:

@@ -9,7 +9,7 @@ item's where the run has none or could not be had, `thread_id` the run's where t
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,8 +53,13 @@ class Joined:
     rejects: list[Reject] = field(default_factory=list)
 
 
-def join(items: Iterable[Item], runs: Mapping[str, Run], *, include_stats: bool = True) -> Joined:
-    """Join items with those of their runs that were to be had; `include_stats` as the runs were selected."""
+def join(
+    items: Iterable[Item], runs: Mapping[str, Run], *, include_stats: bool = True, own: Collection[str] = ()
+) -> Joined:
+    """Join items with those of their runs that were to be had; `include_stats` as the runs were selected.
+
+    `own` are runs whose descendants' usage the service refused to tell: what is stored of their usage stays.
+    """
     joined = Joined()
     for item in items:
         run = runs.get(item.run_id) if item.run_id else None
@@ -62,18 +67,20 @@ def join(items: Iterable[Item], runs: Mapping[str, Run], *, include_stats: bool 
             path = f"$.run{run.path.removeprefix('$')}"
             joined.rejects.append(Reject(item.key, item.row.queue_run_id, path, run.reason, run.text))
         else:
-            _take(joined, item, run, include_stats=include_stats)
+            _take(joined, item, run, include_stats=include_stats, own=item.run_id in own)
     return joined
 
 
-def _take(joined: Joined, item: Item, run: tuple[Any, bytes | None] | None, *, include_stats: bool) -> None:
+def _take(joined: Joined, item: Item, run: tuple[Any, bytes | None] | None, *, include_stats: bool, own: bool) -> None:
     row: Any = _Row(**{name: getattr(item.row, name) for name in _OF_ITEM})
     unmapped, found = item.unmapped, bool(run) if item.run_id else None
     if run:
         _add_run(row, run[0])
         unmapped = _merged(item.unmapped, run[1])
     row.start_time = row.start_time or item.start_time
-    told = (b"items", b"archived" if item.archived else b"active", str(found).encode(), unmapped or b"")
+    told = [b"items", b"archived" if item.archived else b"active", str(found).encode(), unmapped or b""]
+    if own:  # equal numbers mean another thing once descendants are told
+        told.append(b"own usage")
     joined.keys.append(item.key)
     joined.rows.append(row)
     joined.hashes += row_hashes([row], parts=told)
@@ -81,7 +88,8 @@ def _take(joined: Joined, item: Item, run: tuple[Any, bytes | None] | None, *, i
     joined.archived.append(item.archived)
     joined.item_types.append(row.item_type)
     joined.run_found.append(found)
-    joined.unknown.append(_unknown(row, found=found, unmapped=unmapped, include_stats=include_stats))
+    unknown = _unknown(row, found=found, unmapped=unmapped, include_stats=include_stats)
+    joined.unknown.append(unknown | _OF_DESCENDANTS if own else unknown)
 
 
 def _add_run(row: Any, run: Any) -> None:
@@ -111,6 +119,10 @@ def _dependants(names: Iterable[str]) -> frozenset[str]:
 
 _NEVER = _dependants(column.name for column in RUNS.columns_of("field") if not column.items)
 _WITHOUT_RUN = _NEVER | _dependants(_OF_RUN - {"start_time"})
+_OF_DESCENDANTS = _dependants(
+    # The service adds descendants to tokens and costs, and tells the first token of them all (the public SDK's words).
+    ["first_token_time", *(c.name for c in RUNS.columns_of("field") if c.unit in {"tokens", "USD"})]
+)
 
 
 def _unknown(row: Any, *, found: bool | None, unmapped: bytes | None, include_stats: bool) -> frozenset[str]:

@@ -77,11 +77,22 @@ def _wrapped(column: Column) -> bool:
     return column.type.startswith("map<")
 
 
+class _ItemRows(Rows):
+    """Items, which called their project by the column's own name until August 2026."""
+
+    def settle(self, row: Any) -> None:
+        if row.session_id is None:
+            row.session_id = row.former_session_id
+        row.former_session_id = None
+        super().settle(row)
+
+
 def _item_rows() -> Rows:
     told = {c.items.removeprefix("item."): c for c in RUNS.column if c.items and c.items.startswith("item.")}
     told["start_time"] = _COLUMNS["start_time"]
+    told["session_id"] = replace(_COLUMNS["session_id"], name="former_session_id")
     fields = {name: replace(column, required=not column.nullable) for name, column in told.items()}
-    return Rows(RUNS, fields, name="Item", key="id", dropped=("queue_id", *RUNS.dropped))
+    return _ItemRows(RUNS, fields, name="Item", key="id", dropped=("queue_id", *RUNS.dropped))
 
 
 def _run_rows() -> Rows:

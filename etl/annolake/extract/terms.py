@@ -1,0 +1,63 @@
+"""The terms on which the service answers queries of runs, learned from its refusals and kept for one export.
+
+Owns how many runs one query may ask for, and whether usage with that of descendants may be. A number that the service
+names holds for the rest of the export. After an answer that was too large half as many are asked for, and twice as
+many again once that went well for a while: a service that was away for a moment looks the same.
+"""
+
+from collections.abc import Sequence
+from threading import Lock
+
+MOST = 1_000
+"""The most runs of a query by the contract (api notes 3)."""
+
+TOO_LARGE = frozenset({413, 502, 504})
+NOT_ACCEPTED = frozenset({400, 422})
+
+_PATIENCE = 8  # queries of full size that are answered before twice as many runs are asked for
+
+
+class Terms:
+    """What is known of the service; safe to share between lanes and queues.
+
+    `subtree_usage`: False once a query was answered that had been refused with that parameter.
+    """
+
+    def __init__(self) -> None:
+        self.subtree_usage = True
+        self._lock = Lock()
+        self._cap = MOST
+        self._size = MOST
+        self._answered = 0
+        self._patience = _PATIENCE
+        self._grown = False
+
+    @property
+    def most(self) -> int:
+        """How many runs a query may ask for."""
+        return min(self._size, self._cap)
+
+    def answered(self, asked: int) -> None:
+        """Hear that a query of so many runs was answered."""
+        with self._lock:
+            if asked < self.most or self.most == self._cap:
+                return
+            self._answered += 1
+            if self._answered >= self._patience:
+                self._size, self._answered, self._grown = min(self._size * 2, MOST), 0, True
+
+    def refused(self, asked: int, *, status: int | None, numbers: Sequence[int]) -> bool:
+        """Hear that a query of so many runs was not; tell whether `most` is now smaller, so that asking again helps."""
+        with self._lock:
+            if asked <= self.most:
+                cap = max((number for number in numbers if 0 < number < asked), default=0)
+                if status in NOT_ACCEPTED and cap:
+                    self._cap = cap
+                elif status in TOO_LARGE and asked > 1:
+                    self._halve(asked)
+            return asked > self.most and status in NOT_ACCEPTED | TOO_LARGE
+
+    def _halve(self, asked: int) -> None:
+        if self._grown:
+            self._patience *= 2  # what is too large stays so: it is tried ever more seldom
+        self._size, self._answered, self._grown = asked // 2, 0, False
