@@ -31,7 +31,8 @@ exit codes:
   0    exported
   1    a bug, with a traceback
   2    the command line or the config is wrong
-  3    finished, but something is missing: new rejects, a queue not shown complete
+  3    finished, but something is missing: new rejects, a queue that could not be verified complete, many rows that
+       may have left
   4    the service refused or stayed away
   5    the lake could not be read, written or trusted, or standard output not be written
   6    another export holds a queue's lock

@@ -53,7 +53,7 @@ def _in_words(queue: dict[str, Any]) -> str:
     last = queue["last_export"]
     ended = "no report of an export is kept"
     if last:
-        complete = "complete" if last["complete"] else "not shown complete"
+        complete = "complete" if last["complete"] else "could not be verified complete"
         ended = f"last export {last['started_at']}: {last['mode']}, {last['status']}, {complete}"
     lines = (
         f"{queue['name'] or 'queue'} ({queue['queue_id']})",

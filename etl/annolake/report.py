@@ -126,7 +126,7 @@ def _not_shown(queue: QueueReport) -> list[str]:
 
 
 def _shortcomings(queue: QueueReport) -> list[str]:
-    lines = [] if queue.complete else ["not shown complete: " + "; ".join(queue.incomplete_because)]
+    lines = [] if queue.complete else ["could not be verified complete: " + "; ".join(queue.incomplete_because)]
     if queue.removed_unconfirmed:
         lines.append(
             f"{queue.removed_unconfirmed:,} rows were not met and are not marked removed: {queue.unconfirmed_because}; "

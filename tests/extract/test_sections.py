@@ -213,7 +213,7 @@ def test_unrest_that_ends_is_read_off() -> None:
 
 
 def test_unstable_order_is_told() -> None:
-    """A section whose order does not repeat is read, and reported as not shown complete."""
+    """A section whose order does not repeat is read, and reported as one that could not be verified complete."""
     rng = random.Random(3)
     queue = Passing((900, 0, 0), shuffle=lambda rows: rng.sample(rows, len(rows)))
     reader = reader_of(queue)

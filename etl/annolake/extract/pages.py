@@ -58,7 +58,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from annolake.errors import UnavailableError
-from annolake.extract.ending import End, EndCheck, Found, Waiting
+from annolake.extract.ending import End, EndCheck, Found, Growth, Waiting
 from annolake.extract.joint import Joint, Tail
 from annolake.extract.lanes import Ask, Fetch, Lanes, Slice
 from annolake.extract.mark import Since
@@ -69,8 +69,6 @@ P = TypeVar("P")
 
 STALLED = 100
 RESTARTS = 12
-GROWING = 2
-GROWTH = 10
 MOST_ROWS = 100_000_000
 MOST_UNJOINED = 200_000
 
@@ -133,12 +131,10 @@ class ListReader(Generic[P]):
         self._away = False  # no known row is where the last one was
         self._tried: bytes | None = None  # the row found behind the frontier that was asked for with an overlap
         self._idle = 0
-        self._shorts = 0  # short slices in a row that brought new rows behind the told size
-        self._grown = 0  # rows that the slice taken last brought
-        self._patience = GROWING
-        self._to_follow: int | None = None  # rows: a list that grows is followed so far
+        self._growth = Growth()
         self._restarts = 0.0
         self._unjoined: int | None = None  # rows taken without a joint, once that had to be
+        self._shorts = 0  # short slices of these in a row
         self.reading = Reading(self._number, whole=since is None)
 
     @property
@@ -303,11 +299,7 @@ class ListReader(Generic[P]):
                 self._capacity.cut = rows
         self._few = self._few * 2 if self._few and self._few * 2 < self._limit() else None
         self._short = short
-        grows = new > 0 and short and (hint is None or hint <= self._tail.end)
-        self._shorts, self._grown = (self._shorts + 1 if grows else 0), new
-        if self._to_follow is not None and new:
-            self._to_follow -= new
-            self._ended = self._to_follow <= 0 and short
+        self._ended = self._growth.saw(new, short=short, beyond=hint is None or hint <= self._tail.end)
 
     def _drop_useless(self) -> None:
         """Drop slices asked for ahead that can't join where the frontier is now, or bring nothing."""
@@ -367,12 +359,9 @@ class ListReader(Generic[P]):
             found = yield from self._look_behind(ask.offset + ask.limit, rows)
             if found:
                 yield found
-        elif self._shorts > self._patience and self._to_follow is None:
-            ahead, self._shorts = max(1, self._grown) * GROWTH, 0
-            if (yield from self._end_check().is_clear(ahead)):
-                self._to_follow = ahead
-            else:
-                self._patience *= 2  # slices are short, and the list goes on
+        elif self._growth.suspected:
+            clear = yield from self._end_check().is_clear(self._growth.ahead)
+            self._growth.looked(clear=clear)
 
     def _end_check(self) -> EndCheck[P]:
         self._check = EndCheck(
