@@ -274,8 +274,8 @@ class ListReader(Generic[P]):
         rows = len(page.keys)
         new, short = rows - joint.behind, rows < ask.limit
         earlier = self._meet(page, joint)
-        cut = short and not new and joint.left > 0 and ask.overlap > 1  # perhaps: a smaller overlap will tell
-        over = short and not new and not cut
+        cut = short and not new and joint.left > 0  # perhaps: a smaller overlap will tell
+        over = short and not new and not joint.left
         self.reading.shifts += joint.moved or (joint.left > 0 and (over or joint.behind < rows))
         self._tail.extend(ask.offset, page.names, joint, ends=over)
         self._capacity.cut = rows if cut else self._capacity.cut
