@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import polars as pl
@@ -22,7 +22,7 @@ from annolake.config import load_config
 from annolake.console import Console
 from annolake.pipeline import export
 from annolake.report import Mode, QueueReport, Report
-from annolake.sandbox import Queue, Sandbox
+from annolake.sandbox import Queue
 from annolake.wiring import Interruption
 
 KEY_VARIABLE = "LANGSMITH_API_KEY"
@@ -46,7 +46,23 @@ class FakeClock:
         return Clock(sleep=self.sleep)
 
 
-def write_config(folder: Path, sandbox: Sandbox, settings: Mapping[str, Any] | None = None) -> Path:
+class Served(Protocol):
+    """A service that can be exported: a sandbox, or one that misbehaves (`hostile`)."""
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+
+    @property
+    def queue_ids(self) -> list[str]:
+        """Its queues."""
+
+    @property
+    def api_key(self) -> str:
+        """Its key."""
+
+
+def write_config(folder: Path, sandbox: Served, settings: Mapping[str, Any] | None = None) -> Path:
     """Write an annolake.toml for a sandbox and the lake `folder/lake`; `settings` are "section.key": value."""
     values: dict[str, Any] = {
         "source.base_url": sandbox.url,
@@ -66,7 +82,7 @@ def write_config(folder: Path, sandbox: Sandbox, settings: Mapping[str, Any] | N
 
 
 def export_once(
-    sandbox: Sandbox,
+    sandbox: Served,
     folder: Path,
     settings: Mapping[str, Any] | None = None,
     *,

@@ -15,8 +15,12 @@ from msgspec import Raw
 
 from annolake import contract
 from annolake.keys import KEY_BYTES, key_of
-from annolake.transform.json_text import scrubbed, split_array, split_object
+from annolake.transform.json_text import split_array, split_object
 from annolake.transform.rows import Key, MisfitError, Rows, row_hashes
+from annolake.transform.secrets import scrubbed, scrubbed_words
+
+NOT_KEPT = (*contract.RUNS.dropped, "share_url")
+"""Fields of a run that are read and forgotten; one that the documents do not name holds a share token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,7 @@ class PageDecoder:
 def runs_decoder() -> PageDecoder:
     """Return the decoder of the runs listing."""
     fields = {column.runs: column for column in contract.RUNS.column if column.runs}
-    return PageDecoder(Rows(contract.RUNS, fields, name="Run"))
+    return PageDecoder(Rows(contract.RUNS, fields, name="Run", dropped=NOT_KEPT))
 
 
 _queue_record = PageDecoder(
@@ -241,14 +245,18 @@ def _reject(text: bytes, rows: Rows, misfit: MisfitError) -> Reject:
     try:
         members = [(json.loads(name), value) for name, value in split_object(text)]
     except ValueError:
-        shown = text
+        shown = scrubbed(text)
     else:
-        kept = [(name, value) for name, value in members if name not in rows.dropped]
-        shown = b"{" + b",".join(_quoted(name) + b":" + value for name, value in kept) + b"}"
+        kept = [
+            scrubbed(_quoted(name) + b":" + scrubbed(value, urls=name in rows.url_fields))
+            for name, value in members
+            if name not in rows.dropped
+        ]
+        shown = b"{" + b",".join(kept) + b"}"
         queue_run_id = _readable_id(dict(members).get(rows.key, b"null"))
-    shown = scrubbed(shown)
     key = hashlib.blake2b(shown, digest_size=KEY_BYTES).digest() if queue_run_id is None else key_of(queue_run_id)
-    return Reject(key, queue_run_id, misfit.path, misfit.reason, shown.decode(errors="backslashreplace"))
+    path = scrubbed_words(misfit.path)
+    return Reject(key, queue_run_id, path, misfit.reason, shown.decode(errors="backslashreplace"))
 
 
 def _readable_id(value: bytes) -> str | None:
