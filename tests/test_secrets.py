@@ -158,3 +158,20 @@ def test_relative_urls_lose_their_token_in_columns_of_urls(column: str, tmp_path
     stored = with_polars(tmp_path / "lake")[row.id]
     assert json.loads(stored[column]) == {"ROOT": {"presigned_url": "/api/v1/public/download", "size": 3}}
     assert json.loads(stored["inputs"]) == {"see": f"https://h/p?mine={SIGNATURE}"}
+
+
+@pytest.mark.parametrize(("mode", "warnings"), [(0o644, 1), (0o640, 0), (0o600, 0)])
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_key_file_that_everybody_may_read_is_told_once(
+    command: str, mode: int, warnings: int, tmp_path: Path
+) -> None:
+    """One warning, which names neither the file nor the key, and the exit code is what it would have been."""
+    with Sandbox(rows=3, queues=2, seed=9) as sandbox:
+        (tmp_path / "the-key").write_text(sandbox.api_key)
+        (tmp_path / "the-key").chmod(mode)
+        path = write_config(tmp_path, sandbox, {"source.api_key_file": str(tmp_path / "the-key")})
+        ran = annolake(command, "--config", path, cwd=tmp_path)
+
+    assert ran.exit_code == 0
+    assert ran.err.count("key_file_readable_by_all") == warnings
+    assert "the-key" not in ran.err

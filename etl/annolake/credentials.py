@@ -1,6 +1,7 @@
 """The key: read from where the settings say, and shown nowhere."""
 
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -12,13 +13,17 @@ _NOT_IN_HEADERS = re.compile(r"[^!-~]")
 
 
 class Credentials:
-    """What proves to the service who is asking; shows itself nowhere. `name` says where it came from."""
+    """What proves to the service who is asking; shows itself nowhere. `name` says where it came from.
 
-    __slots__ = ("_headers", "name")
+    `exposed` tells that everybody on this machine may read the file that holds it.
+    """
 
-    def __init__(self, headers: Mapping[str, str], name: str) -> None:
+    __slots__ = ("_headers", "exposed", "name")
+
+    def __init__(self, headers: Mapping[str, str], name: str, *, exposed: bool = False) -> None:
         self._headers = dict(headers)
         self.name = name
+        self.exposed = exposed
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every request."""
@@ -33,19 +38,20 @@ class Credentials:
 
 def credentials(config: Config, environ: Mapping[str, str]) -> Credentials:
     """Read the key, or the bearer token, from where the settings say. Raises ConfigError if there is none."""
-    source = config.source
+    source, exposed = config.source, False
     if source.bearer_token_env:
         name, token = _from_variable("source.bearer_token_env", source.bearer_token_env, environ)
         headers = {"Authorization": f"Bearer {token}"}
     elif source.api_key_file:
         name = "the file of source.api_key_file"
-        headers = {"X-API-Key": _key(name, _file_text(source.api_key_file))}
+        text, exposed = _file_text(source.api_key_file)
+        headers = {"X-API-Key": _key(name, text)}
     else:
         name, key = _from_variable("source.api_key_env", source.api_key_env, environ)
         headers = {"X-API-Key": key}
     if source.tenant_id:
         headers["X-Tenant-Id"] = source.tenant_id
-    return Credentials(headers, name)
+    return Credentials(headers, name, exposed=exposed)
 
 
 def _from_variable(setting: str, variable: str, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -56,10 +62,11 @@ def _from_variable(setting: str, variable: str, environ: Mapping[str, str]) -> t
     return name, _key(name, environ[variable])
 
 
-def _file_text(file: Path) -> str:
+def _file_text(file: Path) -> tuple[str, bool]:
+    """Return a file's text, and whether everybody may read it."""
     try:
         with file.open("rb") as opened:
-            return opened.read(10_000).decode()
+            return opened.read(10_000).decode(), bool(file.stat().st_mode & stat.S_IROTH)
     except OSError as error:
         # Not even its name is told: somebody may have put the key there.
         raise ConfigError(f"source.api_key_file: the file cannot be read: {error.strerror}") from None

@@ -100,6 +100,8 @@ class Interruption:
 def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log) -> Client:
     """Return a client for the configured service. Raises ConfigError where the key can't be had."""
     found = credentials(config, environ)
+    if found.exposed:
+        log.warning("key_file_readable_by_all", setting="source.api_key_file", cure="chmod 600")
     return Client(
         base_url=config.source.base_url,
         headers=found.headers(),
