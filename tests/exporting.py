@@ -130,6 +130,24 @@ def annolake(*arguments: object, key: str | None = None, cwd: Path, environ: Map
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+# The process tells its own peak: what the system tells of a child begins with its parent's.
+_PEAK = """
+import sys
+from annolake.cli import main
+code = main(["run", "--quiet", "--json", "--config", sys.argv[1]])
+print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")))
+sys.exit(code)
+"""
+
+
+def peak_of_run(config: Path, key: str) -> tuple[Ran, int]:
+    """Export in a process of its own; return how it went, and the megabytes that it took at its peak."""
+    command = [sys.executable, "-c", _PEAK, str(config)]
+    done = subprocess.run(command, env={KEY_VARIABLE: key}, capture_output=True, text=True, check=False, timeout=120)
+    report, _, peak = done.stdout.rstrip().rpartition("\n")
+    return Ran(done.returncode, report, done.stderr), int(peak)
+
+
 def with_polars(lake: Path) -> dict[str, dict[str, Any]]:
     """Return the rows of the table `runs` by queue_run_id, as polars reads them."""
     frame = pl.scan_parquet(lake / "runs", hive_partitioning=True).collect()

@@ -5,15 +5,19 @@ What is not told otherwise is answered as the sandbox answers it.
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from annolake.sandbox import Sandbox
 from annolake.sandbox.answers import Answer, Asked
+
+CERTIFICATE = Path(__file__).with_name("loopback.pem")
 
 
 class Wire:
@@ -54,18 +58,42 @@ Behave = Callable[[Wire, Asked, Answer], Answer | None]
 """What becomes of an answer: the one to send, or None where it was sent by hand and the connection is to close."""
 
 
-class Hostile:
-    """Serves a sandbox (which need not listen) under `url`, each answer as `behave` has it."""
+def honest(_wire: Wire, _asked: Asked, answer: Answer) -> Answer:
+    """Answer as the sandbox does."""
+    return answer
 
-    def __init__(self, sandbox: Sandbox, behave: Behave) -> None:
+
+def lists(asked: Asked) -> bool:
+    """Tell whether rows or items are asked for."""
+    return asked.path.endswith(("/runs", "/items"))
+
+
+class Hostile:
+    """Serves a sandbox (which need not listen) under `url`, each answer as `behave` has it.
+
+    `hears` is what the sandbox is told that was asked; with `tls` by a certificate that nobody vouches for.
+    """
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        behave: Behave = honest,
+        hears: Callable[[Asked], Asked] = lambda asked: asked,
+        *,
+        tls: bool = False,
+    ) -> None:
         self.queue_ids: list[str] = sandbox.queue_ids
         self.api_key: str = sandbox.api_key
         self.asked: list[Asked] = []
         self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(sandbox, behave))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(sandbox, behave, hears))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -79,7 +107,13 @@ class Hostile:
         self._thread.join()
         self._server.server_close()
 
-    def _handler(self, sandbox: Sandbox, behave: Behave) -> type[BaseHTTPRequestHandler]:
+    def reached(self, asked: Callable[[Asked], bool]) -> bool:
+        """Tell whether such a request has come."""
+        return any(map(asked, self.asked))
+
+    def _handler(
+        self, sandbox: Sandbox, behave: Behave, hears: Callable[[Asked], Asked]
+    ) -> type[BaseHTTPRequestHandler]:
         hostile = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -98,7 +132,7 @@ class Hostile:
                 hostile.asked.append(asked)
                 wire = Wire(self, hostile._closing)
                 try:
-                    answer = behave(wire, asked, sandbox._service.answer(asked, elsewhere="")[0])
+                    answer = behave(wire, asked, sandbox._service.answer(hears(asked), elsewhere="")[0])
                     if answer is None:
                         self.close_connection = True
                     else:
@@ -120,10 +154,30 @@ class Hostile:
         return Handler
 
 
-@contextlib.contextmanager
-def silent_listener() -> Any:
-    """Yield the address of a socket that accepts nobody: connections to it stay half open once its backlog is full."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        yield listener.getsockname()
+class FullListener:
+    """An address of this machine that neither takes nor refuses a connection: what connects waits."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.queue_ids: list[str] = sandbox.queue_ids
+        self.api_key: str = sandbox.api_key
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(0)
+        self._waiting = [socket.socket() for _ in range(3)]
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        for each in self._waiting:
+            each.setblocking(False)
+            each.connect_ex(self._listener.getsockname())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for each in (*self._waiting, self._listener):
+            each.close()
+
+    def reached(self, _asked: Callable[[Asked], bool]) -> bool:
+        """Tell that nobody ever gets through."""
+        return True

@@ -1,0 +1,40 @@
+"""What is said where asking again is no use: one sentence for each status, and for what no status says.
+
+Owns these sentences and the class of each error. None of them holds anything of an answer but its status.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from annolake.errors import GoneError, NotFoundError, RefusedError, ServiceError, TooLargeError
+
+Refusal = tuple[type[ServiceError], str]
+
+REFUSED: Refusal = (RefusedError, "{host} refused what was asked of {endpoint} ({status}): check [source]")
+REFUSALS: Mapping[int, Refusal] = {
+    401: (RefusedError, "{host} refused the key (401) at {endpoint}: check {key}"),
+    403: (RefusedError, "{host} does not let the key in (403) at {endpoint}: check {key} and source.tenant_id"),
+    404: (NotFoundError, "{host} has no {endpoint} (404), or not for this key: check the queue's id and {key}"),
+    410: (GoneError, '{host} has retired {endpoint} (410): set source.endpoint to "auto" or "items"'),
+    422: (RefusedError, "{host} did not accept the parameters (422) of {endpoint}: check [source], or update annolake"),
+}
+REDIRECTED: Refusal = (RefusedError, "{host} redirects {what}, asked for {endpoint}: check source.base_url ({origin})")
+UNTRUSTED: Refusal = (
+    RefusedError,
+    """\
+{host} has a certificate that cannot be verified{what}: set SSL_CERT_FILE to a file with the certificate of whoever
+issued it, or check source.base_url ({origin})""",
+)
+OVERSIZE: Refusal = (
+    TooLargeError,
+    """\
+{host} has more to answer to {endpoint} than source.max_response_mb lets in ({what} MB): set it higher, if there is
+memory for that""",
+)
+
+
+def refusal(said: Refusal, *, attempts: int, **facts: Any) -> ServiceError:
+    """Return the error of a refusal; `facts` has the status, the endpoint and what else its sentence tells."""
+    kind, sentence = said
+    message = sentence.replace("\n", " ").format(**facts)
+    return kind(message, status=facts["status"], endpoint=facts["endpoint"], attempts=attempts)
