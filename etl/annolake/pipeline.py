@@ -138,7 +138,8 @@ class QueueExport:
         self._stop = run.interruption.event()
         self._tally = Tally()
         budget = self._source.max_inflight_mb * 1_000_000 // at_once
-        page_size = PageSize(self._source.page_size, budget, self._source.concurrency)
+        largest = self._source.max_response_mb * 1_000_000
+        page_size = PageSize(self._source.page_size, budget, self._source.concurrency, largest)
         self._access = Access(run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop)
         self._merges = max(1, MERGES_AT_ONCE // at_once)
         self._buffer = BUFFER_BYTES // at_once
@@ -279,18 +280,18 @@ class QueueExport:
 
     def _land(self, landing: Landing, waiting: Waiting, arrived: Arrived) -> None:
         """Have the rows that are new or changed wait to be flattened."""
+        arrived = arrived.latest()
         changed = landing.index.changed(arrived.keys, arrived.hashes)
         if False in arrived.run_found:
             missing = [place for place, found in enumerate(arrived.run_found) if found is False]
             self._missing.update(arrived.keys[place] for place in missing)
             self._report.payloads_missing_new += sum(changed[place] for place in missing)
-        places = list(compress(count(), changed))
-        keys = [arrived.keys[place] for place in places]
-        for some in [places] if len(set(keys)) == len(keys) else [[place] for place in places]:
-            if waiting.full or waiting.holds(arrived.keys[place] for place in some):
+        for some in arrived.portions(list(compress(count(), changed))):
+            if waiting.holds(arrived.keys[place] for place in some):
                 self._flush(landing, waiting)
-            if some:
-                waiting.add(arrived, some)
+            waiting.add(arrived, some)
+            if waiting.full:
+                self._flush(landing, waiting)
 
     def _flush(self, landing: Landing, waiting: Waiting) -> None:
         """Flatten the rows that wait, and land them."""

@@ -22,13 +22,15 @@ class Slice(Generic[P]):
     `keys` has the 16-byte key of every element, in order, unreadable ones included (by their content). `times` has,
     for each time column, the values of the readable rows in the same order, microseconds since 1970; it always
     holds the same columns, `added_at` among them. `page` passes through untouched. `vague` has the keys that name
-    no row, being made of the content of one whose id can't be read: several rows can have the same.
+    no row, being made of the content of one whose id can't be read: several rows can have the same. `cut`: fewer
+    rows were asked for in the end, as more did not fit into an answer.
     """
 
     keys: Sequence[bytes]
     times: Mapping[str, Sequence[int | None]]
     page: P
     vague: frozenset[bytes] = field(default=frozenset(), kw_only=True)
+    cut: bool = field(default=False, kw_only=True)
 
     @property
     def names(self) -> Sequence[bytes]:

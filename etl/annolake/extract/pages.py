@@ -221,7 +221,7 @@ class ListReader(Generic[P]):
     def _take(self, ask: Ask[P], page: Slice[P], joint: Joint) -> None:
         rows = len(page.keys)
         earlier = self._meet(page, joint)
-        self._ended = self._proves_end(ask, rows, joint)
+        self._ended = not page.cut and self._proves_end(ask, rows, joint)
         self.reading.shifts += joint.moved or (joint.left > 0 and (self._ended or joint.behind < rows))
         self._tail.extend(ask.offset, page.names, joint, ends=self._ended)
         self._stride.joined(lost=max(0, -joint.shift), full=rows >= ask.expected, end=self._tail.end)

@@ -12,11 +12,14 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Generic, Protocol, TypeVar
 
-from annolake.errors import UnavailableError
+from annolake.errors import TooLargeError, UnavailableError
 from annolake.extract.client import Client, Tally
 
 MOST_WAITING = 1_000
 """Items that wait for others of their project, all projects together: metadata, of about a kilobyte each."""
+
+FEW = 20
+"""Rows of which an answer larger than most waits until no other of its size is held; of more, half are asked for."""
 
 _ENDPOINT = "/api/v2/runs/query"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -140,11 +143,24 @@ class RunsQuery:
         payloads: Payloads[R] = Payloads()
         asked = batch.asked
         if asked:
-            self._ask(list(asked.values()), _MARGIN, decode, payloads)
+            self._ask_some(list(asked.values()), _MARGIN, decode, payloads)
         for run_id in [run_id for run_id in asked if run_id not in payloads.runs]:
             self._ask([asked[run_id]], _WIDE, decode, payloads)
         payloads.missing = [run_id for run_id in asked if run_id not in payloads.runs]
         return payloads
+
+    def _ask_some(
+        self, items: Sequence[Subject], margin: timedelta, decode: Callable[[bytes], Answer[R]], payloads: Payloads[R]
+    ) -> None:
+        """Ask for runs together, in halves where their answer is too large."""
+        try:
+            self._ask(items, margin, decode, payloads)
+        except TooLargeError:
+            if len(items) == 1:
+                raise
+            half = len(items) // 2
+            for some in (items[:half], items[half:]):
+                self._ask_some(some, margin, decode, payloads)
 
     def _ask(
         self, items: Sequence[Subject], margin: timedelta, decode: Callable[[bytes], Answer[R]], payloads: Payloads[R]
@@ -158,7 +174,8 @@ class RunsQuery:
             **_bounds(items, margin),
         }
         for _ in range(_PAGES * len(ids)):
-            answer = self.client.post(_ENDPOINT, body, decode, tally=self.tally, stop=self.stop)
+            patient = len(ids) <= FEW
+            answer = self.client.post(_ENDPOINT, body, decode, tally=self.tally, stop=self.stop, patient=patient)
             payloads.size += answer.size
             payloads.runs.update((run_id, answer.runs[run_id]) for run_id in ids if run_id in answer.runs)
             if answer.cursor is None or all(run_id in payloads.runs for run_id in ids):
