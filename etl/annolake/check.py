@@ -10,7 +10,7 @@ from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import AnnolakeError, ServiceError, UnavailableError
 from annolake.extract.client import Client, Tally
-from annolake.extract.queues import decode_head, read_queue, read_size
+from annolake.extract.queues import decode_head, read_queue, read_size, require_queue_id
 from annolake.extract.runs import RunsListing
 from annolake.pipeline import configured_queues
 from annolake.report import worst
@@ -27,7 +27,7 @@ def check(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log,
     with open_client(config, environ, clock=clock, log=log) as client:
         say(f"settings: in order; the key is there; the service is {config.source.base_url}")
         try:
-            queue_ids = configured_queues(config, client, Event())
+            queue_ids = configured_queues(config, client, Event(), log)
         except ServiceError as error:
             say(f"queues: {error}")
             codes.append(error.exit_code)
@@ -52,6 +52,7 @@ def _check_queue(config: Config, client: Client, queue_id: str, say: Callable[[s
     listing = RunsListing(client, queue_id, include_stats=False, status=config.source.status, tally=tally, stop=stop)
     decoder = runs_decoder()
     try:
+        require_queue_id(queue_id)
         name = _name(client, queue_id, tally, stop)
         listing.read(0, 1, archived=False, decode=lambda body: decoder.decode(body, archived=False))
     except AnnolakeError as error:

@@ -37,7 +37,7 @@ from annolake.errors import (
     UnavailableError,
 )
 from annolake.extract.client import Cancelled, Client, Tally
-from annolake.extract.queues import list_queues, read_queue
+from annolake.extract.queues import list_queues, read_queue, require_queue_id
 from annolake.extract.weight import PageSize
 from annolake.load.lake import Lake, Workspace
 from annolake.load.landing import Landing
@@ -85,7 +85,7 @@ def export(
             ThreadPoolExecutor(config.source.concurrency, "lane") as lanes,
         ):
             try:
-                queue_ids = configured_queues(config, client, interruption.event())
+                queue_ids = configured_queues(config, client, interruption.event(), log)
             except Cancelled:
                 raise InterruptedExport(interruption.signal_number or 0) from None
             run = Run(config, mode, client, lanes, lake, workspace, clock, log, progress, interruption)
@@ -105,11 +105,14 @@ def export(
     return report
 
 
-def configured_queues(config: Config, client: Client, stop: Event) -> list[str]:
+def configured_queues(config: Config, client: Client, stop: Event, log: Log) -> list[str]:
     """Return the ids of the queues to export, asking the service where the config says "all"."""
     if config.source.queues != "all":
         return list(config.source.queues)
-    return [head.id for head in list_queues(client, tally=Tally(), stop=stop)]
+    listing = list_queues(client, tally=Tally(), stop=stop)
+    if listing.unreadable:
+        log.warning("queue_records_unreadable", records=listing.unreadable, why="no id, so they are passed over")
+    return listing.ids
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,7 @@ class QueueExport:
 
     def _export(self) -> None:
         lake, workspace, now = self._run.lake, self._run.workspace, self._run.clock.now()
+        require_queue_id(self._queue_id)
         with lake.lock(self._queue_id, since=now):
             asked = partial(read_queue, self._run.client, self._queue_id, decode_queue)
             self._answer = self._run.lanes.submit(asked, tally=self._tally, stop=self._stop)

@@ -40,8 +40,10 @@ class _Mark:
     last: bool | None = None
 
     def fits(self, page: CursorSlice[P]) -> bool:
-        """Tell whether the same is there."""
-        return tuple(page.keys) == self.keys and self.last in {None, page.cursor is None}
+        """Tell whether the same is there; a service may send more rows than the one that was asked for."""
+        if self.last is None:
+            return tuple(page.keys[:1]) == self.keys
+        return tuple(page.keys) == self.keys and self.last == (page.cursor is None)
 
 
 class StraightReader(Reader[P]):
