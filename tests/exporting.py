@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import polars as pl
@@ -22,7 +22,7 @@ from annolake.config import load_config
 from annolake.console import Console
 from annolake.pipeline import export
 from annolake.report import Mode, QueueReport, Report
-from annolake.sandbox import Queue, Sandbox
+from annolake.sandbox import Queue
 from annolake.wiring import Interruption
 
 KEY_VARIABLE = "LANGSMITH_API_KEY"
@@ -46,7 +46,23 @@ class FakeClock:
         return Clock(sleep=self.sleep)
 
 
-def write_config(folder: Path, sandbox: Sandbox, settings: Mapping[str, Any] | None = None) -> Path:
+class Served(Protocol):
+    """A service that can be exported: a sandbox, or one that misbehaves (`hostile`)."""
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+
+    @property
+    def queue_ids(self) -> list[str]:
+        """Its queues."""
+
+    @property
+    def api_key(self) -> str:
+        """Its key."""
+
+
+def write_config(folder: Path, sandbox: Served, settings: Mapping[str, Any] | None = None) -> Path:
     """Write an annolake.toml for a sandbox and the lake `folder/lake`; `settings` are "section.key": value."""
     values: dict[str, Any] = {
         "source.base_url": sandbox.url,
@@ -66,7 +82,7 @@ def write_config(folder: Path, sandbox: Sandbox, settings: Mapping[str, Any] | N
 
 
 def export_once(
-    sandbox: Sandbox,
+    sandbox: Served,
     folder: Path,
     settings: Mapping[str, Any] | None = None,
     *,
@@ -112,6 +128,24 @@ def annolake(*arguments: object, key: str | None = None, cwd: Path, environ: Map
     command = [sys.executable, "-m", "annolake", *map(str, arguments)]
     done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False, timeout=120)
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+# The process tells its own peak: what the system tells of a child begins with its parent's.
+_PEAK = """
+import sys
+from annolake.cli import main
+code = main(["run", "--quiet", "--json", "--config", sys.argv[1]])
+print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")))
+sys.exit(code)
+"""
+
+
+def peak_of_run(config: Path, key: str) -> tuple[Ran, int]:
+    """Export in a process of its own; return how it went, and the megabytes that it took at its peak."""
+    command = [sys.executable, "-c", _PEAK, str(config)]
+    done = subprocess.run(command, env={KEY_VARIABLE: key}, capture_output=True, text=True, check=False, timeout=120)
+    report, _, peak = done.stdout.rstrip().rpartition("\n")
+    return Ran(done.returncode, report, done.stderr), int(peak)
 
 
 def with_polars(lake: Path) -> dict[str, dict[str, Any]]:

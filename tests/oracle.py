@@ -18,6 +18,7 @@ FIELDS: dict[str, Any] = ROW["properties"]
 REQUIRED = frozenset(ROW["required"])
 COSTS = frozenset(name for name in FIELDS if name.endswith(("_cost", "_cost_details")))
 URL_FIELDS = ("inputs_s3_urls", "outputs_s3_urls", "s3_urls")
+NOT_KEPT = ("share_token", "share_url")  # the second is none of the document's, and would be kept as such
 
 
 def shape(name: str) -> dict[str, Any]:
@@ -70,8 +71,8 @@ def flattened(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def unknown(row: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the fields of a row that the document does not name."""
-    return {name: value for name, value in row.items() if name not in FIELDS} or None
+    """Return the fields of a row that the document does not name and that are kept."""
+    return {name: value for name, value in row.items() if name not in FIELDS and name not in NOT_KEPT} or None
 
 
 def parsed(stored: dict[str, Any]) -> dict[str, Any]:
@@ -102,9 +103,10 @@ def _value(name: str, value: Any) -> Any:
 
 
 def without_queries(value: Any) -> Any:
-    """Return a JSON value in which every URL has lost its query."""
+    """Return a JSON value in which every URL has lost its query, relative ones with a token as well."""
     if isinstance(value, dict):
         return {key: without_queries(inside) for key, inside in value.items()}
     if isinstance(value, list):
         return [without_queries(inside) for inside in value]
-    return value.partition("?")[0] if isinstance(value, str) and "://" in value else value
+    signed = isinstance(value, str) and ("://" in value or value.startswith("/api/"))
+    return value.partition("?")[0] if signed else value

@@ -66,6 +66,8 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "max_requests_per_second": 0,
         "max_inflight_mb": 64,
         "timeout_s": 30.0,
+        "request_timeout_s": 300.0,
+        "max_response_mb": 256,
     }
     assert msgspec.structs.asdict(config.retry) == {"max_attempts": 8, "max_wait_s": 60.0}
     assert msgspec.structs.asdict(config.sync) == {"lookback_s": 86400, "full_every_s": 604800}

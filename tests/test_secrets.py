@@ -1,13 +1,17 @@
 """Nothing secret gets anywhere: not into the lake, not into a message, a log or a report."""
 
+import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from annolake.sandbox import Faults, Sandbox
-from exporting import annolake, write_config
+from annolake.sandbox.answers import Answer, Asked
+from exporting import annolake, export_once, files_of, one_queue, with_polars, write_config
+from hostile import Hostile, Wire
 
 SHARE_TOKEN = "5ec4e700-0000-4000-8000-00000000beef"
 SIGNATURE = "5ignatur3"
@@ -75,3 +79,112 @@ def test_a_key_file_that_others_may_read_is_told_as_json(tmp_path: Path) -> None
 
     (line,) = ran.err.splitlines()
     assert json.loads(line)["event"] == "key_file_exposed"
+
+
+SPELLINGS = [
+    f'"/api/v1/public/download?jwt={SIGNATURE}"',
+    f'"//bucket.example/x?{SIGNATURE}"',
+    rf'"https:\u002f\u002fbucket.example\u002fx?X-Amz-Signature={SIGNATURE}"',
+    rf'"https\u003a//bucket.example/x\u003fX-Amz-Signature={SIGNATURE}"',
+    rf'"https:\/\/bucket.example\/x?X-Amz-Signature={SIGNATURE}"',
+    f'"https://user:{SIGNATURE}@bucket.example/x"',
+    f'"https://bucket.example/x#sig={SIGNATURE}"',
+    f'"https://bucket.example/x;sig={SIGNATURE}"',
+    f'{{"/api/v1/public/download?jwt={SIGNATURE}": 1.10}}',
+    f'{{"share_token": ["{SHARE_TOKEN}", {{"a": "{SHARE_TOKEN}"}}]}}',
+    rf'{{"share\u005ftoken": {{"a": ["{SHARE_TOKEN}"]}}}}',
+    f'[{{"share_url": "https://smith.example/public/{SHARE_TOKEN}/r"}}]',
+]
+SPELT = "{" + ",".join(f'"{number}": {text}' for number, text in enumerate(SPELLINGS)) + "}"
+SHARE_URL = f'"https://smith.example/public/{SHARE_TOKEN}/r"'
+
+
+def with_secrets(row: bytes, *, urls: bool) -> bytes:
+    """Return a JSON object with each spelling in a field nobody knows, and in a column of URLs if told so."""
+    more = f', "leftover": {SPELT}, "share_url": {SHARE_URL}, "share_token": null'
+    if urls:
+        more += f', "s3_urls": {SPELT}'
+    return row.rstrip()[:-1] + more.encode() + b"}"
+
+
+def without(row: bytes, *names: str) -> bytes:
+    """Return a JSON object without some of its fields."""
+    return json.dumps({name: value for name, value in json.loads(row).items() if name not in names}).encode()
+
+
+def with_secrets_everywhere(_wire: Wire, asked: Asked, answer: Answer) -> Answer:
+    """Plant every spelling in every row that any endpoint tells, in good ones and in every fifth that is broken."""
+    listed = asked.path.endswith(("/runs", "/items", "/runs/query"))
+    if not listed or answer.status != 200:
+        return answer
+    told = json.loads(answer.body)
+    rows = told if isinstance(told, list) else told["items"]
+    texts = []
+    for row in rows:
+        text = without(json.dumps(row).encode(), "s3_urls", "share_token", "share_url")
+        text = with_secrets(text, urls=asked.path.endswith("/runs"))
+        if int(row["id"][:2], 16) % 5 == 0 and not asked.path.endswith("/query"):
+            text = text[:-1] + b', "added_at": "yesterday, see https://h/p?sig=' + SIGNATURE.encode() + b'"}'
+        texts.append(text)
+    body = b"[" + b",".join(texts) + b"]"
+    if isinstance(told, dict):
+        body = b'{"items":' + body + b',"next_cursor":' + json.dumps(told["next_cursor"]).encode() + b"}"
+    return Answer(200, body)
+
+
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+def test_no_spelling_of_a_secret_gets_through(endpoint: str, tmp_path: Path) -> None:
+    """Relative, escaped, behind # and ;, in keys and in lists: not in a table, a reject, a log or a report."""
+    with Hostile(Sandbox(rows=120, seed=9), with_secrets_everywhere) as service:
+        path = write_config(tmp_path, service, {"source.endpoint": endpoint})
+        ran = annolake("run", "--config", path, "--json", key=service.api_key, cwd=tmp_path)
+
+    queue = ran.report["queues"][0]
+    assert (ran.exit_code, queue["complete"]) == (3, True), ran.err
+    assert queue["inserted"] > 60
+    assert queue["rejected_new"] > 10
+    told = everything_in(tmp_path / "lake") + ran.out + ran.err
+    assert [secret for secret in (SHARE_TOKEN, SIGNATURE, service.api_key) if secret in told] == []
+    row = next(iter(with_polars(tmp_path / "lake").values()))
+    unmapped = json.loads(row["unmapped"])["leftover"]
+    assert unmapped["0"] == "/api/v1/public/download"
+    assert unmapped["8"] == {"/api/v1/public/download": 1.1}
+    assert "share_url" not in json.loads(row["unmapped"])
+    assert '{"/api/v1/public/download": 1.10}' in row["unmapped"]
+
+
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+def test_fresh_signatures_of_any_form_change_no_file(endpoint: str, tmp_path: Path) -> None:
+    """What changes at every listing is no change: an unchanged queue is not rewritten."""
+    signatures = itertools.count(10**9)
+
+    def sign(wire: Wire, asked: Asked, answer: Answer) -> Answer:
+        answer = with_secrets_everywhere(wire, asked, answer)
+        fresh = str(next(signatures)).encode()
+        body = answer.body.replace(SIGNATURE.encode(), fresh).replace(SHARE_TOKEN.encode(), fresh)
+        return replace(answer, body=body)
+
+    with Hostile(Sandbox(rows=60, seed=9), sign) as service:
+        settings = {"source.endpoint": endpoint}
+        first = one_queue(export_once(service, tmp_path, settings))
+        before = files_of(tmp_path / "lake")
+        rejects = everything_in(tmp_path / "lake/_annolake/rejected")
+        second = one_queue(export_once(service, tmp_path, settings))
+
+    assert (first.exit_code, second.exit_code, second.updated, second.rejected_new) == (3, 0, 0, 0)
+    assert files_of(tmp_path / "lake") == before
+    assert everything_in(tmp_path / "lake/_annolake/rejected") == rejects
+
+
+@pytest.mark.parametrize("column", ["inputs_s3_urls", "outputs_s3_urls", "s3_urls"])
+def test_relative_urls_lose_their_token_in_columns_of_urls(column: str, tmp_path: Path) -> None:
+    """The path of a self-hosted service's URL stays, its token goes; URLs inside inputs stay as they were sent."""
+    link = {"ROOT": {"presigned_url": f"/api/v1/public/download?jwt={SIGNATURE}", "size": 3}}
+    with Sandbox(rows=30, seed=9, odd=False) as sandbox:
+        row = sandbox.queue().rows("active")[0]
+        sandbox.queue().edit(row.id, inputs={"see": f"https://h/p?mine={SIGNATURE}"}, **{column: link})
+        export_once(sandbox, tmp_path)
+
+    stored = with_polars(tmp_path / "lake")[row.id]
+    assert json.loads(stored[column]) == {"ROOT": {"presigned_url": "/api/v1/public/download", "size": 3}}
+    assert json.loads(stored["inputs"]) == {"see": f"https://h/p?mine={SIGNATURE}"}

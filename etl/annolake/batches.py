@@ -4,7 +4,7 @@ Owns how many rows are flattened at once: a column of a thousand values costs li
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -39,6 +39,25 @@ class Arrived:
     rejects: Sequence[Reject]
     size: int
     newest: datetime | None
+
+    def latest(self) -> "Arrived":
+        """Return the same with the last version alone of each row: one that moves can be on a page twice."""
+        last = {key: place for place, key in enumerate(self.keys)}
+        if len(last) == len(self.keys):
+            return self
+        of_each: dict[str, Any] = {
+            field: [getattr(self, field)[place] for place in last.values()] for field in _OF_EACH_ROW
+        }
+        return replace(self, **of_each)
+
+    def portions(self, places: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Yield some places of rows in portions to be flattened: a page may be larger than what is at once."""
+        step = max(1, _BYTES_AT_ONCE * len(self.rows) // max(1, self.size))
+        for start in range(0, len(places), step):
+            yield places[start : start + step]
+
+
+_OF_EACH_ROW = tuple(one.name for one in fields(Arrived) if one.name not in {"rejects", "size", "newest"})
 
 
 @dataclass

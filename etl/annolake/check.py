@@ -14,7 +14,7 @@ from annolake.errors import AnnolakeError, GoneError, NotFoundError, ServiceErro
 from annolake.extract.client import Client, Tally
 from annolake.extract.items import SECTIONS, ItemsListing
 from annolake.extract.payloads import Batch, RunsQuery
-from annolake.extract.queues import read_queue, read_size
+from annolake.extract.queues import read_queue, read_size, require_queue_id
 from annolake.extract.runs import RunsListing
 from annolake.load.lake import Lake
 from annolake.pipeline import configured_queues, is_retired
@@ -34,7 +34,7 @@ def check(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log,
     with open_client(config, environ, clock=clock, log=log) as client:
         say(f"settings: in order; the key is there; the service is {config.source.base_url}")
         try:
-            queue_ids = configured_queues(config, client, Event())
+            queue_ids = configured_queues(config, client, Event(), log)
         except ServiceError as error:
             say(f"queues: {error}")
             codes.append(error.exit_code)
@@ -55,6 +55,7 @@ def _check_lake(config: Config, lake: Lake, say: Callable[[str], None]) -> int:
 
 def _check_queue(queue: "_QueueCheck", say: Callable[[str], None]) -> int:
     try:
+        require_queue_id(queue.queue_id)
         say(f"queue {queue.queue_id}: {queue.asked()}")
     except AnnolakeError as error:
         say(f"queue {queue.queue_id}: {error}")

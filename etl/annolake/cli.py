@@ -195,14 +195,15 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Str
 
 
 def _heed_signals(interrupt: Callable[[int], None]) -> None:
-    """Have the first SIGINT or SIGTERM end the export in good order, and a second SIGINT end it at once."""
+    """Have the first SIGINT or SIGTERM end the export in good order, and a second one end it at once."""
 
     def first(number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda second, _: os._exit(128 + second))
         interrupt(number)
 
-    signal.signal(signal.SIGINT, first)
-    signal.signal(signal.SIGTERM, first)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, first)
 
 
 def _check(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:

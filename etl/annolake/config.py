@@ -136,6 +136,12 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     timeout_s: Annotated[float, Meta(
         gt=0, le=3600, description="The longest silence of the service within a request, in seconds.",
     )] = 30.0
+    request_timeout_s: Annotated[float, Meta(
+        gt=0, le=86_400, description="The longest that one request may take, all of its answer included, in seconds.",
+    )] = 300.0
+    max_response_mb: Annotated[int, Meta(
+        ge=1, le=65_536, description="The largest answer, unpacked, in MB; fewer rows are asked for instead of more.",
+    )] = 256
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

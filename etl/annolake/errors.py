@@ -6,6 +6,7 @@
     │   ├── RefusedError            401, 403, 422, ...: asking again changes nothing
     │   ├── NotFoundError           404: no such queue, or not for this key
     │   ├── GoneError               410: the endpoint was retired
+    │   ├── TooLargeError           an answer above source.max_response_mb: fewer rows may fit
     │   └── UnavailableError        every attempt was spent
     ├── LakeError              5    the lake could not be read, written or trusted
     ├── LockedError            6    another export holds the queue's lock
@@ -60,6 +61,10 @@ class NotFoundError(ServiceError):
 
 class GoneError(ServiceError):
     """410: the endpoint was retired."""
+
+
+class TooLargeError(ServiceError):
+    """An answer was larger than may be held: whoever can asks again for fewer rows."""
 
 
 class UnavailableError(ServiceError):

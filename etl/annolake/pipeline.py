@@ -18,7 +18,7 @@ from functools import cached_property, partial
 from itertools import chain, compress, count, islice
 from threading import Event
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgspec
 import pyarrow as pa
@@ -37,7 +37,7 @@ from annolake.errors import (
     UnavailableError,
 )
 from annolake.extract.client import Cancelled, Client, Tally
-from annolake.extract.queues import list_queues, read_queue
+from annolake.extract.queues import list_queues, read_queue, require_queue_id
 from annolake.extract.terms import Terms
 from annolake.extract.weight import PageSize
 from annolake.load.lake import Lake, Workspace
@@ -89,7 +89,7 @@ def export(
             ThreadPoolExecutor(config.source.concurrency, "lane") as lanes,
         ):
             try:
-                queue_ids = configured_queues(config, client, interruption.event())
+                queue_ids = configured_queues(config, client, interruption.event(), log)
             except Cancelled:
                 raise InterruptedExport(interruption.signal_number or 0) from None
             run = Run(config, mode, accept_removals, client, lanes, lake, workspace, clock, log, progress, interruption)
@@ -109,19 +109,14 @@ def export(
     return report
 
 
-def configured_queues(config: Config, client: Client, stop: Event) -> list[str]:
-    """Return the ids of the queues to export, each once, asking the service where the config says "all"."""
+def configured_queues(config: Config, client: Client, stop: Event, log: Log) -> list[str]:
+    """Return the ids of the queues to export, asking the service where the config says "all"."""
     if config.source.queues != "all":
         return list(config.source.queues)
-    return list(dict.fromkeys(_plain(head.id) for head in list_queues(client, tally=Tally(), stop=stop)))
-
-
-def _plain(queue_id: str) -> str:
-    """Return a UUID in the one spelling that the lake has it in, anything else as it is."""
-    try:
-        return str(UUID(queue_id))
-    except ValueError:
-        return queue_id
+    listing = list_queues(client, tally=Tally(), stop=stop)
+    if listing.unreadable:
+        log.warning("queue_records_unreadable", records=listing.unreadable, why="no id, so they are passed over")
+    return listing.ids
 
 
 def is_retired(error: GoneError | NotFoundError, source: Source, *, alive: Callable[[], bool]) -> bool:
@@ -162,7 +157,8 @@ class QueueExport:
         self._stop = run.interruption.event()
         self._tally = Tally()
         budget = self._source.max_inflight_mb * 1_000_000 // at_once
-        page_size = PageSize(self._source.page_size, budget, self._source.concurrency)
+        largest = self._source.max_response_mb * 1_000_000
+        page_size = PageSize(self._source.page_size, budget, self._source.concurrency, largest)
         self._access = Access(
             run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop, run.terms
         )
@@ -207,6 +203,7 @@ class QueueExport:
 
     def _export(self) -> None:
         lake, workspace, now = self._run.lake, self._run.workspace, self._run.clock.now()
+        require_queue_id(self._queue_id)
         with lake.lock(self._queue_id, since=now):
             asked = partial(read_queue, self._run.client, self._queue_id, decode_queue)
             self._answer = self._run.lanes.submit(asked, tally=self._tally, stop=self._stop)
@@ -321,18 +318,18 @@ class QueueExport:
 
     def _land(self, landing: Landing, waiting: Waiting, arrived: Arrived) -> None:
         """Have the rows that are new or changed wait to be flattened."""
+        arrived = arrived.latest()
         changed = landing.index.changed(arrived.keys, arrived.hashes)
         if False in arrived.run_found:
             missing = [place for place, found in enumerate(arrived.run_found) if found is False]
             self._missing.update(arrived.keys[place] for place in missing)
             self._report.payloads_missing_new += sum(changed[place] for place in missing)
-        places = list(compress(count(), changed))
-        keys = [arrived.keys[place] for place in places]
-        for some in [places] if len(set(keys)) == len(keys) else [[place] for place in places]:
-            if waiting.full or waiting.holds(arrived.keys[place] for place in some):
+        for some in arrived.portions(list(compress(count(), changed))):
+            if waiting.holds(arrived.keys[place] for place in some):
                 self._flush(landing, waiting)
-            if some:
-                waiting.add(arrived, some)
+            waiting.add(arrived, some)
+            if waiting.full:
+                self._flush(landing, waiting)
 
     def _flush(self, landing: Landing, waiting: Waiting) -> None:
         """Flatten the rows that wait, and land them."""

@@ -5,25 +5,27 @@ no endpoint. Whatever a source yields has been joined and decoded.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from annolake import contract
 from annolake.batches import Arrived, Endpoint
 from annolake.config import Source as Settings
+from annolake.errors import TooLargeError
 from annolake.extract.client import Client, Tally
 from annolake.extract.cursors import CursorSlice, FetchAt, Piece, Section
+from annolake.extract.fitting import read_fitting
 from annolake.extract.items import SECTIONS, ItemsListing
 from annolake.extract.lanes import Fetch, Slice
 from annolake.extract.lists import QueueReader, Signs, Source
 from annolake.extract.mark import Since
 from annolake.extract.order import Order
-from annolake.extract.payloads import Batch, Batches, Payloads, RunsQuery
+from annolake.extract.payloads import FEW, Batch, Batches, Payloads, RunsQuery
 from annolake.extract.queues import read_size
 from annolake.extract.reading import Met
 from annolake.extract.runs import RunsListing
@@ -34,6 +36,8 @@ from annolake.report import Usage
 from annolake.transform.decode import Page, Reject, runs_decoder
 from annolake.transform.join import Joined, join
 from annolake.transform.successor import Item, ItemsPage, Run, decode_items, decode_runs, selects
+
+R = TypeVar("R")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -59,6 +63,15 @@ class Access:
     tally: Tally
     stop: Event
     terms: Terms
+
+    def most(self) -> int:
+        """Return how many rows are asked for by now, of those that were to be: heavy ones may have come since."""
+        return max(self.page_size(), FEW)
+
+    def refused(self, rows: int) -> None:
+        """Note that so many rows are too large for one answer."""
+        least = min(self.settings.max_inflight_mb, self.settings.max_response_mb)
+        self.page_size.refused(rows, least * 1_000_000)
 
 
 class Verdict(Protocol):
@@ -170,8 +183,11 @@ class RunsSource:
         def decode(body: bytes) -> Page:
             return self._decoder.decode(body, archived=archived)
 
+        def ask(offset: int, rows: int) -> Page:
+            return listing.read(offset, rows, archived=archived, decode=decode, patient=rows <= FEW)
+
         def read(offset: int, limit: int) -> Slice[Page]:
-            page = listing.read(offset, limit, archived=archived, decode=decode)
+            page = read_fitting(ask, offset, limit, most=access.most, refused=access.refused)
             access.page_size.saw(len(page.keys), page.size)
             return Slice(page.keys, _times(page.rows, _TIMES), page, vague=_vague(page.rejects))
 
@@ -242,7 +258,6 @@ class ItemsSource:
 
     def _taken(self, future: Future[tuple[Joined, Payloads[Run]]]) -> Arrived:
         joined, payloads = future.result()
-        self._access.page_size.saw(len(joined.rows), payloads.size)
         if payloads.own:
             self.usage = "own"
         return _arrived(joined, payloads.size)
@@ -250,14 +265,16 @@ class ItemsSource:
     def _join(self, batch: Batch[Item]) -> tuple[Joined, Payloads[Run]]:
         payloads = self._query.read(batch, decode_runs)
         stats = self._access.settings.include_stats
-        return join(batch.items, payloads.runs, include_stats=stats, own=payloads.own), payloads
+        joined = join(batch.items, payloads.runs, include_stats=stats, own=payloads.own)
+        self._access.page_size.saw(len(joined.rows), payloads.size)
+        return joined, payloads
 
     def _fetch(self, section: str) -> FetchAt[ItemsPage]:
         def decode(body: bytes) -> ItemsPage:
             return decode_items(body, archived=section == "archived")
 
         def fetch(cursor: str | None, limit: int) -> CursorSlice[ItemsPage]:
-            page = self._listing.read(section, cursor, limit, decode)
+            page = _smaller(lambda rows: self._listing.read(section, cursor, rows, decode), limit)
             times = _times(page.rows, _ITEM_TIMES)
             return CursorSlice(page.keys, times, page, page.cursor, vague=_vague(page.rejects))
 
@@ -265,6 +282,17 @@ class ItemsSource:
 
     def _sizes(self) -> dict[str, int | None]:
         return {name: self._listing.count(name) for name in self._names}
+
+
+def _smaller(read: Callable[[int], R], rows: int) -> R:
+    """Return an answer of so many rows, or of half as many, and so on, where it is too large."""
+    while True:
+        try:
+            return read(rows)
+        except TooLargeError:
+            if rows == 1:
+                raise
+            rows //= 2
 
 
 def _arrived(joined: Joined, size: int) -> Arrived:

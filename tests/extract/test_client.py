@@ -19,7 +19,15 @@ import msgspec
 import pytest
 
 from annolake.clock import Clock
-from annolake.errors import ConfigError, GoneError, NotFoundError, RefusedError, ServiceError, UnavailableError
+from annolake.errors import (
+    ConfigError,
+    GoneError,
+    NotFoundError,
+    RefusedError,
+    ServiceError,
+    TooLargeError,
+    UnavailableError,
+)
 from annolake.extract.client import Cancelled, Client, Tally
 from annolake.extract.pace import Pace
 
@@ -242,6 +250,24 @@ def test_a_packed_body_is_unpacked_and_counted_as_it_came(service: Service, conn
     assert tally == Tally(requests=1, retries=0, bytes_read=len(packed))
 
 
+@pytest.mark.parametrize(
+    "packed",
+    [
+        gzip.compress(b"[7, ") + gzip.compress(b"8]"),
+        gzip.compress(b"[7, 8]") + b"\0\0 whatever",
+        gzip.compress(b"[7, 8]" + b" " * 3_000_000),
+        b"".join(gzip.compress(bytes([byte])) for byte in b"[7, 8]"),
+    ],
+    ids=["two members", "something behind", "of several steps", "a member a byte"],
+)
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", " GZip"])
+def test_a_body_may_be_packed_in_many_ways(service: Service, connect: Connect, encoding: str, packed: bytes) -> None:
+    """Members follow one another, and what follows the last is ignored, as by everybody who unpacks gzip."""
+    service.script = [Answer(body=packed, headers={"Content-Encoding": encoding})]
+
+    assert connect().get(ENDPOINT, {}, decode) == [7, 8]
+
+
 PASSING = [
     *[Answer(status) for status in (408, 425, 429, 500, 502, 503, 504, 529)],
     Answer(body=b"<html>Sign in to your network</html>", headers={"Content-Type": "text/html"}),
@@ -251,6 +277,8 @@ PASSING = [
     Answer(body=b'{"detail": "soon"}'),
     Answer(body=b'["\xff"]'),
     Answer(body=b"not gzip", headers={"Content-Encoding": "gzip"}),
+    Answer(body=gzip.compress(b"[1, 2]", mtime=0)[:-9], headers={"Content-Encoding": "gzip"}),
+    Answer(body=b"[1, 2]", headers={"Content-Encoding": "br"}),
     *[Answer(fault=fault) for fault in ("cut", "reset", "close", "gibberish")],
 ]
 
@@ -323,6 +351,66 @@ def test_a_silent_service_times_out(service: Service, connect: Connect) -> None:
     service.script = [Answer(fault="hang")]
 
     assert connect(timeout_s=0.1).get(ENDPOINT, {}, decode) == [1, 2]
+
+
+def test_the_whole_of_a_request_has_its_time(service: Service, connect: Connect, time: FakeClock) -> None:
+    """A silent service is left when request_timeout_s is over, by the clock that is handed over, and asked again."""
+    service.script = [Answer(fault="hang")]
+    started = iter([0.0, 299.9, 300.0])
+    clock = Clock(now=time.clock.now, monotonic=lambda: next(started, 1000.0), sleep=time.clock.sleep)
+
+    assert connect(clock=clock, timeout_s=30.0, request_timeout_s=300.0).get(ENDPOINT, {}, decode) == [1, 2]
+    assert len(service.requests) == 2
+
+
+def test_a_cancelled_queue_leaves_a_silent_service(service: Service, connect: Connect) -> None:
+    """Once `stop` is set nobody waits for what is under way, though its connection is still open."""
+    service.script, stop, client = [Answer(fault="hang")], threading.Event(), connect(timeout_s=30.0)
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(client.get, ENDPOINT, {}, decode, stop=stop)
+        while not service.requests:
+            assert not asked.done()
+        stop.set()
+        with pytest.raises(Cancelled):
+            asked.result(timeout=5)
+
+    assert len(service.requests) == 1
+
+
+def test_a_body_is_bounded_as_it_is_read(service: Service, connect: Connect) -> None:
+    """One of more bytes, packed or not, is given up at once with the setting's name, and is no fault."""
+    large = b"[" + b"7," * 600_000 + b"7]"
+    for answer in (Answer(body=large), Answer(body=gzip.compress(large), headers={"Content-Encoding": "gzip"})):
+        service.script = [answer]
+        with pytest.raises(TooLargeError, match=r"than source\.max_response_mb lets in \(1 MB\)") as caught:
+            connect(max_response_mb=1).get(ENDPOINT, {}, decode)
+
+        assert caught.value.attempts == 1
+        assert len(connect(max_response_mb=2).get(ENDPOINT, {}, decode)) == 2
+
+
+def test_large_bodies_are_held_one_at_a_time(service: Service, connect: Connect) -> None:
+    """A second one waits until the first was decoded, or is refused where it may be asked for in smaller parts."""
+    large, client = b"[" + b"7," * 600_000 + b"7]", connect(max_inflight_mb=1)
+    deep, waited = threading.Event(), threading.Event()
+    service.script = [Answer(body=large) for _ in range(3)]
+
+    def slowly(body: bytes) -> int:
+        deep.set()
+        assert waited.wait(5)
+        return len(body)
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(client.get, ENDPOINT, {}, slowly)
+        assert deep.wait(5)
+        with pytest.raises(TooLargeError):
+            client.get(ENDPOINT, {}, len, patient=False)
+        second = threads.submit(client.get, ENDPOINT, {}, len)
+        while len(service.requests) < 3:
+            assert not second.done()
+        assert not second.done()
+        waited.set()
+        assert (first.result(timeout=5), second.result(timeout=5)) == (len(large), len(large))
 
 
 def test_one_attempt_is_one_request(service: Service, connect: Connect) -> None:

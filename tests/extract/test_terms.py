@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from annolake.extract.refusals import numbers_in
+from annolake.extract.named_numbers import numbers_in
 from annolake.extract.terms import MOST, Terms
 
 PROBLEM = {"type": "https://example.com/errors/400", "title": "Bad Request", "status": 400, "instance": "/runs/7"}

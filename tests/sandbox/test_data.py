@@ -251,7 +251,7 @@ def test_enumerations_are_open_and_unknown_fields_come(odd_values: list[dict[str
     assert "glacial" in {value.get("trace_tier") for value in odd_values}
     assert "interrupted" in {value["status"] for value in odd_values}
     assert {name for value in odd_values for name in value} - set(known) == {
-        *("reviewer_notes", "x_weights", "priority"),
+        *("reviewer_notes", "x_weights", "priority", "share_url"),
     }
 
 
@@ -270,12 +270,15 @@ def test_offloaded_payloads_leave_null_or_nothing_and_a_signed_url(odd_values: l
         offloaded = [value for value in odd_values if (value.get(f"{name}_s3_urls") or {}).get("ROOT")]
 
         assert {json.dumps(value[name]) for value in offloaded} == {"null", "{}"}
-        assert all("Signature=" in value[f"{name}_s3_urls"]["ROOT"]["presigned_url"] for value in offloaded)
+        urls = [value[f"{name}_s3_urls"]["ROOT"]["presigned_url"] for value in offloaded]
+        assert all("Signature=" in url for url in urls)
+        assert {url.partition(":")[0].partition("?")[0] for url in urls} == {"https", "/api/v1/public/download"}
 
 
 def test_there_are_share_tokens_and_rows_without_added_at(odd_values: list[dict[str, Any]]) -> None:
-    """Both kinds of row that need care are among 1,500."""
+    """Both kinds of row that need care are among 1,500; who has the token may be told by a link as well."""
     assert sum(value.get("share_token") is not None for value in odd_values) > 50
+    assert all(("share_url" in value) == (value.get("share_token") is not None) for value in odd_values)
     assert sum("added_at" not in value for value in odd_values) > 10
     assert sum("added_at" in value and value["added_at"] is None for value in odd_values) > 10
 

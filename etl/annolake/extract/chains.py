@@ -17,7 +17,8 @@ is taken without a joint where it has none: a gap. The end is a joined page with
 **Not proved**, and counted in `reading`: rows moved to the part already read, joints of which every row was moved.
 
 **No loop.** `cursors.STALLED` pages in a row that bring no row new to the reading are an error, whatever their cursors.
-A section that had to be begun anew more than `RESTARTS` times is read on unjoined to its end, and reported so.
+A section that had to be begun anew more than `RESTARTS` times is read on unjoined to its end, and reported so; likewise
+where the service sends more rows than are asked for, so that no page can begin in the middle of another.
 """
 
 from collections import deque
@@ -83,6 +84,11 @@ class JoinedReader(Reader[P]):
         while not ended:
             place, half, self._half = self._plan.pop(0), self._half, None
             page = self._fetch(place.cursor, half or max(self._limit(), _LEAST))
+            if (
+                half and len(page.keys) > half
+            ):  # the page before once more: the service does not heed how many are asked
+                self.reading.joined, self._unjoined = False, True
+                continue
             self._longest = max(self._longest, len(page.keys))
             joint = self._tail.compare(place.at, page.names)
             if not page.keys and page.cursor is not None:

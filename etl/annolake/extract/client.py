@@ -1,12 +1,11 @@
 """The service over HTTP: one request at a time, asked again until it is answered or refused (DESIGN 4).
 
 Owns authentication, retries, redirects, and the translation of everything that HTTP can do wrong into
-`annolake.errors`. The only module that imports httpx and tenacity. It reads no meaning into an answer: the
+`annolake.errors`. With `exchange` the only module that imports httpx. It reads no meaning into an answer: the
 caller hands it a decoder. Neither a header nor a body ever stands in a message, a log or an exception.
 """
 
 import re
-import ssl
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,9 +21,27 @@ import msgspec
 import tenacity
 
 from annolake.clock import Clock
-from annolake.errors import ConfigError, GoneError, NotFoundError, RefusedError, ServiceError, UnavailableError
+from annolake.errors import ConfigError, RefusedError, ServiceError, UnavailableError
+from annolake.extract.exchange import (
+    Answer,
+    Bounds,
+    Exchange,
+    Fault,
+    OversizeError,
+    UntrustedError,
+    hide_location,
+)
+from annolake.extract.named_numbers import numbers_in
 from annolake.extract.pace import Cancelled, Pace, pause
-from annolake.extract.refusals import numbers_in
+from annolake.extract.refusals import (
+    OVERSIZE,
+    REDIRECTED,
+    REFUSALS,
+    REFUSED,
+    UNTRUSTED,
+    Refusal,
+    refusal,
+)
 
 __all__ = ["Cancelled", "Client", "Log", "Tally"]
 
@@ -35,29 +52,9 @@ MAX_REDIRECTS = 5
 _ASKED_AGAIN = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 _TOO_LARGE = {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}  # perhaps: a gateway gave up on the answer
 _TWICE = 2
+_KEEPING = {HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT}  # redirects of a POST that stays one
+_SHOWN = 200  # characters of an address
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
-
-# What is asked again, and what is said of it when every attempt is spent; the first class that fits.
-_FAULTS: Mapping[type[httpx.RequestError], str] = {
-    httpx.PoolTimeout: "no connection was free within the timeout",
-    httpx.ConnectTimeout: "no connection within the timeout",
-    httpx.TimeoutException: "no answer within the timeout",
-    httpx.ProxyError: "the proxy did not let it through",
-    httpx.ConnectError: "no connection",
-    httpx.NetworkError: "the connection broke",
-    httpx.ProtocolError: "the answer broke off",
-    httpx.DecodingError: "the body could not be unpacked",
-}
-
-_Refusal = tuple[type[RefusedError | NotFoundError | GoneError], str]
-_REFUSED: _Refusal = (RefusedError, "{host} refused what was asked of {endpoint} ({status}): check [source]")
-_REFUSALS: Mapping[int | None, _Refusal] = {
-    401: (RefusedError, "{host} refused the key (401) at {endpoint}: check {key}"),
-    403: (RefusedError, "{host} does not let the key in (403) at {endpoint}: check {key} and source.tenant_id"),
-    404: (NotFoundError, "{host} has no {endpoint} (404), or not for this key: check the queue's id and {key}"),
-    410: (GoneError, '{host} has retired {endpoint} (410): set source.endpoint to "auto" or "items"'),
-    422: (RefusedError, "{host} did not accept the parameters (422) of {endpoint}: check [source], or update annolake"),
-}
 
 
 class Log(Protocol):
@@ -99,22 +96,10 @@ class _Call:
     endpoint: str
     tally: Tally
     stop: Event | None
+    patient: bool
     divisible: bool = False
     attempts: int = 0
     too_large: int = 0  # answers in a row that look as if too much was asked for
-
-
-class _Fault(Exception):  # noqa: N818 - never leaves this module
-    """An attempt that failed and may be repeated, unless it was the `last` one."""
-
-    def __init__(
-        self, reason: str, *, status: int | None = None, retry_after_s: float | None = None, last: bool = False
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.status = status
-        self.retry_after_s = retry_after_s
-        self.last = last
 
 
 class Client:
@@ -122,7 +107,9 @@ class Client:
 
     `headers` authenticate every request and never leave the origin of `base_url`. A wait between two attempts
     is at most `max_wait_s`, a Retry-After included; `random` yields 0 to 1. `key_name` is what messages call
-    the key. Raises ConfigError where the environment's proxy or certificate settings cannot be used.
+    the key. One request takes `request_timeout_s` at most, one body `max_response_mb` unpacked; of bodies above
+    `max_inflight_mb` one is read and decoded at a time. Raises ConfigError where the environment's proxy or
+    certificate settings cannot be used.
     """
 
     def __init__(
@@ -138,6 +125,9 @@ class Client:
         clock: Clock,
         random: Callable[[], float],
         version: str,
+        request_timeout_s: float = 300.0,
+        max_response_mb: int = 256,
+        max_inflight_mb: int = 64,
         log: Log | None = None,
         key_name: str = "the API key",
     ) -> None:
@@ -155,6 +145,7 @@ class Client:
                 # closes connections under them (13 of 3,000 requests broke with 8 threads on 4 connections).
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
                 follow_redirects=False,  # httpx would take X-API-Key along to another host
+                event_hooks={"response": [hide_location]},
             )
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
             raise ConfigError(
@@ -164,6 +155,8 @@ class Client:
         self._host = self._http.base_url.netloc.decode()
         self._origin = _origin(self._http.base_url)
         self._lanes = BoundedSemaphore(lanes)
+        self._bounds = Bounds(request_timeout_s, max_response_mb * 1_000_000, max_inflight_mb * 1_000_000)
+        self._turn = Lock()
         self._max_attempts = max_attempts
         self._max_wait_s = max_wait_s
         self._pace = pace
@@ -192,14 +185,17 @@ class Client:
         *,
         tally: Tally | None = None,
         stop: Event | None = None,
+        patient: bool = True,
     ) -> T:
         """Return the answer to `endpoint`, a path like /api/v1/..., as `decode` reads its body.
 
         A ValueError of `decode` means that the body is cut off or not of the promised shape: it is asked for
-        again. Raises RefusedError, NotFoundError, GoneError, UnavailableError; Cancelled once `stop` is set.
+        again. Raises RefusedError, NotFoundError, GoneError, UnavailableError; TooLargeError for a body that is
+        larger than it may be, or (unless `patient`) than it may be while another large one is in memory; Cancelled
+        once `stop` is set.
         """
         request = self._http.build_request("GET", endpoint, params=dict(params))
-        return self._until_answered(_Call(request, endpoint, tally or Tally(), stop), decode)
+        return self._until_answered(_Call(request, endpoint, tally or Tally(), stop, patient), decode)
 
     def post(
         self,
@@ -209,6 +205,7 @@ class Client:
         *,
         tally: Tally | None = None,
         stop: Event | None = None,
+        patient: bool = True,
         divisible: bool = False,
     ) -> T:
         """Send `body` (bytes of JSON, or what msgspec can encode), and do as `get` does.
@@ -219,87 +216,95 @@ class Client:
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
         headers = {"Content-Type": "application/json"}
         request = self._http.build_request("POST", endpoint, content=content, headers=headers)
-        return self._until_answered(_Call(request, endpoint, tally or Tally(), stop, divisible), decode)
+        call = _Call(request, endpoint, tally or Tally(), stop, patient, divisible)
+        return self._until_answered(call, decode)
 
     def _until_answered(self, call: _Call, decode: Callable[[bytes], T]) -> T:
-        endpoint, stop = call.endpoint, call.stop
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, _Fault) and not error.last),
+            retry=tenacity.retry_if_exception(lambda error: isinstance(error, Fault) and not error.last),
             stop=tenacity.stop_after_attempt(self._max_attempts),
             wait=self._wait_s,
             before_sleep=lambda state: self._repeat(call, state),
-            sleep=lambda seconds: pause(self._clock, seconds, stop),
+            sleep=lambda seconds: pause(self._clock, seconds, call.stop),
             reraise=True,
         )
         try:
             answer: T = retrying(self._attempt, call, decode)
-        except _Fault as fault:
+        except Fault as fault:
             often = "1 attempt" if call.attempts == 1 else f"{call.attempts} attempts"
             raise UnavailableError(
-                f"{self._host} gave no usable answer to {endpoint} in {often} (the last: {fault.reason}): "
+                f"{self._host} gave no usable answer to {call.endpoint} in {often} (the last: {fault.reason}): "
                 "try again later, or check source.base_url",
                 status=fault.status,
-                endpoint=endpoint,
+                endpoint=call.endpoint,
                 attempts=call.attempts,
             ) from fault
         return answer
 
     def _attempt(self, call: _Call, decode: Callable[[bytes], T]) -> T:
+        """Send the request once, and again wherever it is redirected within the service."""
         call.attempts += 1
-        too_large, call.too_large = call.too_large, 0
-        response, body = self._answer(call)
-        status = response.status_code
-        if status in _TOO_LARGE:
-            call.too_large = too_large + 1
-        if self._log:
-            self._log.debug("answered", endpoint=call.endpoint, status=status, attempt=call.attempts)
-        if status in _ASKED_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            last = call.divisible and call.too_large >= _TWICE
-            wait_s = self._retry_after_s(response)
-            raise _Fault(f"status {status}", status=status, retry_after_s=wait_s, last=last)
-        if not response.is_success:
-            refusal = self._refusal(call, status)
-            if isinstance(refusal, RefusedError):
-                refusal.numbers = numbers_in(body)
-            raise refusal
-        try:
-            return decode(body)
-        except ValueError:
-            pass  # its text and its traceback hold the body
-        raise _Fault("a body that is cut off or not of the promised shape", status=status)
-
-    def _answer(self, call: _Call) -> tuple[httpx.Response, bytes]:
-        """Return the response and its body, redirects within the service followed."""
         request = call.request
         for _ in range(MAX_REDIRECTS + 1):
-            response, body = self._send(request, call)
-            if response.next_request is None:
-                return response, body
-            request = response.next_request
-            if _origin(request.url) != self._origin:
-                raise self._refusal(call, response.status_code, f"redirects to {_origin(request.url)}")
-        raise self._refusal(call, response.status_code, "redirects in a circle")
+            with closing(Exchange(request, self._bounds, self._turn, patient=call.patient)) as exchange:
+                answer = self._send(exchange, call)
+                if answer.location is None:
+                    return self._decoded(answer, call, decode)
+            request = self._redirection(request, answer, call)
+        raise self._refusal(call, REDIRECTED, "in a circle", status=answer.status)
 
-    def _send(self, request: httpx.Request, call: _Call) -> tuple[httpx.Response, bytes]:
+    def _redirection(self, request: httpx.Request, answer: Answer, call: _Call) -> httpx.Request:
+        """Return the request that an answer redirects to, one of the same origin."""
         try:
-            with self._lanes:
-                sent = self._pace.acquire(call.stop)
-                call.tally.add(requests=1)
-                with closing(self._http.send(request, stream=True)) as response:
-                    # Apart from the response, which is part of a circle: a body that it had would stay in memory
-                    # until Python looks for such. Measured on rows of 300 kB: 776 MB at the peak against 463.
-                    body = b"".join(response.iter_bytes())
-        except tuple(_FAULTS) as error:
-            if _is_untrusted(error):
-                raise self._refusal(call, None, "has a certificate that cannot be verified") from error
-            reason = next(text for kind, text in _FAULTS.items() if isinstance(error, kind))
-            raise _Fault(reason) from error
-        call.tally.add(bytes_read=response.num_bytes_downloaded)
-        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            self._pace.throttled(sent, self._retry_after_s(response))
+            url = request.url.join(answer.location or "")
+            origin = _origin(url)
+        except (httpx.InvalidURL, ValueError, TypeError):  # an address that cannot be read, in many ways
+            raise self._refusal(call, REDIRECTED, "to what is no address", status=answer.status) from None
+        if origin != self._origin:
+            raise self._refusal(call, REDIRECTED, f"to {origin[:_SHOWN]}", status=answer.status)
+        keeps = answer.status in _KEEPING or request.method == "GET"
+        headers = {"Content-Type": "application/json"} if keeps and request.content else {}
+        return self._http.build_request(
+            request.method if keeps else "GET", url, content=request.content if keeps else None, headers=headers
+        )
+
+    def _decoded(self, answer: Answer, call: _Call, decode: Callable[[bytes], T]) -> T:
+        status = answer.status
+        if self._log:
+            self._log.debug("answered", endpoint=call.endpoint, status=status, attempt=call.attempts)
+        call.too_large = call.too_large + 1 if status in _TOO_LARGE else 0
+        if status in _ASKED_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            last = call.divisible and call.too_large >= _TWICE
+            wait_s = self._retry_after_s(answer)
+            raise Fault(f"status {status}", status=status, retry_after_s=wait_s, last=last)
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            refused = self._refusal(call, REFUSALS.get(status, REFUSED), status=status)
+            if isinstance(refused, RefusedError):
+                refused.numbers = numbers_in(answer.body)
+            raise refused
+        try:
+            return decode(answer.body)
+        except ValueError:
+            pass  # its text and its traceback hold the body
+        raise Fault("a body that is cut off or not of the promised shape", status=status)
+
+    def _send(self, exchange: Exchange, call: _Call) -> Answer:
+        with self._lanes:
+            sent = self._pace.acquire(call.stop)
+            call.tally.add(requests=1)
+            try:
+                answer = exchange.run(self._http, self._clock, call.stop)
+            except UntrustedError as error:
+                raise self._refusal(call, UNTRUSTED, f" ({error})" if str(error) else "") from error
+            except OversizeError:
+                self._pace.succeeded(sent)
+                raise self._refusal(call, OVERSIZE, str(self._bounds.most // 1_000_000)) from None
+        call.tally.add(bytes_read=answer.wire_bytes)
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            self._pace.throttled(sent, self._retry_after_s(answer))
         else:
             self._pace.succeeded(sent)
-        return response, body
+        return answer
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         """Return the seconds before the next attempt: what the service asked for, else back-off with jitter."""
@@ -308,9 +313,9 @@ class Client:
             return fault.retry_after_s
         return self._random() * min(self._max_wait_s, 2.0 ** (state.attempt_number - 1))
 
-    def _retry_after_s(self, response: httpx.Response) -> float | None:
+    def _retry_after_s(self, answer: Answer) -> float | None:
         """Return Retry-After in seconds, at most `max_wait_s`; None where it is absent, garbage or past."""
-        value = response.headers.get("Retry-After", "").strip()
+        value = answer.headers.get("Retry-After", "").strip()
         if _SECONDS.fullmatch(value):
             seconds = float(value)
         else:
@@ -334,19 +339,22 @@ class Client:
                 wait_s=round(state.upcoming_sleep, 3),
             )
 
-    def _refusal(self, call: _Call, status: int | None, what: str | None = None) -> ServiceError:
-        """Return the error that says why asking again is no use; `what` is not said by the status alone."""
-        kind, sentence = _REFUSALS.get(status, _REFUSED)
-        if what:
-            kind, sentence = RefusedError, "{host} {what}, asked for {endpoint}: check source.base_url ({origin})"
-        facts = {"host": self._host, "origin": self._origin, "endpoint": call.endpoint, "key": self._key_name}
-        message = sentence.format(status=status, what=what, **facts)
-        return kind(message, status=status, endpoint=call.endpoint, attempts=call.attempts)
+    def _refusal(self, call: _Call, said: Refusal, what: str = "", *, status: int | None = None) -> ServiceError:
+        return refusal(
+            said,
+            attempts=call.attempts,
+            status=status,
+            endpoint=call.endpoint,
+            what=what,
+            host=self._host,
+            origin=self._origin,
+            key=self._key_name,
+        )
 
 
-def _fault(state: tenacity.RetryCallState) -> _Fault:
+def _fault(state: tenacity.RetryCallState) -> Fault:
     fault = state.outcome.exception() if state.outcome else None
-    if not isinstance(fault, _Fault):
+    if not isinstance(fault, Fault):
         raise TypeError("only a fault is asked again")
     return fault
 
@@ -354,9 +362,3 @@ def _fault(state: tenacity.RetryCallState) -> _Fault:
 def _origin(url: httpx.URL) -> str:
     """Return scheme, host and port; a default port is left out."""
     return f"{url.scheme}://{url.netloc.decode()}"
-
-
-def _is_untrusted(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__cause__ or error.__context__
-    return error is not None

@@ -10,10 +10,12 @@ from typing import TypeVar
 
 import msgspec
 
-from annolake.errors import ServiceError
+from annolake.errors import ServiceError, UnavailableError
 from annolake.extract.client import Client, Tally
 
 T = TypeVar("T")
+
+MOST_CURSOR = 4_096
 
 SECTIONS = ("needs_my_review", "needs_others_review", "archived")
 """The sections, in the order of a row's life."""
@@ -41,6 +43,14 @@ class ItemsListing:
         Raises ServiceError, and whatever of ValueError `decode` raises is asked for again.
         """
         parameters: dict[str, str | int | bool] = {"status": section, "page_size": limit}
+        if cursor is not None and len(cursor) > MOST_CURSOR:
+            raise UnavailableError(
+                f"the section {section} has a cursor of {len(cursor):,} characters, more than an address can hold: "
+                "run again later, or tell whoever runs the service",
+                status=200,
+                endpoint=self._endpoint,
+                attempts=1,
+            )
         if cursor is not None:
             parameters["cursor"] = cursor
         return self.client.get(self._endpoint, parameters, decode, tally=self.tally, stop=self.stop)

@@ -12,12 +12,15 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Generic, Protocol, TypeVar
 
-from annolake.errors import RefusedError, ServiceError, UnavailableError
+from annolake.errors import RefusedError, ServiceError, TooLargeError, UnavailableError
 from annolake.extract.client import Client, Tally
 from annolake.extract.terms import NOT_ACCEPTED, Terms
 
 MOST_WAITING = 1_000
 """Items that wait for others of their project, all projects together: metadata, of about a kilobyte each."""
+
+FEW = 20
+"""Rows of which an answer larger than most waits until no other of its size is held; of more, half are asked for."""
 
 _ENDPOINT = "/api/v2/runs/query"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -169,6 +172,12 @@ class RunsQuery:
             try:
                 self._query(some, margin, decode, payloads)
                 self.terms.answered(len(some))
+            except TooLargeError:
+                if len(some) == 1:
+                    raise
+                left = [item for item in some if item.run_id not in payloads.runs]
+                half = max(1, len(left) // 2)
+                waiting += [left[half:], left[:half]]
             except ServiceError as error:
                 numbers = error.numbers if isinstance(error, RefusedError) else ()
                 if not self.terms.refused(len(some), status=error.status, numbers=numbers):
@@ -187,7 +196,7 @@ class RunsQuery:
             **_bounds(items, margin),
         }
         for _ in range(_PAGES * len(ids)):
-            answer, own = self._page(body, decode, divisible=len(ids) > 1)
+            answer, own = self._page(body, decode, several=len(ids))
             payloads.size += answer.size
             found = {run_id: answer.runs[run_id] for run_id in ids if run_id in answer.runs}
             payloads.runs.update(found)
@@ -203,12 +212,20 @@ class RunsQuery:
         )
 
     def _page(
-        self, body: Mapping[str, object], decode: Callable[[bytes], Answer[R]], *, divisible: bool
+        self, body: Mapping[str, object], decode: Callable[[bytes], Answer[R]], *, several: int
     ) -> tuple[Answer[R], bool]:
         """Return a page of a query, and whether usage with descendants was wanted and refused."""
 
         def ask(body: Mapping[str, object]) -> Answer[R]:
-            return self.client.post(_ENDPOINT, body, decode, tally=self.tally, stop=self.stop, divisible=divisible)
+            return self.client.post(
+                _ENDPOINT,
+                body,
+                decode,
+                tally=self.tally,
+                stop=self.stop,
+                patient=several <= FEW,
+                divisible=several > 1,
+            )
 
         if not self.subtree_usage or not self.terms.subtree_usage:
             return ask(body), self.subtree_usage

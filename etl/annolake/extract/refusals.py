@@ -1,43 +1,40 @@
-"""What may be read out of a refusal's body: numbers, and nothing else, for its words may quote a row or a key.
+"""What is said where asking again is no use: one sentence for each status, and for what no status says.
 
-Owns where in the body a number can be one that the service names, such as the most that it allows.
+Owns these sentences and the class of each error. None of them holds anything of an answer but its status.
 """
 
-import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
-import msgspec
+from annolake.errors import GoneError, NotFoundError, RefusedError, ServiceError, TooLargeError
 
-_NUMBER = re.compile(r"(?<![\w.,-])\d{1,3}(?:,\d{3})+(?![\w-]|[.,]\d)|(?<![\w.,-])\d{1,9}(?![\w-]|[.,]\d)")
-_READABLE = 64_000  # bytes: an answer that names a number is short
-_ELSEWHERE = frozenset({"status", "code", "type", "instance", "loc", "input", "url"})
-"""Members that hold a number of another meaning, or what was sent."""
+Refusal = tuple[type[ServiceError], str]
+
+REFUSED: Refusal = (RefusedError, "{host} refused what was asked of {endpoint} ({status}): check [source]")
+REFUSALS: Mapping[int, Refusal] = {
+    401: (RefusedError, "{host} refused the key (401) at {endpoint}: check {key}"),
+    403: (RefusedError, "{host} does not let the key in (403) at {endpoint}: check {key} and source.tenant_id"),
+    404: (NotFoundError, "{host} has no {endpoint} (404), or not for this key: check the queue's id and {key}"),
+    410: (GoneError, '{host} has retired {endpoint} (410): set source.endpoint to "auto" or "items"'),
+    422: (RefusedError, "{host} did not accept the parameters (422) of {endpoint}: check [source], or update annolake"),
+}
+REDIRECTED: Refusal = (RefusedError, "{host} redirects {what}, asked for {endpoint}: check source.base_url ({origin})")
+UNTRUSTED: Refusal = (
+    RefusedError,
+    """\
+{host} has a certificate that cannot be verified{what}: set SSL_CERT_FILE to a file with the certificate of whoever
+issued it, or check source.base_url ({origin})""",
+)
+OVERSIZE: Refusal = (
+    TooLargeError,
+    """\
+{host} has more to answer to {endpoint} than source.max_response_mb lets in ({what} MB): set it higher, if there is
+memory for that""",
+)
 
 
-def numbers_in(body: bytes) -> tuple[int, ...]:
-    """Return the whole numbers that a refusal in JSON names, the largest first; none of any other body."""
-    if len(body) > _READABLE:
-        return ()
-    try:
-        refusal = msgspec.json.decode(body)
-    except (ValueError, RecursionError):
-        return ()
-    return tuple(sorted(set(_numbers(refusal)), reverse=True))
-
-
-def _numbers(value: Any) -> Iterator[int]:
-    match value:
-        case bool():
-            return
-        case int():
-            yield value
-        case str():
-            yield from (int(found.replace(",", "")) for found in _NUMBER.findall(value))
-        case list():
-            for element in value:
-                yield from _numbers(element)
-        case dict():
-            for name, member in value.items():
-                if name not in _ELSEWHERE:
-                    yield from _numbers(member)
+def refusal(said: Refusal, *, attempts: int, **facts: Any) -> ServiceError:
+    """Return the error of a refusal; `facts` has the status, the endpoint and what else its sentence tells."""
+    kind, sentence = said
+    message = sentence.replace("\n", " ").format(**facts)
+    return kind(message, status=facts["status"], endpoint=facts["endpoint"], attempts=attempts)

@@ -24,10 +24,10 @@ class RunsListing:
     tally: Tally
     stop: Event
 
-    def read(self, offset: int, limit: int, *, archived: bool, decode: Callable[[bytes], T]) -> T:
+    def read(self, offset: int, limit: int, *, archived: bool, decode: Callable[[bytes], T], patient: bool = True) -> T:
         """Return one slice of the active or the archived list, decoded.
 
-        Raises ServiceError, and whatever of ValueError `decode` raises is asked for again.
+        Raises ServiceError, and whatever of ValueError `decode` raises is asked for again. `patient` is the client's.
         """
         parameters: dict[str, int | bool | str] = {
             "offset": offset,
@@ -38,4 +38,4 @@ class RunsListing:
         if self.status:
             parameters["status"] = self.status
         endpoint = f"/api/v1/annotation-queues/{self.queue_id}/runs"
-        return self.client.get(endpoint, parameters, decode, tally=self.tally, stop=self.stop)
+        return self.client.get(endpoint, parameters, decode, tally=self.tally, stop=self.stop, patient=patient)

@@ -40,9 +40,14 @@ class _Mark:
     last: bool | None = None
 
     def fits(self, page: CursorSlice[P]) -> bool:
-        """Tell whether the same is there; one row alone may be left out, and have others behind it."""
-        left_out = self.last is None and not page.keys and page.cursor is not None
-        return left_out or (tuple(page.keys) == self.keys and self.last in {None, page.cursor is None})
+        """Tell whether the same is there.
+
+        One row that was asked for alone may be left out, with others behind it, or come with more than were asked for.
+        """
+        if self.last is None:
+            left_out = not page.keys and page.cursor is not None
+            return left_out or tuple(page.keys[:1]) == self.keys
+        return tuple(page.keys) == self.keys and self.last == (page.cursor is None)
 
 
 class StraightReader(Reader[P]):

@@ -24,6 +24,7 @@ from annolake.load.store import Store
 BUFFER_BYTES = 64 << 20  # of a queue of few rows: a first export of 20,000 then spills nothing
 LEAST_BUFFER_BYTES = 16 << 20
 _BLOCK_BYTES = 1 << 20
+_COLUMN_BYTES = 1_000  # measured: what a column of a batch takes besides its values, were it of one row
 
 IGNORANCE = "_ignorance"
 """Column of the spill beside the table's own: the number of the set of columns the export could not know."""
@@ -81,7 +82,7 @@ class Spill:
         columns = [batch.column(name) for name in self._schema.names[:-1]]
         self._batches.append(pa.RecordBatch.from_arrays([*columns, mark], schema=self._schema))
         self._numbers.append(numbers)
-        self._size += batch.nbytes
+        self._size += batch.nbytes + _COLUMN_BYTES * len(self._schema)
         if self._size >= self._budget():
             self._overflow()
 

@@ -1,9 +1,11 @@
 """Odd rows: as odd as real ones, and all of them allowed by the contract.
 
 Owns which oddity a row has: fields null or left out wherever that is allowed, every way to write a time or a
-cost, open enumerations, fields nobody knows, payloads of 1 to 500 kB or offloaded behind signed URLs.
+cost, open enumerations, fields nobody knows, payloads of 1 to 500 kB or offloaded behind signed URLs,
+some of them relative.
 """
 
+import json
 import random
 from typing import Any
 
@@ -27,6 +29,10 @@ _AMAZON = (
     "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=SANDBOX%2F20261120%2Fus-east-1%2Fs3%2Faws4_request"
     "&X-Amz-Date=20261120T180000Z&X-Amz-Expires=3600&X-Amz-SignedHeaders=host&X-Amz-Signature="
 )
+_RELATIVE, _ON_AMAZON = (
+    0.3,
+    0.8,
+)  # shares of the URLs: relative ones as self-hosted services have them, the rest on Google
 _GOOGLE = "X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Expires=3600&X-Goog-SignedHeaders=host&X-Goog-Signature="
 
 
@@ -188,6 +194,8 @@ class _Draft:
         ):
             self._maybe(name, uuid(rng))
         self._maybe("share_token", uuid(rng), value_share=0.1)
+        if (token := json.loads(self._fields.get("share_token", "null"))) is not None:
+            self._put("share_url", f"https://smith.example.com/public/{token}/r")
         self._maybe("error", f"Traceback (most recent call last):\n  {self.values.words(8)}", value_share=0.2)
         self._maybe("thread_id", rng.choice((uuid(rng), self.values.words(2))))
         self._maybe("in_dataset", self.values.chance(0.5))
@@ -237,5 +245,8 @@ class _Draft:
             self._put(name, value)
 
     def _url(self, name: str) -> str:
-        query = _AMAZON if self.values.chance(0.8) else _GOOGLE
+        drawn = self.rng.random()
+        if drawn < _RELATIVE:
+            return f"/api/v1/public/download?jwt=sandbox&Signature={SIGNATURE.decode()}"
+        query = _AMAZON if drawn < _ON_AMAZON else _GOOGLE
         return f"https://payloads.example.com/{self._project}/{self.run_id}/{name}?{query}{SIGNATURE.decode()}"

@@ -4,6 +4,7 @@ A page that fits the contract is decoded in one call; any other goes row by row,
 cannot hold costs nothing but itself (DESIGN 6). Never raises for a row, only for an answer that is no page.
 """
 
+import codecs
 import hashlib
 import json
 from collections.abc import Sequence
@@ -15,8 +16,14 @@ from msgspec import Raw
 
 from annolake import contract
 from annolake.keys import KEY_BYTES, key_of
-from annolake.transform.json_text import scrubbed, split_array, split_object
+from annolake.transform.json_text import split_array, split_object
 from annolake.transform.rows import Key, MisfitError, Rows, row_hashes
+from annolake.transform.secrets import scrubbed, scrubbed_words
+
+_CHECKED_AT_ONCE = 1 << 20
+
+NOT_KEPT = (*contract.RUNS.dropped, "share_url")
+"""Fields of a run that are read and forgotten; one that the documents do not name holds a share token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,12 @@ class Page:
         self.rows += rows
         self.hashes += row_hashes(rows, parts=(b"archived" if self.archived else b"active", unmapped or b""))
         self.unmapped += [unmapped] * len(rows)
+
+    def append(self, other: "Page") -> None:
+        """Add the rows of a page that follows."""
+        self.size += other.size
+        for name in ("keys", "row_keys", "rows", "hashes", "unmapped", "rejects"):
+            getattr(self, name).extend(getattr(other, name))
 
     def set_aside(self, reject: Reject) -> None:
         """Add a row that the contract cannot hold."""
@@ -103,7 +116,7 @@ class PageDecoder:
     def _fitting(self, body: bytes) -> list[Any] | None:
         """Decode and settle all rows of a page at once, None where one of them does not fit the contract exactly."""
         try:
-            body.decode()  # msgspec does not look whether the JSON columns' text is UTF-8
+            _check_utf8(body)  # msgspec does not look whether the JSON columns' text is
             rows: list[Any] = self._page.decode(body)
             for row in rows:
                 self._rows.settle(row)
@@ -171,7 +184,7 @@ class PageDecoder:
 def runs_decoder() -> PageDecoder:
     """Return the decoder of the runs listing."""
     fields = {column.runs: column for column in contract.RUNS.column if column.runs}
-    return PageDecoder(Rows(contract.RUNS, fields, name="Run"))
+    return PageDecoder(Rows(contract.RUNS, fields, name="Run", dropped=NOT_KEPT))
 
 
 _queue_record = PageDecoder(
@@ -190,6 +203,14 @@ def decode_queue(body: bytes) -> tuple[Any, bytes | None, bytes]:
     """
     row, unmapped = _queue_record.decode_row(body)
     return row, unmapped, row_hashes([row], parts=(unmapped or b"",))[0]
+
+
+def _check_utf8(body: bytes) -> None:
+    """Raise UnicodeDecodeError where a text is not UTF-8; a large one piece by piece, for it would be there again."""
+    decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(body)
+    for start in range(0, len(body), _CHECKED_AT_ONCE):
+        decoder.decode(view[start : start + _CHECKED_AT_ONCE])
+    decoder.decode(b"", final=True)
 
 
 def _quoted(name: str) -> bytes:
@@ -241,14 +262,18 @@ def _reject(text: bytes, rows: Rows, misfit: MisfitError) -> Reject:
     try:
         members = [(json.loads(name), value) for name, value in split_object(text)]
     except ValueError:
-        shown = text
+        shown = scrubbed(text)
     else:
-        kept = [(name, value) for name, value in members if name not in rows.dropped]
-        shown = b"{" + b",".join(_quoted(name) + b":" + value for name, value in kept) + b"}"
+        kept = [
+            scrubbed(_quoted(name) + b":" + scrubbed(value, urls=name in rows.url_fields))
+            for name, value in members
+            if name not in rows.dropped
+        ]
+        shown = b"{" + b",".join(kept) + b"}"
         queue_run_id = _readable_id(dict(members).get(rows.key, b"null"))
-    shown = scrubbed(shown)
     key = hashlib.blake2b(shown, digest_size=KEY_BYTES).digest() if queue_run_id is None else key_of(queue_run_id)
-    return Reject(key, queue_run_id, misfit.path, misfit.reason, shown.decode(errors="backslashreplace"))
+    path = scrubbed_words(misfit.path)
+    return Reject(key, queue_run_id, path, misfit.reason, shown.decode(errors="backslashreplace"))
 
 
 def _readable_id(value: bytes) -> str | None:

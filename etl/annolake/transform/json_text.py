@@ -1,4 +1,4 @@
-"""JSON as text: cutting it into its elements without parsing them, and taking signatures out of it.
+"""JSON as text: cutting it into its elements without parsing them.
 
 What msgspec reads it reads faster and checks; this is for the page one of whose rows it cannot read (a lone
 surrogate escape, a literal that is no JSON, text that is no UTF-8), so that the row's neighbours go through.
@@ -11,16 +11,6 @@ from collections.abc import Iterator
 # A string, or one of the characters that give JSON its shape. Possessive: a long string costs no stack.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
 _SPACE = b" \t\r\n"
-
-# A URL anywhere in a JSON string, and its query up to the string's end or white space; `\/` and `?` are
-# JSON's other ways to write / and ?.
-_QUERY = re.compile(
-    rb"([A-Za-z][A-Za-z0-9+.\-]{0,20}:(?:\\?/){2}(?:[^\"\\?\s]++|\\(?!u003[fF])[^\s])*+)"
-    rb'(?:\?|\\u003[fF])(?:[^"\\\s]++|\\[^nrt])*+',
-)
-
-# A member that grants access to whoever holds its value, wherever it stands.
-_GRANT = re.compile(rb'("share(?:_|\\u005[fF])token"\s*+:\s*+)(?:"(?:[^"\\]++|\\.)*+"|[^,}\]"]++)')
 
 # Every escape; the first group takes those that stand for a character: others, and pairs of surrogates.
 _ESCAPE = re.compile(
@@ -73,18 +63,6 @@ def _elements(text: bytes, opening: bytes, closing: bytes) -> Iterator[bytes]:
     last = text[start:-1].strip(_SPACE)
     if last or start > 1:
         yield last
-
-
-def without_queries(text: bytes) -> bytes:
-    """Return JSON text in which every URL has lost its query string, where signatures are carried."""
-    if b"?" not in text and b"\\u003" not in text:
-        return text
-    return _QUERY.sub(rb"\1", text)
-
-
-def scrubbed(text: bytes) -> bytes:
-    """Return JSON text of unknown meaning without what might be secret: URLs' queries and share tokens."""
-    return _GRANT.sub(rb"\1null", without_queries(text))
 
 
 def without_lone_surrogates(text: bytes) -> bytes:

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from annolake.contract import Column, Table
-from annolake.transform.json_text import without_queries
+from annolake.transform.secrets import scrubbed
 
 HASH_VERSION = 1
 
@@ -47,6 +47,8 @@ JSON_TYPES: dict[str, Any] = {
 # decimal128(38, 18): a value is exact in it or an error, never rounded (DESIGN 6).
 _quantize = decimal.Context(prec=38, traps=[decimal.Inexact, decimal.InvalidOperation]).quantize
 _SCALE = Decimal("1E-18")
+
+_NOTHING = len(b"null")
 
 _hash_text = msgspec.json.Encoder(order="deterministic")
 
@@ -85,6 +87,7 @@ class Rows:
         self.decimals = tuple(c.name for c in columns if c.type == "decimal128(38, 18)")
         self.decimal_maps = tuple(c.name for c in columns if c.type == "map<string, decimal128(38, 18)>")
         self.url_texts = tuple(c.name for c in columns if c.urls)
+        self.url_fields = frozenset(field for field, column in fields.items() if column.urls)
         self._read_times = _reader(self.times)
         self._read_decimals = _reader(self.decimals)
         self._read_decimal_maps = _reader(self.decimal_maps)
@@ -126,8 +129,10 @@ class Rows:
         for name in self.dropped:
             setattr(row, name, UNSET)
         for name, text in zip(self.url_texts, self._read_url_texts(row), strict=True):
-            if text is not UNSET and (content := bytes(text)) != b"null":
-                setattr(row, name, Raw(without_queries(content)))
+            if text is UNSET or len(sent := bytes(text)) <= _NOTHING:
+                continue
+            if (kept := scrubbed(sent, urls=True)) is not sent:
+                setattr(row, name, Raw(kept))
         for value in self._read_times(row):
             if value is not None and value.tzinfo is not UTC:
                 self._settle_times(row)

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from annolake.contract import RUNS, Column
 from annolake.keys import key_of
-from annolake.transform.decode import PageDecoder, Reject
+from annolake.transform.decode import NOT_KEPT, PageDecoder, Reject
 from annolake.transform.json_text import split_object
 from annolake.transform.rows import JSON_TYPES, Rows
 
@@ -92,15 +92,15 @@ def _item_rows() -> Rows:
     told["start_time"] = _COLUMNS["start_time"]
     told["session_id"] = replace(_COLUMNS["session_id"], name="former_session_id")
     fields = {name: replace(column, required=not column.nullable) for name, column in told.items()}
-    return _ItemRows(RUNS, fields, name="Item", key="id", dropped=("queue_id", *RUNS.dropped))
+    return _ItemRows(RUNS, fields, name="Item", key="id", dropped=("queue_id", *NOT_KEPT))
 
 
 def _run_rows() -> Rows:
     columns = {place: _COLUMNS[name] for name, (_, place) in RUN_PLACES.items() if place != LAST_PARENT}
     fields = {place: replace(column, required=False) for place, column in columns.items()}
     fields["id"] = replace(_COLUMNS["id"], required=True)
-    # A share_url grants access to whoever holds it; query_metadata is about the query, not about the run.
-    return _RunRows(RUNS, fields, name="QueriedRun", key="id", dropped=("share_url", "query_metadata", *RUNS.dropped))
+    # query_metadata is about the query, not about the run
+    return _RunRows(RUNS, fields, name="QueriedRun", key="id", dropped=("query_metadata", *NOT_KEPT))
 
 
 @cache
