@@ -253,17 +253,34 @@ def test_the_python_api_works_as_written(tmp_path: Path) -> None:
     assert done.stdout.split() == ["0", "25"], done.stderr
 
 
-def test_the_cron_line_runs(tmp_path: Path) -> None:
-    """Its command, with the folder filled in, exports quietly."""
+def cron_command() -> str:
+    """Return what cron hands to the shell: all behind the five fields of time, up to the first percent sign."""
     (line,) = blocks("cron")[0].splitlines()
-    command = line.split(None, 5)[5].replace("/srv/annolake", str(tmp_path))
+    return line.split(None, 5)[5].partition("%")[0]
+
+
+def test_the_cron_line_runs_as_cron_runs_it(tmp_path: Path) -> None:
+    """With its paths filled in, and nothing but cron's own surroundings, it exports quietly."""
+    home, place = tmp_path / "home", tmp_path / "srv"
+    home.mkdir()
+    place.mkdir()
+    command = cron_command().replace("/srv/annolake/.venv/bin/annolake", CLI).replace("/srv/annolake", str(place))
+    surroundings = ["PATH=/usr/bin:/bin", f"HOME={home}", "SHELL=/bin/sh", "LOGNAME=somebody"]
     with Sandbox(rows=10, seed=2) as sandbox:
-        write_config(tmp_path, sandbox)
-        (tmp_path / "key").write_text(sandbox.api_key)
-        environ = {"PATH": f"{Path(CLI).parent}:{os.environ['PATH']}"}
-        done = subprocess.run(["sh", "-c", command], env=environ, capture_output=True, text=True, check=False)
+        write_config(place, sandbox)
+        (place / "key").touch(mode=0o600)
+        (place / "key").write_text(sandbox.api_key + "\n")
+        done = subprocess.run(
+            ["env", "-i", *surroundings, "/bin/sh", "-c", command],
+            cwd=home,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(with_polars(place / "lake")) == 10
+    assert list(home.iterdir()) == []
 
 
 def test_the_table_of_exit_codes_is_that_of_the_help() -> None:
