@@ -1,12 +1,17 @@
 """Every code block of the README does what it says, in the order a reader meets them."""
 
 import ast
+import json
+import math
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -14,13 +19,32 @@ import pytest
 
 from annolake.cli import EXIT_CODES
 from annolake.config import markdown_table
-from annolake.sandbox import Sandbox
+from annolake.sandbox import Queue, Sandbox
 from exporting import KEY_VARIABLE, export_once, with_polars, write_config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 CLI = str(Path(sys.executable).with_name("annolake"))
+
+ZONES = ("America/Los_Angeles", "UTC", "Pacific/Kiritimati")
+MIDNIGHTS = ("00:00:00Z", "00:00:00.000001Z", "07:59:59Z", "09:59:59Z", "10:00:00Z", "23:59:59.999999Z")
+"""Times at which a day of UTC, or of one of the zones, begins or ends."""
+
+REVIEWS = 2
+"""The place, among the questions, of the one for reviewers."""
+
+ANSWERED_DIFFERENTLY = 4
+"""The place of the one question that polars answers by model and DuckDB by feedback key."""
+
+ASK = """
+import duckdb, json, sys
+
+view, *questions = json.load(sys.stdin)
+duckdb.execute(view)
+answers = [duckdb.sql(question) for question in questions]
+print(json.dumps([[answer.columns, answer.fetchall()] for answer in answers], default=str))
+"""
 
 
 def blocks(language: str) -> list[str]:
@@ -74,33 +98,143 @@ def answer_of(block: str, names: dict[str, object]) -> object:
     return eval(compile(ast.fix_missing_locations(value), "README.md", "eval"), names)  # noqa: S307 - the README is ours
 
 
-def test_questions_in_polars_have_answers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first block opens the lake, each of the six others answers with rows."""
-    monkeypatch.chdir(folder)
+def renamed(sandbox: Sandbox, queue_id: str, reviewer: int, name: str | None) -> None:
+    """Let a queue list one of its reviewers under another name, or under none."""
+    people: Any = sandbox._service._profiles[queue_id]["assigned_reviewers"]
+    people[reviewer]["name"] = name
+
+
+def finished_near_midnight(queue: Queue) -> None:
+    """Let rows be added and finished about the midnights of all zones, by none to several reviewers, by one twice."""
+    ids = [person.id for person in queue.cast.reviewers]
+    several = [[], [ids[0]], ids[:3], [ids[1], ids[1]], [ids[2]], ["nobody's id"]]
+    for place, row in enumerate(queue.rows("archived")):
+        at = f"2026-11-{10 + place % 3}T{MIDNIGHTS[place % len(MIDNIGHTS)]}"
+        queue.edit(row.id, last_reviewed_time=at, completed_by=several[place // 2 % len(several)])
+    for place, row in enumerate(queue.rows("active")[: len(MIDNIGHTS)]):
+        queue.edit(row.id, added_at=f"2026-11-09T{MIDNIGHTS[place]}", last_reviewed_time=None, completed_by=[ids[0]])
+
+
+def truth(sandbox: Sandbox, names: dict[str, str]) -> Counter[tuple[date | None, str, str | None]]:
+    """Count by day, reviewer and name what a sandbox's reviewers finished."""
+    count: Counter[tuple[date | None, str, str | None]] = Counter()
+    for queue in map(sandbox.queue, sandbox.queue_ids):
+        for row in (*queue.rows("active"), *queue.rows("archived")):
+            value = row.value()
+            at = value.get("last_reviewed_time")
+            day = datetime.fromisoformat(at).astimezone(UTC).date() if at else None
+            count.update((day, person, names.get(person)) for person in {*value["completed_by"]})
+    return count
+
+
+@pytest.fixture(scope="module")
+def listed_differently(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sandbox]]:
+    """A lake of three queues: each lists the second reviewer under another name, one alone tells the third's."""
+    where = tmp_path_factory.mktemp("differently")
+    with Sandbox(rows=90, queues=3, seed=12, odd=False, archived_share=0.6) as sandbox:
+        for queue_id, second, third in zip(sandbox.queue_ids, "ACB", ("Chiara", None, None), strict=True):
+            renamed(sandbox, queue_id, 1, f"{second}. Lindqvist")
+            renamed(sandbox, queue_id, 2, third)
+            finished_near_midnight(sandbox.queue(queue_id))
+        assert export_once(sandbox, where).exit_code == 0
+        yield where, sandbox
+
+
+def in_polars() -> list[pl.DataFrame]:
+    """Open the lake of the folder of the process by the first block of Python, and put the six questions."""
     names: dict[str, object] = {}
     first, *questions = blocks("python")[:-1]
     answer_of(first, names)
     answers = [answer_of(question, names) for question in questions]
-
     assert len(answers) == 6
-    assert all(isinstance(answer, pl.DataFrame) and answer.height > 0 for answer in answers)
+    return [answer for answer in answers if isinstance(answer, pl.DataFrame)]
 
 
-def test_questions_in_duckdb_have_the_answers_of_polars(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first block makes the view, each of the six others answers; costs per day are polars' own."""
-    monkeypatch.chdir(folder)
+def by_the_session(zone: str) -> str:
+    """Put the six questions to DuckDB in a process whose session is told a time zone."""
     view, *questions = blocks("sql")
     with duckdb.connect() as connection:
+        connection.execute(f"SET TimeZone = '{zone}'")
         connection.execute(view)
-        answers = [connection.sql(question).fetchall() for question in questions]
+        answers = [connection.sql(question) for question in questions]
+        return json.dumps([[answer.columns, answer.fetchall()] for answer in answers], default=str)
+
+
+def by_the_environment(zone: str) -> str:
+    """Put the six questions to DuckDB in a process of its own, on a machine in a time zone."""
+    done = subprocess.run(
+        [sys.executable, "-c", ASK],
+        input=json.dumps(blocks("sql")),
+        env={"TZ": zone},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Tell whether two rows are equal, floats but for their last digits."""
+    return all(
+        math.isclose(a, b, rel_tol=1e-9) if isinstance(a, float) and isinstance(b, float) else a == b
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_questions_in_polars_have_answers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first block opens the lake, each of the six others answers with rows."""
+    monkeypatch.chdir(folder)
+    answers = in_polars()
 
     assert len(answers) == 6
-    assert all(answers)
-    names: dict[str, object] = {}
-    answer_of(blocks("python")[0], names)
-    costs = answer_of(blocks("python")[1], names)
-    assert isinstance(costs, pl.DataFrame)
-    assert costs.rows() == answers[0]
+    assert all(answer.height > 0 for answer in answers)
+
+
+def test_questions_in_duckdb_have_answers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first block makes the view, each of the six others answers with rows."""
+    monkeypatch.chdir(folder)
+    answers = json.loads(by_the_session("UTC"))
+
+    assert len(answers) == 6
+    assert all(rows for _, rows in answers)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("ask", [by_the_session, by_the_environment])
+def test_polars_and_duckdb_give_the_same_answers_in_every_time_zone(
+    listed_differently: tuple[Path, Sandbox], monkeypatch: pytest.MonkeyPatch, ask: Callable[[str], str], zone: str
+) -> None:
+    """Columns and rows are the same but for the question that is another one; reviewers come in the same order, too."""
+    monkeypatch.chdir(listed_differently[0])
+    frames, answers = in_polars(), json.loads(ask(zone))
+
+    for place, (frame, (columns, rows)) in enumerate(zip(frames, answers, strict=True)):
+        if place == ANSWERED_DIFFERENTLY:
+            continue
+        of_polars = json.loads(json.dumps(frame.rows(), default=str))
+        if place != REVIEWS:
+            of_polars, rows = sorted(of_polars, key=str), sorted(rows, key=str)  # noqa: PLW2901 - the order of nulls differs
+        assert frame.columns == columns
+        assert len(of_polars) == len(rows)
+        assert all(map(same, of_polars, rows)), [pair for pair in zip(of_polars, rows, strict=True) if not same(*pair)]
+
+
+def test_a_finished_run_counts_once_for_each_reviewer(
+    listed_differently: tuple[Path, Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever names the queues list a reviewer under: one is shown wherever there is any."""
+    where, sandbox = listed_differently
+    monkeypatch.chdir(where)
+    people = sandbox.queue().cast.reviewers
+    names = {person.id: person.name for person in people} | {people[1].id: "C. Lindqvist", people[2].id: "Chiara"}
+    wanted = truth(sandbox, names)
+    answer = in_polars()[REVIEWS]
+
+    assert wanted.total() == answer["finished"].sum()
+    assert {row[:3]: row[3] for row in answer.rows()} == wanted
+    assert answer.height == len(wanted)
+    assert {None, *(date(2026, 11, day) for day in (10, 11, 12))} <= {day for day, *_ in wanted}
+    assert {None, "C. Lindqvist", "Chiara"} <= {name for *_, name in wanted}
 
 
 def test_the_python_api_works_as_written(tmp_path: Path) -> None:
@@ -119,17 +253,34 @@ def test_the_python_api_works_as_written(tmp_path: Path) -> None:
     assert done.stdout.split() == ["0", "25"], done.stderr
 
 
-def test_the_cron_line_runs(tmp_path: Path) -> None:
-    """Its command, with the folder filled in, exports quietly."""
+def cron_command() -> str:
+    """Return what cron hands to the shell: all behind the five fields of time, up to the first percent sign."""
     (line,) = blocks("cron")[0].splitlines()
-    command = line.split(None, 5)[5].replace("/srv/annolake", str(tmp_path))
+    return line.split(None, 5)[5].partition("%")[0]
+
+
+def test_the_cron_line_runs_as_cron_runs_it(tmp_path: Path) -> None:
+    """With its paths filled in, and nothing but cron's own surroundings, it exports quietly."""
+    home, place = tmp_path / "home", tmp_path / "srv"
+    home.mkdir()
+    place.mkdir()
+    command = cron_command().replace("/srv/annolake/.venv/bin/annolake", CLI).replace("/srv/annolake", str(place))
+    surroundings = ["PATH=/usr/bin:/bin", f"HOME={home}", "SHELL=/bin/sh", "LOGNAME=somebody"]
     with Sandbox(rows=10, seed=2) as sandbox:
-        write_config(tmp_path, sandbox)
-        (tmp_path / "key").write_text(sandbox.api_key)
-        environ = {"PATH": f"{Path(CLI).parent}:{os.environ['PATH']}"}
-        done = subprocess.run(["sh", "-c", command], env=environ, capture_output=True, text=True, check=False)
+        write_config(place, sandbox)
+        (place / "key").touch(mode=0o600)
+        (place / "key").write_text(sandbox.api_key + "\n")
+        done = subprocess.run(
+            ["env", "-i", *surroundings, "/bin/sh", "-c", command],
+            cwd=home,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(with_polars(place / "lake")) == 10
+    assert list(home.iterdir()) == []
 
 
 def test_the_table_of_exit_codes_is_that_of_the_help() -> None:
