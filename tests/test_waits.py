@@ -92,9 +92,10 @@ def test_a_signal_ends_every_wait(
     with Hostile(sandbox, behave) if behave else FullListener(sandbox) as service:
         path = write_config(tmp_path, service, {"source.endpoint": endpoint, **settings})
         command = [sys.executable, "-m", "annolake", "run", "--json", "--config", str(path)]
-        with subprocess.Popen(
+        process = subprocess.Popen(
             command, env={KEY_VARIABLE: service.api_key}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process:
+        )
+        try:
             assert process.stderr is not None
             while "queue_started" not in process.stderr.readline():
                 assert process.poll() is None
@@ -103,8 +104,10 @@ def test_a_signal_ends_every_wait(
                 assert time.monotonic() < patience
             begun = time.monotonic()
             process.send_signal(number)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=20)
             took = time.monotonic() - begun
+        finally:
+            process.kill()
 
     assert process.returncode == exit_code, err
     assert took < END_WITHIN_S
