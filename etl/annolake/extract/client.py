@@ -131,27 +131,7 @@ class Client:
         log: Log | None = None,
         key_name: str = "the API key",
     ) -> None:
-        own = {
-            "User-Agent": f"annolake/{version}",
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-        }
-        try:
-            self._http = httpx.Client(
-                base_url=base_url,
-                headers={**own, **headers},
-                timeout=timeout_s,
-                # Unbounded, for `_lanes` bounds it: a pool that is full or trims itself while other threads ask
-                # closes connections under them (13 of 3,000 requests broke with 8 threads on 4 connections).
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-                follow_redirects=False,  # httpx would take X-API-Key along to another host
-                event_hooks={"response": [hide_location]},
-            )
-        except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-            raise ConfigError(
-                "the proxy or certificate settings of the environment cannot be used: check HTTPS_PROXY, "
-                "HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
-            ) from error
+        self._http = _connected(base_url, headers, timeout_s, version)
         self._host = self._http.base_url.netloc.decode()
         self._origin = _origin(self._http.base_url)
         self._lanes = BoundedSemaphore(lanes)
@@ -350,6 +330,30 @@ class Client:
             origin=self._origin,
             key=self._key_name,
         )
+
+
+def _connected(base_url: str, headers: Mapping[str, str], timeout_s: float, version: str) -> httpx.Client:
+    own = {
+        "User-Agent": f"annolake/{version}",
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+    }
+    try:
+        return httpx.Client(
+            base_url=base_url,
+            headers={**own, **headers},
+            timeout=timeout_s,
+            # Unbounded, for the lanes bound it: a pool that is full or trims itself while other threads ask
+            # closes connections under them (13 of 3,000 requests broke with 8 threads on 4 connections).
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            follow_redirects=False,  # httpx would take X-API-Key along to another host
+            event_hooks={"response": [hide_location]},
+        )
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        raise ConfigError(
+            "the proxy or certificate settings of the environment cannot be used: check HTTPS_PROXY, "
+            "HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+        ) from error
 
 
 def _fault(state: tenacity.RetryCallState) -> Fault:

@@ -157,7 +157,7 @@ class Exchange:
             with self._ends:
                 self._over.set()
                 if self._left.is_set():
-                    self._answer = None
+                    self._answer = self._error = None
                     self._give_back()
 
     def _read(self, response: httpx.Response) -> bytes:
