@@ -52,7 +52,7 @@ from annolake.extract.lanes import Fetch, Slice
 from annolake.extract.mark import Since
 from annolake.extract.order import Order, OrderMeasure
 from annolake.extract.pages import ListReader
-from annolake.extract.reading import Ledger, Met, Reading
+from annolake.extract.reading import Ledger, Met, Reading, rows_not_shown, total_excess
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -233,14 +233,12 @@ class QueueReader(Generic[P]):
     @property
     def size_excess(self) -> int | None:
         """By how much the told sizes exceed the rows met; None where a size is not told or a list not read whole."""
-        excesses = [self._excess(name) for name in self._names]
-        known = [excess for excess in excesses if excess is not None]
-        return sum(known) if len(known) == len(excesses) else None
+        return total_excess(map(self._excess, self._names))
 
     @property
     def not_shown(self) -> int:
         """How many rows the service tells of and did not show."""
-        return sum(max(0, self._excess(name) or 0) for name in self._names)
+        return rows_not_shown(map(self._excess, self._names))
 
     def _read(self, name: str) -> "Steps[P, None]":
         """Read a list from start to end; whole if it is no longer sorted as recorded."""

@@ -3,7 +3,7 @@
 Owns these records and nothing else; `pages` fills them, `lists` judges by them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -61,3 +61,15 @@ class Reading:
     def moved(self) -> bool:
         """Tell whether the list was seen to change at all."""
         return bool(self.restless or self.breaks or self.shifts)
+
+
+def total_excess(excesses: Iterable[int | None]) -> int | None:
+    """Return by how much told sizes exceed the rows met, of all lists together; None where one is not known."""
+    there = list(excesses)
+    known = [excess for excess in there if excess is not None]
+    return sum(known) if len(known) == len(there) else None
+
+
+def rows_not_shown(excesses: Iterable[int | None]) -> int:
+    """Return how many rows are told and were not shown, of the lists of which that is known."""
+    return sum(max(0, excess or 0) for excess in excesses)

@@ -45,7 +45,7 @@ from annolake.extract.chains import JoinedReader
 from annolake.extract.cursors import Piece, Section
 from annolake.extract.lists import Signs
 from annolake.extract.order import Order, OrderMeasure
-from annolake.extract.reading import Ledger, Met, Reading
+from annolake.extract.reading import Ledger, Met, Reading, rows_not_shown, total_excess
 from annolake.extract.straight import StraightReader
 
 P = TypeVar("P")
@@ -137,14 +137,12 @@ class SectionsReader(Generic[P]):
     @property
     def size_excess(self) -> int | None:
         """By how much the told sizes exceed the rows met; None where a size is not told or a section not read whole."""
-        excesses = [self._excess(name) for name in self._names]
-        known = [excess for excess in excesses if excess is not None]
-        return sum(known) if len(known) == len(excesses) else None
+        return total_excess(map(self._excess, self._names))
 
     @property
     def not_shown(self) -> int:
         """How many rows the service tells of and did not show."""
-        return sum(max(0, self._excess(name) or 0) for name in self._names)
+        return rows_not_shown(map(self._excess, self._names))
 
     def _excess(self, name: str) -> int | None:
         """Return by how much a section's told size exceeds the rows met in it, less what movement may explain."""
