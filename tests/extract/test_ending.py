@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from annolake.errors import UnavailableError
 from annolake.extract.ending import MOST_ALONE, PROBED_ROWS
 from annolake.extract.items import SECTIONS
 from annolake.extract.lists import QueueReader
+from annolake.extract.pages import MOST_REQUESTS
 from annolake.extract.sections import SectionsReader
 from extract.moving import Model, Page, PlainMet, drive, still
 from extract.passing import Passing
@@ -139,6 +141,22 @@ def test_rows_that_show_up_late_are_told() -> None:
     read(reader, model)
 
     assert not reader.complete
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_service_that_answers_nothing_at_random_is_given_up(share: float) -> None:
+    """Empty answers to any request, one alone included: an error or an incomplete export, after a bounded number."""
+    rng = random.Random(share)
+    model = Model(400)
+    model.view = lambda rows: [] if rng.random() < share else rows
+    reader = queue_reader(model)
+    try:
+        complete = read(reader, model) < model.start and reader.complete
+    except UnavailableError:
+        complete = False
+
+    assert not complete
+    assert len(model.log) < 3 * (MOST_REQUESTS + 4 * 400)
 
 
 CUTS = st.lists(st.integers(1, 12), min_size=1, max_size=6)

@@ -47,10 +47,11 @@ show none. A row inserted behind the frontier is no stayer; it may or may not be
 rows out as they were then. Rows behind so many that are left out that no told size and no probe reaches them.
 
 **No loop.** `STALLED` answers in a row that bring no row new to the reading are an error: the listing repeats itself,
-or grows in front faster than it can be read. So is an offset above `MOST_ROWS`. A reading that has to go back to the
-start and knows no row there begins anew, `RESTARTS` times. After that, or stalled while rows stood in another order
-than before, it takes slices unjoined, from the start to the first short one behind the told size (`MOST_UNJOINED` rows,
-or ten times the hint, are an error), and says that it is not joined.
+or grows in front faster than it can be read. So are an offset above `MOST_ROWS`, and more than `MOST_REQUESTS` requests
+and four for each row: the service shows too little. A reading that has to go back to the start and knows no row there
+begins anew, `RESTARTS` times. After that, or stalled while rows stood in another order than before, it takes slices
+unjoined, from the start to the first short one behind the told size (`MOST_UNJOINED` rows, or ten times the hint, are
+an error), and says that it is not joined.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -69,6 +70,7 @@ P = TypeVar("P")
 
 STALLED = 100
 RESTARTS = 12
+MOST_REQUESTS = 2_000  # of a reading, and four for each row told or met
 MOST_ROWS = 100_000_000
 MOST_UNJOINED = 200_000
 
@@ -161,9 +163,12 @@ class ListReader(Generic[P]):
         """
         self.reading = Reading(self._number, whole=self._since is None)
         self._ended, self._idle = False, 0
+        before = self.requests
         try:
             yield from self._begin()
             while not self._ended:
+                if self.requests - before > MOST_REQUESTS + 4 * max(self._hint() or 0, self._seen):
+                    raise self._unavailable("shows too little of what is asked for")
                 self._send()
                 while not self._lanes.ready():
                     yield None
