@@ -113,3 +113,18 @@ def test_nothing_is_marked_removed_while_a_rejects_id_is_unreadable(tmp_path: Pa
         report = one_queue(export_once(sandbox, tmp_path))
 
     assert (report.rejected_new, report.removed) == (1, 0)
+
+
+@pytest.mark.parametrize("queue_run_id", ["a/b", "../../x", "row 7", "0123456789abcdef0123456789abcdef"])
+def test_a_reject_of_an_odd_id_is_taken_back(queue_run_id: str, tmp_path: Path) -> None:
+    """Whatever the id of a row is, its reject goes when the row is accepted in a later export."""
+    with Sandbox(rows=30, seed=8, odd=False) as sandbox:
+        row = sandbox.queue().rows("active")[5]
+        mended = {**json.loads(row.text), "queue_run_id": queue_run_id}
+        sandbox.queue().set_text(row.id, json.dumps({**mended, "total_tokens": 2**69}).encode())
+        first = one_queue(export_once(sandbox, tmp_path))
+        sandbox.queue().set_text(row.id, json.dumps(mended).encode())
+        second = one_queue(export_once(sandbox, tmp_path))
+
+    assert (first.rejected_new, second.rejected, second.inserted) == (1, 0, 1)
+    assert rejects_in(tmp_path / "lake") == []

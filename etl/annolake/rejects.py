@@ -3,12 +3,15 @@
 Owns what a reject says and when it is new (DESIGN 6). How it is stored is `load.records`'.
 """
 
+import re
 from datetime import datetime
 
 from annolake.batches import Arrived
 from annolake.keys import key_of
 from annolake.load.records import Rejects
 from annolake.transform.decode import Reject
+
+_DIGEST = re.compile("[0-9a-f]{32}")
 
 
 class RejectKeeper:
@@ -22,7 +25,7 @@ class RejectKeeper:
         self._kept = kept
         self._queue_id = queue_id
         self._now = now
-        self._names = {key_of(name): name for name in kept.names}
+        self._names = {key: name for name in kept.names for key in _keys_of(name)}
         self.seen: set[bytes] = set()
         self.new = 0
         self.unreadable = False
@@ -50,3 +53,9 @@ class RejectKeeper:
             self._kept.put(name, record)
         self._names[reject.key] = name
         self.seen.add(reject.key)
+
+
+def _keys_of(name: str) -> list[bytes]:
+    """Return the keys that a kept name can stand for: an id as it is, or the digest of an odd one or of a content."""
+    digest = [bytes.fromhex(name)] if _DIGEST.fullmatch(name) else []
+    return [key_of(name), *digest]
