@@ -47,8 +47,8 @@ bench: .venv-bench/ready  ## drift and speed against the SDK and dlt; a while, w
 	@touch $@
 
 docs: .venv/ready  ## write config.example.toml and the README's table of settings from the code
-	$(BIN)/python -c 'from annolake.config import example_toml; print(example_toml(), end="")' > config.example.toml
-	$(BIN)/python -c 'import re, pathlib; from annolake.config import markdown_table as table; \
+	$(BIN)/python -c 'from annolake.settings import example_toml; print(example_toml(), end="")' > config.example.toml
+	$(BIN)/python -c 'import re, pathlib; from annolake.settings import markdown_table as table; \
 		readme = pathlib.Path("README.md"); marks = r"(<!-- settings: .*?-->\n).*?(<!-- /settings -->)"; \
 		readme.write_text(re.sub(marks, lambda m: m[1] + table().strip() + "\n" + m[2], readme.read_text(), flags=re.S))'
 

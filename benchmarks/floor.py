@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annolake.contract import RUNS, Column
-from annolake.transform.rows import json_type
+from annolake.transform.row_types import json_type
 
 PAGE = 100
 ROWS_AT_ONCE = 1_000

@@ -20,10 +20,10 @@ import oracle
 from annolake.clock import Clock
 from annolake.config import load_config
 from annolake.console import Console
+from annolake.interruption import Interruption
 from annolake.pipeline import export
 from annolake.report import Mode, QueueReport, Report
 from annolake.sandbox import Queue
-from annolake.wiring import Interruption
 
 KEY_VARIABLE = "LANGSMITH_API_KEY"
 

@@ -10,16 +10,16 @@ import pyarrow as pa
 
 from annolake.clock import Clock
 from annolake.contract import RUNS
-from annolake.extract.client import Client, Tally
-from annolake.extract.cursors import CursorSlice, FetchAt, Section
-from annolake.extract.items import SECTIONS, ItemsListing
-from annolake.extract.pace import Pace
-from annolake.extract.payloads import Batch, Batches, RunsQuery
-from annolake.extract.sections import SectionsReader
+from annolake.extract.cursor.queue_reader import SectionsReader
+from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Section
+from annolake.extract.endpoints.items import SECTIONS, ItemsListing
+from annolake.extract.endpoints.runs_query import Batch, Batches, RunsQuery
+from annolake.extract.http.client import Client, Tally
+from annolake.extract.http.rate_limit import Pace
 from annolake.sandbox import Sandbox
 from annolake.transform.flatten import flatten
+from annolake.transform.items import Item, ItemsPage, decode_items, decode_runs, selects
 from annolake.transform.join import Joined, join
-from annolake.transform.successor import Item, ItemsPage, decode_items, decode_runs, selects
 from extract.passing import PlainMet
 
 EXPORTED_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from annolake.config import Config, Lake, example_toml, load_config, markdown_table
+from annolake.config import Config, Lake, load_config
 from annolake.credentials import Credentials, credentials
 from annolake.errors import ConfigError
+from annolake.settings import example_toml, markdown_table
 
 QUEUE = "0b1c2d3e-4f50-4a1b-8c2d-3e4f50617283"
 KEY = "lsv2_pt_0123456789abcdef_planted"

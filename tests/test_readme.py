@@ -18,8 +18,8 @@ import polars as pl
 import pytest
 
 from annolake.cli import EXIT_CODES
-from annolake.config import markdown_table
 from annolake.sandbox import Queue, Sandbox
+from annolake.settings import markdown_table
 from exporting import KEY_VARIABLE, export_once, with_polars, write_config
 
 ROOT = Path(__file__).parents[1]

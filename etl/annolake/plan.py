@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from annolake.extract.mark import Since
-from annolake.extract.order import Order
+from annolake.extract.paging.sort_order import Order
+from annolake.extract.paging.watermark import Since
 from annolake.load.records import Past
 from annolake.report import Mode
 

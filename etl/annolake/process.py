@@ -36,11 +36,3 @@ def _settle_malloc() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, _LARGE)
     mallopt(_M_ARENA_MAX, _ARENAS)
-
-
-def leave_quickly() -> None:
-    """Have Python not look for circles in what goes with the process anyway: 0.06 s after an export.
-
-    Only where no foreign library counts its objects at the end, as DuckDB does, which then speaks of leaks.
-    """
-    gc.freeze()

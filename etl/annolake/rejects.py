@@ -6,9 +6,9 @@ Owns what a reject says and when it is new (DESIGN 6). How it is stored is `load
 import re
 from datetime import datetime
 
-from annolake.batches import Arrived
 from annolake.keys import key_of
 from annolake.load.records import Rejects
+from annolake.sources.row_batch import Arrived
 from annolake.transform.decode import Reject
 
 _DIGEST = re.compile("[0-9a-f]{32}")

@@ -6,95 +6,17 @@ Owns which setting goes where, and nothing else.
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Event
-from typing import Any, Protocol
 
 from annolake import contract
 from annolake.clock import Clock
 from annolake.config import Config
 from annolake.credentials import credentials
-from annolake.extract.client import Client
-from annolake.extract.pace import Pace
+from annolake.extract.http.client import Client
+from annolake.extract.http.rate_limit import Pace
 from annolake.load.lake import Lake
-from annolake.report import QueueReport
-from annolake.transform.rows import HASH_VERSION
+from annolake.observers import Log
+from annolake.transform.row_types import HASH_VERSION
 from annolake.version import __version__
-
-
-class Log(Protocol):
-    """What structlog's loggers do: an event's name and its facts."""
-
-    def info(self, event: str, **facts: Any) -> Any:
-        """Log a routine event."""
-
-    def warning(self, event: str, **facts: Any) -> Any:
-        """Log what someone may want to look at."""
-
-    def error(self, event: str, **facts: Any) -> Any:
-        """Log what must be looked at."""
-
-    def debug(self, event: str, **facts: Any) -> Any:
-        """Log what only a developer wants to see."""
-
-
-class Progress(Protocol):
-    """Who is told how far each queue is; called from several threads."""
-
-    def started(self, queue_id: str, name: str | None, expected: int | None) -> None:
-        """Hear that a queue's reading begins."""
-
-    def read(self, queue_id: str, rows: int) -> None:
-        """Hear how many rows of a queue were read so far."""
-
-    def finished(self, queue: QueueReport) -> None:
-        """Hear how a queue ended."""
-
-
-class Silence:
-    """A log and a progress bar that keep everything to themselves."""
-
-    def info(self, event: str, **facts: Any) -> None:
-        """Log nothing."""
-
-    def warning(self, event: str, **facts: Any) -> None:
-        """Log nothing."""
-
-    def error(self, event: str, **facts: Any) -> None:
-        """Log nothing."""
-
-    def debug(self, event: str, **facts: Any) -> None:
-        """Log nothing."""
-
-    def started(self, queue_id: str, name: str | None, expected: int | None) -> None:
-        """Show nothing."""
-
-    def read(self, queue_id: str, rows: int) -> None:
-        """Show nothing."""
-
-    def finished(self, queue: QueueReport) -> None:
-        """Show nothing."""
-
-
-class Interruption:
-    """A signal's way into an export: `interrupt` may be called from a signal handler."""
-
-    def __init__(self) -> None:
-        self.signal_number: int | None = None
-        self._events: list[Event] = []
-
-    def event(self) -> Event:
-        """Return an event that is set when the signal comes, or at once where it has come."""
-        event = Event()
-        self._events.append(event)
-        if self.signal_number is not None:
-            event.set()
-        return event
-
-    def interrupt(self, signal_number: int) -> None:
-        """Note the signal and wake whoever waits."""
-        self.signal_number = signal_number
-        for event in self._events:
-            event.set()
 
 
 def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log) -> Client:

@@ -9,9 +9,10 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
-from annolake.extract.lanes import Fetch, Slice
-from annolake.extract.lists import Source
-from annolake.extract.mark import Since
+from annolake.extract.offset.in_flight import Fetch
+from annolake.extract.offset.queue_reader import Source
+from annolake.extract.paging.slices import Slice
+from annolake.extract.paging.watermark import Since
 
 Page = tuple[bytes, ...]
 Answer = Future[Slice[Page]]

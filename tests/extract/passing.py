@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
-from annolake.extract.cursors import CursorSlice, FetchAt, Section
-from annolake.extract.items import SECTIONS
+from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Section
+from annolake.extract.endpoints.items import SECTIONS
 
 Page = tuple[bytes, ...]
 Cursors = Literal["offset", "keyset"]

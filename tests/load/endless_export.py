@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from annolake.load.store import Store
+from annolake.load.storage.local import Store
 from load.model_queue import Row, export, lake_at, rows
 
 ROWS, DAYS, EVERY = 240, 8, 6

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from annolake.contract import QUEUES, RUNS
 from annolake.keys import key_of
 from annolake.load.lake import Lake
-from annolake.load.landing import Outcome
-from annolake.load.merge import Counts
-from annolake.load.store import Store
+from annolake.load.merge.decide import Counts
+from annolake.load.merge.upsert import Outcome
+from annolake.load.storage.local import Store
 
 QUEUE = "11111111-2222-4333-8444-555555555555"
 START = datetime(2026, 11, 1, 8, tzinfo=UTC)

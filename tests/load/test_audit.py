@@ -12,8 +12,8 @@ import pytest
 
 from annolake.load.audit import status, verify
 from annolake.load.lake import Lake
-from annolake.load.parts import Footer, write_part
-from annolake.load.store import Store
+from annolake.load.storage.local import Store
+from annolake.load.table.part_file import Footer, write_part
 from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, changed, export, lake_at, rows
 
 

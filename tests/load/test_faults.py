@@ -17,9 +17,9 @@ import pytest
 
 from annolake.contract import RUNS
 from annolake.errors import LakeError
-from annolake.load.exchange import exchange
-from annolake.load.merge import Counts
-from annolake.load.store import Store
+from annolake.load.merge.decide import Counts
+from annolake.load.storage.exchange import exchange
+from annolake.load.storage.local import Store
 from load.faults import Gate, Killed
 from load.model_queue import (
     FIRST_EXPORT,

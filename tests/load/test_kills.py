@@ -20,8 +20,8 @@ import pytest
 
 from annolake.errors import LockedError
 from annolake.load.lake import Lake
-from annolake.load.locks import hold
-from annolake.load.store import Store
+from annolake.load.storage.local import Store
+from annolake.load.storage.locks import hold
 from load.endless_export import DAYS, state
 from load.model_queue import FIRST_EXPORT, QUEUE, Row, expected, export, lake_at, parts, stored, with_duckdb
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annolake.errors import LakeError
-from annolake.load.store import Store
+from annolake.load.storage.local import Store
 from load.faults import Gate, Killed
 from load.model_queue import START, Row, expected, export, lake_at, stored
 

@@ -12,7 +12,7 @@ from annolake.contract import QUEUES, RUNS
 from annolake.errors import LakeError
 from annolake.load.audit import verify
 from annolake.load.lake import Lake
-from annolake.load.merge import Counts
+from annolake.load.merge.decide import Counts
 from load.model_queue import FIRST_EXPORT, QUEUE, batch, changed, expected, export, lake_at, parts, rows, stored
 
 

@@ -7,11 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annolake.transform.json_text import (
-    split_array,
-    split_object,
-    without_lone_surrogates,
-)
+from annolake.transform.json_text import split_array, split_object, without_lone_surrogates
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -16,15 +16,15 @@ import numpy as np
 import pyarrow as pa
 
 from annolake.errors import LakeError
-from annolake.load.arrays import days_of, one_chunk
-from annolake.load.index import Index
 from annolake.load.lake import Lake
-from annolake.load.partitions import day_named, folder_name, part_names
-from annolake.load.parts import Form, Part, PartReader, part_name
+from annolake.load.merge.columns import days_of, one_chunk
+from annolake.load.merge.index import Index
+from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
+from annolake.load.merge.spill import SORT_BY, sort_order
 from annolake.load.records import Past
-from annolake.load.sides import KEY_COLUMNS, enter_rows
-from annolake.load.spill import SORT_BY, sort_order
-from annolake.load.store import MissingError, Store
+from annolake.load.storage.local import MissingError, Store
+from annolake.load.table.folders import day_named, folder_name, part_names
+from annolake.load.table.part_file import Form, Part, PartReader, part_name
 
 T = TypeVar("T")
 

@@ -15,15 +15,15 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from annolake.errors import LakeError, LockedError
-from annolake.load.arrays import microseconds, moment
-from annolake.load.landing import Landing, State
-from annolake.load.locks import hold, is_free
-from annolake.load.partitions import Publisher, days_there, folder_name, part_names, true_part
-from annolake.load.parts import Form, PartReader, prove
+from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
+from annolake.load.merge.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, SORT_BY, Spill
+from annolake.load.merge.upsert import Landing, State
 from annolake.load.records import Rejects, Reports
-from annolake.load.sides import KEY_COLUMNS, enter_rows
-from annolake.load.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, SORT_BY, Spill
-from annolake.load.store import Store
+from annolake.load.storage.local import Store
+from annolake.load.storage.locks import hold, is_free
+from annolake.load.table.days import microseconds, moment
+from annolake.load.table.folders import Publisher, days_there, folder_name, part_names, true_part
+from annolake.load.table.part_file import Form, PartReader, prove
 
 _LOCK = ".lock"
 _QUEUE_START = "queue_id="

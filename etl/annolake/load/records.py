@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from annolake.errors import LakeError
-from annolake.load.store import MissingError, Store
+from annolake.load.storage.local import MissingError, Store
 
 _JSON = ".json"
 _NEVER = "99991231T235959"

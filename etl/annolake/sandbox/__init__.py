@@ -5,7 +5,7 @@ fail in every way a network can. It knows nothing of the exporter.
 """
 
 from annolake.sandbox.changes import Changes
-from annolake.sandbox.command import add_arguments, run
+from annolake.sandbox.command import parser, run
 from annolake.sandbox.embedded import Sandbox
 from annolake.sandbox.faults import Faults
 from annolake.sandbox.query_rules import QueryRules
@@ -23,6 +23,6 @@ __all__ = [
     "Row",
     "Sandbox",
     "Showing",
-    "add_arguments",
+    "parser",
     "run",
 ]

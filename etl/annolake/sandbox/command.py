@@ -17,9 +17,11 @@ from annolake.sandbox.embedded import Sandbox
 from annolake.sandbox.faults import FAULTS, Faults
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command to a parser."""
-    add = parser.add_argument
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Return the parser of the command's options."""
+    description = "Run the embedded stand-in for the service, on loopback, until it is interrupted."
+    made = argparse.ArgumentParser(prog=prog, description=description)
+    add = made.add_argument
     add("--rows", type=_at_least(0), default=1500, help="rows in each queue (1500)")
     add("--queues", type=_at_least(1), default=1, help="number of queues (1)")
     add("--threads", type=_at_least(0), default=0, help="THREAD items in each queue, beside the rows (0)")
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--gzip", action="store_true", help="compress answers for clients that ask for it")
     add("--json", action="store_true", help="print one line of JSON: url, api_key, tenant_id, queue_ids")
+    return made
 
 
 def run(args: argparse.Namespace, stdout: TextIO) -> int:

@@ -17,7 +17,7 @@ from msgspec import Raw
 from annolake import contract
 from annolake.keys import KEY_BYTES, key_of
 from annolake.transform.json_text import split_array, split_object
-from annolake.transform.rows import Key, MisfitError, Rows, row_hashes
+from annolake.transform.row_types import Key, MisfitError, Rows, row_hashes
 from annolake.transform.secrets import scrubbed, scrubbed_words
 
 _CHECKED_AT_ONCE = 1 << 20

@@ -18,9 +18,9 @@ from msgspec import UNSET
 
 from annolake.contract import RUNS
 from annolake.transform.decode import Reject
+from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item, Run, as_object
 from annolake.transform.json_text import split_object
-from annolake.transform.rows import row_hashes
-from annolake.transform.successor import LAST_PARENT, RUN_PLACES, STATISTICS, Item, Run, as_object
+from annolake.transform.row_types import row_hashes
 
 _TOLD = tuple(column for column in RUNS.column if column.items)
 _OF_RUN = frozenset(RUN_PLACES) - {"thread_id"}

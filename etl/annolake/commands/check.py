@@ -1,0 +1,154 @@
+"""`annolake check`: would an export work? Asks everything an export asks, and exports nothing.
+
+Owns the sequence of questions and their answers in words.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from threading import Event
+from typing import Any
+
+from annolake.clock import Clock
+from annolake.config import Config, load_config
+from annolake.console import Console
+from annolake.errors import AnnolakeError, GoneError, NotFoundError, ServiceError, UnavailableError
+from annolake.extract.endpoints.items import SECTIONS, ItemsListing
+from annolake.extract.endpoints.queues import read_queue, read_size, require_queue_id
+from annolake.extract.endpoints.runs import RunsListing
+from annolake.extract.endpoints.runs_query import Batch, RunsQuery
+from annolake.extract.http.client import Client, Tally
+from annolake.load.lake import Lake
+from annolake.observers import Log
+from annolake.pipeline import configured_queues
+from annolake.printable import printable
+from annolake.queue_export import is_retired
+from annolake.report import worst
+from annolake.streams import Streams
+from annolake.transform.decode import decode_queue, runs_decoder
+from annolake.transform.items import Item, decode_items, decode_runs, selects
+from annolake.wiring import open_client, open_lake
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
+    """Print what was found; return the exit code that an export would end with."""
+    config = load_config(arguments.config, environ, {})
+    clock = Clock()
+    log = Console(streams.err, now=clock.now, quiet=True, log_format=config.log.log_format).log
+    return check(config, environ, clock=clock, log=log, say=lambda line: print(printable(line), file=streams.out))
+
+
+def check(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log, say: Callable[[str], None]) -> int:
+    """Tell about settings, key, each queue and the lake; return the exit code that an export would earn.
+
+    Raises ConfigError where the key can't be had.
+    """
+    lake = open_lake(config)
+    codes = [_check_lake(config, lake, say)]
+    with open_client(config, environ, clock=clock, log=log) as client:
+        say(f"settings: in order; the key is there; the service is {config.source.base_url}")
+        try:
+            queue_ids = configured_queues(config, client, Event(), log)
+        except ServiceError as error:
+            say(f"queues: {error}")
+            codes.append(error.exit_code)
+        else:
+            codes += [_check_queue(_QueueCheck(config, client, lake, queue_id), say) for queue_id in queue_ids]
+    return worst(codes)
+
+
+def _check_lake(config: Config, lake: Lake, say: Callable[[str], None]) -> int:
+    try:
+        lake.prepare()
+    except AnnolakeError as error:
+        say(f"lake: {error}")
+        return error.exit_code
+    say(f"lake: {config.lake.path} can be written")
+    return 0
+
+
+def _check_queue(queue: "_QueueCheck", say: Callable[[str], None]) -> int:
+    try:
+        require_queue_id(queue.queue_id)
+        say(f"queue {queue.queue_id}: {queue.asked()}")
+    except AnnolakeError as error:
+        say(f"queue {queue.queue_id}: {error}")
+        return error.exit_code
+    return 0
+
+
+class _QueueCheck:
+    """One queue, asked as an export asks: each list that it would read, for a single row."""
+
+    def __init__(self, config: Config, client: Client, lake: Lake, queue_id: str) -> None:
+        self.queue_id = queue_id
+        self._source = config.source
+        self._client, self._lake = client, lake
+        self._tally, self._stop = Tally(), Event()
+
+    def asked(self) -> str:
+        """Return the queue's name, its size and the endpoint in words. Raises what an export of it would meet."""
+        self._lake.runs_folder(self.queue_id)
+        endpoint = self._ask()
+        name = "its name is not told to this key" if self._record is None else self._record.name or "without a name"
+        sizes = (
+            read_size(self._client, self.queue_id, which, tally=self._tally, stop=self._stop)
+            for which in ("total_size", "total_archived")
+        )
+        rows, archived = ("not told" if size is None else f"{size:,}" for size in sizes)
+        return f"{name}; {rows} rows, {archived} of them archived, as the service counts; read over {endpoint}"
+
+    @cached_property
+    def _record(self) -> Any:
+        """The queue's own record, None where the key may not read it."""
+        try:
+            return read_queue(self._client, self.queue_id, decode_queue, tally=self._tally, stop=self._stop)[0]
+        except UnavailableError:
+            raise
+        except ServiceError:
+            return None
+
+    def _ask(self) -> str:
+        """Ask for the rows; return the endpoint that has them."""
+        if self._source.endpoint != "items":
+            try:
+                self._ask_runs()
+            except (GoneError, NotFoundError) as error:
+                if not is_retired(error, self._source, alive=lambda: self._record is not None):
+                    raise
+            else:
+                return "runs"
+        self._ask_items()
+        return "items"
+
+    def _ask_runs(self) -> None:
+        source, decoder = self._source, runs_decoder()
+        listing = RunsListing(
+            self._client,
+            self.queue_id,
+            include_stats=source.include_stats,
+            status=source.status,
+            tally=self._tally,
+            stop=self._stop,
+        )
+        for archived in (False, True) if source.include_archived else (False,):
+            listing.read(0, 1, archived=archived, decode=partial(decoder.decode, archived=archived))
+
+    def _ask_items(self) -> None:
+        """Ask for an item of each section, and for the run of one of them."""
+        sections = [name for name in SECTIONS if self._source.include_archived or name != "archived"]
+        first = {name: self._items(name, 1) for name in sections}
+        with_run = next(self._with_runs(first), None)
+        if with_run:
+            selected = selects(include_stats=self._source.include_stats)
+            RunsQuery(self._client, selected, self._tally, self._stop).read(Batch([with_run]), decode_runs)
+
+    def _with_runs(self, first: Mapping[str, list[Item]]) -> Iterator[Item]:
+        """Yield items that name a run: the first ones, else those on a section's first page."""
+        yield from (item for items in first.values() for item in items if Batch([item]).asked)
+        for section in (section for section, items in first.items() if items):
+            yield from (item for item in self._items(section, self._source.page_size) if Batch([item]).asked)
+
+    def _items(self, section: str, limit: int) -> list[Item]:
+        listing = ItemsListing(self._client, self.queue_id, self._tally, self._stop)
+        return listing.read(section, None, limit, partial(decode_items, archived=section == "archived")).items

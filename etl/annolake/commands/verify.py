@@ -1,0 +1,37 @@
+"""`annolake verify`: whether the lake keeps its promises, in words or JSON.
+
+Owns how that is said and the exit code. The facts are `load.audit`'s.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from annolake.config import Config, load_lake_config
+from annolake.errors import LakeError
+from annolake.load.audit import verify
+from annolake.printable import json_line, printable
+from annolake.streams import Streams
+from annolake.wiring import open_lake
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
+    """Print what is wrong with the lake; return 5 where anything is."""
+    told, exit_code = tell_verify(load_lake_config(arguments.config, environ), as_json=arguments.json)
+    print(told, file=streams.out)
+    return exit_code
+
+
+def tell_verify(config: Config, *, as_json: bool) -> tuple[str, int]:
+    """Read the lake back; return what is wrong with it, and the exit code: 5 where anything is.
+
+    Raises LakeError where there is no lake.
+    """
+    if not Path(config.lake.path).is_dir():
+        raise LakeError(f"{config.lake.path}: there is no lake; check lake.path, or run an export first")
+    findings = [{"path": str(finding.path), "what": finding.what} for finding in verify(open_lake(config))]
+    exit_code = LakeError.exit_code if findings else 0
+    if as_json:
+        return json_line({"exit_code": exit_code, "findings": findings}), exit_code
+    lines = [printable(f"{finding['path']}: {finding['what']}") for finding in findings]
+    return "\n".join(lines) or f"{config.lake.path}: every row once, in its place, every file whole", exit_code

@@ -1,0 +1,1 @@
+"""Sections that are read by cursor."""

@@ -1,0 +1,69 @@
+"""The items of a queue: one page of one of its sections, by cursor, and how many there are (api notes 3).
+
+Owns the endpoints' paths and parameters. In which pages a section is read is paging's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import TypeVar
+
+import msgspec
+
+from annolake.errors import ServiceError, UnavailableError
+from annolake.extract.http.client import Client, Tally
+
+T = TypeVar("T")
+
+MOST_CURSOR = 4_096
+
+SECTIONS = ("needs_my_review", "needs_others_review", "archived")
+"""The sections, in the order of a row's life."""
+
+
+class _Count(msgspec.Struct):
+    count: int
+
+
+_decode_count = msgspec.json.Decoder(_Count).decode
+
+
+@dataclass(frozen=True)
+class ItemsListing:
+    """The items of one queue, RUN and THREAD ones."""
+
+    client: Client
+    queue_id: str
+    tally: Tally
+    stop: Event
+
+    def read(self, section: str, cursor: str | None, limit: int, decode: Callable[[bytes], T]) -> T:
+        """Return the page of a section that begins at `cursor` (None: at the section's start), decoded.
+
+        Raises ServiceError, and whatever of ValueError `decode` raises is asked for again.
+        """
+        parameters: dict[str, str | int | bool] = {"status": section, "page_size": limit}
+        if cursor is not None and len(cursor) > MOST_CURSOR:
+            raise UnavailableError(
+                f"the section {section} has a cursor of {len(cursor):,} characters, more than an address can hold: "
+                "run again later, or tell whoever runs the service",
+                status=200,
+                endpoint=self._endpoint,
+                attempts=1,
+            )
+        if cursor is not None:
+            parameters["cursor"] = cursor
+        return self.client.get(self._endpoint, parameters, decode, tally=self.tally, stop=self.stop)
+
+    def count(self, section: str) -> int | None:
+        """Return the number of items of a section, None where it is refused: a hint, never a truth."""
+        endpoint = f"{self._endpoint}/count"
+        try:
+            answer = self.client.get(endpoint, {"status": section}, _decode_count, tally=self.tally, stop=self.stop)
+        except ServiceError:
+            return None
+        return answer.count
+
+    @property
+    def _endpoint(self) -> str:
+        return f"/api/v1/platform/annotation-queues/{self.queue_id}/items"

@@ -1,0 +1,160 @@
+"""The queues themselves: which there are, what one is, how large the service says it is.
+
+Owns their endpoints (api notes 2). What an answer means beyond a queue's id and name is the caller's.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from threading import Event
+from typing import TypeVar
+from uuid import UUID
+
+import msgspec
+
+from annolake.errors import NotFoundError, ServiceError, UnavailableError
+from annolake.extract.http.client import Client, Tally
+from annolake.printable import printable
+
+T = TypeVar("T")
+
+Key = str | bytes  # of a record: the queue's id, or the digest of a text that tells none
+
+MOST_PAGES = 2_000
+
+_QUEUES = "/api/v1/annotation-queues"
+_PAGE = 100
+_ONE_AND_THE_END = 2
+_SHOWN = 100  # characters of a foreign text
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class Head(msgspec.Struct):
+    """What tells one queue from another."""
+
+    id: str
+    name: str | None = None
+
+
+class _Size(msgspec.Struct):
+    size: int
+
+
+_decode_size = msgspec.json.Decoder(_Size).decode
+
+
+@dataclass
+class Listing:
+    """The ids of the queues that a key can see, each once, and how many records told none."""
+
+    ids: list[str]
+    unreadable: int
+
+
+def list_queues(client: Client, *, tally: Tally, stop: Event) -> Listing:
+    """Return every queue the key can see.
+
+    The listing has no cursor, and a queue deleted meanwhile shifts those behind it. So each reading goes on until
+    a page brings nothing that this reading has not met, and a listing of more than one page is read until a reading
+    meets nothing for the first time; `MOST_PAGES` pages are an error. Raises ServiceError.
+    """
+    pages = _Pages(client, tally, stop)
+    met: dict[str, None] = {}
+    while True:
+        before, asked = len(met), pages.asked
+        keys = list(chain.from_iterable(pages.read_once()))
+        met |= dict.fromkeys(key for key in keys if isinstance(key, str))
+        if pages.asked - asked <= _ONE_AND_THE_END or len(met) == before:
+            return Listing(list(met), len({key for key in keys if isinstance(key, bytes)}))
+
+
+class _Pages:
+    """The listing's pages, the keys of its records."""
+
+    def __init__(self, client: Client, tally: Tally, stop: Event) -> None:
+        self.asked = 0
+        self._client, self._tally, self._stop = client, tally, stop
+
+    def read_once(self) -> Iterator[list[Key]]:
+        """Yield the pages of one reading, up to the first that brings nothing."""
+        met: set[Key] = set()
+        offset = 0
+        while page := [_key(record) for record in self._read(offset)]:
+            if met.issuperset(page):
+                if len(page) >= _PAGE and met == set(page):
+                    raise self._unavailable("shows the same queues wherever it is read")
+                return
+            yield page
+            met.update(page)
+            offset += len(page)
+
+    def _read(self, offset: int) -> list[object]:
+        self.asked += 1
+        if self.asked > MOST_PAGES:
+            raise self._unavailable("never ends")
+        parameters: dict[str, str | int | bool] = {"offset": offset, "limit": _PAGE}
+        return self._client.get(_QUEUES, parameters, _decode_records, tally=self._tally, stop=self._stop)
+
+    def _unavailable(self, how: str) -> UnavailableError:
+        return UnavailableError(
+            f"the listing of queues {how}: name the queues to export in source.queues",
+            status=200,
+            endpoint=_QUEUES,
+            attempts=self.asked,
+        )
+
+
+def _decode_records(body: bytes) -> list[object]:
+    """Decode the listing so that no record costs its neighbours, be it with a lone surrogate."""
+    try:
+        records = json.loads(body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(records, list):
+        raise ValueError("no list")  # noqa: TRY004 - a ValueError is asked for again
+    return records
+
+
+def _key(record: object) -> Key:
+    told = record.get("id") if isinstance(record, dict) else None
+    if not isinstance(told, str):
+        return hashlib.blake2b(json.dumps(record).encode(), digest_size=16).digest()
+    try:
+        return str(UUID(told))  # the one spelling that the lake has it in
+    except ValueError:
+        return printable(told)[:_SHOWN]
+
+
+def is_queue_id(text: str) -> bool:
+    """Tell whether a text is an id as queues have it."""
+    return bool(_UUID.fullmatch(text.lower()))
+
+
+def require_queue_id(text: str) -> None:
+    """Raise NotFoundError where a text, told by the service perhaps, is no queue's id."""
+    if not is_queue_id(text):
+        raise NotFoundError(
+            f'"{text}" is no id of a queue, though the service lists it: tell whoever runs the service',
+            status=None,
+            endpoint=_QUEUES,
+            attempts=0,
+        )
+
+
+def read_queue(client: Client, queue_id: str, decode: Callable[[bytes], T], *, tally: Tally, stop: Event) -> T:
+    """Return a queue's own record, decoded. Raises ServiceError where the key may not read it."""
+    return client.get(f"{_QUEUES}/{queue_id}", {}, decode, tally=tally, stop=stop)
+
+
+def read_size(client: Client, queue_id: str, which: str, *, tally: Tally, stop: Event) -> int | None:
+    """Return a size of the queue (`size`, `total_size` or `total_archived`), None where it is refused.
+
+    What each counts is not documented: a hint, never a truth.
+    """
+    try:
+        return client.get(f"{_QUEUES}/{queue_id}/{which}", {}, _decode_size, tally=tally, stop=stop).size
+    except ServiceError:
+        return None

@@ -1,0 +1,41 @@
+"""The runs listing: one slice of one of a queue's two lists (the vendored OpenAPI document).
+
+Owns the endpoint's path and parameters. In which slices a list is read is paging's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import TypeVar
+
+from annolake.extract.http.client import Client, Tally
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunsListing:
+    """The listing of one queue as an export asks for it; `status` empty asks for every row."""
+
+    client: Client
+    queue_id: str
+    include_stats: bool
+    status: str
+    tally: Tally
+    stop: Event
+
+    def read(self, offset: int, limit: int, *, archived: bool, decode: Callable[[bytes], T], patient: bool = True) -> T:
+        """Return one slice of the active or the archived list, decoded.
+
+        Raises ServiceError, and whatever of ValueError `decode` raises is asked for again. `patient` is the client's.
+        """
+        parameters: dict[str, int | bool | str] = {
+            "offset": offset,
+            "limit": limit,
+            "archived": archived,
+            "include_stats": self.include_stats,
+        }
+        if self.status:
+            parameters["status"] = self.status
+        endpoint = f"/api/v1/annotation-queues/{self.queue_id}/runs"
+        return self.client.get(endpoint, parameters, decode, tally=self.tally, stop=self.stop, patient=patient)

@@ -1,0 +1,262 @@
+"""The runs behind items: asked for in batches, and once more alone where a run did not come back (api notes 3).
+
+Owns which items are asked for together, the bounds of a query, and the pages of its answer. A batch has items of one
+project, since that is what the service searches by; only what is left over is asked for with several projects at
+once. It is bounded by the earliest and the latest start of its items, a little widened, for without bounds a query
+searches the last day alone. Items whose start is not known are asked for apart, so as not to unbound the others.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from threading import Event
+from typing import Generic, Protocol, TypeVar
+
+from annolake.errors import RefusedError, ServiceError, TooLargeError, UnavailableError
+from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, Terms
+from annolake.extract.http.client import Client, Tally
+
+MOST_WAITING = 1_000
+"""Items that wait for others of their project, all projects together: metadata, of about a kilobyte each."""
+
+FEW = 20
+"""Rows of which an answer larger than most waits until no other of its size is held; of more, half are asked for."""
+
+_ENDPOINT = "/api/v2/runs/query"
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_MARGIN = timedelta(seconds=1)  # for times that are cut to seconds or milliseconds on one side
+_WIDE = timedelta(days=1)  # for a run that did not come back
+_PAGES = 3  # for each run asked for: an answer of more pages never ends
+
+
+class Subject(Protocol):
+    """What must be known of an item."""
+
+    @property
+    def run_id(self) -> str | None:
+        """Return the run to ask for, None where there is none."""
+
+    @property
+    def project_id(self) -> str | None:
+        """Return the project that the run is in; a run of an unknown one cannot be asked for."""
+
+    @property
+    def start_time(self) -> datetime | None:
+        """Return when the run began, as far as known."""
+
+
+S = TypeVar("S", bound=Subject)
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Answer(Protocol[R_co]):
+    """A decoded page of a query: runs by their id, the cursor behind them, and the bytes it had."""
+
+    @property
+    def runs(self) -> Mapping[str, R_co]:
+        """Return the runs."""
+
+    @property
+    def cursor(self) -> str | None:
+        """Return the cursor of the next page, None at the end."""
+
+    @property
+    def size(self) -> int:
+        """Return the size of the answer."""
+
+
+@dataclass(frozen=True)
+class Batch(Generic[S]):
+    """Items in reading order whose runs are asked for together; some may have none."""
+
+    items: Sequence[S]
+
+    @property
+    def asked(self) -> dict[str, S]:
+        """The items to ask for, by run."""
+        return {item.run_id: item for item in self.items if item.run_id and item.project_id}
+
+
+class Batches(Generic[S]):
+    """Items on their way into batches of `size()` of them; those of one run, project and start keep their order."""
+
+    def __init__(self, size: Callable[[], int]) -> None:
+        self._size = size
+        self._waiting: dict[tuple[str, bool], list[S]] = {}
+        self._count = 0
+
+    def add(self, items: Iterable[S]) -> Iterator[Batch[S]]:
+        """Take items in; yield the batches that are full."""
+        for item in items:
+            kind = _kind(item)
+            waiting = self._waiting.setdefault(kind, [])
+            waiting.append(item)
+            self._count += 1
+            if len(waiting) >= self._size():
+                self._count -= len(waiting)
+                yield Batch(self._waiting.pop(kind))
+        if self._count >= MOST_WAITING:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[Batch[S]]:
+        """Yield what waits, projects side by side."""
+        for dated in (True, False):
+            items = [item for kind in sorted(self._waiting) if kind[1] is dated for item in self._waiting[kind]]
+            while items:
+                size = max(self._size(), 1)
+                yield Batch(items[:size])
+                del items[:size]
+        self._waiting.clear()
+        self._count = 0
+
+
+def _kind(item: Subject) -> tuple[str, bool]:
+    if not (item.run_id and item.project_id):
+        return "", True
+    return item.project_id, item.start_time is not None
+
+
+@dataclass
+class Payloads(Generic[R]):
+    """What became of a batch: the runs by id, the runs that are not to be had, and the bytes that were read.
+
+    `own` are the runs whose tokens and costs are their own alone, since the service refuses to tell their descendants'.
+    """
+
+    runs: dict[str, R] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class RunsQuery:
+    """The query as an export asks it: `selects` are the names of the fields that come back, ID among them.
+
+    `subtree_usage`: tokens and costs of a run are to include its descendants'.
+    """
+
+    client: Client
+    selects: Sequence[str]
+    tally: Tally
+    stop: Event
+    terms: Terms = field(default_factory=Terms)
+    subtree_usage: bool = True
+
+    def read(self, batch: Batch[S], decode: Callable[[bytes], Answer[R]]) -> Payloads[R]:
+        """Return the runs of a batch, those that did not come back asked for once more alone.
+
+        Raises ServiceError; UnavailableError also where the pages of an answer never end. Whatever of ValueError
+        `decode` raises is asked for again.
+        """
+        payloads: Payloads[R] = Payloads()
+        asked = batch.asked
+        if asked:
+            self._ask(list(asked.values()), _MARGIN, decode, payloads)
+        for run_id in [run_id for run_id in asked if run_id not in payloads.runs]:
+            self._ask([asked[run_id]], _WIDE, decode, payloads)
+        payloads.missing = [run_id for run_id in asked if run_id not in payloads.runs]
+        return payloads
+
+    def _ask(
+        self, items: Sequence[S], margin: timedelta, decode: Callable[[bytes], Answer[R]], payloads: Payloads[R]
+    ) -> None:
+        """Ask for items in queries of as many as the service serves at once, which is learned on the way."""
+        waiting = [items]
+        while waiting:
+            some, most = waiting.pop(), self.terms.most
+            if len(some) > most:
+                waiting += [some[start : start + most] for start in range(0, len(some), most)][::-1]
+                continue
+            try:
+                self._query(some, margin, decode, payloads)
+                self.terms.answered(len(some))
+            except TooLargeError:
+                if len(some) == 1:
+                    raise
+                left = [item for item in some if item.run_id not in payloads.runs]
+                half = max(1, len(left) // 2)
+                waiting += [left[half:], left[:half]]
+            except ServiceError as error:
+                numbers = error.numbers if isinstance(error, RefusedError) else ()
+                if not self.terms.refused(len(some), status=error.status, numbers=numbers):
+                    raise
+                waiting.append([item for item in some if item.run_id not in payloads.runs])
+
+    def _query(
+        self, items: Sequence[S], margin: timedelta, decode: Callable[[bytes], Answer[R]], payloads: Payloads[R]
+    ) -> None:
+        ids = [item.run_id for item in items if item.run_id]
+        body: dict[str, object] = {
+            "ids": ids,
+            "project_ids": sorted({item.project_id for item in items if item.project_id}),
+            "selects": self.selects,
+            "page_size": len(ids),
+            **_bounds(items, margin),
+        }
+        for _ in range(_PAGES * len(ids)):
+            answer, own = self._page(body, decode, several=len(ids))
+            payloads.size += answer.size
+            found = {run_id: answer.runs[run_id] for run_id in ids if run_id in answer.runs}
+            payloads.runs.update(found)
+            payloads.own = payloads.own | found.keys() if own else payloads.own - found.keys()
+            if answer.cursor is None or all(run_id in payloads.runs for run_id in ids):
+                return
+            body["cursor"] = answer.cursor
+        raise UnavailableError(
+            f"a query of {len(ids)} runs has pages without end: run again later",
+            status=200,
+            endpoint=_ENDPOINT,
+            attempts=_PAGES * len(ids),
+        )
+
+    def _page(
+        self, body: Mapping[str, object], decode: Callable[[bytes], Answer[R]], *, several: int
+    ) -> tuple[Answer[R], bool]:
+        """Return a page of a query, and whether usage with descendants was wanted and refused."""
+
+        def ask(body: Mapping[str, object]) -> Answer[R]:
+            return self.client.post(
+                _ENDPOINT,
+                body,
+                decode,
+                tally=self.tally,
+                stop=self.stop,
+                patient=several <= FEW,
+                divisible=several > 1,
+            )
+
+        if not self.subtree_usage or not self.terms.subtree_usage:
+            return ask(body), self.subtree_usage
+        try:
+            return ask({**body, "include_subtree_usage": True}), False
+        except RefusedError as refusal:
+            if refusal.status not in NOT_ACCEPTED:
+                raise
+            answer = ask(body)
+        self.terms.subtree_usage = False
+        return answer, True
+
+
+def _bounds(items: Iterable[Subject], margin: timedelta) -> dict[str, str]:
+    """Return the bounds of a query; where a start is not known there is none but the beginning of time."""
+    starts = [item.start_time for item in items]
+    known = [start for start in starts if start is not None]
+    if len(known) < len(starts):
+        return {"min_start_time": _text(_LONG_AGO)}
+    return {
+        "min_start_time": _text(_shifted(min(known), -margin)),
+        "max_start_time": _text(_shifted(max(known), margin)),
+    }
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment + by
+    except OverflowError:  # at the ends of the calendar
+        return moment
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,228 @@
+"""One request over the wire, within bounds of time and memory, and left at once when nobody waits for its answer.
+
+Owns the reading of a body: how long all of it may take, how much of it is held, and what is said where it fails. It
+runs in a thread of its own: in a name's resolution, a connect, a handshake or a read nothing else ends a wait in time.
+Who asked may leave; what is left behind ends with the next byte or the timeout, and never keeps the process.
+"""
+
+import io
+import ssl
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from typing import NoReturn
+
+import httpx
+
+from annolake.clock import Clock
+from annolake.extract.http.rate_limit import TICK_S, Cancelled
+
+LOCATION = "annolake.location"
+"""Where a response's Location is (see `hide_location`)."""
+
+_STEP = 1 << 20  # bytes that are unpacked at once
+_EXPLANATION = 1 << 16  # bytes of a body that are of interest where it only says why there is no answer
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of one request: seconds for all of it, bytes of its body, and those above which it is the only one in memory."""
+
+    seconds: float
+    most: int
+    alone: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that was read: `location` is where it redirects to, `wire_bytes` what the body took on its way."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    location: str | None
+    wire_bytes: int
+
+
+class Fault(Exception):  # noqa: N818 - never leaves this package
+    """An attempt that failed and may be repeated, unless it was the `last` one."""
+
+    def __init__(
+        self, reason: str, *, status: int | None = None, retry_after_s: float | None = None, last: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.last = last
+
+
+class UntrustedError(Exception):
+    """The service has a certificate that cannot be verified; the message is the reason, or empty."""
+
+
+class OversizeError(Exception):
+    """The body is larger than it may be, or than it may be while another large one is held."""
+
+
+# What is asked again, and what is said of it when every attempt is spent; the first class that fits.
+_FAULTS: Mapping[type[Exception], str] = {
+    httpx.PoolTimeout: "no connection was free within the timeout",
+    httpx.ConnectTimeout: "no connection within the timeout",
+    httpx.TimeoutException: "no answer within the timeout",
+    httpx.ProxyError: "the proxy did not let it through",
+    httpx.ConnectError: "no connection",
+    httpx.NetworkError: "the connection broke",
+    httpx.ProtocolError: "the answer broke off",
+    httpx.DecodingError: "the body could not be unpacked",
+    zlib.error: "the body could not be unpacked",
+}
+
+
+def hide_location(response: httpx.Response) -> None:
+    """Take a response's Location away before httpx reads it, which no address of another kind survives."""
+    if response.status_code in _REDIRECTS and "Location" in response.headers:
+        response.extensions[LOCATION] = response.headers.pop("Location")
+
+
+class Exchange:
+    """One request under way. `turn` is held by the one answer above `Bounds.alone` that is in memory.
+
+    `patient`: such an answer waits for its turn; else OversizeError tells that it was somebody else's.
+    """
+
+    def __init__(self, request: httpx.Request, bounds: Bounds, turn: Lock, *, patient: bool) -> None:
+        self._request = request
+        self._bounds = bounds
+        self._turn = turn
+        self._patient = patient
+        self._over = Event()
+        self._left = Event()
+        self._ends = Lock()  # of the two: who comes second gives the turn back
+        self._answer: Answer | None = None
+        self._error: BaseException | None = None
+        self._holds = False
+
+    def run(self, http: httpx.Client, clock: Clock, stop: Event | None) -> Answer:
+        """Send the request and return its answer; `close` when it is used.
+
+        Raises Fault, UntrustedError, OversizeError; Cancelled once `stop` is set.
+        """
+        until = clock.monotonic() + self._bounds.seconds
+        Thread(target=self._exchange, args=(http,), name="request", daemon=True).start()
+        while not self._over.wait(TICK_S):
+            if stop is not None and stop.is_set():
+                raise Cancelled
+            if clock.monotonic() >= until:
+                raise Fault("not all of it within source.request_timeout_s")
+        if self._answer is None:
+            self._raise()
+        return self._answer
+
+    def _raise(self) -> NoReturn:
+        error, self._error = self._error or RuntimeError("an exchange without end"), None
+        try:
+            if isinstance(error, tuple(_FAULTS)):
+                if (certificate := _untrusted(error)) is not None:
+                    raise UntrustedError(getattr(certificate, "verify_message", "")) from error
+                raise Fault(next(text for kind, text in _FAULTS.items() if isinstance(error, kind))) from error
+            raise error
+        finally:
+            del error  # it has this frame in its traceback: a circle
+
+    def close(self) -> None:
+        """Leave: whatever is still under way is nobody's."""
+        with self._ends:
+            self._left.set()
+            if self._over.is_set():
+                self._give_back()
+
+    # --- in the thread
+
+    def _exchange(self, http: httpx.Client) -> None:
+        try:
+            with closing(http.send(self._request, stream=True)) as response:
+                # Apart from the response, which is part of a circle: a body that it had would stay in memory
+                # until Python looks for such. Measured on rows of 300 kB: 776 MB at the peak against 463.
+                body = self._read(response)
+                location = response.extensions.get(LOCATION)
+                answer = Answer(response.status_code, response.headers, body, location, response.num_bytes_downloaded)
+            self._answer = answer
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            self._error = error
+        finally:
+            with self._ends:
+                self._over.set()
+                if self._left.is_set():
+                    self._answer = self._error = None
+                    self._give_back()
+
+    def _read(self, response: httpx.Response) -> bytes:
+        """Return the body, unpacked; of one that only explains a failure no more than its beginning."""
+        size = 0
+        with io.BytesIO() as body:  # closed, so that no traceback keeps it
+            for piece in _unpacked(response.iter_raw(), response.headers.get("Content-Encoding", "")):
+                size += len(piece)
+                if self._left.is_set():
+                    raise Cancelled
+                if size > _EXPLANATION and not response.is_success:
+                    break
+                if size > self._bounds.most:
+                    raise OversizeError
+                if size > self._bounds.alone and not self._holds:
+                    self._wait_for_turn()
+                body.write(piece)
+            return body.getvalue()
+
+    def _wait_for_turn(self) -> None:
+        while not self._turn.acquire(timeout=TICK_S if self._patient else 0):
+            if self._left.is_set():
+                raise Cancelled
+            if not self._patient:
+                raise OversizeError
+        self._holds = True
+
+    def _give_back(self) -> None:
+        if self._holds:
+            self._holds = False
+            self._turn.release()
+
+
+def _unpacked(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """Yield a body's content in pieces of bounded size. Raises Fault, zlib.error, httpx.DecodingError."""
+    match encoding.strip().lower():
+        case "" | "identity":
+            yield from chunks
+        case "gzip" | "x-gzip":
+            yield from _gunzipped(chunks)
+        case _:
+            raise httpx.DecodingError("only gzip was asked for")
+
+
+def _gunzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Unpack one gzip member after the other; what follows the last is ignored, as everybody does."""
+    member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    begun = False
+    for chunk in chunks:
+        begun, data, full = True, chunk, True
+        while data or full:
+            if member.eof:
+                if not data.startswith(b"\x1f"):
+                    break
+                member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            piece = member.decompress(data, _STEP)
+            data, full = member.unconsumed_tail or member.unused_data, len(piece) == _STEP
+            if piece:
+                yield piece
+    if begun and not member.eof:
+        raise Fault("the answer broke off")
+
+
+def _untrusted(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """Return the failed verification of a certificate that an error comes from."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -1,0 +1,1 @@
+"""What paging by offset and paging by cursor share."""

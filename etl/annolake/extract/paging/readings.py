@@ -1,0 +1,60 @@
+"""What a reading of a list notes: which rows were met before, by which reading, and what was seen of movement.
+
+Owns these records and nothing else; `pages` fills them, `lists` judges by them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Met(Protocol):
+    """The keys met in an export, each with the number of the reading that met it last: 17 bytes a row will do."""
+
+    def meet(self, keys: Sequence[bytes], number: int) -> Sequence[int]:
+        """Note that reading `number` (1 to 255) met the keys; return the number noted before for each, 0: none."""
+
+
+@dataclass
+class Ledger:
+    """What the readings of one queue share."""
+
+    met: Met
+    lists: list[str] = field(default_factory=list)  # the list that each reading was of, from number 1
+    shown: set[str] = field(default_factory=set)  # the lists of which any row was met
+
+    def open(self, name: str) -> int:
+        """Return the number of a new reading of that list."""
+        self.lists.append(name)
+        return len(self.lists)
+
+
+@dataclass
+class Reading:
+    """What one reading saw. `first`: its number, or the first of its numbers if it had to start over."""
+
+    first: int
+    whole: bool  # not only what was added after a mark
+    joined: bool = True
+    gaps: int = 0  # slices taken without a joint behind offsets that showed nothing, or ends that showed less than told
+    unproven: bool = False  # more told offsets showed nothing than can be asked for alone
+    contradicted: bool = False  # rows stood in another order than the one recorded: nothing was shown
+    seen: int = 0  # rows that this reading met
+    rows: int = 0  # rows that no reading of any list had met
+    fresh: int = 0  # of these, the ones that were asked for: all, or those from a mark on
+    crossed: int = 0  # rows that a reading of another list had met last
+    breaks: int = 0  # slices that did not join
+    shifts: int = 0  # slices that joined at an unexpected offset, or with rows come or gone between known ones
+    disorders: int = 0  # slices with known rows in another order than before
+    again: int = 0  # rows met a second time, not where they had been
+    skipped: int = 0  # rows met before and again now, but missed by the whole reading of this list in between
+
+    @property
+    def restless(self) -> bool:
+        """Tell whether rows were seen to change their order. Rows that leave or come for good never do that."""
+        return bool(self.disorders or self.again or self.skipped or not self.joined)
+
+    @property
+    def moved(self) -> bool:
+        """Tell whether the list was seen to change at all."""
+        return bool(self.restless or self.breaks or self.shifts)

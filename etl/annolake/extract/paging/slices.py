@@ -1,0 +1,30 @@
+"""What one answer shows of a list: the type that both ways of paging, by offset and by cursor, hand on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+P = TypeVar("P")
+
+NAMELESS = b""  # stands for a row that can't be told from others
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[P]):
+    """What one answer shows of a window of a list at one moment: the rows in it, or fewer, in the list's order.
+
+    `keys` has the 16-byte key of every element, in order, unreadable ones included (by their content). `times` has,
+    for each time column, the values of the readable rows in the same order, microseconds since 1970; it always
+    holds the same columns, `added_at` among them. `page` passes through untouched. `vague` has the keys that name
+    no row, being made of the content of one whose id can't be read: several rows can have the same.
+    """
+
+    keys: Sequence[bytes]
+    times: Mapping[str, Sequence[int | None]]
+    page: P
+    vague: frozenset[bytes] = field(default=frozenset(), kw_only=True)
+
+    @property
+    def names(self) -> Sequence[bytes]:
+        """The keys, with `NAMELESS` in the place of vague ones."""
+        return [NAMELESS if key in self.vague else key for key in self.keys] if self.vague else self.keys

@@ -1,0 +1,1 @@
+"""Stored rows and new ones become the next version of a partition."""

@@ -1,0 +1,270 @@
+"""What becomes of the rows of one partition: pure, and a row group at a time.
+
+Two steps. `decide` looks at key columns alone and fixes, for the whole partition, which rows its new file
+has, in which order, and what is stamped on them. `merged` carries that out over the rows, reading each source
+forward, so that a partition far larger than memory passes through. Nothing here touches a file; Arrow values
+are taken as they are, never converted.
+
+The rules (DESIGN 1, 5 and 7): the last version of a row read counts; a row equal by hash to the stored one
+leaves that one as it is; a row that is back loses its removed_at; a row that is gone gets one; a row that
+left for another partition goes; a column that the export could not know keeps the stored value.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from annolake.load.merge.blocks import Blocks
+from annolake.load.merge.columns import Bools, Bytes16, Ints, one_chunk, times_of
+from annolake.load.merge.index import Numbers
+from annolake.load.merge.spill import SORT_BY, last_of, sort_order
+
+NONE = -1
+PIECE_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The rows that a partition's file holds, in its order."""
+
+    numbers: Numbers
+    keys: pa.Table  # the columns of SORT_BY
+    hashes: Bytes16
+    removed: Bools  # removed_at is set
+    leaving: Bools  # the row's true version is published in another partition
+    gone: Bools  # the row left the queue
+
+
+@dataclass(frozen=True)
+class Arriving:
+    """The rows of one run that were read for a partition, in its order; a later run is a later reading."""
+
+    numbers: Numbers
+    keys: pa.Table
+    hashes: Bytes16
+    staying: Bools  # the row's last version belongs to this partition
+    known: Bools  # the lake holds the row, here or in another partition
+    ignorance: npt.NDArray[np.uint8]  # which set of columns the export could not know, 0: none
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows by what happened to them."""
+
+    inserted: int = 0
+    updated: int = 0
+    removed: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.inserted + other.inserted, self.updated + other.updated, self.removed + other.removed)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The rows of the new file, in its order; `source` 0 is the stored file, n the nth run."""
+
+    source: Numbers
+    position: Ints
+    stamped: Bools  # exported_at becomes now
+    removing: Bools  # removed_at becomes now
+    clearing: Bools  # removed_at becomes null
+    ignorance: npt.NDArray[np.uint8]
+    donor: Ints  # place in the stored file of the row whose values stay; NONE: there is none in this order
+    fetched: Ints  # place in `wanting` of such a row out of this order or elsewhere; NONE: there is none
+    wanting: Numbers  # the rows whose stored values are to be fetched beforehand
+    counts: Counts
+    changed: bool
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def touched(self) -> Ints:
+        """The place in the stored file that each row needs, NONE where it needs none."""
+        return np.where(self.source == 0, self.position, self.donor)
+
+    @property
+    def forward(self) -> bool:
+        """Whether the stored file is read forward, as it is where it is sorted."""
+        touched = self.touched
+        return bool((np.diff(touched[touched != NONE]) > 0).all())
+
+
+def decide(stored: Stored, arriving: Sequence[Arriving]) -> Decision:
+    """Fix what the partition's new file holds; `changed` is False where that is what it holds already."""
+    here = len(stored.numbers)
+    line = _line_up(stored, arriving)
+    twin = _places(stored.numbers, line.numbers)
+    final = line.staying.copy()
+    final[final] = last_of(line.numbers[final])
+    same = final & (twin != NONE) & (line.hashes[twin] == line.hashes).all(axis=1)
+    taken = final & ~same
+
+    back, gone, keep = (np.zeros(len(line.numbers), np.bool_) for _ in range(3))
+    back[twin[same]] = stored.removed[twin[same]]
+    gone[:here] = stored.gone & ~stored.removed
+    keep[:here] = ~stored.leaving
+    keep[twin[taken & (twin != NONE)]] = False
+    keep |= taken
+
+    order = _order(line, keep)
+    needs = (taken & line.known & (line.ignorance > 0))[order]
+    in_order = needs & (twin[order] != NONE) & (line.times[twin[order]] == line.times[order])
+    far = needs & ~in_order
+    return Decision(
+        source=line.source[order],
+        position=line.position[order],
+        stamped=(taken | back | gone)[order],
+        removing=gone[order],
+        clearing=(taken | back)[order],
+        ignorance=line.ignorance[order],
+        donor=np.where(in_order, twin[order], NONE),
+        fetched=np.where(far, np.cumsum(far) - 1, NONE),
+        wanting=line.numbers[order][far],
+        counts=Counts(
+            inserted=int((taken & ~line.known).sum()),
+            updated=int((taken & line.known).sum() + back.sum()),
+            removed=int(gone.sum()),
+        ),
+        changed=bool(taken.any() or back.any() or gone.any() or stored.leaving.any()),
+    )
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The rows of all sources in one line, the stored ones first."""
+
+    source: Numbers
+    position: Ints
+    numbers: Numbers
+    hashes: Bytes16
+    times: Ints
+    keys: pa.Table
+    staying: Bools
+    known: Bools
+    ignorance: npt.NDArray[np.uint8]
+
+
+def _line_up(stored: Stored, arriving: Sequence[Arriving]) -> _Line:
+    here = len(stored.numbers)
+    sizes = [here, *(len(run.numbers) for run in arriving)]
+    keys = pa.concat_tables([stored.keys, *(run.keys for run in arriving)]).combine_chunks()
+    no = np.zeros(here, np.bool_)
+    return _Line(
+        source=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
+        position=np.concatenate([np.arange(size) for size in sizes]),
+        numbers=np.concatenate([stored.numbers, *(run.numbers for run in arriving)]),
+        hashes=np.concatenate([stored.hashes, *(run.hashes for run in arriving)]),
+        times=times_of(one_chunk(keys.column(SORT_BY[0]))),
+        keys=keys,
+        staying=np.concatenate([no, *(run.staying for run in arriving)]),
+        known=np.concatenate([no, *(run.known for run in arriving)]),
+        ignorance=np.concatenate([no.astype(np.uint8), *(run.ignorance for run in arriving)]),
+    )
+
+
+def _places(stored: Numbers, numbers: Numbers) -> Ints:
+    """Return the place of each row in the stored file, NONE where it is not there."""
+    if not len(stored):
+        return np.full(len(numbers), NONE)
+    by_number = np.argsort(stored)
+    nearest = by_number[np.minimum(np.searchsorted(stored, numbers, sorter=by_number), len(stored) - 1)]
+    return np.where(stored[nearest] == numbers, nearest, NONE)
+
+
+def _order(line: _Line, keep: Bools) -> Ints:
+    kept = np.flatnonzero(keep)
+    if not line.source[kept].any():
+        return kept
+    return kept[sort_order(line.keys.take(pa.array(kept)))]
+
+
+def merged(
+    decision: Decision,
+    sources: Sequence[Blocks],
+    *,
+    donors: pa.Table,
+    ignorances: Sequence[frozenset[str]],
+    now: datetime,
+    schema: pa.Schema,
+) -> Iterator[pa.Table]:
+    """Yield the rows of the new file in pieces: of one block of the stored file at most, and `PIECE_BYTES`.
+
+    `sources` are the stored file and the runs; `donors` has the rows of `decision.wanting`, with those
+    columns that any of the `ignorances` names.
+    """
+    for start, stop in pairwise(_cuts(decision, sources)):
+        piece = _gathered(decision, slice(start, stop), sources, donors=donors, ignorances=ignorances, schema=schema)
+        yield _stamped(piece, decision, slice(start, stop), now)
+
+
+def _cuts(decision: Decision, sources: Sequence[Blocks]) -> list[int]:
+    """Return where pieces begin: at each block of the stored file, and when `PIECE_BYTES` came together."""
+    size = len(decision)
+    weights = np.array([source.row_bytes for source in sources])
+    full = np.cumsum(weights[decision.source]) // PIECE_BYTES
+    touched = decision.touched
+    rows = np.flatnonzero(touched != NONE)
+    blocks = np.searchsorted(sources[0].ends, touched[rows], side="right")
+    cuts = {*np.flatnonzero(np.diff(full)) + 1, *rows[1:][np.diff(blocks) > 0]}
+    return [0, *sorted(int(cut) for cut in cuts - {0, size}), size] if size else []
+
+
+def _gathered(
+    decision: Decision,
+    rows: slice,
+    sources: Sequence[Blocks],
+    *,
+    donors: pa.Table,
+    ignorances: Sequence[frozenset[str]],
+    schema: pa.Schema,
+) -> pa.Table:
+    """Return some rows of the new file as they were stored or read, values that stay in their place."""
+    source, position, donor = decision.source[rows], decision.position[rows], decision.donor[rows]
+    tables: list[pa.Table] = []
+    begins = np.zeros(len(sources), np.int64)
+    total = 0
+    for number in range(len(sources)):
+        needed = position[source == number]
+        needed = np.concatenate([needed, donor[donor != NONE]]) if number == 0 else needed
+        if len(needed):
+            low, high = int(needed.min()), int(needed.max()) + 1
+            tables.append(sources[number].read(low, high))
+            begins[number] = total - low
+            total += high - low
+    table = pa.concat_tables(tables)
+    takes = begins[source] + position
+    keeps = np.where(donor != NONE, begins[0] + donor, total + decision.fetched[rows])
+    keeping = (donor != NONE) | (decision.fetched[rows] != NONE)
+    if not keeping.any() and bool((np.diff(takes) == 1).all()):
+        return table.slice(int(takes[0]), len(takes))
+    table = table.combine_chunks()
+    columns = {name: table.column(name).take(pa.array(takes)) for name in schema.names}
+    for name in {name for known in ignorances for name in known} if keeping.any() else ():
+        ignorant = np.array([name in known for known in ignorances])
+        stays = keeping & ignorant[decision.ignorance[rows]]
+        candidates = one_chunk(pa.chunked_array([*table.column(name).chunks, *donors.column(name).chunks]))
+        columns[name] = candidates.take(pa.array(np.where(stays, keeps, takes)))
+    return pa.table(columns, schema=schema)
+
+
+def _stamped(table: pa.Table, decision: Decision, rows: slice, now: datetime) -> pa.Table:
+    """Set what the export itself says of its rows: exported_at and removed_at."""
+    moment = pa.scalar(now, pa.timestamp("us", "UTC"))
+    never = pa.scalar(None, moment.type)
+    for name, mask, value in (
+        ("exported_at", decision.stamped[rows], moment),
+        ("removed_at", decision.removing[rows], moment),
+        ("removed_at", decision.clearing[rows], never),
+    ):
+        if mask.any():
+            place = table.schema.get_field_index(name)
+            column = pc.if_else(pa.array(mask), value, table.column(name))
+            table = table.set_column(place, table.schema.field(name), column)
+    return table

@@ -1,0 +1,269 @@
+"""What is known of every row of a queue, in flat arrays: about 45 bytes a row.
+
+Owns the numbering of keys (open addressing over 16-byte keys; a row's number is its position in the arrays)
+and the flags of each row: what the lake holds, overlaid with what this export read. Written by one thread,
+while no other looks things up. Never holds a Python object per row, never touches a file.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annolake.load.merge.columns import Bools, Bytes16, Days, Ints, distinct, halves
+from annolake.load.table.days import NO_TIME
+
+Numbers = npt.NDArray[np.int32]
+
+STORED = 1  # the lake holds the row
+REMOVED = 2  # as one that left the queue
+MET = 4  # this export met its key
+ACCEPTED = 8  # and could decode it
+ASKED = 16  # and found it changed
+TAKEN = 32  # and spilled it: the day is that of the version read
+
+_FREE = -1
+_FULLEST = 0.6
+_SMALLEST = 1024
+_MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
+_HALF = np.uint64(32)
+_PAGES_MET = 64
+_REHASHED_AT_ONCE = 1 << 16
+
+
+class Index:
+    """The rows of one queue by their keys (`annolake.keys.key_of`)."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.newest_export = NO_TIME  # the latest exported_at in the lake, microseconds since 1970
+        self._slots: Numbers = np.full(_SMALLEST, _FREE, np.int32)
+        self._keys: Bytes16 = np.zeros((_SMALLEST, 2), np.uint64)
+        self._hashes: Bytes16 = np.zeros((_SMALLEST, 2), np.uint64)
+        self._days: Days = np.zeros(_SMALLEST, np.int32)
+        self._flags: npt.NDArray[np.uint8] = np.zeros(_SMALLEST, np.uint8)
+        self._readings: npt.NDArray[np.uint8] = np.zeros(_SMALLEST, np.uint8)
+        self._exported: Ints = np.zeros(_SMALLEST, np.int64)  # only while the lake is read back
+        # grown in place (mremap), never copied: a copy would double the peak
+        self._arrays: list[npt.NDArray[Any]] = [
+            self._keys,
+            self._hashes,
+            self._days,
+            self._flags,
+            self._readings,
+            self._exported,
+        ]
+        self._met: dict[bytes, Numbers] = {}  # of pages just met, for when they are looked at for changes
+        self._stale: set[int] = set()  # days with a row whose true version is in another partition
+        self._moved: list[tuple[Numbers, Days]] = []  # stored rows read with another day, and the day they left
+
+    # --- what the lake holds
+
+    def enter(self, keys: Bytes16, hashes: Bytes16, day: int, *, removed: Bools, exported: Ints) -> bool:
+        """Enter rows of the partition of `day`; of one key in two partitions the later `exported` is true.
+
+        Returns False where a key is in this partition twice, which no export writes.
+        """
+        known = self.size
+        numbers = self._number(keys)
+        again = numbers < known
+        old = numbers[again]
+        if len(distinct(numbers)) < len(numbers) or bool((self._days[old] == day).any()):
+            return False
+        exported_before = self._exported
+        stale = again.copy()
+        stale[again] = exported_before[old] >= exported[again]
+        true = numbers[~stale]
+        self._stale |= {day} if stale.any() else set()
+        self._stale |= {int(left) for left in self._days[numbers[again & ~stale]]}
+        self._hashes[true], self._days[true] = hashes[~stale], day
+        self._flags[true] = STORED | (removed[~stale] * REMOVED).astype(np.uint8)
+        exported_before[true] = exported[~stale]
+        self.newest_export = max(self.newest_export, int(exported.max(initial=NO_TIME)))
+        return True
+
+    def close_reading(self) -> None:
+        """Forget what only the reading back needed: no partition is entered after this."""
+        self._arrays.pop()
+        self._exported = np.zeros(0, np.int64)
+
+    # --- what the export meets, a page at a time
+
+    def meet(self, keys: Sequence[bytes], number: int = 1) -> list[int]:
+        """Note that reading `number` (1 to 255) met the keys; return the number noted before for each, 0: none."""
+        text = b"".join(keys)
+        numbers = self._met[text] = self._number(halves(text))
+        if len(self._met) > _PAGES_MET:
+            del self._met[next(iter(self._met))]
+        before: list[int] = self._readings[numbers].tolist()
+        self._readings[numbers] = number
+        self._flags[numbers] |= MET
+        return before
+
+    def changed(self, keys: Sequence[bytes], hashes: Sequence[bytes]) -> list[bool]:
+        """Note decoded rows as met and accepted; True where one must be flattened and taken.
+
+        That is where the row is new, its hash is another than that of the version last read or stored, or the
+        lake holds it as removed. What was asked for once is not asked for again, so it must be taken.
+        """
+        text, sent = b"".join(keys), halves(b"".join(hashes))
+        met = self._met.pop(text, None)
+        numbers = self._number(halves(text)) if met is None else met
+        flags = self._flags[numbers]
+        same = (self._hashes[numbers] == sent).all(axis=1)
+        current = ((flags & ASKED) != 0) | ((flags & (STORED | REMOVED)) == STORED)
+        wanted = ~(same & current) | _repeated(numbers)
+        self._flags[numbers] = flags | MET | ACCEPTED
+        self._flags[numbers[wanted]] = (flags[wanted] | MET | ACCEPTED | ASKED) & ~np.uint8(TAKEN)
+        self._hashes[numbers] = sent
+        return _listed(wanted)
+
+    def take(self, keys: Bytes16, days: Days) -> Numbers:
+        """Note that rows asked for were spilled, in reading order: of one key the last one counts.
+
+        Returns the rows' numbers.
+        """
+        numbers = self._number(keys)
+        stored = (self._flags[numbers] & STORED) != 0
+        moved = stored & (self._days[numbers] != days)
+        if moved.any():
+            self._moved.append((numbers[moved], self._days[numbers[moved]]))
+        self._days[numbers] = days
+        self._flags[numbers] |= TAKEN
+        return numbers
+
+    @property
+    def awaited(self) -> int:
+        """How many rows were asked for and not taken."""
+        return self.count(ASKED) - self.count(ASKED | TAKEN)
+
+    # --- what the merge asks
+
+    def find(self, keys: Bytes16) -> Numbers:
+        """Return the rows' numbers, -1 where a key is unknown."""
+        numbers = np.full(len(keys), _FREE, np.int32)
+        at, sought, hop = self._home(keys), np.arange(len(keys)), 0
+        while sought.size:
+            found = self._slots[at]
+            same = (self._keys[found] == keys[sought]).all(axis=1) & (found != _FREE)
+            numbers[sought[same]] = found[same]
+            elsewhere = (found != _FREE) & ~same
+            hop += 1
+            sought, at = sought[elsewhere], (at[elsewhere] + hop) & (len(self._slots) - 1)
+        return numbers
+
+    def days(self, numbers: Numbers) -> Days:
+        """Return the day that the last known version of each row is in."""
+        return self._days[numbers]
+
+    def flagged(self, numbers: Numbers, flags: int) -> Bools:
+        """Tell which rows have all of the flags."""
+        return np.asarray((self._flags[numbers] & flags) == flags)
+
+    def gone(self, numbers: Numbers) -> Bools:
+        """Tell which rows the lake holds as present while this export did not meet them."""
+        return np.asarray((self._flags[numbers] & (STORED | REMOVED | MET)) == STORED)
+
+    def days_of_gone(self) -> set[int]:
+        """Return the days of the rows that are gone."""
+        days = self._days[: self.size][self._all_gone()]
+        return {int(day) for day in distinct(days)}
+
+    @property
+    def live(self) -> int:
+        """How many rows the lake holds as present."""
+        return self.count(STORED) - self.count(STORED | REMOVED)
+
+    @property
+    def missing(self) -> int:
+        """How many of these this export did not meet."""
+        return int(self._all_gone().sum())
+
+    def _all_gone(self) -> Bools:
+        return np.asarray((self._flags[: self.size] & (STORED | REMOVED | MET)) == STORED)
+
+    def days_left(self) -> set[int]:
+        """Return the days whose partition may hold rows that are now, or truly, in another one."""
+        return self._stale | {int(day) for _, days in self._moved for day in distinct(days)}
+
+    def origins(self, numbers: Numbers) -> Days:
+        """Return the day whose partition held each stored row when this export began."""
+        origin: Days = self._days[numbers]
+        if self._moved:
+            movers = np.concatenate([movers for movers, _ in self._moved])
+            days = np.concatenate([days for _, days in self._moved])
+            movers, first = np.unique(movers, return_index=True)
+            place = np.minimum(np.searchsorted(movers, numbers), len(movers) - 1)
+            moved = movers[place] == numbers
+            origin[moved] = days[first[place[moved]]]
+        return origin
+
+    def count(self, flags: int) -> int:
+        """Return how many rows have all of the flags."""
+        return int(((self._flags[: self.size] & flags) == flags).sum())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the arrays."""
+        return self._slots.nbytes + sum(array.nbytes for array in self._arrays)
+
+    # --- the table
+
+    def _home(self, keys: Bytes16) -> npt.NDArray[np.int64]:
+        # the upper half is folded into the lower one: ids that differ in few bytes must spread as well
+        mixed = (keys * _MIX).sum(axis=1, dtype=np.uint64)
+        mixed ^= mixed >> _HALF
+        mixed *= _MIX[0]
+        return np.asarray(mixed >> np.uint64(65 - len(self._slots).bit_length())).astype(np.int64)
+
+    def _number(self, keys: Bytes16) -> Numbers:
+        """Return the rows' numbers, giving new ones to unknown keys."""
+        numbers = self.find(keys)
+        unknown = np.flatnonzero(numbers == _FREE)
+        if unknown.size:
+            ordered = unknown[np.lexsort(keys[unknown].T)]
+            first = np.append(True, (keys[ordered[1:]] != keys[ordered[:-1]]).any(axis=1))
+            numbers[ordered] = self.size + np.cumsum(first) - 1
+            new = numbers[ordered[first]]
+            self._room(self.size + len(new))
+            self._keys[new] = keys[ordered[first]]
+            self._settle(new)
+            self.size += len(new)
+        return numbers
+
+    def _settle(self, numbers: Numbers) -> None:
+        """Give each numbered key, none of which is in the table yet, a free slot."""
+        at, hop = self._home(self._keys[numbers]), 0
+        while numbers.size:
+            free = self._slots[at] == _FREE
+            self._slots[at[free]] = numbers[free]
+            homeless = self._slots[at] != numbers
+            hop += 1
+            numbers, at = numbers[homeless], (at[homeless] + hop) & (len(self._slots) - 1)
+
+    def _room(self, size: int) -> None:
+        if size > len(self._days):
+            room = max(size, len(self._days) * 9 // 8)
+            for array in self._arrays:
+                array.resize((room, *array.shape[1:]), refcheck=False)
+        slots = len(self._slots)
+        while size > slots * _FULLEST:
+            slots *= 2
+        if slots > len(self._slots):
+            self._slots = np.zeros(0, np.int32)  # lets the old table go first
+            self._slots = np.full(slots, _FREE, np.int32)
+            for start in range(0, self.size, _REHASHED_AT_ONCE):
+                self._settle(np.arange(start, min(start + _REHASHED_AT_ONCE, self.size), dtype=np.int32))
+
+
+def _repeated(numbers: Numbers) -> Bools:
+    """Tell which rows are in a batch more than once: the last of them counts, whatever was known before."""
+    ordered = np.sort(numbers)
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    return np.isin(numbers, again) if again.size else np.zeros(len(numbers), np.bool_)
+
+
+def _listed(mask: Bools) -> list[bool]:
+    listed: list[bool] = mask.tolist()
+    return listed

@@ -1,0 +1,111 @@
+"""The two sides of a partition's merge, as `merge` wants them: what its file holds, what arrives for it.
+
+Owns the reading of key columns and their look-up in the index. Decides nothing, writes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from annolake.errors import LakeError
+from annolake.load.merge.columns import Bytes16, Days, distinct, hashes_of, keys_of, one_chunk, times_of
+from annolake.load.merge.decide import Arriving, Stored
+from annolake.load.merge.index import STORED, Index, Numbers
+from annolake.load.merge.spill import IGNORANCE, SORT_BY, Arrival
+from annolake.load.storage.local import Store
+from annolake.load.table.part_file import Form, Part, PartReader, prove
+
+KEY_COLUMNS = ("queue_run_id", "row_hash", "removed_at", "exported_at")
+_STORED_COLUMNS = ("queue_run_id", "row_hash", "removed_at", "added_at")
+
+
+def enter_rows(index: Index, table: pa.Table, day: int) -> bool:
+    """Enter the `KEY_COLUMNS` of rows that the partition of a day holds; False where it holds one twice."""
+    ids, hashes, removed, exported = (one_chunk(table.column(name)) for name in KEY_COLUMNS)
+    gone = np.asarray(removed.is_valid())
+    return index.enter(keys_of(ids), hashes_of(hashes), day, removed=gone, exported=times_of(exported))
+
+
+def nothing_stored(schema: pa.Schema) -> Stored:
+    """Return the stored side of a partition that is not there yet."""
+    none = np.zeros(0, np.bool_)
+    keys = _empty(schema, SORT_BY)
+    return Stored(np.zeros(0, np.int32), keys, np.zeros((0, 2), np.uint64), none, none, none)
+
+
+def stored_side(
+    index: Index, reader: PartReader, day: int, *, ahead: set[int], remove_gone: bool
+) -> tuple[Stored, bool]:
+    """Return what a partition's file holds, and whether rows stay that leave for a day still `ahead`."""
+    numbers: list[Numbers] = [np.zeros(0, np.int32)]
+    hashes: list[Bytes16] = [np.zeros((0, 2), np.uint64)]
+    removed, keys = [np.zeros(0, np.bool_)], []
+    for table in reader.key_columns(_STORED_COLUMNS):
+        numbers.append(known_numbers(index, table, reader.part.path))
+        hashes.append(hashes_of(one_chunk(table.column("row_hash"))))
+        removed.append(np.asarray(one_chunk(table.column("removed_at")).is_valid()))
+        keys.append(table.select(SORT_BY))
+    line = np.concatenate(numbers)
+    days: Days = index.days(line)
+    away = days != day
+    leaving = away & ~np.isin(days, list(ahead))
+    gone = index.gone(line) & ~away if remove_gone else np.zeros(len(line), np.bool_)
+    order = pa.concat_tables(keys) if keys else _empty(reader.schema, SORT_BY)
+    stored = Stored(line, order, np.concatenate(hashes), np.concatenate(removed), leaving, gone)
+    return stored, bool((away & ~leaving).any())
+
+
+def arriving_side(index: Index, arrival: Arrival, day: int) -> Arriving:
+    """Return what one run of the spill has for a partition."""
+    numbers = index.find(keys_of(one_chunk(arrival.keys.column("queue_run_id"))))
+    return Arriving(
+        numbers=numbers,
+        keys=arrival.keys.select(SORT_BY),
+        hashes=hashes_of(one_chunk(arrival.keys.column("row_hash"))),
+        staying=index.days(numbers) == day,
+        known=index.flagged(numbers, STORED),
+        ignorance=np.asarray(one_chunk(arrival.keys.column(IGNORANCE))),
+    )
+
+
+def stored_values(
+    store: Store,
+    form: Form,
+    index: Index,
+    parts: Mapping[int, Part],
+    *,
+    wanting: Numbers,
+    columns: Sequence[str],
+) -> pa.Table:
+    """Return some columns of rows of the lake, in the order of `wanting`, wherever they are stored."""
+    found = [np.zeros(0, np.int32)]
+    tables = [_empty(form.schema, columns)]
+    for day in distinct(index.origins(wanting)) if len(wanting) else ():
+        with PartReader(store, parts[int(day)].path, form) as reader:
+            prove(store, reader.part.path)
+            for group, table in enumerate(reader.key_columns(("queue_run_id",))):
+                numbers = known_numbers(index, table, reader.part.path)
+                here = np.isin(numbers, wanting) & (index.origins(numbers) == day)
+                if here.any():
+                    found.append(numbers[here])
+                    tables.append(reader.row_group(group, columns).filter(pa.array(here)))
+    line = np.concatenate(found)
+    if len(line) != len(wanting):
+        raise LakeError("cannot trust the lake: a row that was read from it is no longer there; run again")
+    by_number = np.argsort(line)
+    places = by_number[np.searchsorted(line, wanting, sorter=by_number)]
+    return pa.concat_tables(tables).combine_chunks().take(pa.array(places))
+
+
+def known_numbers(index: Index, table: pa.Table, path: Path) -> Numbers:
+    """Return the numbers of rows that the index was read from."""
+    numbers = index.find(keys_of(one_chunk(table.column("queue_run_id"))))
+    if (numbers < 0).any():
+        raise LakeError(f"cannot trust {path}: another export wrote it meanwhile; run again")
+    return numbers
+
+
+def _empty(schema: pa.Schema, names: Sequence[str]) -> pa.Table:
+    return pa.schema([schema.field(name) for name in names]).empty_table()

@@ -1,0 +1,211 @@
+"""Changed rows on their way from the pages to their partitions, in bounded memory.
+
+Owns the buffer and what overflows from it: each time it is full it is sorted by added_at and queue_run_id,
+cut by day, and appended as one *run* to an Arrow IPC file in the export's workspace. Of several versions of a
+row only the last in a run is kept, and a later run's counts (`merge`). Knows nothing of what the lake holds.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from annolake.load.merge.blocks import Blocks
+from annolake.load.merge.columns import Bools, Ints, days_of, one_chunk
+from annolake.load.merge.index import Numbers
+from annolake.load.storage.local import Store
+
+BUFFER_BYTES = 64 << 20  # of a queue of few rows: a first export of 20,000 then spills nothing
+LEAST_BUFFER_BYTES = 16 << 20
+_BLOCK_BYTES = 1 << 20
+_COLUMN_BYTES = 1_000  # measured: what a column of a batch takes besides its values, were it of one row
+
+IGNORANCE = "_ignorance"
+"""Column of the spill beside the table's own: the number of the set of columns the export could not know."""
+KEY_COLUMNS = ("queue_run_id", "added_at", "row_hash", IGNORANCE)
+SORT_BY = ("added_at", "queue_run_id")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """The rows of one run that belong to one partition, sorted: their key columns, and themselves."""
+
+    keys: pa.Table
+    rows: Blocks
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A sorted run in memory: for each day its blocks, each of them the places of its rows in `table`."""
+
+    table: pa.Table
+    days: dict[int, list[Ints]]
+    row_bytes: float
+
+
+@dataclass(frozen=True)
+class _Filed:
+    """A run in the file: for each day the number of its first block, and the rows of each block from there."""
+
+    days: dict[int, tuple[int, list[int]]]
+    row_bytes: float
+
+
+class Spill:
+    """The changed rows of one queue. `budget` tells what bounds the buffer, in bytes; `close` when done."""
+
+    def __init__(self, store: Store, path: Path, schema: pa.Schema, *, budget: Callable[[], int]) -> None:
+        self._store, self._path, self._budget = store, path, budget
+        self._schema = schema.append(pa.field(IGNORANCE, pa.uint8(), nullable=False))
+        self.ignorances: list[frozenset[str]] = [frozenset()]
+        self._batches: list[pa.RecordBatch] = []
+        self._numbers: list[Numbers] = []
+        self._size = 0
+        self._filed: list[_Filed] = []
+        self._last: _Run | None = None
+        self._sink: pa.NativeFile | None = None
+        self._writer: pa.RecordBatchFileWriter | None = None
+        self._blocks = 0
+        self._source: pa.NativeFile | None = None
+
+    def add(self, batch: pa.RecordBatch, numbers: Numbers, ignorance: frozenset[str]) -> None:
+        """Keep rows in reading order; `numbers` is theirs in the index, `ignorance` the unknown columns."""
+        if ignorance not in self.ignorances:
+            self.ignorances.append(ignorance)
+        mark = pa.repeat(pa.scalar(self.ignorances.index(ignorance), pa.uint8()), batch.num_rows)
+        columns = [batch.column(name) for name in self._schema.names[:-1]]
+        self._batches.append(pa.RecordBatch.from_arrays([*columns, mark], schema=self._schema))
+        self._numbers.append(numbers)
+        self._size += batch.nbytes + _COLUMN_BYTES * len(self._schema)
+        if self._size >= self._budget():
+            self._overflow()
+
+    def seal(self) -> None:
+        """End the spilling: what is in the buffer becomes the last run, and stays in memory."""
+        if self._batches:
+            self._last = self._sorted()
+        if self._writer is not None and self._sink is not None:
+            self._store.step("write", self._path, self._writer.close)
+            self._store.step("write", self._path, self._sink.close)
+            self._source = self._store.step("read", self._path, lambda: pa.OSFile(str(self._path)))
+
+    def days(self) -> set[int]:
+        """Return the days that rows were spilled for; a row may have gone to another day since."""
+        runs: list[_Filed | _Run] = [*self._filed, *([self._last] if self._last else [])]
+        return {day for run in runs for day in run.days}
+
+    def nbytes(self, day: int) -> float:
+        """Return about how many bytes the rows of one day take in memory."""
+        filed = sum(sum(run.days[day][1]) * run.row_bytes for run in self._filed if day in run.days)
+        last = self._last
+        return filed + (sum(map(len, last.days[day])) * last.row_bytes if last and day in last.days else 0)
+
+    def arrivals(self, day: int) -> Iterator[Arrival]:
+        """Yield the rows of one day, one `Arrival` a run, in reading order; after `seal`."""
+        for run in self._filed:
+            if day in run.days:
+                first, sizes = run.days[day]
+                thin, whole = self._reader(KEY_COLUMNS), self._reader(self._schema.names)
+                keys = pa.concat_tables([self._block(thin, first + place) for place in range(len(sizes))])
+                rows = Blocks(sizes, partial(self._filed_rows, whole, first), row_bytes=run.row_bytes)
+                yield Arrival(keys.select(KEY_COLUMNS), rows)
+        if self._last and day in self._last.days:
+            blocks = self._last.days[day]
+            keys = _taken(self._last.table.select(KEY_COLUMNS), np.concatenate(blocks))
+            table = self._last.table.drop_columns([IGNORANCE])
+            rows = Blocks([len(b) for b in blocks], partial(_rows, table, blocks), row_bytes=self._last.row_bytes)
+            yield Arrival(keys, rows)
+
+    def close(self) -> None:
+        """Close the file; it is removed with the workspace."""
+        for handle in (self._writer, self._sink, self._source):
+            if handle is not None:
+                with suppress(OSError, ValueError, pa.ArrowException):
+                    handle.close()
+
+    def _reader(self, names: Sequence[str]) -> pa.RecordBatchFileReader:
+        fields = [self._schema.get_field_index(name) for name in names]
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        return self._store.step("read", self._path, lambda: pa.ipc.open_file(self._source, options=options))
+
+    def _block(self, reader: pa.RecordBatchFileReader, number: int) -> pa.Table:
+        return self._store.step("read", self._path, lambda: pa.Table.from_batches([reader.get_batch(number)]))
+
+    def _filed_rows(self, reader: pa.RecordBatchFileReader, first: int, place: int) -> pa.Table:
+        return self._block(reader, first + place).drop_columns([IGNORANCE])
+
+    def _overflow(self) -> None:
+        """Append the buffer to the file as one run, in blocks small enough to hold one of every run."""
+        run, days = self._sorted(), dict[int, tuple[int, list[int]]]()
+        writer = self._writer = self._writer or self._open()
+        for day, blocks in run.days.items():
+            days[day] = (self._blocks, [len(block) for block in blocks])
+            self._blocks += len(blocks)
+            for block in blocks:
+                table = _taken(run.table, block).combine_chunks()
+                self._store.step("write", self._path, partial(writer.write_table, table))
+        self._filed.append(_Filed(days, run.row_bytes))
+
+    def _open(self) -> pa.RecordBatchFileWriter:
+        sink = self._sink = self._store.step("write", self._path, partial(_buffered, self._path))
+        options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+        return self._store.step("write", self._path, lambda: pa.ipc.new_file(sink, self._schema, options=options))
+
+    def _sorted(self) -> _Run:
+        """Empty the buffer into a run in memory: the last version of each row, in sort order, cut by day."""
+        table = pa.Table.from_batches(self._batches, schema=self._schema)
+        keep = last_of(np.concatenate(self._numbers))
+        self._batches, self._numbers, self._size = [], [], 0
+        order = sort_order(table.select(SORT_BY))
+        order = order[keep[order]]
+        if (np.diff(order) != 1).any():
+            # in one piece, so that rows can be taken quickly; column by column, so that only one is there twice
+            columns = []
+            for _ in self._schema:
+                columns.append(one_chunk(table.column(0)))
+                table = table.remove_column(0)
+            table = pa.table(columns, schema=self._schema)
+        row_bytes = table.nbytes / table.num_rows
+        step = max(1, int(_BLOCK_BYTES / row_bytes))
+        days = days_of(one_chunk(table.column("added_at")))[order]
+        cuts = [0, *(int(cut) for cut in np.flatnonzero(days[1:] != days[:-1]) + 1), len(days)]
+        blocks = {
+            int(days[start]): [order[first : min(first + step, stop)] for first in range(start, stop, step)]
+            for start, stop in pairwise(cuts)
+        }
+        return _Run(table, blocks, row_bytes)
+
+
+def _buffered(path: Path) -> pa.NativeFile:
+    """Open a file to write to; unbuffered, each of the 85 columns of a block would be a few writes of its own."""
+    return pa.BufferedOutputStream(pa.OSFile(str(path), "wb"), _BLOCK_BYTES)
+
+
+def _rows(table: pa.Table, blocks: Sequence[Ints], place: int) -> pa.Table:
+    return _taken(table, blocks[place])
+
+
+def _taken(table: pa.Table, order: Ints) -> pa.Table:
+    """Return rows of a table, without a copy where they follow one another."""
+    if (np.diff(order) == 1).all():
+        return table.slice(int(order[0]), len(order))
+    return table.take(pa.array(order))
+
+
+def sort_order(keys: pa.Table) -> Ints:
+    """Return the order that sorts a table by `SORT_BY`; rows without added_at are last."""
+    order: Ints = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in SORT_BY]).to_numpy().astype(np.int64)
+    return order
+
+
+def last_of(numbers: Numbers) -> Bools:
+    """Tell of each row whether it is the last version of its number."""
+    last = np.zeros(len(numbers), np.bool_)
+    last[len(numbers) - 1 - np.unique(numbers[::-1], return_index=True)[1]] = True
+    return last

@@ -1,0 +1,217 @@
+"""One queue on its way into the lake: what an export met, what it spilled, and the publishing of it.
+
+Owns the order of things: rows are noted and spilled page by page, then each partition concerned is merged
+once and published, so that whoever drives it can stop in between. Never decides which rows are gone from the
+queue: it is told whether the export can know.
+"""
+
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from annolake.errors import AnnolakeError, LakeError
+from annolake.load.merge.blocks import Blocks
+from annolake.load.merge.columns import days_of, keys_of
+from annolake.load.merge.decide import Counts, Decision, decide, merged
+from annolake.load.merge.index import ACCEPTED, Index
+from annolake.load.merge.inputs import arriving_side, nothing_stored, stored_side, stored_values
+from annolake.load.merge.spill import Spill
+from annolake.load.table.days import NO_DAY, date_of
+from annolake.load.table.folders import Publisher, folder_name
+from annolake.load.table.part_file import Part, PartReader
+
+EMPTY_DAY = 0
+"""The partition of the file without rows that a queue has while it has no dated row: a date, so that
+`added_date` is one for every reader from the first day."""
+
+_UNPACKED = 8  # bytes in memory for one of a file, of ordinary rows
+
+
+@dataclass
+class State:
+    """What the lake holds of a queue: its rows' keys, and the true file of each day."""
+
+    index: Index = field(default_factory=Index)
+    parts: dict[int, Part] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one partition; `day` None: of the rows without added_at. `size` of its file in bytes."""
+
+    day: date | None
+    counts: Counts
+    written: bool
+    size: int = 0
+
+
+class Landing:
+    """Rows of one queue, from pages to partitions; `close` when done.
+
+    Used by one thread at a time, its own merges aside, which only look things up. `counts`, `partitions_written` and
+    `bytes_written` tell what was published so far.
+    """
+
+    def __init__(self, folder: Path, state: State, spill: Spill, publisher: Publisher, *, now: datetime) -> None:
+        self.index = state.index
+        self.counts = Counts()
+        self.partitions_written = 0
+        self.bytes_written = 0
+        self.now = now
+        self._folder, self._parts = folder, state.parts
+        self._spill, self._publisher = spill, publisher
+        self._store, self._form = publisher.store, publisher.form
+
+    def add(self, batch: pa.RecordBatch, *, unknown: frozenset[str] = frozenset()) -> None:
+        """Take rows that `index.changed` asked for, flattened, in reading order.
+
+        `unknown` names the columns that this export could not have received for these rows: the stored values
+        stay. exported_at and removed_at are set here, whatever the batch holds.
+        """
+        numbers = self.index.take(keys_of(batch.column("queue_run_id")), days_of(batch.column("added_at")))
+        self._spill.add(batch, numbers, unknown)
+
+    @property
+    def unchanged(self) -> int:
+        """Rows read and left as they are, once everything is published."""
+        return self.index.count(ACCEPTED) - self.counts.inserted - self.counts.updated
+
+    def publish(self, *, remove_gone: bool, at_once: int = 1) -> Generator[Outcome, None, None]:
+        """Merge and publish each partition concerned, one a step; stop between two steps as you like.
+
+        `remove_gone`: rows in the lake that were not met have left the queue. A row that changed its day is
+        published in its new partition before it leaves the old one. Partitions of less than a row group that no row
+        leaves are merged `at_once` side by side; those begun are finished when you stop.
+        """
+        if self.index.awaited:
+            raise RuntimeError(f"{self.index.awaited} changed rows were read and never added")
+        self._spill.seal()
+        pa.default_memory_pool().release_unused()  # what the pages took
+        concerned = self._spill.days() | self._outdated()
+        concerned |= self.index.days_of_gone() if remove_gone else set()
+        left = self.index.days_left()
+        light = {day for day in concerned - left if self._nbytes(day) < self._form.row_group_bytes}
+        yield from self._merge_side_by_side(sorted(light), left, at_once, remove_gone=remove_gone)
+        for day in sorted(concerned - left - light):
+            yield self._counted(self._merge(day, left, remove_gone=remove_gone)[0])
+        waiting = sorted(left)
+        ahead = set(waiting)
+        for day in waiting:  # grows: rows that leave for a day still ahead stay until their day comes again
+            ahead.discard(day)
+            outcome, held = self._merge(day, ahead, remove_gone=remove_gone)
+            if held:
+                waiting.append(day)
+            yield self._counted(outcome)
+        yield from self._placeholder()
+        self._store.sync(self._folder)
+
+    def _merge_side_by_side(
+        self, days: Sequence[int], ahead: set[int], at_once: int, *, remove_gone: bool
+    ) -> Iterator[Outcome]:
+        """Merge partitions that nothing is shared between: what one of them takes over comes from days `ahead`."""
+        running: deque[Future[tuple[Outcome, bool]]] = deque()
+        with ThreadPoolExecutor(at_once, "merge") as mergers:
+            try:
+                for day in days:
+                    running.append(mergers.submit(self._merge, day, ahead, remove_gone=remove_gone))
+                    if len(running) == at_once:
+                        yield self._counted(running.popleft().result()[0])
+                while running:
+                    yield self._counted(running.popleft().result()[0])
+            finally:
+                for merge in running:
+                    with suppress(AnnolakeError):  # another error, or a wish to stop, is on its way already
+                        self._counted(merge.result()[0])
+
+    def _nbytes(self, day: int) -> float:
+        """Return about how many bytes the rows of a partition, stored and arriving, take in memory."""
+        part = self._parts.get(day)
+        return self._spill.nbytes(day) + (part.size * _UNPACKED if part else 0)
+
+    def _counted(self, outcome: Outcome) -> Outcome:
+        self.counts += outcome.counts
+        self.partitions_written += outcome.written
+        self.bytes_written += outcome.size
+        return outcome
+
+    def close(self) -> None:
+        """Close what the spill has open."""
+        self._spill.close()
+
+    def _outdated(self) -> set[int]:
+        """Return the days whose file has another schema version: they are rewritten anyhow (DESIGN 5)."""
+        return {day for day, part in self._parts.items() if self._is_outdated(part)}
+
+    def _is_outdated(self, part: Part | None) -> bool:
+        return part is not None and part.footer.schema_version != self._form.version
+
+    def _merge(self, day: int, ahead: set[int], *, remove_gone: bool) -> tuple[Outcome, bool]:
+        """Merge one partition and publish it where that changes it.
+
+        The second value tells whether rows were kept that are to leave for a day still `ahead`.
+        """
+        part = self._parts.get(day)
+        with ExitStack() as closing:
+            stored, held = nothing_stored(self._form.schema), False
+            blocks = Blocks([], _no_block)
+            if part:
+                reader = closing.enter_context(PartReader(self._store, part.path, self._form))
+                stored, held = stored_side(self.index, reader, day, ahead=ahead, remove_gone=remove_gone)
+                blocks = Blocks(reader.row_groups, reader.row_group, row_bytes=reader.row_bytes)
+            arrivals = list(self._spill.arrivals(day))
+            decision = decide(stored, [arriving_side(self.index, arrival, day) for arrival in arrivals])
+            if part and not decision.forward:
+                raise LakeError(f"cannot trust {part.path}: its rows are not sorted; move it away, then run again")
+            if not decision.changed and not self._is_outdated(part):
+                return Outcome(_date(day), Counts(), written=False), held
+            size = self._write(day, decision, [blocks, *(arrival.rows for arrival in arrivals)])
+        return Outcome(_date(day), decision.counts, written=True, size=size), held
+
+    def _write(self, day: int, decision: Decision, sources: Sequence[Blocks]) -> int:
+        """Publish a partition's new file, or its end where no row is left; return the file's size."""
+        target, replaced = self._folder / folder_name(day), self._parts.get(day)
+        if not len(decision):
+            self._withdraw(day)
+            return 0
+        ignorances = self._spill.ignorances
+        donors = stored_values(
+            self._store,
+            self._form,
+            self.index,
+            self._parts,
+            wanting=decision.wanting,
+            columns=sorted({name for known in ignorances for name in known}),
+        )
+        rows = merged(decision, sources, donors=donors, ignorances=ignorances, now=self.now, schema=self._form.schema)
+        self._parts[day] = self._publisher.publish(target, rows, replaced=replaced)
+        return self._parts[day].size
+
+    def _withdraw(self, day: int) -> None:
+        if part := self._parts.pop(day, None):
+            self._publisher.withdraw(self._folder / folder_name(day), replaced=part)
+
+    def _placeholder(self) -> Iterator[Outcome]:
+        """See to the file without rows: there while the queue has no dated row, gone when it has one."""
+        dated = any(part.rows for day, part in self._parts.items() if day != NO_DAY)
+        there = self._parts.get(EMPTY_DAY)
+        if not dated and there is None:
+            target = self._folder / folder_name(EMPTY_DAY)
+            self._parts[EMPTY_DAY] = self._publisher.publish(target, [], replaced=None)
+            yield self._counted(Outcome(_date(EMPTY_DAY), Counts(), written=True, size=self._parts[EMPTY_DAY].size))
+        elif dated and there is not None and not there.rows:
+            self._withdraw(EMPTY_DAY)
+            yield self._counted(Outcome(_date(EMPTY_DAY), Counts(), written=True))
+
+
+def _date(day: int) -> date | None:
+    return None if day == NO_DAY else date_of(day)
+
+
+def _no_block(_: int) -> pa.Table:
+    raise LookupError("there is no stored file")

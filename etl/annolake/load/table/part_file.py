@@ -1,0 +1,268 @@
+"""One Parquet file of a partition: its footer, how it is read back and how it is written.
+
+Owns the file's properties (DESIGN 5): sorted rows, row groups bounded in bytes, statistics, page checksums,
+the footer's metadata, the name by content. Knows nothing of where files lie and which of them is true.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from annolake.errors import AnnolakeError, LakeError
+from annolake.load.storage.local import Store
+
+NAME_START, NAME_END = "part-", ".parquet"
+_PREFIX = "annolake."
+_UNNAMED = "part.parquet"
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What a file says of itself: versions of schema and hash, the export that wrote it, its generation."""
+
+    schema_version: int
+    hash_version: int
+    export_id: str
+    generation: int
+
+    def as_metadata(self) -> dict[str, str]:
+        """Return the footer's key-value metadata."""
+        return {f"{_PREFIX}{key}": str(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[bytes, bytes] | None) -> "Footer | None":
+        """Read the footer back; None where it is none of annolake's."""
+        found = {key: (metadata or {}).get(f"{_PREFIX}{key}".encode()) for key in cls.__annotations__}
+        texts = {key: value.decode(errors="replace") for key, value in found.items() if value is not None}
+        numbers = [texts.get(key, "") for key in ("schema_version", "hash_version", "generation")]
+        if "export_id" not in texts or not all(_NUMBER.fullmatch(text) for text in numbers):
+            return None
+        version, hashing, generation = map(int, numbers)
+        return cls(version, hashing, texts["export_id"], generation)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How files of one table are written: schema, versions, sort order, and the config's bounds."""
+
+    schema: pa.Schema
+    version: int
+    hash_version: int
+    sort_by: tuple[str, ...]
+    compression: str
+    row_group_bytes: int
+
+    def footer(self, export_id: str, generation: int) -> Footer:
+        """Return the footer of a file written now."""
+        return Footer(self.version, self.hash_version, export_id, generation)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file that is there: `size` in bytes on the disk, `rows` counted in its footer."""
+
+    path: Path
+    footer: Footer
+    rows: int
+    size: int
+
+
+class PartReader:
+    """An open file, read a row group at a time, its pages by their checksums.
+
+    Raises `LakeError` where it can't be read or trusted. An error that is met while it is open, and that is no
+    `LakeError`, becomes one where the file is not what its name says.
+    """
+
+    def __init__(self, store: Store, path: Path, form: Form) -> None:
+        self._store, self._path, self._form = store, path, form
+        size = store.size(path)
+        self._file = self._step(lambda: pq.ParquetFile(path, page_checksum_verification=True))
+        metadata = self._file.metadata
+        footer = Footer.from_metadata(metadata.metadata)
+        if footer is None:
+            raise LakeError(f"cannot trust {path}: annolake did not write it; move it away, then run again")
+        if footer.schema_version > form.version:
+            raise LakeError(
+                f"cannot read {path}: a newer annolake wrote it (schema version {footer.schema_version}, "
+                f"this one knows {form.version}); upgrade, then run again"
+            )
+        self.schema: pa.Schema = self._step(lambda: self._file.schema_arrow)
+        if footer.schema_version == form.version and not self.schema.equals(form.schema):
+            raise _other_columns(path, footer)
+        self.part = Part(path, footer, metadata.num_rows, size)
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        self.row_groups = [group.num_rows for group in groups]
+        nbytes = sum(group.total_byte_size for group in groups)
+        self.row_bytes = nbytes / max(1, metadata.num_rows)  # uncompressed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._file.close()
+        if isinstance(error, Exception) and not isinstance(error, AnnolakeError):
+            prove(self._store, self._path)
+
+    def largest(self, name: str) -> list[Any]:
+        """Return the largest value of a column in each row group that has one, from the statistics."""
+        metadata = self._file.metadata
+        place = next(place for place in range(metadata.num_columns) if metadata.schema.column(place).path == name)
+        found = [metadata.row_group(number).column(place).statistics for number in range(len(self.row_groups))]
+        return [statistics.max for statistics in found if statistics is not None and statistics.has_min_max]
+
+    def key_columns(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield columns that every version has in the same type, a row group at a time."""
+        there = [self.schema.get_field_index(name) for name in names]
+        if -1 in there or [self.schema.field(place) for place in there] != [self._form.schema.field(n) for n in names]:
+            raise _other_columns(self._path, self.part.footer)
+        for number in range(len(self.row_groups)):
+            yield self._read(number, names)
+
+    def row_group(self, number: int, names: Sequence[str] | None = None) -> pa.Table:
+        """Return columns of a row group as the form has them (all, unless named).
+
+        A column that a later schema version brought is null, one that it dropped is gone.
+        """
+        names = self._form.schema.names if names is None else names
+        there = self._read(number, [name for name in names if name in self.schema.names])
+        schema = pa.schema([self._form.schema.field(name) for name in names])
+        if there.schema.equals(schema):
+            return there
+        columns = [
+            self._step(partial(there.column(field.name).cast, field.type))
+            if field.name in there.schema.names
+            else pa.chunked_array([pa.nulls(there.num_rows, field.type)])
+            for field in schema
+        ]
+        return pa.Table.from_arrays(columns, schema=schema)
+
+    def _read(self, number: int, names: Sequence[str]) -> pa.Table:
+        # one thread: the others would each keep memory of their own, and win no time beside the writing
+        table: pa.Table = self._step(lambda: self._file.read_row_group(number, names, use_threads=False))
+        if not set(names) <= set(table.column_names):
+            raise _other_columns(self._path, self.part.footer)
+        return table.select(names)
+
+    def _step(self, call: Callable[[], Any]) -> Any:
+        return self._store.step("read", self._path, call)
+
+
+def _other_columns(path: Path, footer: Footer) -> LakeError:
+    what = f"its columns are not those of schema version {footer.schema_version}"
+    return LakeError(f"cannot trust {path}: {what}; restore it or move it away, then run again")
+
+
+def write_part(store: Store, folder: Path, tables: Iterable[pa.Table], *, form: Form, footer: Footer) -> Part:
+    """Write the tables, in their order, as the one file of a new folder; flushed, and named by its content.
+
+    A folder that was begun and not finished is removed.
+    """
+    store.make_folder(folder)
+    path = folder / _UNNAMED
+    try:
+        rows = _write(store, path, row_groups(tables, form.row_group_bytes), form, footer)
+        named = folder / part_name(store, path)
+        store.move(path, named)
+        store.sync(named)  # after the name is given: then the folder's own flush finds nothing left to do
+        store.sync(folder)
+        return Part(named, footer, rows, store.size(named))
+    except BaseException:
+        with suppress(LakeError):
+            store.discard(folder)
+        raise
+
+
+def _write(store: Store, path: Path, tables: Iterable[pa.Table], form: Form, footer: Footer) -> int:
+    rows = 0
+    with ExitStack() as closing:
+        sink = store.step("write", path, lambda: pa.OSFile(str(path), "wb"))
+        closing.callback(_quietly, sink.close)
+        writer = store.step("write", path, lambda: _writer(sink, form, closing))
+        for number, table in enumerate(tables):
+            if number:  # a large file: measured, 160 MB less at the peak
+                pa.default_memory_pool().release_unused()
+            store.step("write", path, partial(writer.write_table, table, row_group_size=table.num_rows))
+            rows += table.num_rows
+        writer.add_key_value_metadata(footer.as_metadata())
+        store.step("write", path, writer.close)
+        store.step("write", path, sink.close)
+    return rows
+
+
+def _writer(sink: pa.NativeFile, form: Form, closing: ExitStack) -> pq.ParquetWriter:
+    order = [(name, "ascending") for name in form.sort_by]
+    writer = pq.ParquetWriter(
+        sink,
+        form.schema,
+        compression=form.compression,
+        # most columns hold ids, texts and numbers that do not repeat: measured on files of 1,000 rows, dictionaries
+        # take 10.0 us a row in place of 7.3, and files are a tenth larger
+        use_dictionary=False,
+        write_page_checksum=True,
+        sorting_columns=pq.SortingColumn.from_ordering(form.schema, order) if order else None,
+    )
+    closing.callback(_quietly, writer.close)
+    return writer
+
+
+def _quietly(close: Callable[[], None]) -> None:
+    with suppress(OSError, ValueError, pa.ArrowException):  # the error that led here is the one to tell
+        close()
+
+
+def row_groups(tables: Iterable[pa.Table], limit: int) -> Iterator[pa.Table]:
+    """Regroup tables into ones of at most `limit` bytes in memory; a row that is larger stands alone."""
+    waiting: list[pa.Table] = []
+    waiting_bytes = 0
+    for piece, size in _pieces(tables, limit):
+        if waiting and waiting_bytes + size > limit:
+            yield pa.concat_tables(waiting)
+            waiting, waiting_bytes = [], 0
+        waiting.append(piece)
+        waiting_bytes += size
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _pieces(tables: Iterable[pa.Table], limit: int) -> Iterator[tuple[pa.Table, int]]:
+    """Halve tables that are too large, until they fit or are a single row; yield each with its size."""
+    for table in tables:
+        halves = [table]
+        while halves:
+            piece = halves.pop()
+            size = piece.nbytes  # asked for once: it looks at each chunk of each column
+            if size > limit and piece.num_rows > 1:
+                middle = piece.num_rows // 2
+                halves += [piece.slice(middle), piece.slice(0, middle)]
+            elif piece.num_rows:
+                yield piece, size
+
+
+def prove(store: Store, path: Path) -> None:
+    """Raise `LakeError` where a file is no longer what was written: its name is that of its content."""
+    if part_name(store, path) != path.name:
+        raise LakeError(
+            f"cannot trust {path}: it was changed after it was written, for its name is not that of its content; "
+            "restore it or move it away, then run again"
+        )
+
+
+def part_name(store: Store, path: Path) -> str:
+    """Return the name that a file has by its content: all of its bytes."""
+    store.size(path)
+    return f"{NAME_START}{store.step('read', path, lambda: _digest(path))}{NAME_END}"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

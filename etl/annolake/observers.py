@@ -1,0 +1,59 @@
+"""Who watches an export: a log, a progress bar, or nobody."""
+
+from typing import Any, Protocol
+
+from annolake.report import QueueReport
+
+
+class Log(Protocol):
+    """What structlog's loggers do: an event's name and its facts."""
+
+    def info(self, event: str, **facts: Any) -> Any:
+        """Log a routine event."""
+
+    def warning(self, event: str, **facts: Any) -> Any:
+        """Log what someone may want to look at."""
+
+    def error(self, event: str, **facts: Any) -> Any:
+        """Log what must be looked at."""
+
+    def debug(self, event: str, **facts: Any) -> Any:
+        """Log what only a developer wants to see."""
+
+
+class Progress(Protocol):
+    """Who is told how far each queue is; called from several threads."""
+
+    def started(self, queue_id: str, name: str | None, expected: int | None) -> None:
+        """Hear that a queue's reading begins."""
+
+    def read(self, queue_id: str, rows: int) -> None:
+        """Hear how many rows of a queue were read so far."""
+
+    def finished(self, queue: QueueReport) -> None:
+        """Hear how a queue ended."""
+
+
+class Silence:
+    """A log and a progress bar that keep everything to themselves."""
+
+    def info(self, event: str, **facts: Any) -> None:
+        """Log nothing."""
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Log nothing."""
+
+    def error(self, event: str, **facts: Any) -> None:
+        """Log nothing."""
+
+    def debug(self, event: str, **facts: Any) -> None:
+        """Log nothing."""
+
+    def started(self, queue_id: str, name: str | None, expected: int | None) -> None:
+        """Show nothing."""
+
+    def read(self, queue_id: str, rows: int) -> None:
+        """Show nothing."""
+
+    def finished(self, queue: QueueReport) -> None:
+        """Show nothing."""

@@ -1,0 +1,276 @@
+"""The settings there are: type, bounds, default and meaning of each.
+
+Owns the one list from which the checks, config.example.toml and the table in docs/ are made.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "ANNOLAKE_"
+
+_TEN_YEARS_S = 315_360_000
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_NOT_IN_HEADERS = re.compile(r"[^!-~]")
+
+
+class UnfitError(ValueError):
+    """A part of a value that does not fit; None is never shown."""
+
+    def __init__(self, part: object) -> None:
+        super().__init__("unfit")
+        self.part = part
+
+
+def _url(value: Any) -> str:
+    """Return an address without the trailing slash. Raises ValueError, TypeError or AttributeError if it is none."""
+    if "@" in value:
+        raise UnfitError(None)  # a password may stand before it
+    parts = urlsplit(value)
+    more = parts.query or parts.fragment or _NOT_IN_HEADERS.search(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or more:
+        raise UnfitError(value)
+    return str(value).rstrip("/")
+
+
+def _queues(value: Any) -> tuple[str, ...] | Literal["all"]:
+    """Return the ids in lower case, each once. Raises as `_url` does."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not parts:
+        raise UnfitError(value)
+    if list(parts) == ["all"]:
+        return "all"
+    ids = []
+    for part in parts:
+        ids.append(part.strip().lower())
+        if not _UUID.fullmatch(ids[-1]):
+            raise UnfitError(part)
+    return tuple(dict.fromkeys(ids))
+
+
+def _path(value: Any) -> Path:
+    if not value or "\0" in str(value) or "://" in str(value):
+        raise UnfitError(value)
+    return Path(value)
+
+
+# What a type and its bounds do not say. `read` is stricter than the type; a `secret` is never shown.
+_URL = {"read": _url, "allowed": "an http or https address without user name, query or spaces"}
+_KEY_FILE = {"read": lambda value: None if value == "" else _path(value), "allowed": "a file", "secret": True}
+_VARIABLE = {"allowed": "the name of an environment variable", "secret": True}
+_WORKSPACE = {"allowed": "a workspace's id", "secret": True}
+_LIST = {
+    "read": _queues,
+    "allowed": 'a list of queue ids (UUIDs), or "all"',
+    "example": [f"{0:08}-0000-0000-0000-{0:012}"],
+}
+_FOLDER = {"read": _path, "allowed": "a folder", "example": "./lake"}
+
+# The formatter would spread each setting over ten lines.
+# fmt: off
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The service, and how it is asked."""
+
+    base_url: Annotated[str, Meta(description="The service's address.", extra=_URL)] = "https://api.smith.langchain.com"
+    api_key_env: Annotated[str, Meta(
+        pattern=r"^(?!lsv2_|ls__)[A-Za-z_][A-Za-z0-9_]*\Z", extra=_VARIABLE,
+        description="The variable that holds the API key; never the key itself.",
+    )] = "LANGSMITH_API_KEY"
+    api_key_file: Annotated[Path | None, Meta(
+        extra=_KEY_FILE,
+        description="The file that holds the API key, instead of a variable; only its owner should be able to read it.",
+    )] = None
+    tenant_id: Annotated[str, Meta(
+        pattern=r"^[!-~]*\Z", extra=_WORKSPACE,
+        description="The workspace, for keys that see several; sent as X-Tenant-Id.",
+    )] = ""
+    bearer_token_env: Annotated[str, Meta(
+        pattern=r"^(?!lsv2_|ls__)([A-Za-z_][A-Za-z0-9_]*)?\Z", extra=_VARIABLE,
+        description="The variable that holds a bearer token, sent instead of a key; tenant_id is then required.",
+    )] = ""
+    queues: Annotated[tuple[str, ...] | Literal["all"], Meta(
+        extra=_LIST, description='The queues to export; "all": every one the key can see. In a variable: with commas.',
+    )]
+    endpoint: Annotated[Literal["auto", "runs", "items"], Meta(
+        description="Which of the service's listings is read; auto: runs while it lives, then items.",
+    )] = "auto"
+    include_archived: Annotated[bool, Meta(
+        description="Export finished rows too; without them no row is ever marked removed.",
+    )] = True
+    include_stats: Annotated[bool, Meta(description="Ask for the feedback statistics of each row.")] = True
+    subtree_usage: Annotated[bool, Meta(
+        description="Tokens and costs of a run include its descendants', as the runs listing has them.",
+    )] = True
+    status: Annotated[Literal["", "needs_my_review", "needs_others_review", "completed"], Meta(
+        description="Export only rows in this state of review; then no row is marked removed. Runs endpoint only.",
+    )] = ""
+    page_size: Annotated[int, Meta(
+        ge=1, le=100, description="Rows in one answer at most; fewer are asked for when rows are heavy.",
+    )] = 100
+    concurrency: Annotated[int, Meta(ge=1, le=64, description="Lanes: requests under way at once.")] = 8
+    max_requests_per_second: Annotated[float, Meta(
+        ge=0, le=10_000, description="Never send more; 0: no limit of one's own. 429s slow it down in any case.",
+    )] = 0.0
+    max_inflight_mb: Annotated[int, Meta(
+        ge=1, le=65_536, description="Pages held in memory, all lanes together, in MB.",
+    )] = 64
+    timeout_s: Annotated[float, Meta(
+        gt=0, le=3600, description="The longest silence of the service within a request, in seconds.",
+    )] = 30.0
+    request_timeout_s: Annotated[float, Meta(
+        gt=0, le=86_400, description="The longest that one request may take, all of its answer included, in seconds.",
+    )] = 300.0
+    max_response_mb: Annotated[int, Meta(
+        ge=1, le=65_536, description="The largest answer, unpacked, in MB; fewer rows are asked for instead of more.",
+    )] = 256
+
+
+class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How often, and how patiently, a request is repeated."""
+
+    max_attempts: Annotated[int, Meta(ge=1, le=100, description="Attempts before a request is given up.")] = 8
+    max_wait_s: Annotated[float, Meta(
+        ge=0, le=3600, description="The longest wait between two attempts, Retry-After included, in seconds.",
+    )] = 60.0
+
+
+class Sync(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What --new-only reads."""
+
+    lookback_s: Annotated[int, Meta(
+        ge=0, le=_TEN_YEARS_S, description="What was added up to this long before the mark is read again, in seconds.",
+    )] = 86_400
+    full_every_s: Annotated[int, Meta(
+        ge=0, le=_TEN_YEARS_S, description="When the last complete full export is older, all is read, in seconds.",
+    )] = 604_800
+
+
+class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the rows go."""
+
+    path: Annotated[Path, Meta(
+        extra=_FOLDER, description="The lake. Written in a file, a relative path starts from the file's folder.",
+    )]
+    compression: Annotated[Literal["zstd", "snappy", "gzip", "lz4", "none"], Meta(
+        description="How the Parquet files are compressed.",
+    )] = "zstd"
+    row_group_mb: Annotated[int, Meta(ge=1, le=1024, description="Uncompressed data in one row group, in MB.")] = 32
+    keep_reports: Annotated[int, Meta(ge=1, le=1_000_000, description="Reports kept in the lake.")] = 500
+
+
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is logged to standard error."""
+
+    log_format: Annotated[Literal["text", "json"], Meta(
+        description="One line of key=value, or one JSON object, for each event.",
+    )] = "text"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All settings of an export."""
+
+    source: Source
+    retry: Retry
+    sync: Sync
+    lake: Lake
+    log: Log
+
+# fmt: on
+
+
+class Setting(NamedTuple):
+    """One key, as everything here sees it; `default` is msgspec.NODEFAULT where it is required."""
+
+    key: str
+    hint: Any
+    meta: Meta
+    default: Any
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """What its type and bounds do not say."""
+        return self.meta.extra or {}
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return PREFIX + self.key.upper().replace(".", "__")
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values of one that has a few, else none."""
+        kind = get_args(self.hint)[0]
+        return get_args(kind) if get_origin(kind) is Literal else ()
+
+    @property
+    def allowed(self) -> str:
+        """Say in words what fits."""
+        meta, kind = self.meta, get_args(self.hint)[0]
+        if "allowed" in self.extra:
+            return str(self.extra["allowed"])
+        if self.choices:
+            return "one of " + ", ".join(json.dumps(choice) for choice in self.choices)
+        if kind is bool:
+            return "true or false"
+        bounds = f"above {meta.gt}, at most {meta.le}" if meta.ge is None else f"from {meta.ge} to {meta.le}"
+        return f"a whole number {bounds}" if kind is int else f"a number {bounds}"
+
+
+SECTIONS: Mapping[str, type[msgspec.Struct]] = get_type_hints(Config)
+
+
+def _settings() -> Iterator[Setting]:
+    for section, struct in SECTIONS.items():
+        hints = get_type_hints(struct, include_extras=True)
+        for field in msgspec.structs.fields(struct):
+            hint = hints[field.name]
+            yield Setting(f"{section}.{field.name}", hint, get_args(hint)[1], field.default)
+
+
+SETTINGS = {setting.key: setting for setting in _settings()}
+
+
+def example_toml() -> str:
+    """Return config.example.toml: every setting with its meaning, what is allowed, and its default."""
+    lines = [
+        "# annolake.toml: copy this file, set source.queues and lake.path, and leave out what may stay as it is.",
+        "# The command line overrides the environment (ANNOLAKE_SECTION__KEY), the environment this file.",
+    ]
+    for section, struct in SECTIONS.items():
+        lines += ["", f"[{section}]  # {_first_line(struct)}"]
+        for setting in settings_of(section):
+            name = setting.key.split(".")[1]
+            lines += [f"# {setting.meta.description}", f"# ({setting.allowed})", f"{name} = {_default(setting)}"]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_table() -> str:
+    """Return the README's table of settings."""
+    rows = ["| Setting | Default | Allowed | Meaning |", "|---|---|---|---|"]
+    for setting in SETTINGS.values():
+        default = "required" if setting.default is msgspec.NODEFAULT else f"`{_default(setting)}`"
+        rows.append(f"| `{setting.key}` | {default} | {setting.allowed} | {setting.meta.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def settings_of(section: str) -> list[Setting]:
+    """Return the settings of a section."""
+    return [setting for setting in SETTINGS.values() if setting.key.startswith(f"{section}.")]
+
+
+def _first_line(struct: type[msgspec.Struct]) -> str:
+    return (struct.__doc__ or "").splitlines()[0]
+
+
+def _default(setting: Setting) -> str:
+    """Return the default, or the example of a required setting, as TOML (of which JSON's values are a part)."""
+    value = setting.extra["example"] if setting.default is msgspec.NODEFAULT else setting.default
+    return json.dumps("" if value is None else value)

@@ -1,0 +1,1 @@
+"""Where a queue's rows come from: an endpoint's requests, its paging and its decoding put together."""

@@ -1,0 +1,229 @@
+"""The successor endpoint's answers, decoded: the items of a section, and the runs of a query (DESIGN 4, 6).
+
+Owns what differs in form from the runs listing: where a column is (`items` in the contract: a field of the item, or
+of the run that a query selects), enumerations in upper case, maps wrapped in `{"raw": ...}`, answers as an object
+with a cursor. One element that cannot be decoded never costs its neighbours. What both make of a row is `join`'s.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from annolake.contract import RUNS, Column
+from annolake.keys import key_of
+from annolake.transform.decode import NOT_KEPT, PageDecoder, Reject
+from annolake.transform.json_text import split_object
+from annolake.transform.row_types import JSON_TYPES, Rows
+
+T = TypeVar("T")
+
+STATISTICS = "feedback_stats"
+LAST_PARENT = "parent_run_ids[-1]"
+
+_COLUMNS = {column.name: column for column in RUNS.column}
+_ENUMERATIONS = ("run_type", "status")  # upper case here, lower case in the table
+
+
+def _run_places() -> Mapping[str, tuple[str, str]]:
+    places = ([c.name, *c.items.split(".")] for c in RUNS.column if c.items and c.items.startswith("run."))
+    return {"thread_id": ("THREAD_ID", "thread_id")} | {name: (select, place) for name, _, select, place in places}
+
+
+RUN_PLACES = _run_places()
+"""The columns that a run has: the name to select, and the field it comes back in."""
+
+
+class _Closed(msgspec.Struct, Generic[T], forbid_unknown_fields=True):
+    raw: T | None = None
+
+
+class _Open(msgspec.Struct, Generic[T]):
+    raw: T | None = None
+
+
+class _RunRows(Rows):
+    """Runs in the query's form."""
+
+    def type_of(self, column: Column, *, strict: bool) -> Any:
+        if not _wrapped(column):
+            return super().type_of(column, strict=strict)
+        return (_Closed if strict else _Open)[JSON_TYPES[column.type]] | None
+
+    def beside(self, field: str, text: bytes) -> bytes | None:
+        column = self.fields.get(field)
+        if column is None or not _wrapped(column) or not text.startswith(b"{"):
+            return None
+        members = {json.loads(name): value for name, value in split_object(text)}
+        return as_object({name: value for name, value in members.items() if name != "raw"})
+
+    def settle(self, row: Any) -> None:
+        for column in self.fields.values():
+            if _wrapped(column) and (wrapper := getattr(row, column.name)) is not None:
+                setattr(row, column.name, wrapper.raw)
+        for name in _ENUMERATIONS:
+            if (value := getattr(row, name)) is not None:
+                setattr(row, name, value.lower())
+        super().settle(row)
+
+
+def _wrapped(column: Column) -> bool:
+    return column.type.startswith("map<")
+
+
+class _ItemRows(Rows):
+    """Items, which called their project by the column's own name until August 2026."""
+
+    def settle(self, row: Any) -> None:
+        if row.session_id is None:
+            row.session_id = row.former_session_id
+        row.former_session_id = None
+        super().settle(row)
+
+
+def _item_rows() -> Rows:
+    told = {c.items.removeprefix("item."): c for c in RUNS.column if c.items and c.items.startswith("item.")}
+    told["start_time"] = _COLUMNS["start_time"]
+    told["session_id"] = replace(_COLUMNS["session_id"], name="former_session_id")
+    fields = {name: replace(column, required=not column.nullable) for name, column in told.items()}
+    return _ItemRows(RUNS, fields, name="Item", key="id", dropped=("queue_id", *NOT_KEPT))
+
+
+def _run_rows() -> Rows:
+    columns = {place: _COLUMNS[name] for name, (_, place) in RUN_PLACES.items() if place != LAST_PARENT}
+    fields = {place: replace(column, required=False) for place, column in columns.items()}
+    fields["id"] = replace(_COLUMNS["id"], required=True)
+    # query_metadata is about the query, not about the run
+    return _RunRows(RUNS, fields, name="QueriedRun", key="id", dropped=("query_metadata", *NOT_KEPT))
+
+
+@cache
+def _items() -> PageDecoder:
+    return PageDecoder(_item_rows())
+
+
+@cache
+def _runs() -> PageDecoder:
+    return PageDecoder(_run_rows())
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item of a section: the row's metadata, settled, and the text of its unknown fields."""
+
+    key: bytes
+    row: Any
+    unmapped: bytes | None
+    archived: bool
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that is to be asked for; a THREAD has none, nor a RUN made from a proposed example."""
+        run_id: str | None = self.row.id
+        return run_id
+
+    @property
+    def project_id(self) -> str | None:
+        """The tracing project that the run is in."""
+        project_id: str | None = self.row.session_id
+        return project_id
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When the run, or the thread, began."""
+        start_time: datetime | None = self.row.start_time
+        return start_time
+
+
+@dataclass(slots=True)
+class ItemsPage:
+    """One answer of a section: `keys` of all its elements in order, rejects included; `size` in bytes."""
+
+    size: int
+    cursor: str | None
+    keys: list[bytes] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[Any]:
+        """The items' rows, for the times that paging goes by."""
+        return [item.row for item in self.items]
+
+
+Run = tuple[Any, bytes | None] | Reject
+"""A run as a query told it: its settled row and the text of its unknown fields; or why it is no row."""
+
+
+@dataclass(slots=True)
+class RunsPage:
+    """One answer of a query: the runs by their id; one whose id cannot be read is left out. `size` in bytes."""
+
+    size: int
+    cursor: str | None
+    runs: dict[str, Run] = field(default_factory=dict)
+
+
+def selects(*, include_stats: bool = True) -> tuple[str, ...]:
+    """Return the names that a query must select for the table: the id, and what the contract has from the run."""
+    told = {select for name, (select, _) in RUN_PLACES.items() if include_stats or name != STATISTICS}
+    return ("ID", *sorted(told))
+
+
+def decode_items(body: bytes, *, archived: bool) -> ItemsPage:
+    """Decode an answer of a section. Raises ValueError where the body is cut off or of another shape."""
+    text, cursor = _opened(body)
+    page = ItemsPage(len(body), cursor)
+    for element in _items().read(text):
+        if isinstance(element, Reject):
+            page.keys.append(element.key)
+            page.rejects.append(element)
+            continue
+        row, unmapped = element
+        page.keys.append(key_of(row.queue_run_id))
+        page.items.append(Item(page.keys[-1], row, unmapped, archived))
+    return page
+
+
+def decode_runs(body: bytes) -> RunsPage:
+    """Decode an answer of a query of runs. Raises ValueError where the body is cut off or of another shape."""
+    text, cursor = _opened(body)
+    page = RunsPage(len(body), cursor)
+    for element in _runs().read(text):
+        run_id = element.queue_run_id if isinstance(element, Reject) else element[0].id
+        if run_id is not None:
+            page.runs[run_id] = element
+    return page
+
+
+def as_object(members: Mapping[str, bytes]) -> bytes | None:
+    """Return the JSON object of members whose values are texts, sorted by name; None where there is none."""
+    if not members:
+        return None
+    return b"{" + b",".join(json.dumps(name).encode() + b":" + members[name] for name in sorted(members)) + b"}"
+
+
+class _Envelope(msgspec.Struct):
+    items: Raw
+    next_cursor: str | None = None
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+
+
+def _opened(body: bytes) -> tuple[bytes, str | None]:
+    """Return the text of the answer's list (a null one is empty) and the cursor behind it, None at the end."""
+    try:
+        envelope = _envelope.decode(body)
+        text, cursor = bytes(envelope.items), envelope.next_cursor
+    except (ValueError, RecursionError):  # of an element, perhaps: then the object is cut without parsing it
+        members = {json.loads(name): value for name, value in split_object(body)}
+        text = members.get("items", b"")
+        cursor = msgspec.json.decode(members.get("next_cursor", b"null"), type=str | None)
+    return b"[]" if text == b"null" else text, cursor or None

@@ -1,0 +1,91 @@
+"""What is learned of the service's terms from its refusals, and which numbers a refusal is read for."""
+
+import json
+from typing import Any
+
+import pytest
+
+from annolake.extract.endpoints.query_limits import MOST, Terms
+from annolake.extract.http.named_numbers import numbers_in
+
+PROBLEM = {"type": "https://example.com/errors/400", "title": "Bad Request", "status": 400, "instance": "/runs/7"}
+RUN_ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
+
+
+def refused(terms: Terms, asked: int, status: int, *numbers: int) -> bool:
+    """Tell of a refusal."""
+    return terms.refused(asked, status=status, numbers=numbers)
+
+
+@pytest.mark.parametrize(
+    ("body", "numbers"),
+    [
+        (PROBLEM | {"detail": "Limit exceeds maximum allowed value of 250"}, (250,)),
+        ({"detail": "Limit exceeds maximum allowed value of 1,000."}, (1000,)),
+        ({"detail": [{"loc": ["body", "ids", 7], "msg": "at most 25 items, not 100", "type": "too_long"}]}, (100, 25)),
+        ({"detail": [{"msg": "too long", "ctx": {"max_length": 25, "is_max": True}, "input": [1, 2]}]}, (25,)),
+        ({"detail": f"no run {RUN_ID} (v2.5, -3, x9, 1e7)"}, ()),
+        ({"detail": "9" * 5000}, ()),
+        ({"error": "max 40", "code": 1001}, (40,)),
+        ("at most 9", (9,)),
+        (None, ()),
+    ],
+)
+def test_numbers_of_a_refusal(body: Any, numbers: tuple[int, ...]) -> None:
+    """Whole numbers that stand by themselves, in any sentence of the body; no status, index, id or fraction."""
+    assert numbers_in(json.dumps(body).encode()) == numbers
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>at most 25", b"[" * 50_000, b'"25' + b" " * 64_000 + b'"', b'"\xff 25"'])
+def test_a_body_of_another_kind_names_nothing(body: bytes) -> None:
+    """A page of a proxy, a body without end or one that is no text is not looked into."""
+    assert numbers_in(body) == ()
+
+
+def test_a_named_cap_holds() -> None:
+    """The largest named number below what was asked for is the cap, and no success lifts it."""
+    terms = Terms()
+    assert terms.most == MOST
+    assert refused(terms, 100, 400, 1001, 100, 25, 7)
+    assert terms.most == 25
+    for _ in range(1000):
+        terms.answered(25)
+
+    assert terms.most == 25
+    assert refused(terms, 25, 422, 25, 7)
+    assert terms.most == 7
+
+
+def test_what_no_smaller_query_cures_is_not_learned_from() -> None:
+    """No number, a larger number, another status, or a single run."""
+    terms = Terms()
+
+    assert not refused(terms, 100, 400)
+    assert not refused(terms, 100, 422, 100, 250, 0)
+    assert not refused(terms, 100, 403, 25)
+    assert not refused(terms, 100, 500)
+    assert not refused(terms, 1, 502)
+    assert terms.most == MOST
+
+
+def test_lanes_that_hear_the_same_refusal_halve_once() -> None:
+    """Eight queries of 100 that a gateway dropped make 50 of it, not less than one."""
+    terms = Terms()
+
+    assert all(refused(terms, 100, 502) for _ in range(8))
+    assert terms.most == 50
+
+
+def test_a_halved_size_grows_back_ever_more_seldom() -> None:
+    """After eight answers twice as much is tried; each time that is too large, twice as many answers are waited for."""
+    terms, waited = Terms(), []
+    refused(terms, 100, 504)
+    for _ in range(4):
+        answers = 0
+        while terms.most < 100:
+            terms.answered(50)
+            answers += 1
+        waited.append(answers)
+        refused(terms, 100, 504)
+
+    assert waited == [8, 16, 32, 64]

@@ -1,0 +1,123 @@
+"""What httpx and tenacity can raise stops at the client: a class that a new release adds fails here first."""
+
+import ssl
+from collections.abc import Iterator
+from types import ModuleType
+
+import httpx
+import pytest
+import tenacity
+
+from annolake.clock import Clock
+from annolake.errors import RefusedError, UnavailableError
+from annolake.extract.http.client import Client
+from annolake.extract.http.rate_limit import Pace
+
+ASKED_AGAIN = {
+    httpx.CloseError,
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.DecodingError,
+    httpx.LocalProtocolError,
+    httpx.NetworkError,
+    httpx.PoolTimeout,
+    httpx.ProtocolError,
+    httpx.ProxyError,
+    httpx.ReadError,
+    httpx.ReadTimeout,
+    httpx.RemoteProtocolError,
+    httpx.TimeoutException,
+    httpx.WriteError,
+    httpx.WriteTimeout,
+}
+
+NEVER_RAISED = {
+    httpx.CookieConflict: "no cookie is looked up by its name",
+    httpx.HTTPError: "only its subclasses are raised",
+    httpx.HTTPStatusError: "raise_for_status is not called",
+    httpx.InvalidURL: "the config checks base_url, endpoints are our own, a bad Location is a RemoteProtocolError",
+    httpx.RequestError: "only its subclasses are raised",
+    httpx.RequestNotRead: "bodies are bytes",
+    httpx.ResponseNotRead: "answers are read whole",
+    httpx.StreamClosed: "answers are read whole",
+    httpx.StreamConsumed: "answers are read whole",
+    httpx.StreamError: "answers are read whole",
+    httpx.TooManyRedirects: "redirects are followed by hand",
+    httpx.TransportError: "only its subclasses are raised",
+    httpx.UnsupportedProtocol: "the config checks base_url, a redirect to another scheme is refused",
+    tenacity.RetryError: "the last fault is raised itself",
+    tenacity.TryAgain: "only our own fault is asked again",
+}
+
+
+def _exceptions(module: ModuleType) -> Iterator[type[BaseException]]:
+    for name in dir(module):
+        thing = getattr(module, name)
+        if not name.startswith("_") and isinstance(thing, type) and issubclass(thing, BaseException):
+            yield thing
+
+
+def _client(error: BaseException, attempts: list[httpx.Request]) -> Client:
+    def fail(request: httpx.Request) -> httpx.Response:
+        attempts.append(request)
+        raise error
+
+    clock = Clock(sleep=lambda _: None)
+    client = Client(
+        base_url="https://service.example",
+        headers={},
+        timeout_s=1,
+        max_attempts=3,
+        max_wait_s=1,
+        lanes=1,
+        pace=Pace(0, clock),
+        clock=clock,
+        random=lambda: 0.0,
+        version="0",
+    )
+    client._http.close()
+    # A socket cannot be made to raise each class, a transport can.
+    client._http = httpx.Client(base_url="https://service.example", transport=httpx.MockTransport(fail))
+    return client
+
+
+def test_every_class_is_accounted_for() -> None:
+    """Each public exception of httpx and tenacity is asked again or known never to be raised, and not both."""
+    public = {*_exceptions(httpx), *_exceptions(tenacity)}
+
+    assert public == ASKED_AGAIN | set(NEVER_RAISED)
+    assert not ASKED_AGAIN & set(NEVER_RAISED)
+
+
+@pytest.mark.parametrize("kind", sorted(ASKED_AGAIN, key=str))
+def test_a_passing_fault_is_asked_again_and_then_ours(kind: type[httpx.RequestError]) -> None:
+    """Three attempts, then our error; nothing of the foreign text, which may quote a header, is repeated."""
+    attempts: list[httpx.Request] = []
+    with (
+        _client(kind("Illegal header value b'lsv2_secret'"), attempts) as client,
+        pytest.raises(UnavailableError, match=r"^service\.example gave no usable answer to /x in 3 attempts") as caught,
+    ):
+        client.get("/x", {}, bytes)
+
+    assert len(attempts) == 3
+    assert "secret" not in str(caught.value)
+
+
+def test_a_certificate_that_cannot_be_verified_is_refused_at_once() -> None:
+    """Asking again would not change whom the certificate belongs to."""
+    error = httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED]")
+    error.__cause__ = ssl.SSLCertVerificationError(1, "self-signed certificate")
+    attempts: list[httpx.Request] = []
+    with _client(error, attempts) as client, pytest.raises(RefusedError, match="certificate that cannot be verified"):
+        client.get("/x", {}, bytes)
+
+    assert len(attempts) == 1
+
+
+def test_a_bug_passes_through() -> None:
+    """What is none of the listed classes is no fault of the service, and is not asked again."""
+    attempts: list[httpx.Request] = []
+    with _client(RuntimeError("a bug"), attempts) as client, pytest.raises(RuntimeError, match="a bug"):
+        client.get("/x", {}, bytes)
+
+    assert len(attempts) == 1

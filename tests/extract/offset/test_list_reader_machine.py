@@ -1,0 +1,220 @@
+"""The claims in the docstring of `pages`, held against a list that changes between any two answers.
+
+Each rule is one event: something happens to the list, or one of the requests under way is answered.
+"""
+
+from collections.abc import Generator
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from annolake.errors import UnavailableError
+from annolake.extract.offset.list_reader import ListReader
+from annolake.extract.offset.prefetch import Capacity
+from annolake.extract.paging.readings import Ledger
+from annolake.extract.paging.slices import Slice
+from extract.moving import Answer, Model, Page, PlainMet, key
+
+SETTINGS = settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=150,
+    stateful_step_count=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+PLACES = st.integers(0, 10_000)
+
+
+class Reading(RuleBasedStateMachine):
+    """A reader of the active list, stepped by hand."""
+
+    in_sequence = False
+    must_end = False
+    may_hide = False  # rows are left out of the answers
+
+    @initialize(
+        rows=st.integers(0, 60),
+        cap=st.sampled_from([2, 3, 5, 9, 100]),
+        limits=st.lists(st.integers(1, 20), min_size=1, max_size=4),
+        lanes=st.integers(1, 4),
+        hint=st.one_of(st.none(), st.integers(0, 80)),
+        told_after=st.sampled_from([0, 0, 5, 20]),
+        spare=st.sampled_from([0, 0, 3]),
+        broken=st.one_of(st.just(set()), st.sets(st.integers(0, 60), max_size=4)),
+        cuts=st.one_of(st.just([100]), st.lists(st.integers(1, 20), min_size=1, max_size=5)),
+        hidden=st.one_of(st.just(set()), st.sets(st.integers(0, 60), max_size=40)),
+    )
+    def begin(  # noqa: PLR0917 - hypothesis names them all
+        self,
+        rows: int,
+        cap: int,
+        limits: list[int],
+        lanes: int,
+        hint: int | None,
+        told_after: int,
+        spare: int,
+        broken: set[int],
+        cuts: list[int],
+        hidden: set[int],
+    ) -> None:
+        """Start reading; the hint is told when the limit has been asked for so many times."""
+        self.model = Model(rows, cap=cap)
+        self.model.cut = lambda shown: min(shown, cuts[len(self.model.log) % len(cuts)])
+        self.model.hidden = {key(number) for number in hidden} if self.may_hide else set()
+        self.model.broken = {key(number) for number in broken}
+        self.met = PlainMet()
+        self.asked = 0
+        self.limits = limits
+        self.hint, self.cuts = hint, cuts
+        self.given_up = self.ended = self.signs = False
+        ledger = Ledger(self.met)
+        self.reader: ListReader[Page] = ListReader(
+            "active",
+            self.model.fetch("active"),
+            ledger,
+            Capacity(),
+            lanes=lanes,
+            limit=self.limit,
+            spare=lambda: spare,
+            hint=lambda: hint if self.asked >= told_after else None,
+        )
+        self.steps: Generator[Slice[Page] | None, None, None] = self.reader.steps()
+        self.advance()
+
+    def limit(self) -> int:
+        """Return another limit each time."""
+        self.asked += 1
+        return self.limits[self.asked % len(self.limits)]
+
+    def advance(self) -> None:
+        """Let the reader take what it can."""
+        try:
+            for step in self.steps:
+                if step is None:
+                    return
+        except UnavailableError:
+            self.given_up = True
+        self.ended = True
+        self.signs |= self.reader.reading.moved
+
+    def pending(self) -> list[Answer]:
+        """Return the requests under way."""
+        return self.reader.pending()
+
+    @precondition(lambda self: not self.ended)
+    @rule(which=PLACES)
+    def answer(self, which: int) -> None:
+        """A request is answered, whichever."""
+        pending = self.pending()
+        self.model.answer(pending[0 if self.in_sequence else which % len(pending)])
+        self.advance()
+
+    @precondition(lambda self: self.ended)
+    @rule()
+    def look_again(self) -> None:
+        """The reader has ended and looks at the end again."""
+        if not self.given_up:
+            self.ended = False
+            self.steps = self.reader.steps()
+            self.advance()
+
+    def teardown(self) -> None:
+        """Let the rest of the reading pass quietly, then hold the claims against it."""
+        if not hasattr(self, "model"):
+            return
+        while not self.ended:
+            self.answer(0)
+        if not self.given_up or self.must_end:
+            self.check()
+
+    def check(self) -> None:
+        """Hold the claims against the reading."""
+        raise NotImplementedError
+
+
+class RowsComeAndGo(Reading):
+    """Rows are inserted anywhere and leave anywhere, singly and in bursts; requests are answered in any order."""
+
+    @precondition(lambda self: not self.ended)
+    @rule(at=PLACES, count=st.sampled_from([1, 1, 2, 7]))
+    def insert(self, at: int, count: int) -> None:
+        """Rows come."""
+        self.model.insert("active", at % (len(self.model.lists["active"]) + 1), count)
+
+    @precondition(lambda self: not self.ended)
+    @rule(count=st.sampled_from([1, 3]))
+    def insert_in_front(self, count: int) -> None:
+        """Rows come where newest-first lists grow."""
+        self.model.insert("active", 0, count)
+
+    @precondition(lambda self: not self.ended)
+    @rule(at=PLACES, count=st.sampled_from([1, 1, 2, 15]))
+    def delete(self, at: int, count: int) -> None:
+        """Rows leave."""
+        self.model.delete("active", at % (len(self.model.lists["active"]) + 1), count)
+
+    @precondition(lambda self: not self.ended)
+    @rule(count=st.sampled_from([1, 4, 15]))
+    def delete_at_the_end(self, count: int) -> None:
+        """The last rows leave."""
+        self.model.delete("active", max(0, len(self.model.lists["active"]) - count), count)
+
+    @rule()
+    def frontier(self) -> None:
+        """At any moment the rows that stayed are met up to the frontier, without a gap."""
+        if self.ended or not self.reader.reading.joined:
+            return
+        stayed = [row for row in self.model.lists["active"] if row in self.model.start - self.model.broken]
+        met = [row in self.met.numbers for row in stayed]
+
+        assert met == sorted(met, reverse=True)
+
+    def check(self) -> None:
+        """Every row that stayed is met, and nothing looks as if rows had changed their order."""
+        if self.reader.reading.joined:
+            assert not self.reader.reading.restless
+            assert self.model.throughout - self.model.broken <= self.met.numbers.keys()
+
+
+class RowsMove(Reading):
+    """Rows move within the list and nothing else happens; requests are answered in the order asked."""
+
+    in_sequence = True
+
+    @precondition(lambda self: not self.ended)
+    @rule(at=PLACES, to=st.one_of(st.just(0), PLACES))
+    def move(self, at: int, to: int) -> None:
+        """A row moves, often to the front; one that can't be told from others leaves no sign of that."""
+        rows = self.model.lists["active"]
+        if rows and rows[at % len(rows)] not in self.model.broken:
+            self.model.move("active", at % len(rows), to % len(rows))
+
+    def check(self) -> None:
+        """A missed row has left a sign."""
+        missed = self.model.throughout - self.model.broken - self.met.numbers.keys()
+
+        assert self.signs or not missed
+
+
+class NothingHappens(Reading):
+    """The list is still, whatever the sequence of the answers."""
+
+    must_end = True
+    may_hide = True
+
+    def check(self) -> None:
+        """All that is shown is met; rows that can't be told apart may be an error, rows left out look like movement."""
+        unclear = not self.model.start.isdisjoint(self.model.broken)
+        told = not self.model.hidden or (self.hint is not None and self.hint >= len(self.model.start))
+        shown = self.model.start - self.model.broken - self.model.hidden
+
+        assert not self.given_up or unclear
+        assert self.given_up or not told or shown <= self.met.numbers.keys()
+        assert not self.signs or unclear or self.model.hidden or self.cuts != [100]
+
+
+TestRowsComeAndGo = RowsComeAndGo.TestCase
+TestRowsMove = RowsMove.TestCase
+TestNothingHappens = NothingHappens.TestCase
+TestRowsComeAndGo.settings = TestRowsMove.settings = TestNothingHappens.settings = SETTINGS

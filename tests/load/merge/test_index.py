@@ -1,0 +1,143 @@
+"""The compact index against a plain dictionary, and keys a column at a time against keys one by one."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annolake.keys import key_of
+from annolake.load.merge.columns import days_of, halves, hashes_of, keys_of
+from annolake.load.merge.index import ASKED, MET, STORED, Index
+from annolake.load.table.days import NO_DAY
+
+UUIDS = st.uuids().map(str)
+IDS = st.one_of(UUIDS, UUIDS.map(str.upper), st.text(min_size=36, max_size=36), st.text(max_size=40))
+
+
+@given(st.lists(IDS), st.integers(0, 5), st.integers(0, 5))
+def test_keys_of_a_column_are_the_keys_of_its_values(ids: list[str], skip: int, end: int) -> None:
+    """Whatever form the ids have, and wherever in its memory the column begins."""
+    column = pa.array(ids, pa.string()).slice(skip, max(0, len(ids) - skip - end))
+
+    keys = keys_of(column)
+
+    assert [row.tobytes() for row in keys] == [key_of(text) for text in column.to_pylist()]
+
+
+@given(st.lists(st.binary(min_size=16, max_size=16)), st.integers(0, 5))
+def test_hashes_of_a_column_are_its_bytes(hashes: list[bytes], skip: int) -> None:
+    """Wherever in its memory the column begins."""
+    column = pa.array(hashes, pa.binary(16)).slice(skip)
+
+    assert [row.tobytes() for row in hashes_of(column)] == column.to_pylist()
+
+
+@given(st.lists(st.none() | st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30))))  # noqa: DTZ001 - made aware below
+def test_days_are_utc_dates(times: list[datetime | None]) -> None:
+    """Also long before 1970; without a time there is no day."""
+    aware = [None if time is None else time.replace(tzinfo=UTC) for time in times]
+
+    days = days_of(pa.array(aware, pa.timestamp("us", "UTC"))).tolist()
+
+    assert days == [
+        NO_DAY if time is None else (time.date() - datetime(1970, 1, 1, tzinfo=UTC).date()).days for time in aware
+    ]
+
+
+def _key(number: int) -> bytes:
+    """Return keys that differ in their last bytes alone, as ids given out in order do."""
+    return UUID(int=number).bytes
+
+
+PAGES = st.lists(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2)), max_size=8), max_size=20)
+
+
+@given(st.sets(st.integers(0, 40)), PAGES)
+def test_the_index_is_a_dictionary_in_little_room(stored: set[int], pages: list[list[tuple[int, int]]]) -> None:
+    """Met, changed and gone rows are those that a dictionary would tell, in any order of pages."""
+    index = Index()
+    here = sorted(stored)
+    lake = halves(b"".join(_key(number) for number in here))
+    nothing = halves(bytes(16) * len(here))
+    index.enter(lake, nothing, 3, removed=np.zeros(len(here), np.bool_), exported=np.zeros(len(here), np.int64))
+    index.close_reading()
+    last = dict.fromkeys(stored, 0)
+    met: dict[int, int] = {}
+    for reading, page in enumerate(pages, 1):
+        keys = [_key(number) for number, _ in page]
+        numbers = [number for number, _ in page]
+        assert index.meet(keys, reading) == [met.get(number, 0) for number in numbers]
+        met.update(dict.fromkeys(numbers, reading))
+        wanted = index.changed(keys, [bytes([version]) * 16 for _, version in page])
+        for (number, version), want in zip(page, wanted, strict=True):
+            assert want == (last.get(number) != version or numbers.count(number) > 1)
+        last.update(page)
+
+    assert index.count(MET) == len(met)
+    assert index.count(STORED) == len(stored)
+    assert index.size == len(stored | met.keys())
+    assert index.days_of_gone() == ({3} if stored - met.keys() else set())
+    assert index.gone(index.find(lake)).tolist() == [number not in met for number in here]
+
+
+def _pages(keys: Sequence[bytes], size: int) -> list[Sequence[bytes]]:
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
+
+
+def test_a_hundred_thousand_rows_take_little_room() -> None:
+    """About 50 bytes a row, found again under ids in order as under random ones."""
+    for keys in (
+        [_key(number) for number in range(100_000)],
+        [bytes(row) for row in np.random.default_rng(1).integers(0, 256, (100_000, 16), np.uint8)],
+    ):
+        index = Index()
+        index.close_reading()
+        new = [index.meet(page, 1) for page in _pages(keys, 1000)]
+        again = [index.meet(page, 2) for page in _pages(keys, 777)]
+
+        assert not any(map(any, new))
+        assert all(map(all, again))
+        assert index.nbytes / index.size < 60
+
+
+def test_a_row_asked_for_is_awaited_until_it_is_taken() -> None:
+    """A changed row is asked for once, and counts as awaited until it is spilled."""
+    index = Index()
+    index.close_reading()
+
+    asked = [index.changed([_key(1)], [b"a" * 16]), index.changed([_key(1)], [b"a" * 16])]
+    awaited = index.awaited
+    index.take(halves(_key(1)), np.array([5], np.int32))
+
+    assert (asked, awaited, index.awaited, index.count(ASKED)) == ([[True], [False]], 1, 0, 1)
+
+
+def test_a_row_in_two_partitions_is_where_it_was_written_last() -> None:
+    """The later exported_at is true, whichever partition is read first; the other day is left over."""
+    one, two = 1, 2
+    for first, second in ((one, two), (two, one)):
+        index = Index()
+        for day in (first, second):
+            index.enter(
+                halves(_key(1)), halves(bytes([day]) * 16), day, removed=np.array([False]), exported=np.array([day])
+            )
+        index.close_reading()
+
+        assert index.days(index.find(halves(_key(1)))).tolist() == [two]
+        assert index.days_left() == {one}
+        assert index.changed([_key(1)], [bytes([two]) * 16]) == [False]
+
+
+def test_a_row_twice_in_one_partition_is_refused() -> None:
+    """No export writes that."""
+    index = Index()
+
+    entered = index.enter(
+        halves(_key(1) * 2), halves(bytes(32)), 1, removed=np.zeros(2, np.bool_), exported=np.zeros(2, np.int64)
+    )
+
+    assert entered is False
