@@ -10,7 +10,7 @@ import random
 import sys
 from typing import Any
 
-from annolake.sandbox import Changes, Faults, Sandbox
+from annolake.sandbox import Changes, Faults, Population, Sandbox
 
 
 def main() -> None:
@@ -18,10 +18,7 @@ def main() -> None:
     args = _arguments()
     changes = Changes(rate=args.change_rate, kinds=tuple(args.changes.split(",")), burst=args.burst)
     sandbox = Sandbox(
-        rows=args.rows,
-        odd=False,
-        payload_kb=args.payload_kb,
-        order=args.order,
+        Population(rows=args.rows, odd=False, payload_kb=args.payload_kb, order=args.order),
         seed=args.seed,
         faults=Faults(latency_s=args.latency_ms / 1000),
         changes=changes,

@@ -15,12 +15,12 @@ from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Section
 from annolake.extract.endpoints.items import SECTIONS, ItemsListing
 from annolake.extract.endpoints.runs_query import Batch, Batches, RunsQuery
 from annolake.extract.http.client import Client, Tally
-from annolake.extract.http.rate_limit import Pace
+from annolake.extract.http.rate_limit import RateLimit
 from annolake.sandbox import Sandbox
 from annolake.transform.flatten import flatten
 from annolake.transform.items import Item, ItemsPage, decode_items, decode_runs, selects
 from annolake.transform.join import Joined, join
-from extract.passing import PlainMet
+from extract.passing import PlainSeenKeys
 
 EXPORTED_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TIMES = ("added_at", "effective_added_at", "last_reviewed_time")
@@ -38,7 +38,7 @@ def client_of(url: str, api_key: str = "") -> Iterator[Client]:
         max_attempts=8,
         max_wait_s=1.0,
         lanes=4,
-        pace=Pace(0, clock),
+        rate_limit=RateLimit(0, clock),
         clock=clock,
         random=lambda: 0.5,
         version="0",
@@ -64,7 +64,7 @@ class OverItems:
         self.listing = ItemsListing(self.client, self.sandbox.queue_ids[0], self.tally, self.stop)
         self.query = RunsQuery(self.client, selects(include_stats=self.include_stats), self.tally, self.stop)
         sections = [Section(name, self._fetch(name)) for name in SECTIONS]
-        self.reader = SectionsReader(sections, met=PlainMet(), limit=lambda: 100, sizes=self._sizes)
+        self.reader = SectionsReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=self._sizes)
 
     def read(self) -> "OverItems":
         """Read everything."""

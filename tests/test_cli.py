@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from annolake import __version__, contract
-from annolake.sandbox import Faults, Sandbox
+from annolake.sandbox import Faults, Population, Sandbox
 from exporting import KEY_VARIABLE, annolake, export_once, files_of, with_polars, write_config
 
 NOWHERE = "http://127.0.0.1:9"
@@ -19,7 +19,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 def test_run_exports_and_prints_the_report_last(tmp_path: Path) -> None:
     """With --json the last line of standard output is the report of the design, and the same is in the lake."""
-    with Sandbox(rows=120, seed=2) as sandbox:
+    with Sandbox(Population(rows=120), seed=2) as sandbox:
         ran = annolake("run", "--config", write_config(tmp_path, sandbox), "--json", key=sandbox.api_key, cwd=tmp_path)
 
     assert ran.exit_code == 0, ran.err
@@ -39,7 +39,7 @@ def test_run_exports_and_prints_the_report_last(tmp_path: Path) -> None:
 
 def test_run_takes_its_options(tmp_path: Path) -> None:
     """--queue exports that queue alone, and --new-only reads what came since the last complete export."""
-    with Sandbox(rows=400, queues=2, seed=2, odd=False) as sandbox:
+    with Sandbox(Population(rows=400, queues=2, odd=False), seed=2) as sandbox:
         first, second = sandbox.queue_ids
         command = ("run", "--config", write_config(tmp_path, sandbox, {"source.queues": "all"}), "--json")
         one = annolake(*command, "--queue", second, key=sandbox.api_key, cwd=tmp_path)
@@ -55,7 +55,7 @@ def test_run_takes_its_options(tmp_path: Path) -> None:
 
 def test_messages_and_logs_go_to_standard_error(tmp_path: Path) -> None:
     """Standard output stays empty without --json; logs are key=value, and nothing is said when quiet."""
-    with Sandbox(rows=20, seed=2) as sandbox:
+    with Sandbox(Population(rows=20), seed=2) as sandbox:
         path = write_config(tmp_path, sandbox)
         plain = annolake("run", "--config", path, key=sandbox.api_key, cwd=tmp_path)
         quiet = annolake("run", "--config", path, "--quiet", key=sandbox.api_key, cwd=tmp_path)
@@ -68,7 +68,7 @@ def test_messages_and_logs_go_to_standard_error(tmp_path: Path) -> None:
 
 def test_json_logs_are_json_on_every_line(tmp_path: Path) -> None:
     """With log_format = "json" an orchestrator can parse whatever comes on standard error."""
-    with Sandbox(rows=20, seed=2) as sandbox:
+    with Sandbox(Population(rows=20), seed=2) as sandbox:
         path = write_config(tmp_path, sandbox, {"log.log_format": "json"})
         good = annolake("run", "--config", path, key=sandbox.api_key, cwd=tmp_path)
         bad = annolake("run", "--config", path, key="wrong", cwd=tmp_path)
@@ -93,7 +93,7 @@ BAD: dict[str, tuple[dict[str, Any], str | None, int, str]] = {
 def test_what_goes_wrong_is_one_sentence_and_leaves_the_lake_alone(case: str, tmp_path: Path) -> None:
     """The right exit code, what and where, no traceback, no secret, and not a file of the lake touched."""
     settings, key, exit_code, named = BAD[case]
-    with Sandbox(rows=30, seed=2, odd=False) as sandbox:
+    with Sandbox(Population(rows=30, odd=False), seed=2) as sandbox:
         export_once(sandbox, tmp_path)
         before = files_of(tmp_path / "lake")
         path = write_config(tmp_path, sandbox, settings)
@@ -111,7 +111,7 @@ def test_what_goes_wrong_is_one_sentence_and_leaves_the_lake_alone(case: str, tm
 def test_a_lake_that_is_a_file_is_exit_5(tmp_path: Path) -> None:
     """The path that cannot be written is named."""
     (tmp_path / "lake").write_text("not a folder")
-    with Sandbox(rows=3) as sandbox:
+    with Sandbox(Population(rows=3)) as sandbox:
         ran = annolake("run", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
 
     assert ran.exit_code == 5
@@ -121,7 +121,7 @@ def test_a_lake_that_is_a_file_is_exit_5(tmp_path: Path) -> None:
 
 def test_check_looks_at_everything_and_exports_nothing(tmp_path: Path) -> None:
     """Settings, key, each queue's name and size and the lake are told; no row is written."""
-    with Sandbox(rows=30, seed=2, queues=2) as sandbox:
+    with Sandbox(Population(rows=30, queues=2), seed=2) as sandbox:
         ran = annolake("check", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
         names = [sandbox.queue(queue_id).name for queue_id in sandbox.queue_ids]
         listing = [record for record in sandbox.requests if record.path.endswith("/runs")]
@@ -139,7 +139,7 @@ def test_check_tells_what_a_run_would_meet(
 ) -> None:
     """A wrong key and an unknown queue are found without an export, with the exit code a run would have."""
     queues = ["00000000-0000-4000-8000-000000000000"] if queues else None
-    with Sandbox(rows=3) as sandbox:
+    with Sandbox(Population(rows=3)) as sandbox:
         path = write_config(tmp_path, sandbox, {"source.queues": queues} if queues else None)
         ran = annolake("check", "--config", path, key=key or sandbox.api_key, cwd=tmp_path)
 
@@ -182,7 +182,7 @@ def test_help_and_version(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_export_in_good_order(number: signal.Signals, exit_code: int, tmp_path: Path) -> None:
     """The exit code says which signal, the message what to do; nothing half-written stays behind."""
-    with Sandbox(rows=3000, seed=2, odd=False, faults=Faults(latency_s=0.3)) as sandbox:
+    with Sandbox(Population(rows=3000, odd=False), seed=2, faults=Faults(latency_s=0.3)) as sandbox:
         command = [sys.executable, "-m", "annolake", "run", "--json", "--config", str(write_config(tmp_path, sandbox))]
         process = subprocess.Popen(
             command, env={KEY_VARIABLE: sandbox.api_key}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -201,7 +201,7 @@ def test_a_signal_ends_the_export_in_good_order(number: signal.Signals, exit_cod
 
 def test_a_signal_is_heeded_whenever_it_comes(tmp_path: Path) -> None:
     """Also when it comes just before the main thread begins to wait; that one in twenty-five used to be lost."""
-    with Sandbox(rows=2000, seed=2, odd=False, faults=Faults(latency_s=0.15)) as sandbox:
+    with Sandbox(Population(rows=2000, odd=False), seed=2, faults=Faults(latency_s=0.15)) as sandbox:
         folders = [tmp_path / str(number) for number in range(24)]
         with ThreadPoolExecutor(6) as runs:
             codes = list(runs.map(lambda folder: _interrupted(folder, sandbox), folders))
@@ -224,7 +224,7 @@ def _interrupted(folder: Path, sandbox: Sandbox) -> int:
 
 def test_two_exports_of_one_queue(tmp_path: Path) -> None:
     """The second one skips the queue, names who holds it and exits with 6; the first is not disturbed."""
-    with Sandbox(rows=3000, seed=2, odd=False, faults=Faults(latency_s=0.2)) as sandbox:
+    with Sandbox(Population(rows=3000, odd=False), seed=2, faults=Faults(latency_s=0.2)) as sandbox:
         path = write_config(tmp_path, sandbox)
         command = [sys.executable, "-m", "annolake", "run", "--config", str(path)]
         first = subprocess.Popen(command, env={KEY_VARIABLE: sandbox.api_key}, stderr=subprocess.PIPE, text=True)

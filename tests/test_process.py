@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from annolake.sandbox import Sandbox
+from annolake.sandbox import Population, Sandbox
 from exporting import KEY_VARIABLE, with_polars, write_config
 
 SETTLE = """
@@ -40,7 +40,7 @@ def test_what_the_environment_says_stays() -> None:
 
 def test_heavy_rows_pass_through_little_memory(tmp_path: Path) -> None:
     """Of 120 MB of rows of 300 kB few are held at a time: pages go as they are used, their bodies too."""
-    with Sandbox(rows=400, seed=2, odd=False, payload_kb=300) as sandbox:
+    with Sandbox(Population(rows=400, odd=False, payload_kb=300), seed=2) as sandbox:
         config = write_config(tmp_path, sandbox, {"source.max_inflight_mb": 16, "lake.row_group_mb": 8})
         command = [sys.executable, "-c", RUN, str(config)]
         ran = subprocess.run(command, env={KEY_VARIABLE: sandbox.api_key}, check=True, capture_output=True, text=True)

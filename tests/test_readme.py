@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 
 from annolake.cli import EXIT_CODES
-from annolake.sandbox import Queue, Sandbox
+from annolake.sandbox import Population, Queue, Sandbox
 from annolake.settings import markdown_table
 from exporting import KEY_VARIABLE, export_once, with_polars, write_config
 
@@ -56,7 +56,7 @@ def blocks(language: str) -> list[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the lake that the README's questions are put to, `lake`."""
     where = tmp_path_factory.mktemp("readme")
-    with Sandbox(rows=600, seed=12, odd=False) as sandbox:
+    with Sandbox(Population(rows=600, odd=False), seed=12) as sandbox:
         export_once(sandbox, where)
         yield where
 
@@ -76,7 +76,7 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
 
 def test_the_first_real_export_works_as_written(tmp_path: Path) -> None:
     """With the reader's key and queue filled in, the three lines export the queue."""
-    with Sandbox(rows=30, seed=2) as sandbox:
+    with Sandbox(Population(rows=30), seed=2) as sandbox:
         lines = blocks("sh")[1].replace("your key", sandbox.api_key).replace("your queue's id", sandbox.queue_ids[0])
         environ = {"PATH": f"{Path(CLI).parent}:{os.environ['PATH']}", "ANNOLAKE_SOURCE__BASE_URL": sandbox.url}
         done = subprocess.run(
@@ -131,7 +131,7 @@ def truth(sandbox: Sandbox, names: dict[str, str]) -> Counter[tuple[date | None,
 def listed_differently(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sandbox]]:
     """A lake of three queues: each lists the second reviewer under another name, one alone tells the third's."""
     where = tmp_path_factory.mktemp("differently")
-    with Sandbox(rows=90, queues=3, seed=12, odd=False, archived_share=0.6) as sandbox:
+    with Sandbox(Population(rows=90, queues=3, odd=False, archived_share=0.6), seed=12) as sandbox:
         for queue_id, second, third in zip(sandbox.queue_ids, "ACB", ("Chiara", None, None), strict=True):
             renamed(sandbox, queue_id, 1, f"{second}. Lindqvist")
             renamed(sandbox, queue_id, 2, third)
@@ -239,7 +239,7 @@ def test_a_finished_run_counts_once_for_each_reviewer(
 
 def test_the_python_api_works_as_written(tmp_path: Path) -> None:
     """The last block exports by the settings of the file and prints what the report says."""
-    with Sandbox(rows=25, seed=2) as sandbox:
+    with Sandbox(Population(rows=25), seed=2) as sandbox:
         write_config(tmp_path, sandbox)
         done = subprocess.run(
             [sys.executable, "-c", blocks("python")[-1]],
@@ -266,7 +266,7 @@ def test_the_cron_line_runs_as_cron_runs_it(tmp_path: Path) -> None:
     place.mkdir()
     command = cron_command().replace("/srv/annolake/.venv/bin/annolake", CLI).replace("/srv/annolake", str(place))
     surroundings = ["PATH=/usr/bin:/bin", f"HOME={home}", "SHELL=/bin/sh", "LOGNAME=somebody"]
-    with Sandbox(rows=10, seed=2) as sandbox:
+    with Sandbox(Population(rows=10), seed=2) as sandbox:
         write_config(place, sandbox)
         (place / "key").touch(mode=0o600)
         (place / "key").write_text(sandbox.api_key + "\n")

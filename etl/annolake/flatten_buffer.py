@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from annolake import contract
-from annolake.sources.row_batch import Arrived, Endpoint
+from annolake.sources.row_batch import Endpoint, RowBatch
 from annolake.transform.flatten import flatten
 
 _ROWS_AT_ONCE = 1_000
@@ -30,7 +30,7 @@ class _Alike:
     run_found: list[bool | None] = field(default_factory=list)
 
 
-class Waiting:
+class FlattenBuffer:
     """Rows that are new or changed, until there are enough of them to be flattened together."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -43,13 +43,13 @@ class Waiting:
         """Whether an earlier version of a row waits; it must land first, for the last one landed counts."""
         return not self._keys.isdisjoint(keys)
 
-    def add(self, arrived: Arrived, places: Sequence[int]) -> None:
+    def add(self, arrived: RowBatch, places: Sequence[int]) -> None:
         """Add some of the rows that arrived, no two of them with one key."""
         alikes: dict[frozenset[str], list[int]] = {}
         for place in places:
-            alikes.setdefault(arrived.unknown[place], []).append(place)
-        for unknown, some in alikes.items():
-            alike = self._alike.setdefault(unknown, _Alike())
+            alikes.setdefault(arrived.unavailable[place], []).append(place)
+        for unavailable, some in alikes.items():
+            alike = self._alike.setdefault(unavailable, _Alike())
             alike.rows += [arrived.rows[place] for place in some]
             alike.hashes += [arrived.hashes[place] for place in some]
             alike.unmapped += [arrived.unmapped[place] for place in some]
@@ -66,7 +66,7 @@ class Waiting:
 
     def flattened(self, now: datetime) -> Iterator[tuple[pa.RecordBatch, frozenset[str]]]:
         """Yield the rows as batches of the table `runs`, each with its unknown columns, and forget them."""
-        for unknown, alike in self._alike.items():
+        for unavailable, alike in self._alike.items():
             facts: dict[str, Sequence[Any]] = {
                 "item_type": alike.item_types,
                 "endpoint": [self._endpoint] * len(alike.rows),
@@ -81,5 +81,5 @@ class Waiting:
                 exported_at=now,
                 facts=facts,
             )
-            yield batch, unknown
+            yield batch, unavailable
         self._alike, self._keys, self._size = {}, set(), 0

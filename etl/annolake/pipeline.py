@@ -22,7 +22,7 @@ from annolake.extract.endpoints.queues import list_queues
 from annolake.extract.http.client import Cancelled, Client, Tally
 from annolake.interruption import Interruption
 from annolake.observers import Log, Progress, Silence
-from annolake.queue_export import QueueExport, Run
+from annolake.queue_export import ExportContext, QueueExport
 from annolake.report import Mode, Report, export_id, worst
 from annolake.wiring import open_client, open_lake
 
@@ -64,7 +64,9 @@ def export(
                 queue_ids = configured_queues(config, client, interruption.event(), log)
             except Cancelled:
                 raise InterruptedExport(interruption.signal_number or 0) from None
-            run = Run(config, mode, accept_removals, client, lanes, lake, workspace, clock, log, progress, interruption)
+            run = ExportContext(
+                config, mode, accept_removals, client, lanes, lake, workspace, clock, log, progress, interruption
+            )
             at_once = max(1, min(QUEUES_AT_ONCE, len(queue_ids)))
             with ThreadPoolExecutor(at_once, "queue") as queues:
                 exports = [queues.submit(QueueExport(run, each, at_once).export) for each in queue_ids]

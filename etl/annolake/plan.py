@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from annolake.extract.paging.sort_order import Order
-from annolake.extract.paging.watermark import Since
-from annolake.load.records import Past
+from annolake.extract.paging.watermark import Watermark
+from annolake.load.records import PastExport
 from annolake.report import Mode
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -20,19 +20,25 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Plan:
     """The mode of an export, why it is not the one asked for, and from where on each list is read.
 
-    A list that is not in `since` is read whole: in mode "new" because its order is not known to be of use.
+    A list that is not in `watermarks` is read whole: in mode "new" because its order is not known to be of use.
     """
 
     mode: Mode
     reason: str | None = None
-    since: Mapping[str, Since] = field(default_factory=dict)
+    watermarks: Mapping[str, Watermark] = field(default_factory=dict)
 
 
 FULL = Plan("full")
 
 
 def plan_new_only(
-    pasts: Iterable[Past], *, endpoint: str, now: datetime, lookback_s: float, full_every_s: float, rows_in_lake: int
+    pasts: Iterable[PastExport],
+    *,
+    endpoint: str,
+    now: datetime,
+    lookback_s: float,
+    full_every_s: float,
+    rows_in_lake: int,
 ) -> Plan:
     """Plan an export of new rows, or a full one with the reason where earlier exports do not allow that.
 
@@ -63,14 +69,14 @@ def plan_new_only(
 
 
 def _reading_from(orders: Any, mark: datetime) -> Plan:
-    since, unsorted = {}, []
+    watermarks, unsorted = {}, []
     for name, recorded in (orders if isinstance(orders, dict) else {}).items():
         order = Order.parse(str(recorded)) if recorded else None
         if order is None:
             unsorted.append(name)
         else:
-            since[name] = Since(order, (mark - _EPOCH) // timedelta(microseconds=1))
-    return Plan("new", swept_because(unsorted), since)
+            watermarks[name] = Watermark(order, (mark - _EPOCH) // timedelta(microseconds=1))
+    return Plan("new", swept_because(unsorted), watermarks)
 
 
 def swept_because(names: Iterable[str]) -> str | None:

@@ -24,23 +24,23 @@ from annolake.errors import (
     ServiceError,
     UnavailableError,
 )
-from annolake.extract.endpoints.query_limits import Terms
+from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.endpoints.queues import read_queue, require_queue_id
 from annolake.extract.http.client import Cancelled, Client, Tally
 from annolake.extract.page_size import PageSize
 from annolake.extract.paging.verdict import Verdict
-from annolake.flatten_buffer import Waiting
+from annolake.flatten_buffer import FlattenBuffer
 from annolake.interruption import Interruption
 from annolake.load.lake import Lake, Workspace
 from annolake.load.merge.spill import BUFFER_BYTES
-from annolake.load.merge.upsert import Landing
+from annolake.load.merge.upsert import Upsert
 from annolake.observers import Log, Progress
 from annolake.plan import FULL, Plan, plan_new_only, swept_because
 from annolake.rejects import RejectKeeper
 from annolake.removals import Absence
 from annolake.report import Mode, QueueReport, Usage
 from annolake.sources.items import ItemsSource
-from annolake.sources.row_batch import Arrived, Endpoint
+from annolake.sources.row_batch import Endpoint, RowBatch
 from annolake.sources.runs import RunsSource
 from annolake.sources.source import Access, RowSource
 from annolake.transform.decode import decode_queue
@@ -62,7 +62,7 @@ def is_retired(error: GoneError | NotFoundError, source: Source, *, alive: Calla
 
 
 @dataclass(frozen=True)
-class Run:
+class ExportContext:
     """What the queues of one export share."""
 
     config: Config
@@ -76,23 +76,30 @@ class Run:
     log: Log
     progress: Progress
     interruption: Interruption
-    terms: Terms = field(default_factory=Terms)
+    query_limits: QueryLimits = field(default_factory=QueryLimits)
 
 
 class QueueExport:
     """The export of one queue, begun with `export`; `at_once` queues share the memory for pages and changed rows."""
 
-    def __init__(self, run: Run, queue_id: str, at_once: int) -> None:
-        self._run = run
+    def __init__(self, context: ExportContext, queue_id: str, at_once: int) -> None:
+        self._context = context
         self._queue_id = queue_id
-        self._source = run.config.source
-        self._stop = run.interruption.event()
+        self._source = context.config.source
+        self._stop = context.interruption.event()
         self._tally = Tally()
         budget = self._source.max_inflight_mb * 1_000_000 // at_once
         largest = self._source.max_response_mb * 1_000_000
         page_size = PageSize(self._source.page_size, budget, self._source.concurrency, largest)
         self._access = Access(
-            run.client, run.lanes, queue_id, self._source, page_size, self._tally, self._stop, run.terms
+            context.client,
+            context.lanes,
+            queue_id,
+            self._source,
+            page_size,
+            self._tally,
+            self._stop,
+            context.query_limits,
         )
         self._merges = max(1, MERGES_AT_ONCE // at_once)
         self._buffer = BUFFER_BYTES // at_once
@@ -102,8 +109,8 @@ class QueueExport:
 
     def export(self) -> QueueReport:
         """Export the queue; whatever goes wrong is in the report, not raised."""
-        report, begun = self._report, self._run.clock.monotonic()
-        self._run.log.info("queue_started", queue_id=self._queue_id)
+        report, begun = self._report, self._context.clock.monotonic()
+        self._context.log.info("queue_started", queue_id=self._queue_id)
         try:
             self._export()
             report.conclude()
@@ -113,59 +120,59 @@ class QueueExport:
         except AnnolakeError as error:
             report.fail(error, exit_code=error.exit_code)
         except Cancelled:
-            interrupted = InterruptedExport(self._run.interruption.signal_number or 0)
+            interrupted = InterruptedExport(self._context.interruption.signal_number or 0)
             report.fail(interrupted, exit_code=interrupted.exit_code)
         except Exception as error:  # noqa: BLE001 - a bug in one queue does not stop the others
             report.fail(RuntimeError(f"a bug ({type(error).__name__}): report it with the traceback"), exit_code=1)
             # The frames alone: an error's message may quote a row.
             frames = "".join(traceback.format_tb(error.__traceback__))
             facts = {"queue_id": self._queue_id, "kind": type(error).__name__, "traceback": frames}
-            self._run.log.error("bug", **facts)  # noqa: TRY400 - see above
+            self._context.log.error("bug", **facts)  # noqa: TRY400 - see above
         finally:
             self._stop.set()
         if self._answer.done() and not self._answer.cancelled() and not self._answer.exception():
             report.name = self._answer.result()[0].name  # also of a queue whose first page could not be had
         report.requests, report.retries = self._tally.requests, self._tally.retries
         report.bytes_read = self._tally.bytes_read
-        report.seconds = round(self._run.clock.monotonic() - begun, 3)
-        self._run.progress.finished(report)
+        report.seconds = round(self._context.clock.monotonic() - begun, 3)
+        self._context.progress.finished(report)
         facts = {name: getattr(report, name) for name in ("status", "exit_code", "rows_seen", "inserted", "updated")}
-        self._run.log.info("queue_finished", queue_id=self._queue_id, **facts)
+        self._context.log.info("queue_finished", queue_id=self._queue_id, **facts)
         return report
 
     def _export(self) -> None:
-        lake, workspace, now = self._run.lake, self._run.workspace, self._run.clock.now()
+        lake, workspace, now = self._context.lake, self._context.workspace, self._context.clock.now()
         require_queue_id(self._queue_id)
         with lake.lock(self._queue_id, since=now):
-            asked = partial(read_queue, self._run.client, self._queue_id, decode_queue)
-            self._answer = self._run.lanes.submit(asked, tally=self._tally, stop=self._stop)
+            asked = partial(read_queue, self._context.client, self._queue_id, decode_queue)
+            self._answer = self._context.lanes.submit(asked, tally=self._tally, stop=self._stop)
             try:
                 self._export_over("items" if self._source.endpoint == "items" else "runs", now)
             except (GoneError, NotFoundError) as error:
                 if not is_retired(error, self._source, alive=lambda: self._record is not None):
                     raise
-                self._run.log.warning("endpoint_retired", queue_id=self._queue_id, status=error.status, now="items")
+                self._context.log.warning("endpoint_retired", queue_id=self._queue_id, status=error.status, now="items")
                 self._export_over("items", now)
             lake.write_queue(self._queue_id, workspace, self._queue_row())
 
     def _export_over(self, endpoint: Endpoint, now: datetime) -> None:
         """Export over one endpoint from the start; what was read over another is forgotten."""
-        lake, workspace = self._run.lake, self._run.workspace
+        lake, workspace = self._context.lake, self._context.workspace
         self._report.endpoint = endpoint
-        with lake.landing(self._queue_id, workspace, now=now, budget=self._buffer) as landing:
-            since = self._plan(landing, now).since
+        with lake.upsert(self._queue_id, workspace, now=now, budget=self._buffer) as upsert:
+            since = self._plan(upsert, now).watermarks
             source: RowSource = (
-                RunsSource(self._access, landing.index, since)
+                RunsSource(self._access, upsert.index, since)
                 if endpoint == "runs"
-                else ItemsSource(self._access, landing.index, since, now=now)
+                else ItemsSource(self._access, upsert.index, since, now=now)
             )
             rejects = RejectKeeper(lake.rejects(self._queue_id, workspace), self._queue_id, now)
-            waiting = Waiting(endpoint)
-            self._read(source, landing, waiting, rejects)
-            remove = self._confirm_removals(source, landing, waiting, rejects)
+            waiting = FlattenBuffer(endpoint)
+            self._read(source, upsert, waiting, rejects)
+            remove = self._confirm_removals(source, upsert, waiting, rejects)
             self._tell_usage(source.usage)
             self._conclude_reading(source.verdict, rejects)
-            self._publish(landing, remove_gone=remove)
+            self._publish(upsert, remove_gone=remove)
 
     def _tell_usage(self, usage: Usage) -> None:
         self._report.usage = usage
@@ -174,20 +181,20 @@ class QueueExport:
                 "the service refuses include_subtree_usage: new rows get the tokens and costs of their run without its "
                 "descendants', rows in the lake keep theirs; source.subtree_usage = false has all rows get the former"
             )
-            self._run.log.warning("usage_own", queue_id=self._queue_id, meaning=meaning)
+            self._context.log.warning("usage_own", queue_id=self._queue_id, meaning=meaning)
 
-    def _plan(self, landing: Landing, now: datetime) -> Plan:
+    def _plan(self, upsert: Upsert, now: datetime) -> Plan:
         """Return what to read, and say in the report why where that is not what was asked for."""
         plan = FULL
-        if self._run.mode == "new":
-            sync = self._run.config.sync
+        if self._context.mode == "new":
+            sync = self._context.config.sync
             plan = plan_new_only(
-                self._run.lake.reports.of(self._queue_id, now=now),
+                self._context.lake.reports.of(self._queue_id, now=now),
                 endpoint=self._report.endpoint,
                 now=now,
                 lookback_s=sync.lookback_s,
                 full_every_s=sync.full_every_s,
-                rows_in_lake=landing.index.size,
+                rows_in_lake=upsert.index.size,
             )
         self._report.mode, self._report.mode_reason = plan.mode, plan.reason
         return plan
@@ -202,7 +209,7 @@ class QueueExport:
         except UnavailableError:
             raise
         except ServiceError as error:
-            self._run.log.warning("queue_record_refused", queue_id=self._queue_id, status=error.status)
+            self._context.log.warning("queue_record_refused", queue_id=self._queue_id, status=error.status)
             return None
 
     def _queue_row(self) -> pa.Table | None:
@@ -215,72 +222,72 @@ class QueueExport:
             [row],
             unmapped=[unmapped],
             hashes=[digest],
-            exported_at=self._run.clock.now(),
+            exported_at=self._context.clock.now(),
             facts={},
         )
         return pa.Table.from_batches([batch])
 
     # --- reading and landing
 
-    def _read(self, source: RowSource, landing: Landing, waiting: Waiting, rejects: RejectKeeper) -> None:
+    def _read(self, source: RowSource, upsert: Upsert, waiting: FlattenBuffer, rejects: RejectKeeper) -> None:
         """Land every row of the source that is new or changed, and keep its rejects."""
-        report, expected, pages = self._report, landing.index.size or None, source.read()
+        report, expected, pages = self._report, upsert.index.size or None, source.read()
         first = list(islice(pages, 1))  # asked for beside the queue's own record, which has its name
         report.name = self._record[0].name if self._record else None
-        self._run.progress.started(self._queue_id, report.name, expected)
-        self._take(source, chain(first, pages), landing, waiting, rejects)
+        self._context.progress.started(self._queue_id, report.name, expected)
+        self._take(source, chain(first, pages), upsert, waiting, rejects)
 
     def _take(
         self,
         source: RowSource,
-        pages: Iterable[Arrived],
-        landing: Landing,
-        waiting: Waiting,
+        pages: Iterable[RowBatch],
+        upsert: Upsert,
+        waiting: FlattenBuffer,
         rejects: RejectKeeper,
     ) -> None:
         report = self._report
         for arrived in pages:
             rejects.see(arrived)
-            self._land(landing, waiting, arrived)
+            self._land(upsert, waiting, arrived)
             if arrived.newest is not None:
                 report.newest_added_at = max(arrived.newest, report.newest_added_at or arrived.newest)
             report.rows_seen = source.verdict.rows
-            self._run.progress.read(self._queue_id, report.rows_seen)
-        self._flush(landing, waiting)
+            self._context.progress.read(self._queue_id, report.rows_seen)
+        self._flush(upsert, waiting)
 
-    def _land(self, landing: Landing, waiting: Waiting, arrived: Arrived) -> None:
+    def _land(self, upsert: Upsert, waiting: FlattenBuffer, arrived: RowBatch) -> None:
         """Have the rows that are new or changed wait to be flattened."""
         arrived = arrived.latest()
-        changed = landing.index.changed(arrived.keys, arrived.hashes)
+        changed = upsert.index.changed(arrived.keys, arrived.hashes)
         if False in arrived.run_found:
             missing = [place for place, found in enumerate(arrived.run_found) if found is False]
             self._missing.update(arrived.keys[place] for place in missing)
             self._report.payloads_missing_new += sum(changed[place] for place in missing)
         for some in arrived.portions(list(compress(count(), changed))):
             if waiting.holds(arrived.keys[place] for place in some):
-                self._flush(landing, waiting)
+                self._flush(upsert, waiting)
             waiting.add(arrived, some)
             if waiting.full:
-                self._flush(landing, waiting)
+                self._flush(upsert, waiting)
 
-    def _flush(self, landing: Landing, waiting: Waiting) -> None:
+    def _flush(self, upsert: Upsert, waiting: FlattenBuffer) -> None:
         """Flatten the rows that wait, and land them."""
-        for batch, unknown in waiting.flattened(self._run.clock.now()):
-            landing.add(batch, unknown=unknown)
+        for batch, unavailable in waiting.flattened(self._context.clock.now()):
+            upsert.add(batch, unavailable=unavailable)
 
-    def _publish(self, landing: Landing, *, remove_gone: bool) -> None:
+    def _publish(self, upsert: Upsert, *, remove_gone: bool) -> None:
         """Merge and publish each day concerned; an interruption is heeded between two."""
         report = self._report
         try:
-            with closing(landing.publish(remove_gone=remove_gone, at_once=self._merges)) as outcomes:
+            with closing(upsert.publish(remove_gone=remove_gone, at_once=self._merges)) as outcomes:
                 for _ in outcomes:
                     if self._stop.is_set():
                         raise Cancelled
         finally:
-            report.partitions_written, report.bytes_written = landing.partitions_written, landing.bytes_written
-            report.inserted, report.updated = landing.counts.inserted, landing.counts.updated
-            report.removed = landing.counts.removed
-        report.unchanged = landing.unchanged
+            report.partitions_written, report.bytes_written = upsert.partitions_written, upsert.bytes_written
+            report.inserted, report.updated = upsert.counts.inserted, upsert.counts.updated
+            report.removed = upsert.counts.removed
+        report.unchanged = upsert.unchanged
 
     # --- the verdict
 
@@ -288,30 +295,32 @@ class QueueExport:
     def _filtered(self) -> bool:
         return bool(self._source.status) or not self._source.include_archived
 
-    def _confirm_removals(self, source: RowSource, landing: Landing, waiting: Waiting, rejects: RejectKeeper) -> bool:
+    def _confirm_removals(
+        self, source: RowSource, upsert: Upsert, waiting: FlattenBuffer, rejects: RejectKeeper
+    ) -> bool:
         """Tell whether the rows that were not met have left the queue; read it again where they are many."""
-        if not self._may_remove(source.verdict, rejects) or not landing.index.missing:
+        if not self._may_remove(source.verdict, rejects) or not upsert.index.missing:
             return False
-        absence = self._absence(source.verdict, landing)
+        absence = self._absence(source.verdict, upsert)
         before, large = absence.missing, absence.is_large
-        if large and not self._run.accept_removals:
-            self._run.log.warning("many_rows_missing", queue_id=self._queue_id, rows=before, of=absence.live)
-            self._take(source, source.read_again(), landing, waiting, rejects)
-            absence = self._absence(source.verdict, landing)
+        if large and not self._context.accept_removals:
+            self._context.log.warning("many_rows_missing", queue_id=self._queue_id, rows=before, of=absence.live)
+            self._take(source, source.read_again(), upsert, waiting, rejects)
+            absence = self._absence(source.verdict, upsert)
         if not self._may_remove(source.verdict, rejects):
             return False
-        doubt = None if self._run.accept_removals else absence.doubt(missing_before=before)
+        doubt = None if self._context.accept_removals else absence.doubt(missing_before=before)
         if doubt and absence.missing:
             self._report.removed_unconfirmed, self._report.unconfirmed_because = absence.missing, doubt
             self._report.removals_held_back = large
         return doubt is None
 
-    def _absence(self, verdict: Verdict, landing: Landing) -> Absence:
-        pasts = self._run.lake.reports.of(self._queue_id, now=self._run.clock.now())
+    def _absence(self, verdict: Verdict, upsert: Upsert) -> Absence:
+        pasts = self._context.lake.reports.of(self._queue_id, now=self._context.clock.now())
         last = next((past.entry for past in pasts if past.proves_full), {})
         usual = last.get("size_excess") if last.get("endpoint") == self._report.endpoint else None
         usual = usual if isinstance(usual, int) else None
-        return Absence(landing.index.missing, landing.index.live, verdict.size_excess, usual)
+        return Absence(upsert.index.missing, upsert.index.live, verdict.size_excess, usual)
 
     def _may_remove(self, verdict: Verdict, rejects: RejectKeeper) -> bool:
         """Whether this export can know that a row has left the queue (DESIGN 7)."""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from annolake.keys import key_of
 from annolake.load.records import Rejects
-from annolake.sources.row_batch import Arrived
+from annolake.sources.row_batch import RowBatch
 from annolake.transform.decode import Reject
 
 _DIGEST = re.compile("[0-9a-f]{32}")
@@ -30,7 +30,7 @@ class RejectKeeper:
         self.new = 0
         self.unreadable = False
 
-    def see(self, arrived: Arrived) -> None:
+    def see(self, arrived: RowBatch) -> None:
         """Take note of rejects and of accepted rows that arrived."""
         for reject in arrived.rejects:
             self._keep(reject)

@@ -12,7 +12,7 @@ from annolake.clock import Clock
 from annolake.config import Config
 from annolake.credentials import credentials
 from annolake.extract.http.client import Client
-from annolake.extract.http.rate_limit import Pace
+from annolake.extract.http.rate_limit import RateLimit
 from annolake.load.lake import Lake
 from annolake.observers import Log
 from annolake.transform.row_types import HASH_VERSION
@@ -35,7 +35,7 @@ def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log
         max_attempts=config.retry.max_attempts,
         max_wait_s=config.retry.max_wait_s,
         lanes=config.source.concurrency,
-        pace=Pace(config.source.max_requests_per_second, clock),
+        rate_limit=RateLimit(config.source.max_requests_per_second, clock),
         clock=clock,
         random=random.random,
         version=__version__,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from annolake.report import Report
-from annolake.sandbox import Faults, Sandbox
+from annolake.sandbox import Faults, Population, Rules, Sandbox
 from exporting import Ran, annolake, export_once, one_queue, write_config
 
 ITEMS = {"source.endpoint": "items"}
@@ -65,7 +65,10 @@ def both(sandbox: Sandbox, folder: Path, settings: dict[str, Any]) -> tuple[Ran,
 def test_check_earns_the_exit_code_of_a_run(case: str, tmp_path: Path) -> None:
     """And says of a queue what a run would say."""
     service, settings, exit_code = CASES[case]
-    with Sandbox(**{"rows": 30, "seed": 2, "odd": False, **service}) as sandbox:
+    options = dict(service)
+    faults = options.pop("faults", None)
+    population = Population(rows=options.pop("rows", 30), threads=options.pop("threads", 0), odd=False)
+    with Sandbox(population, seed=2, faults=faults, rules=Rules(**options)) as sandbox:
         checked, report = both(sandbox, tmp_path, settings)
 
     queue = one_queue(report)
@@ -76,7 +79,7 @@ def test_check_earns_the_exit_code_of_a_run(case: str, tmp_path: Path) -> None:
 
 def test_a_queue_that_the_lake_refuses_is_told_as_a_run_tells_it(tmp_path: Path) -> None:
     """An id that could lead out of the lake, from a service that lists it."""
-    with Sandbox(rows=3, seed=2) as sandbox:
+    with Sandbox(Population(rows=3), seed=2) as sandbox:
         sandbox._service._profiles[sandbox.queue_ids[0]]["id"] = "../a b"
         checked, report = both(sandbox, tmp_path, {"source.queues": "all"})
 
@@ -87,7 +90,7 @@ def test_a_queue_that_the_lake_refuses_is_told_as_a_run_tells_it(tmp_path: Path)
 @pytest.mark.parametrize("endpoint", ["runs", "items"])
 def test_check_asks_little(endpoint: str, tmp_path: Path) -> None:
     """A row of each list is enough, however long they are; over items a run's payload is asked for once."""
-    with Sandbox(rows=900, seed=2, odd=False) as sandbox:
+    with Sandbox(Population(rows=900, odd=False), seed=2) as sandbox:
         write_config(tmp_path, sandbox, {"source.endpoint": endpoint})
         ran = annolake("check", key=sandbox.api_key, cwd=tmp_path)
         asked = [(record.endpoint, record.rows) for record in sandbox.requests]

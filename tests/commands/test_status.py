@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from annolake.sandbox import Sandbox
+from annolake.sandbox import Population, Sandbox
 from exporting import annolake, export_once, write_config
 
 
@@ -14,7 +14,7 @@ from exporting import annolake, export_once, write_config
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a config and a lake of two queues."""
     folder = tmp_path_factory.mktemp("exported")
-    with Sandbox(rows=120, seed=2, queues=2) as sandbox:
+    with Sandbox(Population(rows=120, queues=2), seed=2) as sandbox:
         export_once(sandbox, folder)
         write_config(folder, sandbox)
     return folder

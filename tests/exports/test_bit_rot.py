@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from annolake.report import QueueReport
-from annolake.sandbox import Sandbox
+from annolake.sandbox import Population, Sandbox
 from exporting import annolake, export_once, one_queue, write_config
 
 COMPRESSIONS = ("none", "lz4", "snappy", "zstd")
@@ -52,7 +52,7 @@ def rot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """A lake of one compression, of rows of a few days."""
     folder = tmp_path_factory.mktemp(request.param)
     settings = {"lake.compression": request.param}
-    with Sandbox(rows=30, seed=2, odd=False, days=4) as sandbox:
+    with Sandbox(Population(rows=30, odd=False, days=4), seed=2) as sandbox:
         export_once(sandbox, folder, settings)
         row = sandbox.queue().rows("active")[7]
         sandbox.queue().edit(row.id, name="renamed")

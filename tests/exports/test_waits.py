@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from annolake.sandbox import Sandbox
+from annolake.sandbox import Population, Sandbox
 from annolake.sandbox.answers import Answer, Asked
 from exporting import KEY_VARIABLE, annolake, write_config
 from hostile import Behave, FullListener, Hostile, Wire, honest, lists
@@ -53,7 +53,7 @@ def says_nothing(wire: Wire, asked: Asked, answer: Answer) -> Answer | None:
 @pytest.mark.parametrize("behave", [drips, drips_headers, says_nothing])
 def test_no_request_takes_longer_than_it_may(behave: Behave, endpoint: str, tmp_path: Path) -> None:
     """A body or head that comes byte by byte, or never, is asked for again, and then given up with one sentence."""
-    with Hostile(Sandbox(rows=30, seed=2, odd=False), behave) as service:
+    with Hostile(Sandbox(Population(rows=30, odd=False), seed=2), behave) as service:
         path = write_config(tmp_path, service, {"source.endpoint": endpoint, **IMPATIENT})
         ran = annolake("run", "--config", path, "--quiet", key=service.api_key, cwd=tmp_path)
         asked = sum(map(lists, service.asked))
@@ -88,7 +88,7 @@ def test_a_signal_ends_every_wait(
 ) -> None:
     """In a connect, before a head, in a body, between attempts: within 2 s, with the signal's code and a report."""
     behave, settings = WAITS[wait]
-    sandbox = Sandbox(rows=300, seed=2, odd=False)
+    sandbox = Sandbox(Population(rows=300, odd=False), seed=2)
     with Hostile(sandbox, behave) if behave else FullListener(sandbox) as service:
         path = write_config(tmp_path, service, {"source.endpoint": endpoint, **settings})
         command = [sys.executable, "-m", "annolake", "run", "--json", "--config", str(path)]

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from annolake.extract.offset.in_flight import Fetch
-from annolake.extract.offset.queue_reader import Source
+from annolake.extract.offset.queue_reader import Listing
 from annolake.extract.paging.slices import Slice
-from annolake.extract.paging.watermark import Since
+from annolake.extract.paging.watermark import Watermark
 
 Page = tuple[bytes, ...]
 Answer = Future[Slice[Page]]
@@ -28,14 +28,14 @@ def key(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-class PlainMet:
-    """The plainest thing that does what `reading.Met` asks."""
+class PlainSeenKeys:
+    """The plainest thing that does what `reading.SeenKeys` asks."""
 
     def __init__(self) -> None:
         self.numbers: dict[bytes, int] = {}
 
     def meet(self, keys: Sequence[bytes], number: int) -> list[int]:
-        """See `reading.Met`."""
+        """See `reading.SeenKeys`."""
         earlier = [self.numbers.get(one, 0) for one in keys]
         self.numbers.update(dict.fromkeys(keys, number))
         return earlier
@@ -87,9 +87,9 @@ class Model:
 
         return ask
 
-    def source(self, name: str, *, since: Since | None = None) -> Source[Page]:
+    def source(self, name: str, *, watermark: Watermark | None = None) -> Listing[Page]:
         """Return a list as paging reads it."""
-        return Source(name, self.fetch(name), size=partial(self._size, name), since=since)
+        return Listing(name, self.fetch(name), size=partial(self._size, name), watermark=watermark)
 
     def _size(self, name: str) -> Size:
         size: Size = Future()
@@ -110,7 +110,7 @@ class Model:
         columns = next(iter(self.times.values()), {"added_at": None})
         times = {column: [self.times.get(row, columns)[column] for row in part] for column in columns}
         keys = tuple(BROKEN if row in self.broken else row for row in part)
-        answer.set_result(Slice(keys, times, keys, vague=frozenset({BROKEN})))
+        answer.set_result(Slice(keys, times, keys, ambiguous_keys=frozenset({BROKEN})))
 
     # --- what happens to rows
 

@@ -21,14 +21,14 @@ def key(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-class PlainMet:
-    """The plainest thing that does what `reading.Met` asks."""
+class PlainSeenKeys:
+    """The plainest thing that does what `reading.SeenKeys` asks."""
 
     def __init__(self) -> None:
         self.numbers: dict[bytes, int] = {}
 
     def meet(self, keys: Sequence[bytes], number: int) -> list[int]:
-        """See `reading.Met`."""
+        """See `reading.SeenKeys`."""
         earlier = [self.numbers.get(one, 0) for one in keys]
         self.numbers.update(dict.fromkeys(keys, number))
         return earlier
@@ -86,8 +86,8 @@ class Passing:
             ends = last >= len(rows) or (self.ends_short and len(part) < limit)
             times = {"added_at": [self.times.get(row) for row in part]}
             keys = [UNREADABLE if row in self.unreadable else row for row in part]
-            vague = frozenset({UNREADABLE}) if self.unreadable else frozenset()
-            return CursorSlice(keys, times, part, None if ends else behind, vague=vague)
+            ambiguous_keys = frozenset({UNREADABLE}) if self.unreadable else frozenset()
+            return CursorSlice(keys, times, part, None if ends else behind, ambiguous_keys=ambiguous_keys)
 
         return ask
 

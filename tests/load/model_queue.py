@@ -116,7 +116,7 @@ def export(
     number: int = 1,
     complete: bool = True,
     queue_id: str = QUEUE,
-    unknown: frozenset[str] = frozenset(),
+    unavailable: frozenset[str] = frozenset(),
     page: int = 10,
     hold: int = 1,
     budget: int = 32 << 20,
@@ -132,21 +132,21 @@ def export(
     with (
         lake.workspace(f"export-{number}", since=now) as workspace,
         lake.lock(queue_id, since=now),
-        lake.landing(queue_id, workspace, now=now, budget=budget) as landing,
+        lake.upsert(queue_id, workspace, now=now, budget=budget) as upsert,
     ):
         for start in range(0, len(line), page):
             some = line[start : start + page]
             keys = [key_of(row.key) for row in some]
-            landing.index.meet(keys)
-            wanted = landing.index.changed(keys, [row.hash for row in some])
+            upsert.index.meet(keys)
+            wanted = upsert.index.changed(keys, [row.hash for row in some])
             waiting += [row for row, want in zip(some, wanted, strict=True) if want]
             if len(waiting) >= hold:
-                landing.add(batch(waiting), unknown=unknown)
+                upsert.add(batch(waiting), unavailable=unavailable)
                 waiting = []
         if waiting:
-            landing.add(batch(waiting), unknown=unknown)
-        outcomes = list(landing.publish(remove_gone=complete, at_once=at_once))
-        return Done(landing.counts, landing.unchanged, outcomes)
+            upsert.add(batch(waiting), unavailable=unavailable)
+        outcomes = list(upsert.publish(remove_gone=complete, at_once=at_once))
+        return Done(upsert.counts, upsert.unchanged, outcomes)
 
 
 def parts(lake: Lake, queue_id: str = QUEUE) -> dict[str, tuple[int, int, str]]:

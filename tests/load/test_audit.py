@@ -37,9 +37,9 @@ def _file(lake: Lake, day: str = "2026-11-02") -> Path:
 
 def _rewritten(lake: Lake, table: pa.Table) -> None:
     """Put a file of annolake's own making, with other rows, in the place of a partition's."""
-    form = replace(lake.runs_form, schema=table.schema)
+    form = replace(lake.runs_format, schema=table.schema)
     shutil.rmtree(_partition(lake))
-    write_part(Store(), _partition(lake), [table], form=form, footer=Footer(1, 1, "test", 9))
+    write_part(Store(), _partition(lake), [table], file_format=form, footer=Footer(1, 1, "test", 9))
 
 
 def test_a_lake_as_exported_has_no_findings(lake: Lake) -> None:
@@ -85,7 +85,7 @@ def _twice(lake: Lake) -> None:
 
 
 def _other_columns(lake: Lake) -> None:
-    schema = lake.runs_form.schema
+    schema = lake.runs_format.schema
     narrow = schema.remove(schema.get_field_index("thread_id"))
     _rewritten(lake, pq.ParquetFile(_file(lake)).read().select(narrow.names))
 
@@ -93,7 +93,7 @@ def _other_columns(lake: Lake) -> None:
 def _in_two_partitions(lake: Lake) -> None:
     first = pq.ParquetFile(_file(lake, "2026-11-03")).read().slice(0, 1)
     moved = first.set_column(5, "added_at", pa.array([START.replace(hour=1, day=2)], first.schema.field(5).type))
-    both = pa.concat_tables([moved.cast(lake.runs_form.schema), pq.ParquetFile(_file(lake)).read()])
+    both = pa.concat_tables([moved.cast(lake.runs_format.schema), pq.ParquetFile(_file(lake)).read()])
     _rewritten(lake, both)
 
 

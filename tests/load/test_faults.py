@@ -199,7 +199,7 @@ def test_no_value_is_kept_from_a_file_that_rotted(tmp_path: Path, place: int) ->
     before = parts(lake)
 
     with pytest.raises(LakeError, match=str(source)):
-        export(lake, [moved, Row(2, START + DAY)], number=2, unknown=frozenset({"feedback_stats"}))
+        export(lake, [moved, Row(2, START + DAY)], number=2, unavailable=frozenset({"feedback_stats"}))
 
     assert (parts(lake), source.read_bytes(), target.exists()) == (before, bytes(text), True)
 
@@ -323,11 +323,11 @@ def test_a_value_that_does_not_fit_is_a_bug_and_no_damaged_file(tmp_path: Path) 
 
     with (
         lake.workspace("one", since=FIRST_EXPORT) as workspace,
-        lake.landing(QUEUE, workspace, now=FIRST_EXPORT) as landing,
+        lake.upsert(QUEUE, workspace, now=FIRST_EXPORT) as upsert,
     ):
-        landing.add(null)
+        upsert.add(null)
         with pytest.raises(pa.ArrowInvalid, match="non-nullable"):
-            list(landing.publish(remove_gone=False))
+            list(upsert.publish(remove_gone=False))
 
     assert parts(lake) == {}
 

@@ -35,7 +35,7 @@ class Export:
 
     read: Sequence[Row]
     complete: bool
-    unknown: frozenset[str]
+    unavailable: frozenset[str]
     page: int
     hold: int
     budget: int
@@ -48,7 +48,7 @@ EXPORTS = st.builds(
     Export,
     read=READ_ROWS,
     complete=st.booleans(),
-    unknown=st.sets(st.sampled_from(FORGETTABLE)).map(frozenset),
+    unavailable=st.sets(st.sampled_from(FORGETTABLE)).map(frozenset),
     page=st.integers(1, 5),
     hold=st.sampled_from([1, 4]),
     budget=st.sampled_from([1, 32 << 20]),
@@ -67,7 +67,7 @@ def apply(known: dict[str, dict[str, Any]], done: Export, number: int) -> dict[s
         if before is None:
             after[key] = expected(row, exported=number)
         elif before["row_hash"] != row.hash:
-            after[key] = expected(row, exported=number) | {name: before[name] for name in done.unknown}
+            after[key] = expected(row, exported=number) | {name: before[name] for name in done.unavailable}
         elif before["removed_at"] is not None:
             after[key] = before | {name: expected(row, exported=number)[name] for name in ("exported_at", "removed_at")}
     if done.complete:
@@ -84,7 +84,7 @@ def _run(lake_root: Path, done: Export, number: int, gate: Gate | None) -> None:
         done.read,
         number=number,
         complete=done.complete,
-        unknown=done.unknown,
+        unavailable=done.unavailable,
         page=done.page,
         hold=done.hold,
         budget=done.budget,

@@ -123,9 +123,9 @@ def test_a_batch_in_another_column_order_lands_by_name(tmp_path: Path) -> None:
     with (
         lake.workspace("turned", since=FIRST_EXPORT) as workspace,
         lake.lock(QUEUE, since=FIRST_EXPORT),
-        lake.landing(QUEUE, workspace, now=FIRST_EXPORT) as landing,
+        lake.upsert(QUEUE, workspace, now=FIRST_EXPORT) as upsert,
     ):
-        landing.add(turned)
-        list(landing.publish(remove_gone=False))
+        upsert.add(turned)
+        list(upsert.publish(remove_gone=False))
 
     assert stored(lake) == {row.key: expected(row, exported=0) for row in rows(3)}

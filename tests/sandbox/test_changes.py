@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from annolake.clock import Clock
-from annolake.sandbox import Changes, Queue, Sandbox
+from annolake.sandbox import Changes, Population, Queue, Sandbox
 from annolake.sandbox.changes import KINDS
 
 Connect = Callable[[Sandbox], httpx.Client]
@@ -25,7 +25,7 @@ def _ids(queue: Queue, section: Any = "active") -> list[str]:
 @pytest.fixture(params=["oldest_first", "newest_first"])
 def queue(request: pytest.FixtureRequest) -> Queue:
     """Return a queue of 14 active and 6 archived rows in either order."""
-    return Sandbox(rows=20, odd=False, order=request.param).queue()
+    return Sandbox(Population(rows=20, odd=False, order=request.param)).queue()
 
 
 def _newest_end(queue: Queue) -> int:
@@ -150,7 +150,7 @@ def test_edit_sets_fields_and_moves_only_on_new_times(queue: Queue) -> None:
 
 def test_archived_rows_can_be_ordered_by_their_last_review() -> None:
     """With `archived_by` the archived list follows the reviews, and a finished row comes to its end."""
-    queue = Sandbox(rows=60, odd=False, archived_by="last_reviewed_time").queue()
+    queue = Sandbox(Population(rows=60, odd=False, archived_by="last_reviewed_time")).queue()
     queue.finish(_ids(queue)[0])
     times = [row.value()["last_reviewed_time"] for row in queue.rows("archived")]
 
@@ -160,7 +160,7 @@ def test_archived_rows_can_be_ordered_by_their_last_review() -> None:
 
 def test_history_tells_who_was_there_throughout(connect: Connect) -> None:
     """Rows that came or left between two requests are not among those that were there throughout."""
-    with Sandbox(rows=20, archived_share=0, odd=False) as sandbox:
+    with Sandbox(Population(rows=20, archived_share=0, odd=False)) as sandbox:
         client, queue = connect(sandbox), sandbox.queue()
         start = _ids(queue)
         queue.delete(start[0])  # seen from request 1 on
@@ -189,7 +189,7 @@ def test_each_kind_of_change_happens_and_is_the_same_for_a_seed(connect: Connect
     """A rate of one change a request changes the queue before every request, by seed in the same way."""
     histories = []
     for _ in range(2):
-        with Sandbox(rows=400, odd=False, changes=Changes(rate=1, kinds=(kind,), burst=20)) as sandbox:
+        with Sandbox(Population(rows=400, odd=False), changes=Changes(rate=1, kinds=(kind,), burst=20)) as sandbox:
             client = connect(sandbox)
             for _ in range(3):
                 client.get(_runs_path(sandbox), params={"limit": 1})
@@ -205,7 +205,7 @@ def test_each_kind_of_change_happens_and_is_the_same_for_a_seed(connect: Connect
 
 def test_bursts_take_front_middle_and_tail_by_turns(connect: Connect) -> None:
     """Three bursts leave from three places of the list, neighbours together."""
-    with Sandbox(rows=300, archived_share=0, changes=Changes(rate=1, kinds=("burst_delete",))) as sandbox:
+    with Sandbox(Population(rows=300, archived_share=0), changes=Changes(rate=1, kinds=("burst_delete",))) as sandbox:
         start = _ids(sandbox.queue())
         for _ in range(3):
             connect(sandbox).get(_runs_path(sandbox))
@@ -216,7 +216,7 @@ def test_bursts_take_front_middle_and_tail_by_turns(connect: Connect) -> None:
 
 def test_fractions_of_a_rate_add_up_and_a_limit_ends_them(connect: Connect) -> None:
     """A rate of 0.5 changes the queue before every second request, until the limit is reached."""
-    with Sandbox(rows=100, changes=Changes(rate=0.5, limit=3)) as sandbox:
+    with Sandbox(Population(rows=100), changes=Changes(rate=0.5, limit=3)) as sandbox:
         client = connect(sandbox)
         for _ in range(12):
             client.get(_runs_path(sandbox))
@@ -229,7 +229,7 @@ def test_changes_can_follow_the_clock(connect: Connect) -> None:
     """A rate a second is made up for when the next request comes."""
     at = [0.0]
     changes = Changes(rate=2, per_request=False)
-    with Sandbox(rows=100, changes=changes, clock=Clock(monotonic=lambda: at[0])) as sandbox:
+    with Sandbox(Population(rows=100), changes=changes, clock=Clock(monotonic=lambda: at[0])) as sandbox:
         client = connect(sandbox)
         client.get(_runs_path(sandbox))
         at[0] = 2.5
@@ -243,7 +243,7 @@ def test_changes_can_follow_the_clock(connect: Connect) -> None:
 def test_no_row_is_brought_back_twice(connect: Connect) -> None:
     """However long it goes on, a row is requeued or unarchived at most once."""
     changes = Changes(rate=3, kinds=("requeue", "unarchive"))
-    with Sandbox(rows=40, odd=False, changes=changes) as sandbox:
+    with Sandbox(Population(rows=40, odd=False), changes=changes) as sandbox:
         for _ in range(60):
             connect(sandbox).get(_runs_path(sandbox), params={"limit": 1})
         back = [event.id for event in sandbox.queue().history]
@@ -253,7 +253,7 @@ def test_no_row_is_brought_back_twice(connect: Connect) -> None:
 
 def test_only_the_queue_that_is_asked_for_changes(connect: Connect) -> None:
     """A change meets the queue of the request, others stay quiet."""
-    with Sandbox(rows=20, queues=2, changes=Changes(rate=1)) as sandbox:
+    with Sandbox(Population(rows=20, queues=2), changes=Changes(rate=1)) as sandbox:
         connect(sandbox).get(_runs_path(sandbox))
         connect(sandbox).get("/api/v1/annotation-queues")
         first, second = (sandbox.queue(queue_id) for queue_id in sandbox.queue_ids)
@@ -268,7 +268,7 @@ def test_a_test_s_own_hand_acts_before_a_request(connect: Connect) -> None:
         if number == 2:
             sandbox.queue().delete(_ids(sandbox.queue())[0])
 
-    with Sandbox(rows=10, archived_share=0, before_request=before) as sandbox:
+    with Sandbox(Population(rows=10, archived_share=0), before_request=before) as sandbox:
         sizes = [len(connect(sandbox).get(_runs_path(sandbox)).json()) for _ in range(3)]
 
     assert sizes == [10, 9, 9]
@@ -276,7 +276,7 @@ def test_a_test_s_own_hand_acts_before_a_request(connect: Connect) -> None:
 
 def test_a_page_is_a_slice_of_one_moment(connect: Connect) -> None:
     """While rows come and go from another thread, a page is a contiguous slice of some state of the list."""
-    with Sandbox(rows=60, archived_share=0, odd=False) as sandbox:
+    with Sandbox(Population(rows=60, archived_share=0, odd=False)) as sandbox:
         queue = sandbox.queue()
         states = [_ids(queue)]
         stop = threading.Event()

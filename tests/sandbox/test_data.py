@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 import yaml
 
-from annolake.sandbox import Row, Sandbox
+from annolake.sandbox import Population, Row, Sandbox
 
 CONTRACT = Path(__file__).parents[2] / "schemas" / "api" / "get-runs-from-annotation-queue.openapi.yaml"
 
@@ -98,14 +98,14 @@ def test_every_row_keeps_the_contract(seed: int, *, odd: bool) -> None:
     """Odd or ordinary, no row breaks the OpenAPI document's types, formats and required fields."""
     schema = _row_schema()["RunSchemaWithAnnotationQueueInfo"]
 
-    for row in _all_rows(Sandbox(seed=seed, odd=odd, rows=600)):
+    for row in _all_rows(Sandbox(Population(odd=odd, rows=600), seed=seed)):
         assert _problems(schema, row.value(), "row") == []
 
 
 def test_the_check_itself_finds_what_breaks_the_contract() -> None:
     """A missing required field, a null where none may be, a bad id and a bad time are told apart."""
     schema = _row_schema()["RunSchemaWithAnnotationQueueInfo"]
-    value = _all_rows(Sandbox(rows=1, odd=False))[0].value()
+    value = _all_rows(Sandbox(Population(rows=1, odd=False)))[0].value()
     del value["name"]
     value |= {"id": "x", "added_at": "yesterday", "reserved_by": None, "total_tokens": True}
 
@@ -120,7 +120,11 @@ def test_the_check_itself_finds_what_breaks_the_contract() -> None:
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
     """Key, queues, order and every byte of every row follow from the seed alone."""
-    one, two, other = Sandbox(rows=80, queues=2), Sandbox(rows=80, queues=2), Sandbox(rows=80, seed=2)
+    one, two, other = (
+        Sandbox(Population(rows=80, queues=2)),
+        Sandbox(Population(rows=80, queues=2)),
+        Sandbox(Population(rows=80), seed=2),
+    )
 
     assert (one.api_key, one.tenant_id, one.queue_ids) == (two.api_key, two.tenant_id, two.queue_ids)
     assert [row.text for row in _all_rows(one)] == [row.text for row in _all_rows(two)]
@@ -130,7 +134,7 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 
 def test_row_ids_are_unique_across_queues() -> None:
     """No two rows of a sandbox share an id, nor do their runs."""
-    sandbox = Sandbox(rows=400, queues=3)
+    sandbox = Sandbox(Population(rows=400, queues=3))
     rows = [row for queue_id in sandbox.queue_ids for row in sandbox.queue(queue_id).rows("active")]
 
     assert len({row.id for row in rows}) == len({row.run_id for row in rows}) == len(rows) == 3 * 280
@@ -294,7 +298,7 @@ def test_the_last_parent_is_the_parent(odd_values: list[dict[str, Any]]) -> None
 
 def test_ordinary_rows_answer_ordinary_questions() -> None:
     """About 2.5 kB each, all 62 fields there, costs that add up; models, reviews and cache hits vary."""
-    rows = _all_rows(Sandbox(rows=1000, odd=False))
+    rows = _all_rows(Sandbox(Population(rows=1000, odd=False)))
     values = [row.value() for row in rows]
     known = set(_row_schema()["RunSchemaWithAnnotationQueueInfo"]["properties"])
     reviewed = [value for value in values if value["completed_by"]]
@@ -314,7 +318,7 @@ def test_ordinary_rows_answer_ordinary_questions() -> None:
 
 def test_payload_kb_makes_heavy_rows_that_share_their_memory() -> None:
     """Rows of 300 kB differ from each other, but their large part is held once for many."""
-    rows = _all_rows(Sandbox(rows=200, odd=False, payload_kb=300))
+    rows = _all_rows(Sandbox(Population(rows=200, odd=False, payload_kb=300)))
 
     assert all(300_000 < len(row.text) < 304_000 for row in rows)
     assert len({row.text for row in rows}) == 200
@@ -325,7 +329,7 @@ def test_payload_kb_makes_heavy_rows_that_share_their_memory() -> None:
 def test_order_is_by_time_of_adding_and_repeatable(*, odd: bool) -> None:
     """Oldest first is the reverse of newest first but for ties; unsorted is neither, and always the same."""
     lists = {
-        order: Sandbox(rows=300, odd=odd, order=order).queue().rows("active")
+        order: Sandbox(Population(rows=300, odd=odd, order=order)).queue().rows("active")
         for order in ("oldest_first", "newest_first", "unsorted")
     }
     oldest, newest, unsorted_ = (lists[order] for order in ("oldest_first", "newest_first", "unsorted"))

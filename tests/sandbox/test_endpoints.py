@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from annolake.sandbox import Row, Sandbox
+from annolake.sandbox import Population, Row, Rules, Sandbox
 
 Connect = Callable[[Sandbox], httpx.Client]
 
@@ -37,7 +37,7 @@ def _read_all(client: httpx.Client, path: str, **params: str) -> list[Any]:
 
 def test_the_listing_sends_the_queue_s_rows_in_order(connect: Connect) -> None:
     """Paged to its end, each list holds what the queue's own state says, byte for byte but for signatures."""
-    with Sandbox(rows=450) as sandbox:
+    with Sandbox(Population(rows=450)) as sandbox:
         client = connect(sandbox)
         body = client.get(_runs_path(sandbox), params={"offset": 30, "limit": 40}).content
         rows = sandbox.queue().rows("active")
@@ -56,7 +56,7 @@ def test_the_listing_sends_the_queue_s_rows_in_order(connect: Connect) -> None:
 
 def test_without_archived_the_active_list_is_sent(connect: Connect) -> None:
     """An absent `archived` means false."""
-    with Sandbox(rows=50) as sandbox:
+    with Sandbox(Population(rows=50)) as sandbox:
         client = connect(sandbox)
         absent = client.get(_runs_path(sandbox)).json()
         false = client.get(_runs_path(sandbox), params={"archived": "false"}).json()
@@ -66,7 +66,7 @@ def test_without_archived_the_active_list_is_sent(connect: Connect) -> None:
 
 def test_signatures_differ_at_every_listing(connect: Connect) -> None:
     """The same page twice differs in nothing but the signatures of its presigned URLs."""
-    with Sandbox(rows=200) as sandbox:
+    with Sandbox(Population(rows=200)) as sandbox:
         client = connect(sandbox)
         one, two = (client.get(_runs_path(sandbox)).content for _ in range(2))
 
@@ -93,7 +93,7 @@ def test_bad_parameters_are_refused_as_the_contract_says(
     connect: Connect, params: dict[str, str], field: str, kind: str
 ) -> None:
     """A parameter out of its bounds is a 422 that names it in `detail`."""
-    with Sandbox(rows=3) as sandbox:
+    with Sandbox(Population(rows=3)) as sandbox:
         answer = connect(sandbox).get(_runs_path(sandbox), params=params)
 
     assert answer.status_code == 422
@@ -104,7 +104,7 @@ def test_bad_parameters_are_refused_as_the_contract_says(
 
 def test_queue_ids_are_checked(connect: Connect) -> None:
     """A queue id that is no UUID is a 422, one that no queue has a 404, an unknown path a 404."""
-    with Sandbox(rows=3) as sandbox:
+    with Sandbox(Population(rows=3)) as sandbox:
         client = connect(sandbox)
         statuses = [
             client.get(f"/api/v1/annotation-queues/{path}").status_code
@@ -118,7 +118,7 @@ def test_queue_ids_are_checked(connect: Connect) -> None:
 
 def test_the_key_is_checked() -> None:
     """No key, another key and another's tenant are refused; the key, or a bearer with its tenant, is not."""
-    with Sandbox(rows=3) as sandbox:
+    with Sandbox(Population(rows=3)) as sandbox:
         bearer = {"Authorization": f"Bearer {sandbox.api_key}"}
         statuses = [
             httpx.get(sandbox.url + _runs_path(sandbox), headers=headers).status_code
@@ -138,7 +138,7 @@ def test_the_key_is_checked() -> None:
 
 def test_forbidden_endpoints_answer_403_and_the_others_go_on(connect: Connect) -> None:
     """A key may list rows without being allowed to read the queue's record or sizes."""
-    with Sandbox(rows=3, forbid=("queue", "size", "queues")) as sandbox:
+    with Sandbox(Population(rows=3), rules=Rules(forbid=("queue", "size", "queues"))) as sandbox:
         client = connect(sandbox)
         base = f"/api/v1/annotation-queues/{sandbox.queue_ids[0]}"
         statuses = [
@@ -158,12 +158,12 @@ def test_forbidden_endpoints_answer_403_and_the_others_go_on(connect: Connect) -
 def test_forbidding_an_unknown_endpoint_is_told() -> None:
     """A misspelt endpoint name does not pass silently."""
     with pytest.raises(ValueError, match="unknown endpoint 'sizes', choose from runs"):
-        Sandbox(rows=1, forbid=("sizes",))
+        Sandbox(Population(rows=1), rules=Rules(forbid=("sizes",)))
 
 
 def test_status_filters_by_review_state(connect: Connect) -> None:
     """The three states part the rows: the caller's turn, others' turn, and the archived list."""
-    with Sandbox(rows=300, odd=False) as sandbox:
+    with Sandbox(Population(rows=300, odd=False)) as sandbox:
         client = connect(sandbox)
         mine, others, completed, none = (
             _read_all(client, _runs_path(sandbox), status=status, archived=archived)
@@ -186,7 +186,7 @@ def test_status_filters_by_review_state(connect: Connect) -> None:
 
 def test_without_stats_feedback_is_null(connect: Connect) -> None:
     """`include_stats=false` leaves the feedback out and nothing else."""
-    with Sandbox(rows=100, odd=False) as sandbox:
+    with Sandbox(Population(rows=100, odd=False)) as sandbox:
         client = connect(sandbox)
         with_stats, without = (
             client.get(_runs_path(sandbox), params={"include_stats": flag}).json() for flag in ("true", "false")
@@ -198,7 +198,7 @@ def test_without_stats_feedback_is_null(connect: Connect) -> None:
 
 def test_a_page_cap_shortens_every_page(connect: Connect) -> None:
     """A server that caps pages answers fewer rows than asked for, without saying so."""
-    with Sandbox(rows=100, page_cap=30) as sandbox:
+    with Sandbox(Population(rows=100), rules=Rules(page_cap=30)) as sandbox:
         sizes = [len(connect(sandbox).get(_runs_path(sandbox), params={"offset": o}).json()) for o in (0, 60)]
 
     assert sizes == [30, 10]
@@ -206,7 +206,7 @@ def test_a_page_cap_shortens_every_page(connect: Connect) -> None:
 
 def test_ties_can_be_unstable(connect: Connect) -> None:
     """With unstable ties, rows of equal times swap between two requests, all others keep their places."""
-    with Sandbox(rows=100, archived_share=0, odd=False, unstable_ties=True) as sandbox:
+    with Sandbox(Population(rows=100, archived_share=0, odd=False), rules=Rules(unstable_ties=True)) as sandbox:
         client = connect(sandbox)
         one, two = (client.get(_runs_path(sandbox)).json() for _ in range(2))
 
@@ -217,7 +217,7 @@ def test_ties_can_be_unstable(connect: Connect) -> None:
 
 def test_queues_are_listed_filtered_and_read_one_by_one(connect: Connect) -> None:
     """The listing pages and filters by ids, name and part of a name; one queue has the same record."""
-    with Sandbox(rows=12, queues=8) as sandbox:
+    with Sandbox(Population(rows=12, queues=8)) as sandbox:
         client = connect(sandbox)
 
         def listed(**params: Any) -> list[str]:
@@ -242,7 +242,7 @@ def test_queues_are_listed_filtered_and_read_one_by_one(connect: Connect) -> Non
 
 def test_sizes_count(connect: Connect) -> None:
     """The three sizes follow the rows of the two lists."""
-    with Sandbox(rows=100) as sandbox:
+    with Sandbox(Population(rows=100)) as sandbox:
         client = connect(sandbox)
 
         def sizes() -> list[int]:
@@ -260,7 +260,7 @@ def test_sizes_count(connect: Connect) -> None:
 def test_the_runs_listing_can_be_retired(connect: Connect) -> None:
     """From the third request on the listing is gone, with the status that was chosen; the queue lives on."""
     for status in (410, 404):
-        with Sandbox(rows=5, retire_runs_after=3, retired_status=status) as sandbox:
+        with Sandbox(Population(rows=5), rules=Rules(retire_runs_after=3, retired_status=status)) as sandbox:
             client = connect(sandbox)
             statuses = [client.get(_runs_path(sandbox)).status_code for _ in range(4)]
             queue = client.get(f"/api/v1/annotation-queues/{sandbox.queue_ids[0]}").status_code
@@ -271,7 +271,7 @@ def test_the_runs_listing_can_be_retired(connect: Connect) -> None:
 
 def test_connections_are_kept_open() -> None:
     """HTTP/1.1: several requests are answered on one connection."""
-    with Sandbox(rows=5) as sandbox:
+    with Sandbox(Population(rows=5)) as sandbox:
         lines = (f"GET {_runs_path(sandbox)} HTTP/1.1", "Host: sandbox", f"X-API-Key: {sandbox.api_key}")
         request = ("\r\n".join(lines) + "\r\n\r\n").encode()
         with socket.create_connection(("127.0.0.1", int(sandbox.url.rsplit(":", 1)[1]))) as connection:
@@ -288,7 +288,7 @@ def test_connections_are_kept_open() -> None:
 
 def test_gzip_is_for_those_who_ask_and_large_answers() -> None:
     """Compression needs the option, the client's wish and a body that is worth it."""
-    with Sandbox(rows=60, gzip=True) as sandbox, httpx.Client(base_url=sandbox.url) as client:
+    with Sandbox(Population(rows=60), rules=Rules(gzip=True)) as sandbox, httpx.Client(base_url=sandbox.url) as client:
 
         def encoded(path: str, accept: str) -> tuple[str | None, bytes]:
             headers = {"X-API-Key": sandbox.api_key, "Accept-Encoding": accept}
@@ -305,7 +305,7 @@ def test_gzip_is_for_those_who_ask_and_large_answers() -> None:
 
 def test_requests_are_recorded_without_the_key(connect: Connect) -> None:
     """Tests can read what was asked, what was answered and by whom, but never the key."""
-    with Sandbox(rows=5) as sandbox:
+    with Sandbox(Population(rows=5)) as sandbox:
         connect(sandbox).get(_runs_path(sandbox), params={"limit": 2}, headers={"User-Agent": "me/1"})
         connect(sandbox).get("/elsewhere")
         first, second = sandbox.requests
@@ -330,7 +330,7 @@ def test_requests_are_recorded_without_the_key(connect: Connect) -> None:
 
 def test_planted_rows_are_sent_as_they_are(connect: Connect) -> None:
     """Whatever bytes stand for a row reach the wire: a lone surrogate, seventy bits, no object at all."""
-    with Sandbox(rows=4, archived_share=0) as sandbox:
+    with Sandbox(Population(rows=4, archived_share=0)) as sandbox:
         queue = sandbox.queue()
         texts = [b'{"name":"\\ud800"}', b'{"total_tokens":1180591620717411303424}', b"17", b'{"id":']
         for row, text in zip(queue.rows("active"), texts, strict=True):
@@ -342,7 +342,7 @@ def test_planted_rows_are_sent_as_they_are(connect: Connect) -> None:
 
 def test_a_sandbox_can_leave_and_come_back(connect: Connect) -> None:
     """A sandbox that was left refuses connections; entered again it goes on with the same rows."""
-    sandbox = Sandbox(rows=5)
+    sandbox = Sandbox(Population(rows=5))
     with pytest.raises(RuntimeError, match="no address before it is entered"):
         _ = sandbox.url
     with sandbox:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from annolake.clock import Clock
-from annolake.sandbox import Faults, Sandbox
+from annolake.sandbox import Faults, Population, Sandbox
 from annolake.sandbox.faults import FAULTS
 
 Connect = Callable[[Sandbox], httpx.Client]
@@ -43,7 +43,7 @@ def faulty(connect: Connect) -> Callable[[str], httpx.Response]:
     """Return a function that asks a sandbox whose only answer has that fault."""
 
     def ask(fault: Any) -> httpx.Response:
-        with Sandbox(rows=40, faults=Faults(script=[fault])) as sandbox:
+        with Sandbox(Population(rows=40), faults=Faults(script=[fault])) as sandbox:
             return connect(sandbox).get(_runs_path(sandbox))
 
     return ask
@@ -62,7 +62,7 @@ def test_retry_after_in_its_three_forms(connect: Connect) -> None:
     """A 429 tells seconds, an HTTP date that much ahead, or nothing; plain ones take the configured form."""
     script: Any = ["429_seconds", "429_date", "429_none", "429"]
     faults = Faults(script=script, retry_after="date", retry_after_s=7)
-    with Sandbox(rows=3, faults=faults, clock=Hands().clock) as sandbox:
+    with Sandbox(Population(rows=3), faults=faults, clock=Hands().clock) as sandbox:
         answers = [connect(sandbox).get(_runs_path(sandbox)) for _ in script]
 
     seconds, date, none, plain = (answer.headers.get("Retry-After") for answer in answers)
@@ -72,7 +72,7 @@ def test_retry_after_in_its_three_forms(connect: Connect) -> None:
 
 def test_a_reset_cuts_the_body_and_the_connection() -> None:
     """The peer gets part of the body, then a reset (not an orderly end) while it reads."""
-    with Sandbox(rows=1000, archived_share=0, faults=Faults(script=["reset"])) as sandbox:
+    with Sandbox(Population(rows=1000, archived_share=0), faults=Faults(script=["reset"])) as sandbox:
         port = int(sandbox.url.rsplit(":", 1)[1])
         with socket.create_connection(("127.0.0.1", port)) as connection:
             head = f"GET {_runs_path(sandbox)} HTTP/1.1\r\nX-API-Key: {sandbox.api_key}\r\n\r\n"
@@ -121,7 +121,7 @@ def test_a_proxy_s_page_has_status_200(faulty: Callable[[str], httpx.Response]) 
 
 def test_json_of_a_wrong_shape(connect: Connect) -> None:
     """A list is answered by an object, an object by a list, both with status 200."""
-    with Sandbox(rows=3, faults=Faults(script=["wrong_shape", "wrong_shape"])) as sandbox:
+    with Sandbox(Population(rows=3), faults=Faults(script=["wrong_shape", "wrong_shape"])) as sandbox:
         client = connect(sandbox)
         runs = client.get(_runs_path(sandbox))
         queue = client.get(f"/api/v1/annotation-queues/{sandbox.queue_ids[0]}")
@@ -132,7 +132,7 @@ def test_json_of_a_wrong_shape(connect: Connect) -> None:
 
 def test_a_redirect_leads_to_another_host(connect: Connect) -> None:
     """The redirect names the same path on another host, by default one that leads back to the sandbox."""
-    with Sandbox(rows=3, faults=Faults(script=["redirect"])) as sandbox:
+    with Sandbox(Population(rows=3), faults=Faults(script=["redirect"])) as sandbox:
         answer = connect(sandbox).get(_runs_path(sandbox))
         port = sandbox.url.rsplit(":", 1)[1]
 
@@ -145,7 +145,7 @@ def test_a_redirect_leads_to_another_host(connect: Connect) -> None:
 def test_a_redirect_can_lead_to_a_chosen_place(connect: Connect) -> None:
     """A test may choose where a redirect leads."""
     faults = Faults(script=["redirect"], redirect_to="http://127.0.0.9:9")
-    with Sandbox(rows=3, faults=faults) as sandbox:
+    with Sandbox(Population(rows=3), faults=faults) as sandbox:
         answer = connect(sandbox).get(_runs_path(sandbox))
 
     assert answer.headers["Location"] == f"http://127.0.0.9:9{_runs_path(sandbox)}"
@@ -153,7 +153,7 @@ def test_a_redirect_can_lead_to_a_chosen_place(connect: Connect) -> None:
 
 def test_a_repeated_page_ignores_the_offset(connect: Connect) -> None:
     """The first page comes back whatever offset is asked for."""
-    with Sandbox(rows=60, archived_share=0, faults=Faults(rate=1, kinds=("repeat",))) as sandbox:
+    with Sandbox(Population(rows=60, archived_share=0), faults=Faults(rate=1, kinds=("repeat",))) as sandbox:
         client = connect(sandbox)
         first, later, beyond = (
             [row["id"] for row in client.get(_runs_path(sandbox), params={"offset": o, "limit": 10}).json()]
@@ -167,7 +167,7 @@ def test_a_repeated_page_ignores_the_offset(connect: Connect) -> None:
 def test_after_the_script_all_is_well(connect: Connect) -> None:
     """A script is used up request by request, refused ones aside, and a client goes on after each fault."""
     script: Any = ["ok", "503", "truncated", "short", "drop"]
-    with Sandbox(rows=5, archived_share=0, faults=Faults(script=script)) as sandbox:
+    with Sandbox(Population(rows=5, archived_share=0), faults=Faults(script=script)) as sandbox:
         seen: list[Any] = []
         httpx.get(sandbox.url + _runs_path(sandbox))
         for _ in range(7):
@@ -186,7 +186,7 @@ def test_a_rate_of_faults_is_the_same_for_a_seed(connect: Connect) -> None:
     kinds: Any = ("500", "429_none")
     statuses = []
     for seed in (3, 3, 4):
-        with Sandbox(rows=2, seed=seed, faults=Faults(rate=0.4, kinds=kinds)) as sandbox:
+        with Sandbox(Population(rows=2), seed=seed, faults=Faults(rate=0.4, kinds=kinds)) as sandbox:
             client = connect(sandbox)
             statuses.append([client.get(_runs_path(sandbox)).status_code for _ in range(60)])
 
@@ -197,7 +197,7 @@ def test_a_rate_of_faults_is_the_same_for_a_seed(connect: Connect) -> None:
 
 def test_faults_can_be_kept_to_some_endpoints(connect: Connect) -> None:
     """Endpoints that are not named meet no fault and use up no script."""
-    with Sandbox(rows=2, faults=Faults(script=["503"], endpoints=("runs",))) as sandbox:
+    with Sandbox(Population(rows=2), faults=Faults(script=["503"], endpoints=("runs",))) as sandbox:
         client = connect(sandbox)
         queue = client.get(f"/api/v1/annotation-queues/{sandbox.queue_ids[0]}").status_code
         runs = [client.get(_runs_path(sandbox)).status_code for _ in range(2)]
@@ -208,7 +208,7 @@ def test_faults_can_be_kept_to_some_endpoints(connect: Connect) -> None:
 def test_a_rate_limit_is_a_sliding_window(connect: Connect) -> None:
     """Ten requests pass in any second, the eleventh is a 429 that costs no room in the window."""
     hands = Hands()
-    with Sandbox(rows=2, faults=Faults(rate_limit=10), clock=hands.clock) as sandbox:
+    with Sandbox(Population(rows=2), faults=Faults(rate_limit=10), clock=hands.clock) as sandbox:
         client = connect(sandbox)
 
         def ask(times: int) -> list[int]:
@@ -228,7 +228,7 @@ def test_a_rate_limit_is_a_sliding_window(connect: Connect) -> None:
 def test_latency_is_slept_for_each_request(connect: Connect) -> None:
     """Half of the latency is spent before the one moment of the answer, half after it."""
     hands = Hands()
-    with Sandbox(rows=2, faults=Faults(latency_s=0.1), clock=hands.clock) as sandbox:
+    with Sandbox(Population(rows=2), faults=Faults(latency_s=0.1), clock=hands.clock) as sandbox:
         connect(sandbox).get(_runs_path(sandbox))
 
     assert hands.slept == [0.05, 0.05]
@@ -242,7 +242,7 @@ def test_latency_does_not_serialise_requests() -> None:
         all_there.wait(timeout=10)
 
     clock = Clock(sleep=meet)
-    with Sandbox(rows=2, faults=Faults(latency_s=1), clock=clock) as sandbox:
+    with Sandbox(Population(rows=2), faults=Faults(latency_s=1), clock=clock) as sandbox:
         statuses: list[int] = []
 
         def ask() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from annolake.sandbox import QueryRules, Row, Sandbox
+from annolake.sandbox import Population, QueryRules, Row, Rules, Sandbox
 from annolake.sandbox.query import SELECTS
 
 Connect = Callable[[Sandbox], httpx.Client]
@@ -68,7 +68,7 @@ def _instant(text: str | None) -> datetime | None:
 @pytest.mark.parametrize("order", ["oldest_first", "newest_first", "unsorted"])
 def test_the_sections_hold_every_item_once_in_order(connect: Connect, cursors: Any, order: Any) -> None:
     """Followed by cursor, the three sections are the two lists, RUN and THREAD items together."""
-    with Sandbox(rows=250, threads=20, cursors=cursors, order=order) as sandbox:
+    with Sandbox(Population(rows=250, threads=20, order=order), rules=Rules(cursors=cursors)) as sandbox:
         client, queue = connect(sandbox), sandbox.queue()
         found = {status: _read_items(client, _items_path(sandbox), status=status, page_size=40) for status in SECTIONS}
         archived = [row.id for row in queue.listing("archived")]
@@ -83,7 +83,7 @@ def test_the_sections_hold_every_item_once_in_order(connect: Connect, cursors: A
 
 def test_an_item_has_the_row_s_metadata_and_no_payload(connect: Connect) -> None:
     """Ids, reviewers and times of an item are the row's; what the row leaves out is left out or null."""
-    with Sandbox(rows=300) as sandbox:
+    with Sandbox(Population(rows=300)) as sandbox:
         items = {
             item["id"]: item
             for status in SECTIONS
@@ -112,7 +112,7 @@ def test_an_item_has_the_row_s_metadata_and_no_payload(connect: Connect) -> None
 
 def test_an_item_of_before_august_2026_says_session_id(connect: Connect) -> None:
     """With the option the project goes by its former name, and only by that."""
-    with Sandbox(rows=10, threads=2, archived_share=1, project_field="session_id") as sandbox:
+    with Sandbox(Population(rows=10, threads=2, archived_share=1), rules=Rules(project_field="session_id")) as sandbox:
         items = _read_items(connect(sandbox), _items_path(sandbox), status="archived")
 
     assert len(items) == 12
@@ -121,7 +121,7 @@ def test_an_item_of_before_august_2026_says_session_id(connect: Connect) -> None
 
 def test_thread_items_have_no_run(connect: Connect) -> None:
     """A THREAD item has a thread and a project; the runs listing does not know it."""
-    with Sandbox(rows=10, threads=6, archived_share=0) as sandbox:
+    with Sandbox(Population(rows=10, threads=6, archived_share=0)) as sandbox:
         client = connect(sandbox)
         threads = _read_items(client, _items_path(sandbox), status="needs_my_review", item_type="THREAD")
         runs = client.get(f"/api/v1/annotation-queues/{sandbox.queue_ids[0]}/runs").json()
@@ -135,7 +135,7 @@ def test_thread_items_have_no_run(connect: Connect) -> None:
 @pytest.mark.parametrize("cursors", ["offset", "keyset"])
 def test_backward_returns_what_is_before_the_cursor(connect: Connect, cursors: Any) -> None:
     """From the cursor behind the second page, backward pages lead to the start and end there."""
-    with Sandbox(rows=50, archived_share=0, odd=False, cursors=cursors) as sandbox:
+    with Sandbox(Population(rows=50, archived_share=0, odd=False), rules=Rules(cursors=cursors)) as sandbox:
         client, path = connect(sandbox), _items_path(sandbox)
         pages = []
         params: dict[str, Any] = {"status": "needs_my_review", "page_size": 10}
@@ -155,7 +155,7 @@ def test_offset_cursors_shift_with_the_list_and_keyset_cursors_do_not(connect: C
     missed = {}
     kinds: tuple[Any, Any] = ("offset", "keyset")
     for cursors in kinds:
-        with Sandbox(rows=40, archived_share=0, odd=False, cursors=cursors) as sandbox:
+        with Sandbox(Population(rows=40, archived_share=0, odd=False), rules=Rules(cursors=cursors)) as sandbox:
             client, queue = connect(sandbox), sandbox.queue()
             params: dict[str, Any] = {"status": "needs_my_review", "page_size": 10}
             page = client.get(_items_path(sandbox), params=params).json()
@@ -182,7 +182,7 @@ def test_offset_cursors_shift_with_the_list_and_keyset_cursors_do_not(connect: C
 )
 def test_bad_parameters_of_items_are_refused(connect: Connect, params: dict[str, str], field: str) -> None:
     """`status` is required, everything else is checked, a foreign cursor is no cursor."""
-    with Sandbox(rows=3) as sandbox:
+    with Sandbox(Population(rows=3)) as sandbox:
         answer = connect(sandbox).get(_items_path(sandbox), params=params)
 
     assert answer.status_code == 422
@@ -191,7 +191,7 @@ def test_bad_parameters_of_items_are_refused(connect: Connect, params: dict[str,
 
 def test_a_cursor_belongs_to_its_section(connect: Connect) -> None:
     """A cursor of one section is refused for another."""
-    with Sandbox(rows=40) as sandbox:
+    with Sandbox(Population(rows=40)) as sandbox:
         client, path = connect(sandbox), _items_path(sandbox)
         cursor = client.get(path, params={"status": "archived", "page_size": 2}).json()["next_cursor"]
         answer = client.get(path, params={"status": "needs_my_review", "cursor": cursor})
@@ -201,7 +201,7 @@ def test_a_cursor_belongs_to_its_section(connect: Connect) -> None:
 
 def test_items_are_bounded_by_start_time(connect: Connect) -> None:
     """Both bounds are inclusive, the zero time is none, and items without a start are left out."""
-    with Sandbox(rows=60, threads=5, archived_share=1, odd=False) as sandbox:
+    with Sandbox(Population(rows=60, threads=5, archived_share=1, odd=False)) as sandbox:
         client = connect(sandbox)
         every = _read_items(client, _items_path(sandbox), status="archived")
         starts = sorted(item["start_time"] for item in every if item["start_time"])
@@ -219,7 +219,7 @@ def test_items_are_bounded_by_start_time(connect: Connect) -> None:
 
 def test_counts_follow_the_sections(connect: Connect) -> None:
     """`all` is the sum of the three sections; archived ones can be counted by when they were archived."""
-    with Sandbox(rows=100, threads=10, odd=False) as sandbox:
+    with Sandbox(Population(rows=100, threads=10, odd=False)) as sandbox:
         client = connect(sandbox)
 
         def count(status: str, **params: str) -> int:
@@ -240,7 +240,7 @@ def test_counts_follow_the_sections(connect: Connect) -> None:
 
 def test_the_query_tells_the_same_runs_in_its_own_words(connect: Connect) -> None:
     """Every field comes back renamed, upper case, wrapped or literal as documented, equal in meaning."""
-    with Sandbox(rows=400, archived_share=0) as sandbox:
+    with Sandbox(Population(rows=400, archived_share=0)) as sandbox:
         client, rows = connect(sandbox), sandbox.queue().rows("active")
         found = [
             run
@@ -320,7 +320,7 @@ def _decimal(value: Any) -> Any:
 
 def test_without_selects_only_the_id_comes_back(connect: Connect) -> None:
     """A query that selects nothing gets ids, one that selects a name gets names and no id."""
-    with Sandbox(rows=5, archived_share=0, odd=False) as sandbox:
+    with Sandbox(Population(rows=5, archived_share=0, odd=False)) as sandbox:
         client, rows = connect(sandbox), sandbox.queue().rows("active")
         project, ids = next(iter(_by_project(rows).items()))
         bare = _query(client, project_ids=[project], ids=ids, min_start_time=LONG_AGO)
@@ -333,7 +333,7 @@ def test_without_selects_only_the_id_comes_back(connect: Connect) -> None:
 
 def test_without_a_start_only_the_last_day_is_searched(connect: Connect) -> None:
     """Runs of days ago are found only if `min_start_time` reaches back; `max_start_time` bounds too."""
-    with Sandbox(rows=200, archived_share=0, odd=False) as sandbox:
+    with Sandbox(Population(rows=200, archived_share=0, odd=False)) as sandbox:
         client, rows = connect(sandbox), sandbox.queue().rows("active")
         projects = _by_project(rows)
         ids = [row.run_id for row in rows]
@@ -349,7 +349,7 @@ def test_without_a_start_only_the_last_day_is_searched(connect: Connect) -> None
 
 def test_a_query_is_paged_and_bounded_to_its_projects(connect: Connect) -> None:
     """`page_size` cuts a batch into pages with cursors; runs of another project are not found."""
-    with Sandbox(rows=90, archived_share=0, odd=False) as sandbox:
+    with Sandbox(Population(rows=90, archived_share=0, odd=False)) as sandbox:
         client, rows = connect(sandbox), sandbox.queue().rows("active")
         ids = [row.run_id for row in rows]
         projects = _by_project(rows)
@@ -383,7 +383,7 @@ def test_a_query_is_paged_and_bounded_to_its_projects(connect: Connect) -> None:
 )
 def test_bad_queries_are_refused(connect: Connect, body: dict[str, Any], field: str) -> None:
     """The body is checked parameter by parameter; what the sandbox doesn't serve is refused, not ignored."""
-    with Sandbox(rows=3) as sandbox:
+    with Sandbox(Population(rows=3)) as sandbox:
         full = {"project_ids": [sandbox.queue().cast.projects[0]], **body} if body else body
         answer = connect(sandbox).post("/api/v2/runs/query", json=full)
 
@@ -393,7 +393,9 @@ def test_bad_queries_are_refused(connect: Connect, body: dict[str, Any], field: 
 
 def test_some_runs_are_gone_and_some_come_only_alone(connect: Connect) -> None:
     """Gone runs are never found; late ones are left out of a batch, but found when asked for alone."""
-    with Sandbox(rows=200, archived_share=0, odd=False, runs_gone=0.1, runs_late=0.1) as sandbox:
+    with Sandbox(
+        Population(rows=200, archived_share=0, odd=False), rules=Rules(runs_gone=0.1, runs_late=0.1)
+    ) as sandbox:
         client, rows = connect(sandbox), sandbox.queue().rows("active")
         projects = list(_by_project(rows))
         ids = {str(row.run_id) for row in rows}
@@ -422,7 +424,7 @@ def _usage(client: httpx.Client, rows: list[Row], **body: Any) -> dict[str, dict
 
 def test_without_asking_for_more_a_run_s_usage_is_its_own(connect: Connect) -> None:
     """Roots and runs with children then tell less than the runs listing, other runs the same."""
-    with Sandbox(rows=90, archived_share=0) as sandbox:
+    with Sandbox(Population(rows=90, archived_share=0)) as sandbox:
         client, rows = connect(sandbox), sandbox.queue().rows("active")
         whole, own = (_usage(client, rows, include_subtree_usage=flag) for flag in (True, False))
         silent = _usage(client, rows)
@@ -445,7 +447,9 @@ def test_without_asking_for_more_a_run_s_usage_is_its_own(connect: Connect) -> N
 @pytest.mark.parametrize("status", [400, 422])
 def test_subtree_usage_can_be_refused(connect: Connect, status: Any) -> None:
     """A service that does not know the parameter refuses a query that has it, and answers the same one without."""
-    with Sandbox(rows=5, archived_share=0, query=QueryRules(refuse_subtree_usage=status)) as sandbox:
+    with Sandbox(
+        Population(rows=5, archived_share=0), rules=Rules(query=QueryRules(refuse_subtree_usage=status))
+    ) as sandbox:
         client = connect(sandbox)
         body = {"project_ids": list(sandbox.queue().cast.projects)}
         answers = [
@@ -460,7 +464,10 @@ def test_subtree_usage_can_be_refused(connect: Connect, status: Any) -> None:
 @pytest.mark.parametrize("status", [400, 422])
 def test_more_ids_than_are_served_are_refused_by_number(connect: Connect, status: Any) -> None:
     """A problem of RFC 7807, or the list of the first version: either names the most ids of a query."""
-    with Sandbox(rows=20, archived_share=0, odd=False, query=QueryRules(most_ids=7, most_ids_status=status)) as sandbox:
+    with Sandbox(
+        Population(rows=20, archived_share=0, odd=False),
+        rules=Rules(query=QueryRules(most_ids=7, most_ids_status=status)),
+    ) as sandbox:
         client, rows = connect(sandbox), sandbox.queue().rows("active")
         body = {"project_ids": list(sandbox.queue().cast.projects), "min_start_time": LONG_AGO}
         answers = [
@@ -478,7 +485,7 @@ def test_more_ids_than_are_served_are_refused_by_number(connect: Connect, status
 def test_answers_above_a_size_are_not_carried(connect: Connect, status: Any) -> None:
     """A query whose answer is too long meets that status, a smaller one is answered."""
     rules = QueryRules(most_bytes=1000, too_large=status)
-    with Sandbox(rows=20, archived_share=0, odd=False, query=rules) as sandbox:
+    with Sandbox(Population(rows=20, archived_share=0, odd=False), rules=Rules(query=rules)) as sandbox:
         client, rows = connect(sandbox), sandbox.queue().rows("active")
         body = {"project_ids": list(sandbox.queue().cast.projects), "min_start_time": LONG_AGO}
         statuses = [
@@ -493,7 +500,7 @@ def test_answers_above_a_size_are_not_carried(connect: Connect, status: Any) -> 
 
 def test_a_planted_row_costs_its_neighbours_nothing(connect: Connect) -> None:
     """Items and runs of rows with broken times, surrogates or no object at all are answered all the same."""
-    with Sandbox(rows=20, archived_share=0, odd=False) as sandbox:
+    with Sandbox(Population(rows=20, archived_share=0, odd=False)) as sandbox:
         client, queue = connect(sandbox), sandbox.queue()
         rows = queue.rows("active")
         queue.edit(rows[0].id, start_time="noon", end_time=4)
@@ -514,7 +521,7 @@ def test_a_planted_row_costs_its_neighbours_nothing(connect: Connect) -> None:
 
 def test_a_self_hosted_service_has_no_successor(connect: Connect) -> None:
     """Without the platform its endpoints are unknown paths, while the runs listing answers."""
-    with Sandbox(rows=3, platform=False) as sandbox:
+    with Sandbox(Population(rows=3), rules=Rules(platform=False)) as sandbox:
         client = connect(sandbox)
         statuses = [
             client.get(_items_path(sandbox), params={"status": "archived"}).status_code,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from annolake.sandbox import Sandbox
+from annolake.sandbox import Population, Sandbox
 
 langsmith = pytest.importorskip("langsmith", reason="the public SDK is not installed")
 
@@ -36,7 +36,7 @@ def _read_items(client: Any, sandbox: Sandbox) -> list[Any]:
 
 def test_the_sdk_lists_and_counts_the_same_items() -> None:
     """`items.list` and `items.retrieve_count` give every RUN and THREAD item once, times as they are."""
-    with Sandbox(rows=400, threads=15) as sandbox, _sdk(sandbox) as client:
+    with Sandbox(Population(rows=400, threads=15)) as sandbox, _sdk(sandbox) as client:
         items = _read_items(client, sandbox)
         counts = client.annotation_queues.items.retrieve_count(sandbox.queue_ids[0], status="all").count
         queue = sandbox.queue()
@@ -49,7 +49,7 @@ def test_the_sdk_lists_and_counts_the_same_items() -> None:
 
 def test_the_sdk_queries_the_same_runs() -> None:
     """`runs.query_v2` follows the cursor and reads each run with the values that its row has."""
-    with Sandbox(rows=300) as sandbox, _sdk(sandbox) as client:
+    with Sandbox(Population(rows=300)) as sandbox, _sdk(sandbox) as client:
         projects: dict[str, list[str]] = defaultdict(list)
         for item in _read_items(client, sandbox):
             projects[item.project_id].append(item.run_id)
@@ -83,7 +83,7 @@ def test_the_sdk_queries_the_same_runs() -> None:
 
 def test_the_sdk_pages_the_old_listing() -> None:
     """The runs listing, the record, the sizes and the classic client's offset pager work as they are."""
-    with Sandbox(rows=340, queues=2) as sandbox, _sdk(sandbox) as client:
+    with Sandbox(Population(rows=340, queues=2)) as sandbox, _sdk(sandbox) as client:
         queue_id, queue = sandbox.queue_ids[0], sandbox.queue()
         page = client.annotation_queues.runs.list(queue_id, limit=100, offset=200, archived=False)
         sizes = [

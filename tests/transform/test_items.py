@@ -10,7 +10,7 @@ import pytest
 
 from annolake import contract
 from annolake.keys import key_of
-from annolake.sandbox import Sandbox
+from annolake.sandbox import Population, Sandbox
 from annolake.sandbox.query import SELECTS
 from annolake.transform.decode import Page, runs_decoder
 from annolake.transform.flatten import flatten
@@ -76,22 +76,22 @@ def _flat(page: Page) -> pa.RecordBatch:
 
 def test_every_column_is_equal_or_keeps_its_stored_value() -> None:
     """Of odd rows, over either endpoint each column has the same value, or is told as one that can't be known."""
-    with Sandbox(rows=500) as sandbox:
+    with Sandbox(Population(rows=500)) as sandbox:
         listed, read = _listed(sandbox), read_over_items(sandbox)
     told = {row["queue_run_id"]: row for row in read.table.to_pylist()}
 
     assert told.keys() == listed.keys()
     for key, (one, place) in read.rows.items():
-        compared = listed[key].keys() - one.unknown[place] - OWN - {"assigned_to"}
+        compared = listed[key].keys() - one.unavailable[place] - OWN - {"assigned_to"}
         assert {name: told[key][name] for name in compared} == {name: listed[key][name] for name in compared}
         lost = {name for name in listed[key] if listed[key][name] is not None and told[key][name] is None}
-        assert lost <= one.unknown[place]
+        assert lost <= one.unavailable[place]
     assert any(row["unmapped"] for row in listed.values())
 
 
 def test_reading_again_gives_the_same_hashes() -> None:
     """Nothing changed at the service is nothing changed in a row's hash."""
-    with Sandbox(rows=200, threads=20) as sandbox:
+    with Sandbox(Population(rows=200, threads=20)) as sandbox:
         hashes = [
             {key: one.hashes[place] for key, (one, place) in read_over_items(sandbox).rows.items()} for _ in range(2)
         ]
@@ -196,7 +196,7 @@ def test_unknown_fields_are_kept() -> None:
         "prompt_cost_details": {"by": [3]},
     }
     assert not one.rejects
-    assert "unmapped" not in one.unknown[0]
+    assert "unmapped" not in one.unavailable[0]
 
 
 def test_what_is_known_and_not_kept_is_not_unknown() -> None:
@@ -302,21 +302,21 @@ def test_columns_without_an_equivalent_stay() -> None:
     """Whatever the contract has from the runs listing alone could not be known, and nothing else of a found run."""
     only_listed = {c.name for c in contract.RUNS.columns_of("field") if not c.items}
 
-    assert joined(item(), run()).unknown == [only_listed | {"unmapped"}]
-    assert joined(item(), run(), include_stats=False).unknown == [only_listed | {"unmapped", "feedback_stats"}]
+    assert joined(item(), run()).unavailable == [only_listed | {"unmapped"}]
+    assert joined(item(), run(), include_stats=False).unavailable == [only_listed | {"unmapped", "feedback_stats"}]
 
 
 def test_a_run_that_is_not_to_be_had_keeps_what_is_stored() -> None:
     """Its columns and what is computed from them stay; what the item has is known."""
     one = joined(item(start_time="2026-01-01T00:00:00Z", reserved_by=["a"]))
-    (unknown,), row = one.unknown, one.rows[0]
+    (unknown,), row = one.unavailable, one.rows[0]
 
     assert one.run_found == [False]
     assert unknown > {"name", "inputs", "total_cost", "model", "provider", "latency_s", "prompt_cache_read_tokens"}
     assert unknown.isdisjoint({"id", "session_id", "reserved_by", "reserved_count", "start_time", "row_hash"})
     assert "thread_id" in unknown
     assert (row.id, row.name, row.reserved_by) == ("r", None, ["a"])
-    assert "start_time" in joined(item()).unknown[0]
+    assert "start_time" in joined(item()).unavailable[0]
 
 
 def test_own_usage_that_was_not_wanted_keeps_what_is_stored() -> None:
@@ -325,7 +325,7 @@ def test_own_usage_that_was_not_wanted_keeps_what_is_stored() -> None:
     runs = decode_runs(answer(run(total_tokens=3, prompt_token_details={"raw": {"audio": 1}}))).runs
     whole, own = join(items, runs), join(items, runs, own={"r"})
 
-    added = own.unknown[0] - whole.unknown[0]
+    added = own.unavailable[0] - whole.unavailable[0]
     assert added > {"total_tokens", "prompt_cost_details", "completion_cost", "prompt_audio_tokens", "first_token_s"}
     assert added.isdisjoint({"price_model_id", "latency_s", "start_time", "model"})
     assert own.rows[0].total_tokens == 3
@@ -339,7 +339,7 @@ def test_an_item_without_a_run_lacks_nothing() -> None:
         one = joined(item(run_id=None, **fields), run())
 
         assert one.run_found == [None]
-        assert one.unknown == joined(item(), run()).unknown
+        assert one.unavailable == joined(item(), run()).unavailable
         assert (one.rows[0].id, one.rows[0].name) == (None, None)
 
 

@@ -17,7 +17,7 @@ from annolake.console import Console
 from annolake.interruption import Interruption
 from annolake.pipeline import export
 from annolake.report import Report, in_words
-from annolake.sandbox import Sandbox
+from annolake.sandbox import Population, Sandbox
 from annolake.streams import Streams
 
 ROWS = 1_500
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
 def run_demo(lake: Path, environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
     """Export a sandbox queue into `lake`, show what three finished reviews change, and query it."""
     clock = Clock()
-    with Sandbox(rows=ROWS, seed=SEED, odd=False) as sandbox:
+    with Sandbox(Population(rows=ROWS, odd=False), seed=SEED) as sandbox:
         queue = sandbox.queue()
         print(f"A sandbox service is up at {sandbox.url}: one queue of {ROWS:,} rows.", file=out)
         settings = {

@@ -21,10 +21,10 @@ from annolake.load.merge.columns import days_of, one_chunk
 from annolake.load.merge.index import Index
 from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
 from annolake.load.merge.spill import SORT_BY, sort_order
-from annolake.load.records import Past
+from annolake.load.records import PastExport
 from annolake.load.storage.local import MissingError, Store
 from annolake.load.table.folders import day_named, folder_name, part_names
-from annolake.load.table.part_file import Form, Part, PartReader, part_name
+from annolake.load.table.part_file import FileFormat, Part, PartReader, part_name
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class QueueStatus:
     partitions: int
     size: int
     newest_added_at: datetime | None
-    last: Past | None
+    last: PastExport | None
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def verify(lake: Lake) -> Iterator[Finding]:
     """Yield what is wrong with the lake, reading all of it: nothing where every promise is kept."""
     for queue_id in lake.queues():
         yield from _verified_runs(lake, queue_id)
-        yield from _verified_folder(lake, lake.queue_folder(queue_id), _Rows(lake.queues_form, None))
+        yield from _verified_folder(lake, lake.queue_folder(queue_id), _Rows(lake.queues_format, None))
     for path in lake.litter():
         yield Finding(path, "an export that died left this; the next export removes it")
 
@@ -80,7 +80,7 @@ def _footers(lake: Lake, queue_id: str) -> list[tuple[Part, datetime | None]]:
     found = []
     for name in store.names(folder):
         for part in part_names(store, folder / name):
-            with PartReader(store, folder / name / part, lake.runs_form) as reader:
+            with PartReader(store, folder / name / part, lake.runs_format) as reader:
                 found.append((reader.part, max(reader.largest("added_at"), default=None)))
     return found
 
@@ -100,7 +100,7 @@ def _verified_runs(lake: Lake, queue_id: str) -> Iterator[Finding]:
         if day is None:
             yield Finding(folder / name, "only added_date=... belongs there; move it away")
             continue
-        rows = _Rows(lake.runs_form, day)
+        rows = _Rows(lake.runs_format, day)
         yield from _verified_folder(lake, folder / name, rows)
         versions |= rows.versions
         if not rows.enter(index):
@@ -132,15 +132,15 @@ def _looked_at(store: Store, folder: Path, rows: "_Rows") -> Iterator[tuple[Path
         path = folder / name
         if name != part_name(store, path):
             yield path, "its name is not that of its content: it was changed after it was written"
-        with PartReader(store, path, rows.form) as reader:
+        with PartReader(store, path, rows.file_format) as reader:
             yield from ((path, what) for what in rows.check(reader))
 
 
 class _Rows:
     """The rows of one partition while they are checked; `day` None for a table that has no days."""
 
-    def __init__(self, form: Form, day: int | None) -> None:
-        self.form, self.day = form, day
+    def __init__(self, file_format: FileFormat, day: int | None) -> None:
+        self.file_format, self.day = file_format, day
         self.versions: set[int] = set()
         self._keys: list[pa.Table] = []
 
@@ -151,7 +151,7 @@ class _Rows:
     def check(self, reader: PartReader) -> Iterator[str]:
         """Yield what is wrong with one file."""
         self.versions.add(reader.part.footer.schema_version)
-        before = self.form.schema.empty_table()
+        before = self.file_format.schema.empty_table()
         for number in range(len(reader.row_groups)):
             table = reader.row_group(number)
             if self.day is not None:

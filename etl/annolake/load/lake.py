@@ -1,6 +1,6 @@
 """The lake as a whole: where things lie, who may write, and what is there (DESIGN 5).
 
-Owns the layout, the locks and workspaces, and the reading back of state. Rows are landed by `landing`.
+Owns the layout, the locks and workspaces, and the reading back of state. Rows are landed by `upsert`.
 """
 
 import os
@@ -17,13 +17,13 @@ import pyarrow as pa
 from annolake.errors import LakeError, LockedError
 from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
 from annolake.load.merge.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, SORT_BY, Spill
-from annolake.load.merge.upsert import Landing, State
+from annolake.load.merge.upsert import State, Upsert
 from annolake.load.records import Rejects, Reports
 from annolake.load.storage.local import Store
 from annolake.load.storage.locks import hold, is_free
 from annolake.load.table.days import microseconds, moment
 from annolake.load.table.folders import Publisher, days_there, folder_name, part_names, true_part
-from annolake.load.table.part_file import Form, PartReader, prove
+from annolake.load.table.part_file import FileFormat, PartReader, prove
 
 _LOCK = ".lock"
 _QUEUE_START = "queue_id="
@@ -68,8 +68,8 @@ class Lake:
         self.root = root
         self.store = store or Store()
         bounds = (compression, row_group_mb << 20)
-        self.runs_form = Form(_bare(runs.schema), runs.version, hash_version, SORT_BY, *bounds)
-        self.queues_form = Form(_bare(queues.schema), queues.version, hash_version, (), *bounds)
+        self.runs_format = FileFormat(_bare(runs.schema), runs.version, hash_version, SORT_BY, *bounds)
+        self.queues_format = FileFormat(_bare(queues.schema), queues.version, hash_version, (), *bounds)
         self._own = root / "_annolake"
         self.reports = Reports(self.store, self._own / "reports", keep=keep_reports)
 
@@ -159,7 +159,7 @@ class Lake:
         state, folder = State(), self.runs_folder(queue_id)
         for day in days_there(self.store, folder):
             with ExitStack() as closing:
-                reader = self._true_reader(closing, folder / folder_name(day), self.runs_form)
+                reader = self._true_reader(closing, folder / folder_name(day), self.runs_format)
                 if reader is not None:
                     for table in reader.key_columns(KEY_COLUMNS):
                         if not enter_rows(state.index, table, day):
@@ -168,9 +168,9 @@ class Lake:
         state.index.close_reading()
         return state
 
-    def _true_reader(self, closing: ExitStack, folder: Path, form: Form) -> PartReader | None:
+    def _true_reader(self, closing: ExitStack, folder: Path, file_format: FileFormat) -> PartReader | None:
         names = part_names(self.store, folder)
-        readers = [closing.enter_context(PartReader(self.store, folder / name, form)) for name in names]
+        readers = [closing.enter_context(PartReader(self.store, folder / name, file_format)) for name in names]
         true = true_part([reader.part for reader in readers])
         for reader in readers if len(readers) > 1 else ():
             prove(self.store, reader.part.path)  # all of them, for their generations decide
@@ -182,9 +182,9 @@ class Lake:
     # --- what an export does
 
     @contextmanager
-    def landing(
+    def upsert(
         self, queue_id: str, workspace: Workspace, *, now: datetime, budget: int = BUFFER_BYTES
-    ) -> Iterator[Landing]:
+    ) -> Iterator[Upsert]:
         """Read the queue's state and give what lands its rows; needs the queue's lock.
 
         `budget` bounds the rows that wait in memory together with the index, in bytes, though some rows always may.
@@ -197,16 +197,16 @@ class Lake:
         spill = Spill(
             self.store,
             aside / "spill.arrow",
-            self.runs_form.schema,
+            self.runs_format.schema,
             budget=lambda: min(budget, max(budget - state.index.nbytes, LEAST_BUFFER_BYTES)),
         )
-        publisher = Publisher(self.store, aside, workspace.export_id, self.runs_form)
+        publisher = Publisher(self.store, aside, workspace.export_id, self.runs_format)
         stamp = max(microseconds(now), state.index.newest_export + 1)
-        landing = Landing(self.runs_folder(queue_id), state, spill, publisher, now=moment(stamp))
+        upsert = Upsert(self.runs_folder(queue_id), state, spill, publisher, now=moment(stamp))
         try:
-            yield landing
+            yield upsert
         finally:
-            landing.close()
+            upsert.close()
             with suppress(LakeError):  # else it goes with the workspace; the report and other queues may need the room
                 self.store.discard(aside)
 
@@ -216,16 +216,16 @@ class Lake:
         None, where the record could not be had: what is there stays, and a file without rows is made of
         nothing.
         """
-        target, form = self.queue_folder(queue_id), self.queues_form
-        publisher = Publisher(self.store, workspace.folder / f"{queue_id}.record", workspace.export_id, form)
+        target, file_format = self.queue_folder(queue_id), self.queues_format
+        publisher = Publisher(self.store, workspace.folder / f"{queue_id}.record", workspace.export_id, file_format)
         with ExitStack() as closing:
-            reader = self._true_reader(closing, target, form)
+            reader = self._true_reader(closing, target, file_format)
             there = [] if reader is None else [reader.row_group(number) for number in range(len(reader.row_groups))]
             part = reader.part if reader else None
         stored = {value.as_py() for table in there for value in table.column("row_hash")}
         if record is not None and {value.as_py() for value in record.column("row_hash")} != stored:
-            there = [record.select(form.schema.names).cast(form.schema)]
-        elif part is not None and part.footer.schema_version == form.version:
+            there = [record.select(file_format.schema.names).cast(file_format.schema)]
+        elif part is not None and part.footer.schema_version == file_format.version:
             return False
         publisher.publish(target, there, replaced=part)
         return True

@@ -23,7 +23,7 @@ _PLAIN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 
 
 @dataclass(frozen=True)
-class Past:
+class PastExport:
     """One queue's entry in the report of an earlier export, and that report's own head."""
 
     report: Mapping[str, Any]
@@ -69,7 +69,7 @@ class Reports:
             if report is not None:
                 yield report
 
-    def of(self, queue_id: str, *, now: datetime) -> Iterator[Past]:
+    def of(self, queue_id: str, *, now: datetime) -> Iterator[PastExport]:
         """Yield what earlier exports reported of a queue, the newest first.
 
         An export that began later than `now` had a clock that was wrong: it is passed over.
@@ -140,11 +140,11 @@ class Rejects:
             self._names.discard(name)
 
 
-def _pasts(report: Mapping[str, Any]) -> list[Past]:
+def _pasts(report: Mapping[str, Any]) -> list[PastExport]:
     queues, started = report.get("queues"), _moment(report.get("started_at"))
     if not isinstance(queues, list) or started is None:
         return []
-    return [Past(report, entry, started) for entry in queues if isinstance(entry, dict)]
+    return [PastExport(report, entry, started) for entry in queues if isinstance(entry, dict)]
 
 
 def _file_name(key: str) -> str:

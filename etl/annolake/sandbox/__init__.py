@@ -8,19 +8,22 @@ from annolake.sandbox.changes import Changes
 from annolake.sandbox.command import parser, run
 from annolake.sandbox.embedded import Sandbox
 from annolake.sandbox.faults import Faults
+from annolake.sandbox.population import Population
 from annolake.sandbox.query_rules import QueryRules
 from annolake.sandbox.queue import Queue
 from annolake.sandbox.rows import Row
-from annolake.sandbox.service import Record
+from annolake.sandbox.service import Record, Rules
 from annolake.sandbox.showing import Showing
 
 __all__ = [
     "Changes",
     "Faults",
+    "Population",
     "QueryRules",
     "Queue",
     "Record",
     "Row",
+    "Rules",
     "Sandbox",
     "Showing",
     "parser",

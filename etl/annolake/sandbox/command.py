@@ -15,6 +15,8 @@ from annolake.errors import ConfigError
 from annolake.sandbox.changes import KINDS, Changes
 from annolake.sandbox.embedded import Sandbox
 from annolake.sandbox.faults import FAULTS, Faults
+from annolake.sandbox.population import Population
+from annolake.sandbox.service import Rules
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
@@ -86,19 +88,19 @@ def _sandbox(args: argparse.Namespace) -> Sandbox:
         kinds=tuple(args.errors.split(",")) if args.errors else Faults.kinds,
     )
     return Sandbox(
-        rows=args.rows,
-        queues=args.queues,
-        threads=args.threads,
+        Population(
+            rows=args.rows,
+            queues=args.queues,
+            threads=args.threads,
+            odd=not args.ordinary,
+            payload_kb=args.payload_kb,
+            order=args.order,
+        ),
         seed=args.seed,
-        odd=not args.ordinary,
-        payload_kb=args.payload_kb,
-        order=args.order,
         port=args.port,
         faults=faults,
         changes=Changes(rate=args.change_rate, kinds=tuple(args.changes.split(","))),
-        page_cap=args.page_cap,
-        retire_runs_after=args.retire_runs_after,
-        gzip=args.gzip,
+        rules=Rules(page_cap=args.page_cap, retire_runs_after=args.retire_runs_after, gzip=args.gzip),
     )
 
 

@@ -4,7 +4,7 @@ Owns its options and its life from start to stop.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -13,11 +13,9 @@ from annolake.clock import Clock
 from annolake.sandbox.changes import Changes
 from annolake.sandbox.faults import Faults
 from annolake.sandbox.gate import Gate
-from annolake.sandbox.items import Cursors, ProjectField
 from annolake.sandbox.population import UNTIL, Population, populate
 from annolake.sandbox.query import Existence
-from annolake.sandbox.query_rules import QueryRules
-from annolake.sandbox.queue import ArchivedBy, Order, Queue
+from annolake.sandbox.queue import Queue
 from annolake.sandbox.server import Server
 from annolake.sandbox.service import Record, Rules, Service
 from annolake.sandbox.showing import Showing
@@ -29,19 +27,9 @@ Before = Callable[["Sandbox", int], None]
 class Sandbox:
     """A stand-in for the service on loopback, with data: the same for the same `seed` and options.
 
-    Data: `rows` RUN rows and `threads` THREAD items in each of `queues` queues, `archived_share` of them
-    archived, added over `days` days; `odd` ones or ordinary ones of about 2.5 kB; `payload_kb` more text in
-    each row. Active lists are in the `order` of the effective time of adding, archived ones too or by their
-    last review (`archived_by`).
-
-    Behaviour: `page_cap` rows a page at most, whatever is asked for; `unstable_ties`: rows of equal times
-    change places from request to request; `forbid`: endpoints that answer 403, or "archived" for that list
-    alone; `retire_runs_after`: the runs listing answers `retired_status` (410 or 404) from its n-th request
-    on; `platform=False`: a service without the successor endpoints; `runs_gone`, `runs_late`: the share of
-    runs that the query of runs never finds, or only when asked for alone; `cursors`: what the items' cursors
-    hold; `project_field`: what an item calls the project of its run; `query`: what the query of runs refuses;
-    `gzip`: compress for clients that ask for it; `before_request(sandbox, n)` is called before the n-th request
-    is answered and may change the queues.
+    `population` is its data, `rules` how it answers where the contract leaves that open, `faults` what goes wrong and
+    `changes` what happens meanwhile. `before_request(sandbox, n)` is called before the n-th request is answered and may
+    change the queues.
 
     It holds no socket until it is entered, and can be entered again after it was left: a service that was
     away. Entering raises OSError when the port is taken.
@@ -49,69 +37,30 @@ class Sandbox:
 
     def __init__(
         self,
+        population: Population | None = None,
         *,
-        rows: int = 1500,
         seed: int = 1,
-        queues: int = 1,
-        threads: int = 0,
-        odd: bool = True,
-        payload_kb: float | None = None,
-        archived_share: float = 0.3,
-        days: float = 20.0,
-        order: Order = "oldest_first",
-        archived_by: ArchivedBy = "added_at",
+        rules: Rules | None = None,
         faults: Faults | None = None,
         changes: Changes | None = None,
         before_request: Before | None = None,
-        page_cap: int | None = None,
-        unstable_ties: bool = False,
-        forbid: Iterable[str] = (),
-        retire_runs_after: int | None = None,
-        retired_status: int = 410,
-        platform: bool = True,
-        runs_gone: float = 0.0,
-        runs_late: float = 0.0,
-        cursors: Cursors = "offset",
-        project_field: ProjectField = "project_id",
-        query: QueryRules | None = None,
-        gzip: bool = False,
         api_key: str | None = None,
         tenant_id: str | None = None,
         port: int = 0,
         clock: Clock | None = None,
     ) -> None:
+        population, rules = population or Population(), rules or Rules()
+        faults = faults or Faults()
         digest = hashlib.sha256(f"{seed}:identity".encode()).hexdigest()
         self.api_key = api_key or f"sandbox-key-{digest[:32]}"
         self.tenant_id = tenant_id or f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"
-        faults = faults or Faults()
-        population = Population(
-            rows=rows,
-            queues=queues,
-            threads=threads,
-            odd=odd,
-            payload_kb=payload_kb,
-            archived_share=archived_share,
-            days=days,
-            order=order,
-            archived_by=archived_by,
-        )
         timeline = Timeline(UNTIL)
         self._queues = {queue.id: queue for queue in populate(population, seed, self.tenant_id, timeline)}
-        gate = Gate(self.api_key, self.tenant_id, frozenset(forbid), platform)
-        rules = Rules(
-            page_cap=page_cap,
-            unstable_ties=unstable_ties,
-            retire_runs_after=retire_runs_after,
-            retired_status=retired_status,
-            cursors=cursors,
-            project_field=project_field,
-            query=query or QueryRules(),
-        )
-        self._existence = Existence(seed, runs_gone, runs_late)
+        self._existence = Existence(seed, rules.runs_gone, rules.runs_late)
         self._service = Service(
             list(self._queues.values()),
             timeline,
-            gate,
+            Gate(self.api_key, self.tenant_id, frozenset(rules.forbid), rules.platform),
             rules,
             seed=seed,
             faults=faults,
@@ -120,7 +69,7 @@ class Sandbox:
             existence=self._existence,
             before_request=(lambda number: before_request(self, number)) if before_request else None,
         )
-        self._listen = partial(Server, self._service, port, gzip=gzip, redirect_to=faults.redirect_to)
+        self._listen = partial(Server, self._service, port, gzip=rules.gzip, redirect_to=faults.redirect_to)
         self._server: Server | None = None
 
     def __enter__(self) -> Self:

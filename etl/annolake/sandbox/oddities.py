@@ -11,7 +11,7 @@ from annolake.sandbox.cast import chance, dollars, sentence
 from annolake.sandbox.ordinary import SECOND
 from annolake.sandbox.rows import utc
 
-Form = tuple[str, int]
+FileFormat = tuple[str, int]
 """How a time is written: its zone, and the microseconds of its smallest digit."""
 
 TEXTS = (
@@ -118,7 +118,7 @@ class Values:
         """Draw a text: odd, or that many words."""
         return self._rng.choice(TEXTS) if self.chance(0.35) else sentence(self._rng, count)
 
-    def time(self, at: int, form: Form | None = None) -> str:
+    def time(self, at: int, form: FileFormat | None = None) -> str:
         """Return a time's JSON text in a form, a drawn one by default."""
         zone, unit = form or self._rng.choice(FORMS)
         moment = utc(at - at % unit + _ZONES[zone] * SECOND).replace(tzinfo=None)

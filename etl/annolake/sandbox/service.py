@@ -8,7 +8,7 @@ items.py, query.py).
 import hashlib
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,15 +33,28 @@ Query = Mapping[str, list[str]]
 
 @dataclass(frozen=True)
 class Rules:
-    """How this service answers where the contract leaves it open; `Sandbox` says what each option is."""
+    """How this service answers where the contract leaves it open.
+
+    `page_cap`: rows a page at most, whatever is asked for; `unstable_ties`: rows of equal times change places from
+    request to request; `forbid`: endpoints that answer 403, or "archived" for that list alone; `retire_runs_after`:
+    the runs listing answers `retired_status` (410 or 404) from its n-th request on; `platform` False: a service without
+    the items endpoints; `runs_gone`, `runs_late`: the share of runs that the query of runs never finds, or only when
+    asked for alone; `cursors`: what the items' cursors hold; `project_field`: what an item calls the project of its
+    run; `query`: what the query of runs refuses; `gzip`: compress for clients that ask for it.
+    """
 
     page_cap: int | None = None
     unstable_ties: bool = False
+    forbid: Collection[str] = ()
     retire_runs_after: int | None = None
     retired_status: int = _GONE
+    platform: bool = True
+    runs_gone: float = 0.0
+    runs_late: float = 0.0
     cursors: items.Cursors = "offset"
     project_field: items.ProjectField = "project_id"
     query: QueryRules = field(default_factory=QueryRules)
+    gzip: bool = False
 
 
 @dataclass(frozen=True)

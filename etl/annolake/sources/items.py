@@ -12,10 +12,10 @@ from annolake.extract.cursor.queue_reader import SectionsReader
 from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Piece, Section
 from annolake.extract.endpoints.items import SECTIONS, ItemsListing
 from annolake.extract.endpoints.runs_query import Batch, Batches, Payloads, RunsQuery
-from annolake.extract.paging.readings import Met
-from annolake.extract.paging.watermark import Since
+from annolake.extract.paging.readings import SeenKeys
+from annolake.extract.paging.watermark import Watermark
 from annolake.report import Usage
-from annolake.sources.row_batch import Arrived, Endpoint
+from annolake.sources.row_batch import Endpoint, RowBatch
 from annolake.sources.source import Access
 from annolake.transform.decode import Reject
 from annolake.transform.items import Item, ItemsPage, Run, decode_items, decode_runs, selects
@@ -32,40 +32,42 @@ _CLOCKS_DIFFER = timedelta(minutes=1)  # the service's and this machine's, at mo
 
 _STATISTICS = frozenset({"feedback_stats"})
 # Columns that the runs listing could not have told, whatever is stored (DESIGN 1, promise 4).
-_UNKNOWN_TO_RUNS = frozenset(column.name for column in contract.RUNS.columns_of("field") if not column.runs)
+_UNAVAILABLE_IN_RUNS = frozenset(column.name for column in contract.RUNS.columns_of("field") if not column.runs)
 
 
 class ItemsSource:
-    """The sections of the successor endpoint, each item with its run; `since` as for `RunsSource`."""
+    """The sections of the successor endpoint, each item with its run; `watermark` as for `RunsSource`."""
 
     endpoint: Endpoint = "items"
 
-    def __init__(self, access: Access, met: Met, since: Mapping[str, Since], *, now: datetime) -> None:
+    def __init__(
+        self, access: Access, seen_keys: SeenKeys, watermark: Mapping[str, Watermark], *, now: datetime
+    ) -> None:
         self._access = access
         self._listing = ItemsListing(access.client, access.queue_id, access.tally, access.stop)
         names = SECTIONS if access.settings.include_archived else tuple(n for n in SECTIONS if n != "archived")
         selected = selects(include_stats=access.settings.include_stats)
         subtree = access.settings.subtree_usage
         self.usage: Usage = "subtree" if subtree else "own"
-        self._query = RunsQuery(access.client, selected, access.tally, access.stop, access.terms, subtree)
+        self._query = RunsQuery(access.client, selected, access.tally, access.stop, access.query_limits, subtree)
         self._names = names
         self.verdict: SectionsReader[ItemsPage] = SectionsReader(
-            [Section(name, self._fetch(name), since.get(name)) for name in names],
-            met=met,
+            [Section(name, self._fetch(name), watermark.get(name)) for name in names],
+            seen_keys=seen_keys,
             limit=lambda: access.settings.page_size,
             sizes=self._sizes,
-            lively=(now - _CLOCKS_DIFFER - _EPOCH) // _MICROSECOND,
+            touched_since=(now - _CLOCKS_DIFFER - _EPOCH) // _MICROSECOND,
         )
 
-    def read(self) -> Iterator[Arrived]:
+    def read(self) -> Iterator[RowBatch]:
         """Yield items with their runs, a batch at a time; runs are asked for on all lanes. Raises ServiceError."""
         return self._arriving(self.verdict.read())
 
-    def read_again(self) -> Iterator[Arrived]:
+    def read_again(self) -> Iterator[RowBatch]:
         """Yield items that another reading meets for the first time, with their runs. Raises ServiceError."""
         return self._arriving(self.verdict.read_again())
 
-    def _arriving(self, pieces: Iterable[Piece[ItemsPage]]) -> Iterator[Arrived]:
+    def _arriving(self, pieces: Iterable[Piece[ItemsPage]]) -> Iterator[RowBatch]:
         batches: Batches[Item] = Batches(self._at_once)
         asked: deque[Future[tuple[Joined, Payloads[Run]]]] = deque()
         try:
@@ -85,9 +87,9 @@ class ItemsSource:
                 future.cancel()
 
     def _at_once(self) -> int:
-        return min(self._access.page_size(), self._access.terms.most)
+        return min(self._access.page_size(), self._access.query_limits.most)
 
-    def _taken(self, future: Future[tuple[Joined, Payloads[Run]]]) -> Arrived:
+    def _taken(self, future: Future[tuple[Joined, Payloads[Run]]]) -> RowBatch:
         joined, payloads = future.result()
         if payloads.own:
             self.usage = "own"
@@ -107,7 +109,7 @@ class ItemsSource:
         def fetch(cursor: str | None, limit: int) -> CursorSlice[ItemsPage]:
             page = _smaller(lambda rows: self._listing.read(section, cursor, rows, decode), limit)
             times = _times(page.rows, _ITEM_TIMES)
-            return CursorSlice(page.keys, times, page, page.cursor, vague=_vague(page.rejects))
+            return CursorSlice(page.keys, times, page, page.cursor, ambiguous_keys=_ambiguous_keys(page.rejects))
 
         return fetch
 
@@ -126,8 +128,8 @@ def _smaller(read: Callable[[int], R], rows: int) -> R:
             rows //= 2
 
 
-def _arrived(joined: Joined, size: int) -> Arrived:
-    return Arrived(
+def _arrived(joined: Joined, size: int) -> RowBatch:
+    return RowBatch(
         keys=joined.keys,
         rows=joined.rows,
         hashes=joined.hashes,
@@ -135,14 +137,14 @@ def _arrived(joined: Joined, size: int) -> Arrived:
         archived=joined.archived,
         item_types=joined.item_types,
         run_found=joined.run_found,
-        unknown=joined.unknown,
+        unavailable=joined.unavailable,
         rejects=joined.rejects,
         size=size,
         newest=max((row.added_at for row in joined.rows if row.added_at is not None), default=None),
     )
 
 
-def _vague(rejects: Iterable[Reject]) -> frozenset[bytes]:
+def _ambiguous_keys(rejects: Iterable[Reject]) -> frozenset[bytes]:
     """Return the keys that stand for the text of a row without a readable id: two rows may share one."""
     return frozenset(reject.key for reject in rejects if reject.queue_run_id is None)
 

@@ -13,11 +13,11 @@ _BYTES_AT_ONCE = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class RowBatch:
     """Decoded rows in reading order, whichever endpoint they came from, and the rejects among them.
 
-    The lists but `rejects` have an entry for each row. `unknown` names the columns that could not have been told, so
-    that what is stored stays; `size` is in bytes, `newest` the latest added_at.
+    The lists but `rejects` have an entry for each row. `unavailable` names the columns that could not have been told,
+    so that what is stored stays; `size` is in bytes, `newest` the latest added_at.
     """
 
     keys: Sequence[bytes]
@@ -27,12 +27,12 @@ class Arrived:
     archived: Sequence[bool]
     item_types: Sequence[str]
     run_found: Sequence[bool | None]
-    unknown: Sequence[frozenset[str]]
+    unavailable: Sequence[frozenset[str]]
     rejects: Sequence[Reject]
     size: int
     newest: datetime | None
 
-    def latest(self) -> "Arrived":
+    def latest(self) -> "RowBatch":
         """Return the same with the last version alone of each row: one that moves can be on a page twice."""
         last = {key: place for place, key in enumerate(self.keys)}
         if len(last) == len(self.keys):
@@ -49,4 +49,4 @@ class Arrived:
             yield places[start : start + step]
 
 
-_OF_EACH_ROW = tuple(one.name for one in fields(Arrived) if one.name not in {"rejects", "size", "newest"})
+_OF_EACH_ROW = tuple(one.name for one in fields(RowBatch) if one.name not in {"rejects", "size", "newest"})

@@ -12,12 +12,12 @@ from annolake.extract.endpoints.runs import RunsListing
 from annolake.extract.endpoints.runs_query import FEW
 from annolake.extract.offset.halving import read_fitting
 from annolake.extract.offset.in_flight import Fetch
-from annolake.extract.offset.queue_reader import QueueReader, Source
-from annolake.extract.paging.readings import Met
+from annolake.extract.offset.queue_reader import Listing, QueueReader
+from annolake.extract.paging.readings import SeenKeys
 from annolake.extract.paging.slices import Slice
-from annolake.extract.paging.watermark import Since
+from annolake.extract.paging.watermark import Watermark
 from annolake.report import Usage
-from annolake.sources.row_batch import Arrived, Endpoint
+from annolake.sources.row_batch import Endpoint, RowBatch
 from annolake.sources.source import Access
 from annolake.transform.decode import Page, Reject, runs_decoder
 
@@ -32,52 +32,52 @@ _CLOCKS_DIFFER = timedelta(minutes=1)  # the service's and this machine's, at mo
 
 _STATISTICS = frozenset({"feedback_stats"})
 # Columns that the runs listing could not have told, whatever is stored (DESIGN 1, promise 4).
-_UNKNOWN_TO_RUNS = frozenset(column.name for column in contract.RUNS.columns_of("field") if not column.runs)
+_UNAVAILABLE_IN_RUNS = frozenset(column.name for column in contract.RUNS.columns_of("field") if not column.runs)
 
 
 class RunsSource:
-    """The active and the archived list of the runs listing; `since` has the marks of lists that are not read whole."""
+    """The active and the archived list; `watermarks` are those of lists that are not read whole."""
 
     endpoint: Endpoint = "runs"
     usage: Usage = "subtree"
 
-    def __init__(self, access: Access, met: Met, since: Mapping[str, Since]) -> None:
+    def __init__(self, access: Access, seen_keys: SeenKeys, watermark: Mapping[str, Watermark]) -> None:
         self._access = access
         self._decoder = runs_decoder()
         settings = access.settings
-        self._unknown = _UNKNOWN_TO_RUNS | (frozenset() if settings.include_stats else _STATISTICS)
+        self._unavailable = _UNAVAILABLE_IN_RUNS | (frozenset() if settings.include_stats else _STATISTICS)
         sizes = {"active": "size", "archived": "total_archived"}
         names = ("active", "archived") if settings.include_archived else ("active",)
         self.verdict: QueueReader[Page] = QueueReader(
             [
-                Source(
+                Listing(
                     name,
                     self._fetch(archived=name == "archived"),
                     size=partial(self._size, sizes[name]),
                     partly=bool(settings.status),
-                    since=since.get(name),
+                    watermark=watermark.get(name),
                 )
                 for name in names
             ],
-            met=met,
+            seen_keys=seen_keys,
             lanes=settings.concurrency,
             limit=access.page_size,
             spare=access.page_size.spare,
         )
 
-    def read(self) -> Iterator[Arrived]:
+    def read(self) -> Iterator[RowBatch]:
         """Yield the rows of each page that joins. Raises ServiceError."""
         return self._arriving(self.verdict.read())
 
-    def read_again(self) -> Iterator[Arrived]:
+    def read_again(self) -> Iterator[RowBatch]:
         """Yield the rows of each page of another reading. Raises ServiceError."""
         return self._arriving(self.verdict.read_again())
 
-    def _arriving(self, pieces: Iterable[tuple[str, Slice[Page]]]) -> Iterator[Arrived]:
+    def _arriving(self, pieces: Iterable[tuple[str, Slice[Page]]]) -> Iterator[RowBatch]:
         for _name, piece in pieces:
             page = piece.page
             same = len(page.rows)
-            yield Arrived(
+            yield RowBatch(
                 keys=page.row_keys,
                 rows=page.rows,
                 hashes=page.hashes,
@@ -85,7 +85,7 @@ class RunsSource:
                 archived=[page.archived] * same,
                 item_types=["RUN"] * same,
                 run_found=[True] * same,
-                unknown=[self._unknown] * same,
+                unavailable=[self._unavailable] * same,
                 rejects=page.rejects,
                 size=page.size,
                 newest=_newest(piece.times["added_at"]),
@@ -111,7 +111,7 @@ class RunsSource:
         def read(offset: int, limit: int) -> Slice[Page]:
             page = read_fitting(ask, offset, limit, most=access.most, refused=access.refused)
             access.page_size.saw(len(page.keys), page.size)
-            return Slice(page.keys, _times(page.rows, _TIMES), page, vague=_vague(page.rejects))
+            return Slice(page.keys, _times(page.rows, _TIMES), page, ambiguous_keys=_ambiguous_keys(page.rejects))
 
         def fetch(offset: int, limit: int) -> Future[Slice[Page]]:
             return access.lanes.submit(read, offset, limit)
@@ -126,7 +126,7 @@ class RunsSource:
         )
 
 
-def _vague(rejects: Iterable[Reject]) -> frozenset[bytes]:
+def _ambiguous_keys(rejects: Iterable[Reject]) -> frozenset[bytes]:
     """Return the keys that stand for the text of a row without a readable id: two rows may share one."""
     return frozenset(reject.key for reject in rejects if reject.queue_run_id is None)
 

@@ -7,18 +7,18 @@ from threading import Event
 from typing import Protocol
 
 from annolake.config import Source as Settings
-from annolake.extract.endpoints.query_limits import Terms
+from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.endpoints.runs_query import FEW
 from annolake.extract.http.client import Client, Tally
 from annolake.extract.page_size import PageSize
 from annolake.extract.paging.verdict import Verdict
 from annolake.report import Usage
-from annolake.sources.row_batch import Arrived, Endpoint
+from annolake.sources.row_batch import Endpoint, RowBatch
 
 
 @dataclass(frozen=True)
 class Access:
-    """How a queue is asked: the client, its lanes, and what bounds and stops the asking; queues share the `terms`."""
+    """How a queue is asked: the client, its lanes, and what bounds and stops it; queues share `query_limits`."""
 
     client: Client
     lanes: ThreadPoolExecutor
@@ -27,7 +27,7 @@ class Access:
     page_size: PageSize
     tally: Tally
     stop: Event
-    terms: Terms
+    query_limits: QueryLimits
 
     def most(self) -> int:
         """Return how many rows are asked for by now, of those that were to be: heavy ones may have come since."""
@@ -49,8 +49,8 @@ class RowSource(Protocol):
     def verdict(self) -> Verdict:
         """Return what is known so far, and in the end whether all was met."""
 
-    def read(self) -> Iterator[Arrived]:
+    def read(self) -> Iterator[RowBatch]:
         """Yield every row to be taken; of a row's versions the last one counts. Raises ServiceError."""
 
-    def read_again(self) -> Iterator[Arrived]:
+    def read_again(self) -> Iterator[RowBatch]:
         """Do the same from the start once more, after `read` has ended, and bring the verdict up to date."""

@@ -39,7 +39,7 @@ _Row = msgspec.defstruct(
 class Joined:
     """Items with their runs: the lists but `rejects` have one entry for each row.
 
-    `run_found` is None where the item names no run; `unknown` has the columns whose stored value is to stay.
+    `run_found` is None where the item names no run; `unavailable` has the columns whose stored value is to stay.
     """
 
     keys: list[bytes] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Joined:
     archived: list[bool] = field(default_factory=list)
     item_types: list[str] = field(default_factory=list)
     run_found: list[bool | None] = field(default_factory=list)
-    unknown: list[frozenset[str]] = field(default_factory=list)
+    unavailable: list[frozenset[str]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
 
@@ -88,8 +88,8 @@ def _take(joined: Joined, item: Item, run: tuple[Any, bytes | None] | None, *, i
     joined.archived.append(item.archived)
     joined.item_types.append(row.item_type)
     joined.run_found.append(found)
-    unknown = _unknown(row, found=found, unmapped=unmapped, include_stats=include_stats)
-    joined.unknown.append(unknown | _OF_DESCENDANTS if own else unknown)
+    unavailable = _unavailable(row, found=found, unmapped=unmapped, include_stats=include_stats)
+    joined.unavailable.append(unavailable | _OF_DESCENDANTS if own else unavailable)
 
 
 def _add_run(row: Any, run: Any) -> None:
@@ -125,15 +125,15 @@ _OF_DESCENDANTS = _dependants(
 )
 
 
-def _unknown(row: Any, *, found: bool | None, unmapped: bytes | None, include_stats: bool) -> frozenset[str]:
+def _unavailable(row: Any, *, found: bool | None, unmapped: bytes | None, include_stats: bool) -> frozenset[str]:
     """Return the columns whose stored value stays: one of few sets.
 
     `unmapped` is among them where nothing is in it, since what the contract does not name of the runs listing can't
     be had here. So what was once in `unmapped` stays until something else is.
     """
-    unknown = _NEVER
+    unavailable = _NEVER
     if found is False:
-        unknown = _WITHOUT_RUN.union(name for name in ("start_time", "thread_id") if getattr(row, name) is None)
+        unavailable = _WITHOUT_RUN.union(name for name in ("start_time", "thread_id") if getattr(row, name) is None)
     if not include_stats:
-        unknown |= {STATISTICS}
-    return unknown if unmapped else unknown | {"unmapped"}
+        unavailable |= {STATISTICS}
+    return unavailable if unmapped else unavailable | {"unmapped"}

@@ -10,8 +10,8 @@ from annolake.extract.cursor.queue_reader import SectionsReader
 from annolake.extract.cursor.section_reader import CursorSlice, Section
 from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.paging.sort_order import Order
-from annolake.extract.paging.watermark import Since
-from extract.passing import Cursors, Page, Passing, PlainMet, key
+from annolake.extract.paging.watermark import Watermark
+from extract.passing import Cursors, Page, Passing, PlainSeenKeys, key
 
 MINE, THEIRS, ARCHIVED = SECTIONS
 BEGUN = 1_000
@@ -19,11 +19,13 @@ BEGUN = 1_000
 Change = Callable[[Passing, random.Random], None]
 
 
-def reader_of(queue: Passing, *, lively: int | None = BEGUN, told: bool = True) -> SectionsReader[Page]:
+def reader_of(queue: Passing, *, touched_since: int | None = BEGUN, told: bool = True) -> SectionsReader[Page]:
     """Return a reader of the model's sections; `told`: the service tells their sizes."""
     sections = [queue.section(name) for name in SECTIONS]
     sizes = queue.told_now if told else dict
-    return SectionsReader(sections, met=PlainMet(), limit=lambda: 100, sizes=sizes, lively=lively)
+    return SectionsReader(
+        sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=sizes, touched_since=touched_since
+    )
 
 
 def read(reader: SectionsReader[Page]) -> set[bytes]:
@@ -135,10 +137,10 @@ def test_a_row_replaced_shows_by_its_time_alone() -> None:
         queue.insert(MINE, len(queue.sections[MINE]))
 
     lost = []
-    for lively in (None, BEGUN):
+    for touched_since in (None, BEGUN):
         queue = Passing((400, 0, 0))
         queue.change = once(on_the_second_page, 2, random.Random(1))
-        met = read(reader_of(queue, lively=lively))
+        met = read(reader_of(queue, touched_since=touched_since))
         lost.append(len(queue.throughout - met))
 
     assert lost == [1, 0]
@@ -162,7 +164,7 @@ def test_each_sign_alone_is_enough(sign: str) -> None:
     """Where neither sizes nor times tell, what is read again, or met twice, does."""
     sizes, request, change = ALONE[sign]
     queue = Passing(sizes, change=once(change, request, random.Random(1)))
-    reader = reader_of(queue, lively=None, told=False)
+    reader = reader_of(queue, touched_since=None, told=False)
     met = read(reader)
 
     assert queue.throughout <= met
@@ -299,7 +301,9 @@ def test_a_row_is_handed_over_again_only_when_it_came_elsewhere() -> None:
 
 def _endless(pages: Iterator[CursorSlice[Page]]) -> SectionsReader[Page]:
     return SectionsReader(
-        [Section(name, lambda _cursor, _limit: next(pages)) for name in SECTIONS], met=PlainMet(), limit=lambda: 100
+        [Section(name, lambda _cursor, _limit: next(pages)) for name in SECTIONS],
+        seen_keys=PlainSeenKeys(),
+        limit=lambda: 100,
     )
 
 
@@ -342,15 +346,15 @@ def test_orders_are_measured_across_pages() -> None:
     """The neighbours of two pages count, so that a section of sorted pages is not taken for sorted."""
     queue = _timed((250, 120, 1), descending=False)
     queue.sections[THEIRS] = queue.sections[THEIRS][100:] + queue.sections[THEIRS][:100]
-    reader = reader_of(queue, lively=None)
+    reader = reader_of(queue, touched_since=None)
     read(reader)
 
     assert reader.orders == {MINE: Order("added_at", descending=False), THEIRS: None, ARCHIVED: None}
 
 
 def _since(queue: Passing, order: Order) -> SectionsReader[Page]:
-    sections = [Section(name, queue.fetch(name), Since(order, 350)) for name in SECTIONS]
-    return SectionsReader(sections, met=PlainMet(), limit=lambda: 100)
+    sections = [Section(name, queue.fetch(name), Watermark(order, 350)) for name in SECTIONS]
+    return SectionsReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100)
 
 
 def test_newest_first_is_read_from_the_mark_on() -> None:

@@ -6,12 +6,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from annolake.extract.cursor.overlapping import JoinedReader
+from annolake.extract.cursor.overlapping import OverlappingReader
 from annolake.extract.cursor.queue_reader import Reads, SectionsReader
 from annolake.extract.cursor.section_reader import Piece
 from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.paging.readings import Ledger
-from extract.passing import Cursors, Page, Passing, PlainMet
+from extract.passing import Cursors, Page, Passing, PlainSeenKeys
 
 MINE, THEIRS, ARCHIVED = SECTIONS
 LIMIT = 12
@@ -35,7 +35,7 @@ class Changing(RuleBasedStateMachine):
     def begin(self, sizes: tuple[int, int, int], cursors: Cursors) -> None:
         """Set the model up."""
         self.queue = Passing(sizes, cursors, change=self._carry_out)
-        self.met = PlainMet()
+        self.met = PlainSeenKeys()
         self.taken: set[bytes] = set()
         self.planned: list[list[Callable[[], None]]] = [[]]
 
@@ -83,7 +83,7 @@ class Chains(Changing):
         self.begin((rows, 0, 0), cursors)
         self.queue.cap = cap
         self.order = list(self.queue.sections[MINE])
-        self.reader = JoinedReader(self.queue.section(MINE), Ledger(self.met), limit=lambda: LIMIT)
+        self.reader = OverlappingReader(self.queue.section(MINE), Ledger(self.met), limit=lambda: LIMIT)
         self.steps = self.reader.pages()
 
     @precondition(lambda self: self.queue.cap == LIMIT and self.moves < 2)
@@ -118,12 +118,12 @@ class Chains(Changing):
 class Watched(SectionsReader[Page]):
     """Notes before how many requests each joined reading began."""
 
-    def __init__(self, queue: Passing, met: PlainMet, *, told: bool) -> None:
+    def __init__(self, queue: Passing, met: PlainSeenKeys, *, told: bool) -> None:
         self.joined: list[tuple[str, int]] = []
         self._queue = queue
         sections = [queue.section(name) for name in SECTIONS]
         sizes = queue.told_now if told else dict
-        super().__init__(sections, met=met, limit=lambda: LIMIT, sizes=sizes)
+        super().__init__(sections, seen_keys=met, limit=lambda: LIMIT, sizes=sizes)
 
     def _join(self, name: str) -> Reads[Page, None]:
         self.joined.append((name, len(self._queue.log)))

@@ -7,14 +7,14 @@ import pytest
 
 from annolake.errors import NotFoundError
 from annolake.extract.endpoints.items import SECTIONS
-from annolake.sandbox import Changes, Faults, Sandbox
+from annolake.sandbox import Changes, Faults, Population, Rules, Sandbox
 from extract.passing import Cursors
 from over_items import OverItems, client_of, read_over_items
 
 
 def test_a_quiet_queue_costs_one_page_and_one_query_for_a_hundred_rows() -> None:
     """Every row of 900 arrives once, with about 9 pages of items, 9 queries, and a constant handful."""
-    with Sandbox(rows=900) as sandbox:
+    with Sandbox(Population(rows=900)) as sandbox:
         read = read_over_items(sandbox)
         queue = sandbox.queue()
         ids = {row.id for name in ("active", "archived") for row in queue.listing(name)}
@@ -29,7 +29,7 @@ def test_a_quiet_queue_costs_one_page_and_one_query_for_a_hundred_rows() -> None
 
 def test_threads_arrive_with_what_they_have() -> None:
     """A THREAD has its thread, project, reviewers and times; nothing is asked of a run, and none is missing."""
-    with Sandbox(rows=60, threads=30) as sandbox:
+    with Sandbox(Population(rows=60, threads=30)) as sandbox:
         read = read_over_items(sandbox)
         queue = sandbox.queue()
         threads = {row.id: row.value() for name in ("active", "archived") for row in queue.threads(name)}
@@ -50,7 +50,7 @@ def test_threads_arrive_with_what_they_have() -> None:
 
 def test_runs_that_do_not_come_back_are_asked_for_once_more_alone() -> None:
     """A run that comes only alone is found; one that is gone leaves its row with what the item has."""
-    with Sandbox(rows=300, threads=5, odd=False, runs_gone=0.05, runs_late=0.1) as sandbox:
+    with Sandbox(Population(rows=300, threads=5, odd=False), rules=Rules(runs_gone=0.05, runs_late=0.1)) as sandbox:
         read = read_over_items(sandbox)
         gone = {row.run_id for name in ("active", "archived") for row in sandbox.queue().rows(name)}
         gone = {run_id for run_id in gone if sandbox.is_gone(str(run_id))}
@@ -69,7 +69,7 @@ def test_runs_that_do_not_come_back_are_asked_for_once_more_alone() -> None:
 
 def test_the_pages_of_a_query_are_followed() -> None:
     """A service that returns fewer runs than were asked for gives the others behind its cursor."""
-    with Sandbox(rows=250, page_cap=30) as sandbox:
+    with Sandbox(Population(rows=250), rules=Rules(page_cap=30)) as sandbox:
         read = read_over_items(sandbox)
 
     assert len(read.rows) == 250
@@ -79,7 +79,7 @@ def test_the_pages_of_a_query_are_followed() -> None:
 
 def test_a_query_is_bounded_by_its_items() -> None:
     """It names the projects and the span of starts of its items, and reaches back without end only for unknown ones."""
-    with Sandbox(rows=500) as sandbox:
+    with Sandbox(Population(rows=500)) as sandbox:
         read_over_items(sandbox)
         queue = sandbox.queue()
         values = {row.run_id: row.value() for name in ("active", "archived") for row in queue.rows(name)}
@@ -100,7 +100,9 @@ def test_a_moving_queue_arrives_or_it_is_told(cursors: Cursors, kinds: tuple[str
     """Rows that finish, leave, come or are requeued between any two requests cost no other row untold."""
     for seed in (1, 2):
         changes = Changes(rate=0.7, kinds=kinds)  # type: ignore[arg-type]  # names of kinds, checked there
-        with Sandbox(rows=900, odd=False, seed=seed, changes=changes, cursors=cursors) as sandbox:
+        with Sandbox(
+            Population(rows=900, odd=False), seed=seed, changes=changes, rules=Rules(cursors=cursors)
+        ) as sandbox:
             read = read_over_items(sandbox)
             last = len(sandbox.requests)
             stayed = sandbox.queue().throughout(0, last) - sandbox.queue().moved(0, last)
@@ -113,7 +115,7 @@ def test_a_moving_queue_arrives_or_it_is_told(cursors: Cursors, kinds: tuple[str
 def test_faults_cost_no_row() -> None:
     """Whatever goes wrong with some of the answers, and pages that are served twice, every row arrives."""
     faults = Faults(rate=0.15, kinds=("429_none", "503", "reset", "truncated", "html", "wrong_shape", "repeat"))
-    with Sandbox(rows=700, odd=False, faults=faults) as sandbox:
+    with Sandbox(Population(rows=700, odd=False), faults=faults) as sandbox:
         read = read_over_items(sandbox)
 
     assert len(read.rows) == 700
@@ -122,7 +124,10 @@ def test_faults_cost_no_row() -> None:
 
 def test_a_service_without_the_endpoints_says_so() -> None:
     """A self-hosted service answers 404 for items, and None for their number."""
-    with Sandbox(rows=5, platform=False) as sandbox, client_of(sandbox.url, sandbox.api_key) as client:
+    with (
+        Sandbox(Population(rows=5), rules=Rules(platform=False)) as sandbox,
+        client_of(sandbox.url, sandbox.api_key) as client,
+    ):
         read = OverItems(sandbox, client)
         assert [read.listing.count(name) for name in SECTIONS] == [None] * 3
         with pytest.raises(NotFoundError):
@@ -131,7 +136,7 @@ def test_a_service_without_the_endpoints_says_so() -> None:
 
 def test_counts_that_are_refused_are_no_error() -> None:
     """A key that may list items but not count them reads all the same."""
-    with Sandbox(rows=50, forbid=("count",)) as sandbox:
+    with Sandbox(Population(rows=50), rules=Rules(forbid=("count",))) as sandbox:
         read = read_over_items(sandbox)
 
     assert len(read.rows) == 50

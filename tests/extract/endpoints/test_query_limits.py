@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from annolake.extract.endpoints.query_limits import MOST, Terms
+from annolake.extract.endpoints.query_limits import MOST, QueryLimits
 from annolake.extract.http.named_numbers import numbers_in
 
 PROBLEM = {"type": "https://example.com/errors/400", "title": "Bad Request", "status": 400, "instance": "/runs/7"}
 RUN_ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 
 
-def refused(terms: Terms, asked: int, status: int, *numbers: int) -> bool:
+def refused(query_limits: QueryLimits, asked: int, status: int, *numbers: int) -> bool:
     """Tell of a refusal."""
-    return terms.refused(asked, status=status, numbers=numbers)
+    return query_limits.refused(asked, status=status, numbers=numbers)
 
 
 @pytest.mark.parametrize(
@@ -44,48 +44,48 @@ def test_a_body_of_another_kind_names_nothing(body: bytes) -> None:
 
 def test_a_named_cap_holds() -> None:
     """The largest named number below what was asked for is the cap, and no success lifts it."""
-    terms = Terms()
-    assert terms.most == MOST
-    assert refused(terms, 100, 400, 1001, 100, 25, 7)
-    assert terms.most == 25
+    query_limits = QueryLimits()
+    assert query_limits.most == MOST
+    assert refused(query_limits, 100, 400, 1001, 100, 25, 7)
+    assert query_limits.most == 25
     for _ in range(1000):
-        terms.answered(25)
+        query_limits.answered(25)
 
-    assert terms.most == 25
-    assert refused(terms, 25, 422, 25, 7)
-    assert terms.most == 7
+    assert query_limits.most == 25
+    assert refused(query_limits, 25, 422, 25, 7)
+    assert query_limits.most == 7
 
 
 def test_what_no_smaller_query_cures_is_not_learned_from() -> None:
     """No number, a larger number, another status, or a single run."""
-    terms = Terms()
+    query_limits = QueryLimits()
 
-    assert not refused(terms, 100, 400)
-    assert not refused(terms, 100, 422, 100, 250, 0)
-    assert not refused(terms, 100, 403, 25)
-    assert not refused(terms, 100, 500)
-    assert not refused(terms, 1, 502)
-    assert terms.most == MOST
+    assert not refused(query_limits, 100, 400)
+    assert not refused(query_limits, 100, 422, 100, 250, 0)
+    assert not refused(query_limits, 100, 403, 25)
+    assert not refused(query_limits, 100, 500)
+    assert not refused(query_limits, 1, 502)
+    assert query_limits.most == MOST
 
 
 def test_lanes_that_hear_the_same_refusal_halve_once() -> None:
     """Eight queries of 100 that a gateway dropped make 50 of it, not less than one."""
-    terms = Terms()
+    query_limits = QueryLimits()
 
-    assert all(refused(terms, 100, 502) for _ in range(8))
-    assert terms.most == 50
+    assert all(refused(query_limits, 100, 502) for _ in range(8))
+    assert query_limits.most == 50
 
 
 def test_a_halved_size_grows_back_ever_more_seldom() -> None:
     """After eight answers twice as much is tried; each time that is too large, twice as many answers are waited for."""
-    terms, waited = Terms(), []
-    refused(terms, 100, 504)
+    query_limits, waited = QueryLimits(), []
+    refused(query_limits, 100, 504)
     for _ in range(4):
         answers = 0
-        while terms.most < 100:
-            terms.answered(50)
+        while query_limits.most < 100:
+            query_limits.answered(50)
             answers += 1
         waited.append(answers)
-        refused(terms, 100, 504)
+        refused(query_limits, 100, 504)
 
     assert waited == [8, 16, 32, 64]

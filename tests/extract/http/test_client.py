@@ -29,7 +29,7 @@ from annolake.errors import (
     UnavailableError,
 )
 from annolake.extract.http.client import Cancelled, Client, Tally
-from annolake.extract.http.rate_limit import Pace
+from annolake.extract.http.rate_limit import RateLimit
 
 KEY = "lsv2_pt_0123456789abcdef_planted"
 ENDPOINT = "/api/v1/annotation-queues"
@@ -193,7 +193,7 @@ def connect(service: Service, time: FakeClock, journal: Journal) -> Iterator[Cal
             "max_attempts": 3,
             "max_wait_s": 60.0,
             "lanes": 4,
-            "pace": Pace(0, time.clock),
+            "rate_limit": RateLimit(0, time.clock),
             "clock": time.clock,
             "random": lambda: 1.0,
             "version": "9.9",

@@ -14,7 +14,7 @@ from typing import Protocol
 import pytest
 
 from annolake.clock import Clock
-from annolake.extract.http.rate_limit import Cancelled, Pace, pause
+from annolake.extract.http.rate_limit import Cancelled, RateLimit, pause
 
 
 class Time:
@@ -170,24 +170,24 @@ def simulate(
 ) -> Answers:
     """Have `lanes` ask a service without pause for so many seconds of virtual time."""
     virtual, dice, answers = Time(), random.Random(seed), Answers()
-    pace = Pace(0, virtual.clock)
+    rate_limit = RateLimit(0, virtual.clock)
 
     def lane() -> None:
         refusals = 0
         while virtual.now < seconds:
-            sent = pace.acquire()
+            sent = rate_limit.acquire()
             way_s = round_trip_s * dice.uniform(0.3, 1)
             virtual.sleep(way_s / 2)
             wait_s = limit.ask(virtual.now)
             virtual.sleep(way_s / 2)
             if wait_s is None:
                 answers.good.append(virtual.now)
-                pace.succeeded(sent)
+                rate_limit.succeeded(sent)
                 refusals = 0
                 continue
             answers.throttled.append(virtual.now)
             hint_s = float(math.ceil(wait_s)) if retry_after else None
-            pace.throttled(sent, hint_s)
+            rate_limit.throttled(sent, hint_s)
             virtual.sleep(hint_s or dice.uniform(0, min(60, 2**refusals)))
             refusals += 1
 
@@ -255,12 +255,12 @@ def test_429s_that_have_nothing_to_do_with_the_pace_do_not_stop_the_lanes() -> N
 def test_the_own_limit_is_never_exceeded() -> None:
     """Under max_requests_per_second = 5, eight lanes together send every 0.2 s and no sooner."""
     virtual = Time()
-    pace, sent = Pace(5, virtual.clock), list[float]()
+    rate_limit, sent = RateLimit(5, virtual.clock), list[float]()
 
     def lane() -> None:
         for _ in range(10):
-            sent.append(pace.acquire())
-            pace.succeeded(sent[-1])
+            sent.append(rate_limit.acquire())
+            rate_limit.succeeded(sent[-1])
 
     virtual.run(*[lane] * 8)
 
@@ -271,13 +271,13 @@ def test_the_own_limit_is_never_exceeded() -> None:
 def test_retry_after_holds_every_lane() -> None:
     """One lane's Retry-After of 7 s, and a longer one of a request under way, let no lane send meanwhile."""
     virtual = Time()
-    pace, sent = Pace(0, virtual.clock), list[float]()
-    before = [pace.acquire(), pace.acquire()]
+    rate_limit, sent = RateLimit(0, virtual.clock), list[float]()
+    before = [rate_limit.acquire(), rate_limit.acquire()]
     virtual.now = 1.0
-    pace.throttled(before[0], 7.0)
-    pace.throttled(before[1], 9.0)
+    rate_limit.throttled(before[0], 7.0)
+    rate_limit.throttled(before[1], 9.0)
 
-    virtual.run(*[lambda: sent.append(pace.acquire())] * 8)
+    virtual.run(*[lambda: sent.append(rate_limit.acquire())] * 8)
 
     assert min(sent) == pytest.approx(10.0)
 
@@ -285,14 +285,14 @@ def test_retry_after_holds_every_lane() -> None:
 def test_lanes_that_wait_for_their_turn_hear_of_a_retry_after() -> None:
     """A turn that was given before the lanes were held is void."""
     virtual = Time()
-    pace, sent = Pace(1, virtual.clock), list[float]()
-    first = pace.acquire()
+    rate_limit, sent = RateLimit(1, virtual.clock), list[float]()
+    first = rate_limit.acquire()
 
     def told() -> None:
         virtual.sleep(0.5)
-        pace.throttled(first, 20.0)
+        rate_limit.throttled(first, 20.0)
 
-    virtual.run(lambda: sent.append(pace.acquire()), told)
+    virtual.run(lambda: sent.append(rate_limit.acquire()), told)
 
     assert sent == [pytest.approx(20.5)]
 
@@ -300,16 +300,16 @@ def test_lanes_that_wait_for_their_turn_hear_of_a_retry_after() -> None:
 def test_an_idle_time_proves_nothing() -> None:
     """Lanes that resume after a minute without requests keep the rate that was learnt before."""
     virtual, limit, throttled = Time(), SlidingWindow(10, 1), list[float]()
-    pace = Pace(0, virtual.clock)
+    rate_limit = RateLimit(0, virtual.clock)
 
     def send(count: int) -> None:
         for _ in range(count):
-            sent = pace.acquire()
+            sent = rate_limit.acquire()
             if limit.ask(virtual.now) is None:
-                pace.succeeded(sent)
+                rate_limit.succeeded(sent)
             else:
                 throttled.append(sent)
-                pace.throttled(sent)
+                rate_limit.throttled(sent)
 
     def lane() -> None:
         send(100)
@@ -326,12 +326,12 @@ def test_an_idle_time_proves_nothing() -> None:
 def test_a_called_off_wait_ends_within_a_tenth_of_a_second(set_after_s: float) -> None:
     """A lane that is held for a minute leaves as soon as its queue is cancelled."""
     virtual, stop, left = Time(), threading.Event(), list[float]()
-    pace = Pace(0, virtual.clock)
-    pace.throttled(pace.acquire(), 60.0)
+    rate_limit = RateLimit(0, virtual.clock)
+    rate_limit.throttled(rate_limit.acquire(), 60.0)
 
     def lane() -> None:
         with pytest.raises(Cancelled):
-            pace.acquire(stop)
+            rate_limit.acquire(stop)
         left.append(virtual.now)
 
     def cancel() -> None:
@@ -349,7 +349,7 @@ def test_a_cancelled_queue_sends_nothing() -> None:
     stop.set()
 
     with pytest.raises(Cancelled):
-        Pace(0, Clock()).acquire(stop)
+        RateLimit(0, Clock()).acquire(stop)
 
 
 def test_a_pause_lasts_as_long_as_asked() -> None:
@@ -364,12 +364,12 @@ def test_a_pause_lasts_as_long_as_asked() -> None:
 def test_an_unthrottled_pace_costs_next_to_nothing() -> None:
     """Without any limit nobody waits, and a turn with its feedback takes microseconds."""
     naps: list[float] = []
-    pace = Pace(0, Clock(sleep=naps.append))
+    rate_limit = RateLimit(0, Clock(sleep=naps.append))
 
     def thousand() -> float:
         begin = time.perf_counter()
         for _ in range(1000):
-            pace.succeeded(pace.acquire())
+            rate_limit.succeeded(rate_limit.acquire())
         return time.perf_counter() - begin
 
     assert min(thousand() for _ in range(5)) < 0.03

@@ -13,14 +13,14 @@ from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.offset.list_end import MOST_ALONE, PROBED_ROWS
 from annolake.extract.offset.list_reader import MOST_REQUESTS
 from annolake.extract.offset.queue_reader import QueueReader
-from extract.moving import Model, Page, PlainMet, drive, still
+from extract.moving import Model, Page, PlainSeenKeys, drive, still
 from extract.passing import Passing
 
 
 def queue_reader(model: Model, *, lanes: int = 3) -> QueueReader[Page]:
     """Return a reader of the model's lists."""
     sources = [model.source(name) for name in model.lists]
-    return QueueReader(sources, met=PlainMet(), lanes=lanes, limit=lambda: 100)
+    return QueueReader(sources, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100)
 
 
 def read(reader: QueueReader[Page], model: Model, seed: int = 0) -> set[bytes]:
@@ -208,7 +208,7 @@ def test_windows_that_are_cut_or_show_nothing(rows: int, cuts: list[int], over: 
 def sections_reader(queue: Passing) -> SectionsReader[Page]:
     """Return a reader of the model's sections."""
     sections = [queue.section(name) for name in SECTIONS]
-    return SectionsReader(sections, met=PlainMet(), limit=lambda: 100, sizes=queue.told_now)
+    return SectionsReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=queue.told_now)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -12,7 +12,7 @@ from annolake.extract.offset.list_reader import MOST_UNJOINED, ListReader
 from annolake.extract.offset.prefetch import Capacity
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Slice
-from extract.moving import BROKEN, Answer, Change, Model, Page, PlainMet, drive, key, still
+from extract.moving import BROKEN, Answer, Change, Model, Page, PlainSeenKeys, drive, key, still
 
 
 def reader_of(
@@ -27,7 +27,7 @@ def reader_of(
     return ListReader(
         "active",
         model.fetch("active"),
-        Ledger(PlainMet()),
+        Ledger(PlainSeenKeys()),
         Capacity(),
         lanes=lanes,
         limit=limit,
@@ -289,7 +289,7 @@ def test_a_listing_that_repeats_itself_is_an_error(rows: int) -> None:
     reader = reader_of(model)
     fetch = model.fetch("active")
     reader = ListReader(
-        "active", lambda _, limit: fetch(0, limit), Ledger(PlainMet()), Capacity(), lanes=4, limit=lambda: 100
+        "active", lambda _, limit: fetch(0, limit), Ledger(PlainSeenKeys()), Capacity(), lanes=4, limit=lambda: 100
     )
 
     with pytest.raises(UnavailableError, match="the active list repeats itself"):
@@ -308,7 +308,7 @@ def test_a_listing_that_begins_again_behind_its_end_is_an_error(rows: int, how: 
         return answer
 
     with pytest.raises(UnavailableError, match=f"the active list {how}"):
-        list(ListReader("active", fetch, Ledger(PlainMet()), Capacity(), lanes=4, limit=lambda: 100).steps())
+        list(ListReader("active", fetch, Ledger(PlainSeenKeys()), Capacity(), lanes=4, limit=lambda: 100).steps())
 
 
 def test_a_listing_of_which_nothing_repeats_is_an_error() -> None:
@@ -322,7 +322,7 @@ def test_a_listing_of_which_nothing_repeats_is_an_error() -> None:
         return answer
 
     with pytest.raises(UnavailableError, match="never ends"):
-        list(ListReader("active", fetch, Ledger(PlainMet()), Capacity(), lanes=4, limit=lambda: 100).steps())
+        list(ListReader("active", fetch, Ledger(PlainSeenKeys()), Capacity(), lanes=4, limit=lambda: 100).steps())
     assert next(made) < 2 * MOST_UNJOINED
 
 
@@ -437,7 +437,9 @@ def test_the_first_error_of_any_request_ends_the_reading() -> None:
             answer.set_result(Slice(rows, {"added_at": [None] * len(rows)}, tuple(rows)))
         return answer
 
-    reader = ListReader("active", fetch, Ledger(PlainMet()), Capacity(), lanes=4, limit=lambda: 100, hint=lambda: 1000)
+    reader = ListReader(
+        "active", fetch, Ledger(PlainSeenKeys()), Capacity(), lanes=4, limit=lambda: 100, hint=lambda: 1000
+    )
     steps = reader.steps()
     while next(steps) is not None:
         pass
@@ -458,7 +460,7 @@ def test_a_reading_given_up_cancels_its_requests() -> None:
         asked.append(Answer())
         return asked[-1]
 
-    steps = ListReader("active", fetch, Ledger(PlainMet()), Capacity(), lanes=4, limit=lambda: 100).steps()
+    steps = ListReader("active", fetch, Ledger(PlainSeenKeys()), Capacity(), lanes=4, limit=lambda: 100).steps()
     next(steps)
     steps.close()
 
@@ -476,7 +478,7 @@ def test_real_threads_read_a_changing_list() -> None:
             rows = model.lists["active"][offset : offset + limit]
         return Slice(rows, {"added_at": [None] * len(rows)}, tuple(rows))
 
-    met = PlainMet()
+    met = PlainSeenKeys()
     with ThreadPoolExecutor(8) as lanes:
         reader: ListReader[Page] = ListReader(
             "active",

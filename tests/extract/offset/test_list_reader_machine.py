@@ -14,7 +14,7 @@ from annolake.extract.offset.list_reader import ListReader
 from annolake.extract.offset.prefetch import Capacity
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Slice
-from extract.moving import Answer, Model, Page, PlainMet, key
+from extract.moving import Answer, Model, Page, PlainSeenKeys, key
 
 SETTINGS = settings(
     derandomize=True,
@@ -63,7 +63,7 @@ class Reading(RuleBasedStateMachine):
         self.model.cut = lambda shown: min(shown, cuts[len(self.model.log) % len(cuts)])
         self.model.hidden = {key(number) for number in hidden} if self.may_hide else set()
         self.model.broken = {key(number) for number in broken}
-        self.met = PlainMet()
+        self.met = PlainSeenKeys()
         self.asked = 0
         self.limits = limits
         self.hint, self.cuts = hint, cuts

@@ -9,10 +9,10 @@ from itertools import groupby
 import pytest
 
 from annolake.errors import RefusedError
-from annolake.extract.offset.queue_reader import QueueReader, Source
+from annolake.extract.offset.queue_reader import Listing, QueueReader
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.verdict import Signs
-from extract.moving import Answer, Change, Model, Page, PlainMet, drive, still
+from extract.moving import Answer, Change, Model, Page, PlainSeenKeys, drive, still
 
 
 def reader_of(model: Model, *, lanes: int = 1, spare: int = 0, hints: bool = False) -> QueueReader[Page]:
@@ -20,7 +20,7 @@ def reader_of(model: Model, *, lanes: int = 1, spare: int = 0, hints: bool = Fal
     if not hints:
         model.told = lambda _: None
     sources = [model.source(name) for name in model.lists]
-    return QueueReader(sources, met=PlainMet(), lanes=lanes, limit=lambda: 100, spare=lambda: spare)
+    return QueueReader(sources, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100, spare=lambda: spare)
 
 
 def read(reader: QueueReader[Page], model: Model, change: Change = still, seed: float = 0) -> dict[bytes, str]:
@@ -68,7 +68,9 @@ def test_the_archived_list_is_first_asked_for_after_the_last_active_answer() -> 
 def test_one_list_alone_is_read_once() -> None:
     """Without the archived list there is nothing to look at again."""
     model = Model(250)
-    reader = QueueReader([Source("active", model.fetch("active"))], met=PlainMet(), lanes=1, limit=lambda: 100)
+    reader = QueueReader(
+        [Listing("active", model.fetch("active"))], seen_keys=PlainSeenKeys(), lanes=1, limit=lambda: 100
+    )
 
     assert read(reader, model).keys() == model.start
     assert [offset for _, offset, *_ in model.log] == [0, 95, 190, 245, 250, 350, 450, 650, 1050]
@@ -186,7 +188,9 @@ def test_a_row_that_a_reading_skipped_is_told() -> None:
             if len(begun) == 2:
                 model.move("active", model.lists["active"].index(row), 0)
 
-    reader = QueueReader([Source("active", model.fetch("active"))], met=PlainMet(), lanes=1, limit=lambda: 100)
+    reader = QueueReader(
+        [Listing("active", model.fetch("active"))], seen_keys=PlainSeenKeys(), lanes=1, limit=lambda: 100
+    )
     read(reader, model, change)
 
     assert reader.signs.skipped == 1
@@ -328,9 +332,9 @@ def test_sizes_told_late_are_used_at_once() -> None:
 def test_slices_are_taken_while_the_caller_is_busy() -> None:
     """What is spare is taken ahead, so that its place is asked for again before the caller comes back."""
     for spare in (0, 3):
-        model, met = Model(5000), PlainMet()
-        source = Source("active", partial(answered, model))
-        reader = QueueReader([source], met=met, lanes=2, limit=lambda: 100, spare=partial(int, spare))
+        model, met = Model(5000), PlainSeenKeys()
+        source = Listing("active", partial(answered, model))
+        reader = QueueReader([source], seen_keys=met, lanes=2, limit=lambda: 100, spare=partial(int, spare))
         taken = [len(met.numbers) for _ in zip(range(3), reader.read(), strict=False)]
 
         assert taken == [100 + 95 * (spare + place) for place in range(3)]
@@ -411,7 +415,7 @@ def test_an_error_reaches_the_caller_and_cancels_the_rest() -> None:
         asked[-1].set_exception(RefusedError("no", status=403, endpoint="/runs", attempts=1))
         return asked[-1]
 
-    reader = QueueReader([Source("active", fetch)], met=PlainMet(), lanes=4, limit=lambda: 100)
+    reader = QueueReader([Listing("active", fetch)], seen_keys=PlainSeenKeys(), lanes=4, limit=lambda: 100)
 
     with pytest.raises(RefusedError, match="no"):
         list(reader.read())
@@ -438,7 +442,7 @@ def test_a_caller_that_stops_reading_cancels_what_is_under_way() -> None:
         return asked[-1]
 
     reader = QueueReader(
-        [Source("active", fetch, size=partial(sized, 5000))], met=PlainMet(), lanes=4, limit=lambda: 100
+        [Listing("active", fetch, size=partial(sized, 5000))], seen_keys=PlainSeenKeys(), lanes=4, limit=lambda: 100
     )
     pages = reader.read()
     next(pages)
@@ -462,7 +466,7 @@ def test_real_threads_read_a_queue() -> None:
 
     with ThreadPoolExecutor(8) as lanes:
         reader = QueueReader(
-            [Source(name, fetch(name)) for name in model.lists], met=PlainMet(), lanes=8, limit=lambda: 100
+            [Listing(name, fetch(name)) for name in model.lists], seen_keys=PlainSeenKeys(), lanes=8, limit=lambda: 100
         )
         rows = {row for _, page in reader.read() for row in page.keys}
 

@@ -15,7 +15,7 @@ from annolake.errors import UnavailableError
 from annolake.extract.offset.queue_reader import QueueReader
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.verdict import Signs
-from extract.moving import Model, Page, PlainMet
+from extract.moving import Model, Page, PlainSeenKeys
 
 SETTINGS = settings(
     derandomize=True,
@@ -47,11 +47,11 @@ class Queue(RuleBasedStateMachine):
         self.told, self.cuts = told, cuts
         self.model = Model(active, archived)
         self.model.cut = lambda shown: min(shown, cuts[len(self.model.log) % len(cuts)])
-        self.met = PlainMet()
+        self.met = PlainSeenKeys()
         self.model.told = lambda name: None if told is None else len(self.model.lists[name]) + told
         sources = [self.model.source(name) for name in self.model.lists]
         self.reader: QueueReader[Page] = QueueReader(
-            sources, met=self.met, lanes=lanes, limit=lambda: 10, spare=lambda: spare
+            sources, seen_keys=self.met, lanes=lanes, limit=lambda: 10, spare=lambda: spare
         )
         self.steps: Generator[tuple[str, Slice[Page]] | None, None, None] = self.reader.steps()
         self.ended = self.given_up = False

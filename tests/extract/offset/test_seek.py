@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pytest
 
 from annolake.errors import UnavailableError
-from annolake.extract.offset.queue_reader import QueueReader, Source
+from annolake.extract.offset.queue_reader import Listing, QueueReader
 from annolake.extract.paging.sort_order import Order
 from annolake.extract.paging.verdict import Signs
-from annolake.extract.paging.watermark import Since
-from extract.moving import Change, Model, Page, PlainMet, drive, key, still
+from annolake.extract.paging.watermark import Watermark
+from extract.moving import Change, Model, Page, PlainSeenKeys, drive, key, still
 
 MARK = 1_000_000
 
@@ -48,10 +48,10 @@ class Sorted:
 
     def reader(self, *, lanes: int = 1, hints: tuple[int | None, int | None] = (None, None)) -> QueueReader[Page]:
         """Return a reader of the new rows."""
-        since = Since(Order(self.column, self.descending), MARK)
+        since = Watermark(Order(self.column, self.descending), MARK)
         self.model.told = dict(zip(self.model.lists, hints, strict=True)).__getitem__
-        sources = [self.model.source(name, since=since) for name in self.model.lists]
-        return QueueReader(sources, met=PlainMet(), lanes=lanes, limit=lambda: 100)
+        sources = [self.model.source(name, watermark=since) for name in self.model.lists]
+        return QueueReader(sources, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100)
 
     def new(self) -> set[bytes]:
         """Return the rows from the mark on that were there throughout."""
@@ -275,9 +275,9 @@ def test_a_server_that_repeats_one_row_ends_the_search() -> None:
     model = Model(1)
     model.times[key(0)] = {"added_at": 0}
     fetch = model.fetch("active")
-    since = Since(Order("added_at", descending=False), MARK)
-    source = Source("active", lambda _, limit: fetch(0, limit), since=since)
-    reader = QueueReader([source], met=PlainMet(), lanes=1, limit=lambda: 100)
+    since = Watermark(Order("added_at", descending=False), MARK)
+    source = Listing("active", lambda _, limit: fetch(0, limit), watermark=since)
+    reader = QueueReader([source], seen_keys=PlainSeenKeys(), lanes=1, limit=lambda: 100)
     pages = drive(reader.steps(), reader.pending, model, random.Random(0))
 
     with pytest.raises(UnavailableError, match="never ends"):

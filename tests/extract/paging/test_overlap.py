@@ -1,6 +1,6 @@
 """A slice held against the rows read before it."""
 
-from annolake.extract.paging.overlap import TAIL_ROWS, Joint, Tail
+from annolake.extract.paging.overlap import TAIL_ROWS, Overlap, Tail
 from extract.moving import key
 
 
@@ -12,7 +12,7 @@ def keys(*numbers: int) -> list[bytes]:
 def tail_of(*numbers: int) -> Tail:
     """Return the tail of a reading that has taken these rows from offset 0 on."""
     tail = Tail()
-    tail.extend(0, keys(*numbers), Joint(), ends=False)
+    tail.extend(0, keys(*numbers), Overlap(), ends=False)
     return tail
 
 

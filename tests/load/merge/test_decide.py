@@ -79,7 +79,7 @@ def one_merge(
     *,
     gone: frozenset[int] = frozenset(),
     leaving: frozenset[int] = frozenset(),
-    ignorance: frozenset[str] = frozenset(),
+    unavailable: frozenset[str] = frozenset(),
     size: int = 3,
 ) -> tuple[Decision, pa.Table]:
     """Merge rows and runs of rows; the index knows the stored rows alone."""
@@ -100,7 +100,7 @@ def one_merge(
             hashes=hashes_of(one_chunk(run.column("row_hash"))),
             staying=~np.isin(numbers(run), list(leaving)),
             known=np.isin(numbers(run), known),
-            ignorance=np.full(run.num_rows, 1 if ignorance else 0, np.uint8),
+            unavailable=np.full(run.num_rows, 1 if unavailable else 0, np.uint8),
         )
         for run in arrived
     ]
@@ -109,8 +109,8 @@ def one_merge(
     pieces = merged(
         decision,
         [blocks(each, size) for each in [held, *arrived]],
-        donors=held.take(pa.array(places, pa.int64())).select(sorted(ignorance)),
-        ignorances=[frozenset(), ignorance],
+        donors=held.take(pa.array(places, pa.int64())).select(sorted(unavailable)),
+        unavailable_sets=[frozenset(), unavailable],
         now=NOW,
         schema=SCHEMA,
     )
@@ -122,7 +122,7 @@ def in_words(
     runs: Sequence[Sequence[One]],
     gone: frozenset[int],
     leaving: frozenset[int],
-    ignorance: frozenset[str],
+    unavailable: frozenset[str],
 ) -> list[dict[str, Any]]:
     """Return what the merge makes of the rows, by the rules said one row at a time."""
     after = {one.number: one.values for one in stored if one.number not in leaving}
@@ -133,7 +133,7 @@ def in_words(
         if one.number in leaving:
             continue
         before = after.get(one.number)
-        kept = {name: before[name] for name in ignorance} if before else {}
+        kept = {name: before[name] for name in unavailable} if before else {}
         if before and before["row_hash"] == one.values["row_hash"]:
             if before["removed_at"]:
                 before |= {"removed_at": None, "exported_at": NOW}
@@ -157,16 +157,16 @@ def test_a_merge_is_what_the_rules_say_row_by_row(
     stored: list[One],
     runs: list[list[One]],
     absent: tuple[frozenset[int], frozenset[int]],
-    ignorance: frozenset[str],
+    unavailable: frozenset[str],
     size: int,
 ) -> None:
     """Whatever is stored, arrives, is gone or leaves, in blocks of any size: every value, and the order."""
     gone, leaving = absent
     gone -= {one.number for run in runs for one in run} | leaving
 
-    decision, after = one_merge(stored, runs, gone=gone, leaving=leaving, ignorance=ignorance, size=size)
+    decision, after = one_merge(stored, runs, gone=gone, leaving=leaving, unavailable=unavailable, size=size)
 
-    wanted = in_words(stored, runs, gone, leaving, ignorance)
+    wanted = in_words(stored, runs, gone, leaving, unavailable)
     assert after.equals(pa.Table.from_pylist(wanted, schema=SCHEMA))
     assert decision.changed == (wanted != table(stored).to_pylist())
     assert decision.forward
@@ -225,7 +225,7 @@ def test_a_file_out_of_order_is_recognised() -> None:
         hashes=hashes_of(one_chunk(run.column("row_hash"))),
         staying=np.ones(1, np.bool_),
         known=np.zeros(1, np.bool_),
-        ignorance=np.zeros(1, np.uint8),
+        unavailable=np.zeros(1, np.uint8),
     )
 
     assert not decide(side, [arriving]).forward

@@ -143,12 +143,12 @@ def test_rows_can_trade_their_days(tmp_path: Path) -> None:
     with (
         lake.workspace("trade", since=now) as workspace,
         lake.lock(QUEUE, since=now),
-        lake.landing(QUEUE, workspace, now=now) as landing,
+        lake.upsert(QUEUE, workspace, now=now) as upsert,
     ):
-        landing.index.changed([key_of(row.key) for row in after], [row.hash for row in after])
-        landing.add(batch(after))
-        seen = [set(with_polars(lake)["queue_run_id"]) for _ in landing.publish(remove_gone=True)]
-        counts = landing.counts
+        upsert.index.changed([key_of(row.key) for row in after], [row.hash for row in after])
+        upsert.add(batch(after))
+        seen = [set(with_polars(lake)["queue_run_id"]) for _ in upsert.publish(remove_gone=True)]
+        counts = upsert.counts
 
     assert all(keys == {one.key, other.key} for keys in seen)
     assert counts == Counts(updated=2)
@@ -167,11 +167,11 @@ def test_a_move_that_was_cut_short_is_healed(tmp_path: Path) -> None:
     with (
         lake.workspace("cut", since=now) as workspace,
         lake.lock(QUEUE, since=now),
-        lake.landing(QUEUE, workspace, now=now) as landing,
+        lake.upsert(QUEUE, workspace, now=now) as upsert,
     ):
-        landing.index.changed([key_of(moved.key)], [moved.hash])
-        landing.add(batch([moved]))
-        next(landing.publish(remove_gone=False))
+        upsert.index.changed([key_of(moved.key)], [moved.hash])
+        upsert.add(batch([moved]))
+        next(upsert.publish(remove_gone=False))
     assert with_duckdb(lake, f"select count(*) from runs where queue_run_id = '{moved.key}'") == [(2,)]
 
     done = export(lake, [moved, *queue[1:]], number=3)
@@ -230,7 +230,7 @@ def test_columns_that_the_export_could_not_know_keep_their_value(tmp_path: Path,
     export(lake, queue)
     after = replace(queue[0], version=3, added_at=added_at)
 
-    export(lake, [after, *queue[1:], new], number=2, unknown=frozenset({"feedback_stats", "tags", "inputs"}))
+    export(lake, [after, *queue[1:], new], number=2, unavailable=frozenset({"feedback_stats", "tags", "inputs"}))
 
     kept = {name: queue[0].values()[name] for name in ("feedback_stats", "tags", "inputs")}
     assert stored(lake) == {row.key: expected(row, exported=1) for row in queue[1:]} | {
@@ -353,11 +353,11 @@ def test_a_row_asked_for_and_not_added_is_not_silently_lost(tmp_path: Path) -> N
 
     with (
         lake.workspace("one", since=FIRST_EXPORT) as workspace,
-        lake.landing(QUEUE, workspace, now=FIRST_EXPORT) as landing,
+        lake.upsert(QUEUE, workspace, now=FIRST_EXPORT) as upsert,
     ):
-        landing.index.changed([key_of(rows(1)[0].key)], [rows(1)[0].hash])
+        upsert.index.changed([key_of(rows(1)[0].key)], [rows(1)[0].hash])
         with pytest.raises(RuntimeError, match="1 changed rows were read and never added"):
-            next(landing.publish(remove_gone=False))
+            next(upsert.publish(remove_gone=False))
 
 
 def test_what_a_queue_spilled_goes_with_the_queue(tmp_path: Path) -> None:
@@ -368,10 +368,10 @@ def test_what_a_queue_spilled_goes_with_the_queue(tmp_path: Path) -> None:
     with lake.workspace("one", since=FIRST_EXPORT) as workspace:
         with (
             suppress(LakeError),
-            lake.landing(QUEUE, workspace, now=FIRST_EXPORT, budget=1) as landing,
+            lake.upsert(QUEUE, workspace, now=FIRST_EXPORT, budget=1) as upsert,
         ):
-            landing.index.changed([key_of(row.key) for row in queue], [row.hash for row in queue])
-            landing.add(batch(queue))
+            upsert.index.changed([key_of(row.key) for row in queue], [row.hash for row in queue])
+            upsert.add(batch(queue))
             assert list(workspace.folder.rglob("spill.arrow"))
             raise LakeError("the disk is full")
         left = list(workspace.folder.iterdir())
@@ -386,17 +386,17 @@ def test_partitions_merged_side_by_side_are_whole_and_counted_when_it_stops(tmp_
 
     with (
         lake.workspace("one", since=FIRST_EXPORT) as workspace,
-        lake.landing(QUEUE, workspace, now=FIRST_EXPORT) as landing,
+        lake.upsert(QUEUE, workspace, now=FIRST_EXPORT) as upsert,
     ):
-        landing.index.changed([key_of(row.key) for row in queue], [row.hash for row in queue])
-        landing.add(batch(queue))
-        with closing(landing.publish(remove_gone=False, at_once=3)) as outcomes:
+        upsert.index.changed([key_of(row.key) for row in queue], [row.hash for row in queue])
+        upsert.add(batch(queue))
+        with closing(upsert.publish(remove_gone=False, at_once=3)) as outcomes:
             next(outcomes)
 
     there = parts(lake)
     assert 1 <= len(there) <= 3
-    assert landing.counts == Counts(inserted=10 * len(there))
-    assert landing.partitions_written == len(there)
+    assert upsert.counts == Counts(inserted=10 * len(there))
+    assert upsert.partitions_written == len(there)
     assert len(stored(lake)) == 10 * len(there)
 
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from annolake.extract.cursor.section_reader import CursorSlice, Piece, Reader, Section
-from annolake.extract.paging.overlap import Joint, Tail
+from annolake.extract.paging.overlap import Overlap, Tail
 from annolake.extract.paging.readings import Ledger, Reading
 
 P = TypeVar("P")
@@ -50,7 +50,7 @@ class _Place:
 _START = _Place(0, None)
 
 
-class JoinedReader(Reader[P]):
+class OverlappingReader(Reader[P]):
     """Reads a section in two chains; `earlier` is the joined reading of the section before."""
 
     def __init__(
@@ -99,11 +99,11 @@ class JoinedReader(Reader[P]):
                     self._step_back(place)
                     continue
                 self._open()
-                joint = Joint()
+                joint = Overlap()
             ended = self._closes(page)
             yield Piece(self._section.name, page, self._take(place, page, joint, ended=ended))
 
-    def _joins(self, place: _Place, joint: Joint) -> bool:
+    def _joins(self, place: _Place, joint: Overlap) -> bool:
         self.reading.disorders += not joint.ordered
         if self._unjoined:
             return True
@@ -127,7 +127,7 @@ class JoinedReader(Reader[P]):
         if self._restarts > RESTARTS:
             self.reading.joined, self._unjoined = False, True
 
-    def _take(self, place: _Place, page: CursorSlice[P], joint: Joint, *, ended: bool) -> frozenset[bytes]:
+    def _take(self, place: _Place, page: CursorSlice[P], joint: Overlap, *, ended: bool) -> frozenset[bytes]:
         rows = len(page.keys)
         wanted, progress = self._meet(page, joint)
         self.reading.shifts += joint.moved or (joint.left > 0 and (ended or joint.behind < rows))
@@ -158,13 +158,13 @@ class JoinedReader(Reader[P]):
         known = self._tail.end - len(self._tail)
         self._plan = [self._behind[-1] if self._behind and self._behind[-1].at >= known else _START]
 
-    def _meet(self, page: CursorSlice[P], joint: Joint) -> tuple[frozenset[bytes], bool]:
+    def _meet(self, page: CursorSlice[P], joint: Overlap) -> tuple[frozenset[bytes], bool]:
         """Note the rows as met and count what their last meeting tells; return those wanted, and whether any is new."""
-        numbers = self._ledger.met.meet(page.keys, self._number)
+        numbers = self._ledger.seen_keys.meet(page.keys, self._number)
         wanted = self._note(page, numbers, behind=joint.behind)
         one, tail = self._earlier, self._tail
         for index, (key, number) in enumerate(zip(page.keys, numbers, strict=True)):
-            if key in wanted or key in page.vague:
+            if key in wanted or key in page.ambiguous_keys:
                 continue
             if number == self._number:
                 apart = joint.anchors and index > joint.first and key not in tail

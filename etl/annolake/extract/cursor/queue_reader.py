@@ -41,10 +41,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from annolake.extract.cursor.overlapping import JoinedReader
+from annolake.extract.cursor.overlapping import OverlappingReader
 from annolake.extract.cursor.section_reader import Piece, Section
-from annolake.extract.cursor.single_pass import StraightReader
-from annolake.extract.paging.readings import Ledger, Met, Reading
+from annolake.extract.cursor.single_pass import SinglePassReader
+from annolake.extract.paging.readings import Ledger, Reading, SeenKeys
 from annolake.extract.paging.sort_order import Order, OrderMeasure
 from annolake.extract.paging.verdict import Signs, rows_not_shown, total_excess
 
@@ -60,7 +60,7 @@ class SectionsReader(Generic[P]):
     """Reads the sections of a queue, given in the order of a row's life.
 
     `limit` is asked before every request and may answer differently each time. `sizes` tells what the service says of
-    the sections' sizes, by section (None: it does not). `lively` is when the export began
+    the sections' sizes, by section (None: it does not). `touched_since` is when the export began
     (microseconds since 1970), less what two clocks may differ by: a row with a time from then on was touched meanwhile.
     A section with a mark is read from it only where its newest rows come first, for there is no cursor to begin at but
     the start's; else it is read whole.
@@ -74,10 +74,10 @@ class SectionsReader(Generic[P]):
         self,
         sections: Sequence[Section[P]],
         *,
-        met: Met,
+        seen_keys: SeenKeys,
         limit: Callable[[], int],
         sizes: Callable[[], Mapping[str, int | None]] = dict,
-        lively: int | None = None,
+        touched_since: int | None = None,
     ) -> None:
         self.complete = False
         self.reasons: list[str] = []
@@ -87,10 +87,10 @@ class SectionsReader(Generic[P]):
         self.swept: list[str] = []
         self._sections = {section.name: section for section in sections}
         self._names = tuple(self._sections)
-        self._ledger = Ledger(met)
+        self._ledger = Ledger(seen_keys)
         self._limit = limit
         self._sizes = sizes
-        self._lively = lively
+        self._touched_since = touched_since
         self._measures: dict[str, OrderMeasure] = {}
         self._last: dict[str, Reading] = {}  # joined ones
         self._told: list[Mapping[str, int | None]] = []  # before the first readings, and at last
@@ -98,7 +98,7 @@ class SectionsReader(Generic[P]):
         self._differs: dict[str, bool] = {}  # the last reading of a section with a gap met others than the one before
         self._came_back: dict[str, bool] = {}  # rows did, and others were met for the first time, when read again
         for section in sections:
-            if section.since and not section.since.order.descending:
+            if section.watermark and not section.watermark.order.descending:
                 self._sweep(section.name)
 
     @property
@@ -112,7 +112,7 @@ class SectionsReader(Generic[P]):
         Raises what a request raises; UnavailableError where a section never ends.
         """
         self._told = [self._sizes()]
-        straight: list[StraightReader[P]] = []
+        straight: list[SinglePassReader[P]] = []
         for name in self._names:
             reader = yield from self._read_straight(name)
             straight.append(reader)
@@ -147,21 +147,21 @@ class SectionsReader(Generic[P]):
     def _excess(self, name: str) -> int | None:
         """Return by how much a section's told size exceeds the rows met in it, less what movement may explain."""
         told = [size for sizes in self._told if (size := sizes.get(name)) is not None]
-        whole = self._sections[name].since is None and name in self._seen
+        whole = self._sections[name].watermark is None and name in self._seen
         return min(told) - self._seen[name] if told and whole else None
 
     # --- straight on
 
     def _read_straight(
         self, name: str, *, again: bool = False, limit: Callable[[], int] | None = None
-    ) -> "Reads[P, StraightReader[P]]":
-        reader = StraightReader(
+    ) -> "Reads[P, SinglePassReader[P]]":
+        reader = SinglePassReader(
             self._sections[name],
             self._ledger,
             limit=limit or self._limit,
             later=self._later(name),
             told=self._told[0].get(name),
-            lively=self._lively,
+            touched_since=self._touched_since,
             again=again,
         )
         yield from self._follow(name, reader)
@@ -193,7 +193,7 @@ class SectionsReader(Generic[P]):
         self.signs.resized += resized
         return resized
 
-    def _look(self, readers: Sequence[StraightReader[P]]) -> bool:
+    def _look(self, readers: Sequence[SinglePassReader[P]]) -> bool:
         """Tell whether the first or the last page of a section is another one than it was."""
         for reader in readers:
             requests = reader.requests
@@ -224,7 +224,7 @@ class SectionsReader(Generic[P]):
 
     def _join(self, name: str) -> "Reads[P, None]":
         self.signs.rereadings += 1
-        reader = JoinedReader(
+        reader = OverlappingReader(
             self._sections[name],
             self._ledger,
             limit=self._limit,
@@ -243,8 +243,8 @@ class SectionsReader(Generic[P]):
 
     # --- both
 
-    def _follow(self, name: str, reader: StraightReader[P] | JoinedReader[P]) -> "Reads[P, None]":
-        whole = self._sections[name].since is None
+    def _follow(self, name: str, reader: SinglePassReader[P] | OverlappingReader[P]) -> "Reads[P, None]":
+        whole = self._sections[name].watermark is None
         if whole:
             self._measures[name] = OrderMeasure()
         last: dict[str, Sequence[int | None]] = {}
@@ -252,12 +252,12 @@ class SectionsReader(Generic[P]):
             times = piece.slice.times
             if whole:
                 self._measures[name].watch({column: [*last.get(column, ()), *times[column]] for column in times})
-            if isinstance(reader, StraightReader):  # its pages share no row: neighbours of two pages count as well
+            if isinstance(reader, SinglePassReader):  # its pages share no row: neighbours of two pages count as well
                 last = {column: values[-1:] for column, values in times.items()}
             yield piece
         self._count(reader)
 
-    def _count(self, reader: StraightReader[P] | JoinedReader[P]) -> None:
+    def _count(self, reader: SinglePassReader[P] | OverlappingReader[P]) -> None:
         signs, reading = self.signs, reader.reading
         self._seen[reader.name] = reader.seen
         self.requests += reader.requests
@@ -291,7 +291,7 @@ class SectionsReader(Generic[P]):
     def _sweep(self, name: str) -> None:
         """Give a section's mark up: it is read whole."""
         self.swept.append(name)
-        self._sections[name] = replace(self._sections[name], since=None)
+        self._sections[name] = replace(self._sections[name], watermark=None)
 
 
 Reads = Generator[Piece[P], None, R]

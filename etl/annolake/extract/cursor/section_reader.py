@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from annolake.errors import UnavailableError
 from annolake.extract.paging.readings import Ledger, Reading
 from annolake.extract.paging.slices import Slice
-from annolake.extract.paging.watermark import Since
+from annolake.extract.paging.watermark import Watermark
 
 P = TypeVar("P")
 
@@ -49,7 +49,7 @@ class Section(Generic[P]):
 
     name: str
     fetch: FetchAt[P]
-    since: Since | None = None
+    watermark: Watermark | None = None
 
 
 class Reader(Generic[P]):
@@ -78,7 +78,7 @@ class Reader(Generic[P]):
         self._later = later
         self._number = ledger.open(section.name)
         self._idle = 0
-        self.reading = Reading(self._number, whole=section.since is None)
+        self.reading = Reading(self._number, whole=section.watermark is None)
 
     @property
     def name(self) -> str:
@@ -96,13 +96,13 @@ class Reader(Generic[P]):
 
         Rows from index `behind` on are new to the reading, whatever they are.
         """
-        since, lists = self._section.since, self._ledger.lists
-        asked_for = since.span(page) if since else range(len(page.keys))
+        watermark, lists = self._section.watermark, self._ledger.lists
+        asked_for = watermark.span(page) if watermark else range(len(page.keys))
         anew: set[bytes] = set()
         for index, (key, number) in enumerate(zip(page.keys, numbers, strict=True)):
             self.reading.rows += number == 0
-            self.seen += index >= behind if key in page.vague else number != self._number
-            if key in page.vague or (number and lists[number - 1] == self._section.name):
+            self.seen += index >= behind if key in page.ambiguous_keys else number != self._number
+            if key in page.ambiguous_keys or (number and lists[number - 1] == self._section.name):
                 continue
             anew.add(key)
             self.reading.fresh += number == 0 and index in asked_for
@@ -112,10 +112,10 @@ class Reader(Generic[P]):
 
     def _closes(self, page: CursorSlice[P]) -> bool:
         """Note whether the page is in the order it was said to be in; tell whether the reading ends with it."""
-        since = self._section.since
-        if since:
-            self.reading.contradicted = not since.holds(page)
-        return page.cursor is None or bool(since and (self.reading.contradicted or since.closes(page)))
+        watermark = self._section.watermark
+        if watermark:
+            self.reading.contradicted = not watermark.holds(page)
+        return page.cursor is None or bool(watermark and (self.reading.contradicted or watermark.closes(page)))
 
     def _stall(self, *, progress: bool) -> None:
         self._idle = 0 if progress else self._idle + 1

@@ -7,8 +7,8 @@ at the ends of pages alone, so that joints can't be had for less than twice the 
 the same when it was given and when it was used. The end is a page without a next cursor.
 
 **Not proved** is the latter. It is looked for:
-- a row met twice in this reading, or met before in another section, or with a time at or after `lively`, which is
-  when the export began: somebody is at work, and the reading is given up there (`moved`);
+- a row met twice in this reading, or met before in another section, or with a time at or after `touched_since`,
+  which is when the export began: somebody is at work, and the reading is given up there (`moved`);
 - when the end is reached, one cursor for every ten pages, `PROBES` at most, spread over the section, is asked again for
   one row: it must be the row that followed then. A number of rows before it that is not what it was shows there;
 - `look`, to be asked for later: the first and the last page are as they were.
@@ -50,10 +50,11 @@ class _Mark:
         return tuple(page.keys) == self.keys and self.last == (page.cursor is None)
 
 
-class StraightReader(Reader[P]):
+class SinglePassReader(Reader[P]):
     """Reads a section once, straight on; the module tells what that proves.
 
-    `lively`: microseconds since 1970. `again`: the section was read before, and only rows not met then are wanted.
+    `touched_since`: microseconds since 1970. `again`: the section was read before, and only rows not met then
+    are wanted.
     """
 
     def __init__(
@@ -64,12 +65,12 @@ class StraightReader(Reader[P]):
         limit: Callable[[], int],
         later: Collection[str] = (),
         told: int | None = None,
-        lively: int | None = None,
+        touched_since: int | None = None,
         again: bool = False,
     ) -> None:
         super().__init__(section, ledger, limit=limit, later=later, told=told)
         self._again = again
-        self._lively = lively
+        self._touched_since = touched_since
         self._touched = False  # a row was, since then
         self._pages = 0
         self._ends: list[_Mark] = []
@@ -111,20 +112,22 @@ class StraightReader(Reader[P]):
         return self.reading.moved or self.reading.crossed > 0 or self._touched
 
     def _meet(self, page: CursorSlice[P]) -> frozenset[bytes]:
-        numbers = self._ledger.met.meet(page.keys, self._number)
+        numbers = self._ledger.seen_keys.meet(page.keys, self._number)
         anew = self._note(page, numbers)
-        if self._lively is not None:
+        if self._touched_since is not None:
             times = (time for values in page.times.values() for time in values if time is not None)
-            self._touched |= max(times, default=self._lively - 1) >= self._lively
-        named = [(key, number) for key, number in zip(page.keys, numbers, strict=True) if key not in page.vague]
+            self._touched |= max(times, default=self._touched_since - 1) >= self._touched_since
+        named = [
+            (key, number) for key, number in zip(page.keys, numbers, strict=True) if key not in page.ambiguous_keys
+        ]
         wanted = frozenset(key for key, _ in named)
         self.reading.again += sum(number == self._number for _, number in named) + len(named) - len(wanted)
         return frozenset(anew) if self._again else wanted
 
-    def _remember(self, mark: _Mark) -> None:
-        self._ends = [*self._ends[:1], mark]
+    def _remember(self, time: _Mark) -> None:
+        self._ends = [*self._ends[:1], time]
         if self._pages and self._pages % self._apart == 0:
-            self._probes.append(_Mark(mark.cursor, 1, mark.keys[:1]))
+            self._probes.append(_Mark(time.cursor, 1, time.keys[:1]))
         if len(self._probes) > PROBES:
             self._probes = self._probes[1::2]
             self._apart *= 2
@@ -137,7 +140,7 @@ class StraightReader(Reader[P]):
             self._compare(self._probes[apart // 2 :: apart])
 
     def _compare(self, marks: Sequence[_Mark]) -> None:
-        for mark in marks:
-            if not mark.fits(self._fetch(mark.cursor, mark.limit)):
+        for time in marks:
+            if not time.fits(self._fetch(time.cursor, time.limit)):
                 self.reading.shifts += 1
                 return

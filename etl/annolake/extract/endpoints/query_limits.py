@@ -17,7 +17,7 @@ NOT_ACCEPTED = frozenset({400, 422})
 _PATIENCE = 8  # queries of full size that are answered before twice as many runs are asked for
 
 
-class Terms:
+class QueryLimits:
     """What is known of the service; safe to share between lanes and queues.
 
     `subtree_usage`: False once a query was answered that had been refused with that parameter.

@@ -13,7 +13,7 @@ from threading import Event
 from typing import Generic, Protocol, TypeVar
 
 from annolake.errors import RefusedError, ServiceError, TooLargeError, UnavailableError
-from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, Terms
+from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, QueryLimits
 from annolake.extract.http.client import Client, Tally
 
 MOST_WAITING = 1_000
@@ -141,7 +141,7 @@ class RunsQuery:
     selects: Sequence[str]
     tally: Tally
     stop: Event
-    terms: Terms = field(default_factory=Terms)
+    query_limits: QueryLimits = field(default_factory=QueryLimits)
     subtree_usage: bool = True
 
     def read(self, batch: Batch[S], decode: Callable[[bytes], Answer[R]]) -> Payloads[R]:
@@ -165,13 +165,13 @@ class RunsQuery:
         """Ask for items in queries of as many as the service serves at once, which is learned on the way."""
         waiting = [items]
         while waiting:
-            some, most = waiting.pop(), self.terms.most
+            some, most = waiting.pop(), self.query_limits.most
             if len(some) > most:
                 waiting += [some[start : start + most] for start in range(0, len(some), most)][::-1]
                 continue
             try:
                 self._query(some, margin, decode, payloads)
-                self.terms.answered(len(some))
+                self.query_limits.answered(len(some))
             except TooLargeError:
                 if len(some) == 1:
                     raise
@@ -180,7 +180,7 @@ class RunsQuery:
                 waiting += [left[half:], left[:half]]
             except ServiceError as error:
                 numbers = error.numbers if isinstance(error, RefusedError) else ()
-                if not self.terms.refused(len(some), status=error.status, numbers=numbers):
+                if not self.query_limits.refused(len(some), status=error.status, numbers=numbers):
                     raise
                 waiting.append([item for item in some if item.run_id not in payloads.runs])
 
@@ -227,7 +227,7 @@ class RunsQuery:
                 divisible=several > 1,
             )
 
-        if not self.subtree_usage or not self.terms.subtree_usage:
+        if not self.subtree_usage or not self.query_limits.subtree_usage:
             return ask(body), self.subtree_usage
         try:
             return ask({**body, "include_subtree_usage": True}), False
@@ -235,7 +235,7 @@ class RunsQuery:
             if refusal.status not in NOT_ACCEPTED:
                 raise
             answer = ask(body)
-        self.terms.subtree_usage = False
+        self.query_limits.subtree_usage = False
         return answer, True
 
 

@@ -24,7 +24,7 @@ from annolake.clock import Clock
 from annolake.errors import ConfigError, RefusedError, ServiceError, UnavailableError
 from annolake.extract.http.exchange import Answer, Bounds, Exchange, Fault, OversizeError, UntrustedError, hide_location
 from annolake.extract.http.named_numbers import numbers_in
-from annolake.extract.http.rate_limit import Cancelled, Pace, pause
+from annolake.extract.http.rate_limit import Cancelled, RateLimit, pause
 from annolake.extract.http.refusals import OVERSIZE, REDIRECTED, REFUSALS, REFUSED, UNTRUSTED, Refusal, refusal
 
 __all__ = ["Cancelled", "Client", "Log", "Tally"]
@@ -105,7 +105,7 @@ class Client:
         max_attempts: int,
         max_wait_s: float,
         lanes: int,
-        pace: Pace,
+        rate_limit: RateLimit,
         clock: Clock,
         random: Callable[[], float],
         version: str,
@@ -123,7 +123,7 @@ class Client:
         self._turn = Lock()
         self._max_attempts = max_attempts
         self._max_wait_s = max_wait_s
-        self._pace = pace
+        self._rate_limit = rate_limit
         self._clock = clock
         self._random = random
         self._log = log
@@ -254,20 +254,20 @@ class Client:
 
     def _send(self, exchange: Exchange, call: _Call) -> Answer:
         with self._lanes:
-            sent = self._pace.acquire(call.stop)
+            sent = self._rate_limit.acquire(call.stop)
             call.tally.add(requests=1)
             try:
                 answer = exchange.run(self._http, self._clock, call.stop)
             except UntrustedError as error:
                 raise self._refusal(call, UNTRUSTED, f" ({error})" if str(error) else "") from error
             except OversizeError:
-                self._pace.succeeded(sent)
+                self._rate_limit.succeeded(sent)
                 raise self._refusal(call, OVERSIZE, str(self._bounds.most // 1_000_000)) from None
         call.tally.add(bytes_read=answer.wire_bytes)
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            self._pace.throttled(sent, self._retry_after_s(answer))
+            self._rate_limit.throttled(sent, self._retry_after_s(answer))
         else:
-            self._pace.succeeded(sent)
+            self._rate_limit.succeeded(sent)
         return answer
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:

@@ -56,7 +56,7 @@ def pause(clock: Clock, seconds: float, stop: Event | None = None) -> None:
         seconds -= tick
 
 
-class Pace:
+class RateLimit:
     """When each request may be sent. Safe to share between threads; costs microseconds without a limit."""
 
     def __init__(self, max_requests_per_second: float, clock: Clock) -> None:

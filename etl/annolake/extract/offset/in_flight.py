@@ -31,7 +31,7 @@ class Ask(Generic[P]):
     answer: Future[Slice[P]]
 
 
-class Lanes(Generic[P]):
+class Window(Generic[P]):
     """The requests of one list that are under way, in the order asked."""
 
     def __init__(self, fetch: Fetch[P]) -> None:

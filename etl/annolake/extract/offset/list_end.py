@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from enum import Enum
 from typing import Generic, NamedTuple, TypeVar
 
-from annolake.extract.offset.in_flight import Lanes
+from annolake.extract.offset.in_flight import Window
 from annolake.extract.paging.overlap import Tail
 from annolake.extract.paging.slices import Slice
 
@@ -59,7 +59,7 @@ class EndCheck(Generic[P]):
     def __init__(
         self,
         tail: Tail,
-        lanes: Lanes[P],
+        lanes: Window[P],
         *,
         at_once: int,
         page: int,

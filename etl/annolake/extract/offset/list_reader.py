@@ -17,10 +17,10 @@ for alone. (e) What is left out stays left out while the list is read.
 **Invariant** (where no row is left out). Every stayer at or before the frontier has been met. The first slice is taken
 at offset 0. Another is taken only if it *joins*: k of its first 2k rows are among the last `joint.TAIL_ROWS` rows read,
 and follow each other as they did then. k is 3; it is less where slices are shorter than 12 rows, or where the rows read
-last can't be told apart (`Slice.vague`). Proof: let r be one of them that did not move, met in slice A and now in slice
-B. Every stayer is on the same side of r at both moments. Those before r had been met when A was taken; those behind r,
-up to the last row of B, are in B, as the rows that B shows are contiguous. Which of the moments came first does not
-matter, nor what else left or came. A slice at offset 0 needs no joint: nothing lies before it.
+last can't be told apart (`Slice.ambiguous_keys`). Proof: let r be one of them that did not move, met in slice A and now
+in slice B. Every stayer is on the same side of r at both moments. Those before r had been met when A was taken;
+those behind r, up to the last row of B, are in B, as the rows that B shows are contiguous. Which of the moments came
+first does not matter, nor what else left or came. A slice at offset 0 needs no joint: nothing lies before it.
 A slice that does not join is thrown away with all asked for ahead of it, and the next one begins further back, 50, 100,
 200, ... rows of a page of 100, at last at the start. A slice of known rows only (others came in front) is slow
 progress: it tells where the frontier is now. An answer that shows nothing is asked for again from the last known row
@@ -59,14 +59,14 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from annolake.errors import UnavailableError
-from annolake.extract.offset.in_flight import Ask, Fetch, Lanes
+from annolake.extract.offset.in_flight import Ask, Fetch, Window
 from annolake.extract.offset.list_end import End, EndCheck, Found, Growth, Waiting
-from annolake.extract.offset.prefetch import Capacity, Stride
+from annolake.extract.offset.prefetch import Capacity, Prefetch
 from annolake.extract.offset.seek import seek
-from annolake.extract.paging.overlap import Joint, Tail
+from annolake.extract.paging.overlap import Overlap, Tail
 from annolake.extract.paging.readings import Ledger, Reading
 from annolake.extract.paging.slices import Slice
-from annolake.extract.paging.watermark import Since
+from annolake.extract.paging.watermark import Watermark
 
 P = TypeVar("P")
 
@@ -91,7 +91,7 @@ class ListReader(Generic[P]):
 
     `limit` is asked before every request and may answer differently each time. At most `lanes` and `spare()` requests
     are under way. `hint()` is the list's size as first told, as far as known by now; `size()` asks for it again. With
-    `since` only the rows from a mark on are read (see `mark`). `earlier` is the reading of this list before.
+    `watermark` only the rows from a mark on are read (see `time`). `earlier` is the reading of this list before.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class ListReader(Generic[P]):
         spare: Callable[[], int] = lambda: 0,
         hint: Callable[[], int | None] = lambda: None,
         size: Callable[[], "Future[int | None]"] = _untold,
-        since: Since | None = None,
+        watermark: Watermark | None = None,
         earlier: Reading | None = None,
     ) -> None:
         self._name = name
@@ -115,12 +115,12 @@ class ListReader(Generic[P]):
         self._limit = limit
         self._hint = hint
         self._size = size
-        self._since = since
+        self._watermark = watermark
         self._earlier = earlier
         self._at_once = lanes
-        self._lanes = Lanes(fetch)
-        reach = (lambda: None) if since else hint
-        self._stride = Stride(capacity, lanes=lanes, limit=limit, spare=spare, hint=reach)
+        self._lanes = Window(fetch)
+        reach = (lambda: None) if watermark else hint
+        self._prefetch = Prefetch(capacity, lanes=lanes, limit=limit, spare=spare, hint=reach)
         self._tail = Tail()
         self._number = ledger.open(name)
         self._begun = False  # by a reading before: what follows is a look at the end
@@ -140,7 +140,7 @@ class ListReader(Generic[P]):
         self._restarts = 0.0
         self._unjoined: int | None = None  # rows taken without a joint, once that had to be
         self._shorts = 0  # short slices of these in a row
-        self.reading = Reading(self._number, whole=since is None)
+        self.reading = Reading(self._number, whole=watermark is None)
 
     @property
     def requests(self) -> int:
@@ -164,7 +164,7 @@ class ListReader(Generic[P]):
         end, with a `Reading` of its own. Raises the first error of any request, and UnavailableError where the
         listing repeats itself or never ends; requests under way then are cancelled, or end unheard.
         """
-        self.reading = Reading(self._number, whole=self._since is None)
+        self.reading = Reading(self._number, whole=self._watermark is None)
         self._ended, self._idle = False, 0
         before = self.requests
         try:
@@ -191,21 +191,21 @@ class ListReader(Generic[P]):
 
     def _begin(self) -> Generator[None, None, None]:
         if self._begun:
-            self._at = max(0, self._tail.end - min(self._stride.look(), len(self._tail)))
-        elif self._since:
-            self._at = yield from seek(self._since, self._lanes, self._hint())
+            self._at = max(0, self._tail.end - min(self._prefetch.look(), len(self._tail)))
+        elif self._watermark:
+            self._at = yield from seek(self._watermark, self._lanes, self._hint())
 
     def _send(self) -> None:
         """Fill the window: the next slice, and slices ahead of it at the offsets a still list would have."""
         while True:
             flying = len(self._lanes)
-            limit, expected, overlap = self._stride.size()
+            limit, expected, overlap = self._prefetch.size()
             if flying:
                 last = self._lanes.last
-                behind = self._stride.behind(last, flying)
+                behind = self._prefetch.behind(last, flying)
                 if behind is not None:
                     self._lanes.send(behind, limit, expected=0, overlap=0)
-                offset = self._stride.ahead(last, overlap)
+                offset = self._prefetch.ahead(last, overlap)
                 if behind is not None or self._unjoined is not None or not self._allows(last, flying, offset):
                     return
             elif self._at is None:
@@ -220,7 +220,7 @@ class ListReader(Generic[P]):
             self._lanes.send(offset, limit, expected, overlap)
 
     def _allows(self, last: Ask[P], flying: int, offset: int) -> bool:
-        return last.overlap > 0 and self._few is None and self._stride.allows(flying, offset)
+        return last.overlap > 0 and self._few is None and self._prefetch.allows(flying, offset)
 
     def _before_frontier(self, overlap: int) -> int:
         """Return the offset `overlap` rows before the frontier, or as many more as it takes to know one again."""
@@ -245,7 +245,7 @@ class ListReader(Generic[P]):
             self._take(ask, page, joint)
         elif self._opens(ask, page):
             self._open(len(page.keys))
-            self._take(ask, page, Joint(ordered=joint.ordered))
+            self._take(ask, page, Overlap(ordered=joint.ordered))
         else:
             if page.keys or not self._tail:
                 self._step_back(ask)
@@ -255,9 +255,9 @@ class ListReader(Generic[P]):
     def _opens(self, ask: Ask[P], page: Slice[P]) -> bool:
         if ask.offset == 0:
             return bool(page.keys) or not self._tail
-        return self._since is not None and self._since.opens(page)
+        return self._watermark is not None and self._watermark.opens(page)
 
-    def _joins(self, ask: Ask[P], rows: int, joint: Joint) -> bool:
+    def _joins(self, ask: Ask[P], rows: int, joint: Overlap) -> bool:
         if ask.offset == 0:
             return bool(joint.anchors) and joint.ordered
         nothing_new = joint.behind == rows > 0 and joint.ordered and not joint.strangers
@@ -278,7 +278,7 @@ class ListReader(Generic[P]):
             if self._restarts > RESTARTS:
                 self._give_up_joining()
 
-    def _take(self, ask: Ask[P], page: Slice[P], joint: Joint) -> None:
+    def _take(self, ask: Ask[P], page: Slice[P], joint: Overlap) -> None:
         rows = len(page.keys)
         new, short = rows - joint.behind, rows < ask.limit
         earlier = self._meet(page, joint)
@@ -288,13 +288,13 @@ class ListReader(Generic[P]):
         self._tail.extend(ask.offset, page.names, joint, ends=over)
         self._capacity.cut = rows if cut else self._capacity.cut
         self._learn(ask, rows, new)
-        self._stride.joined(lost=max(0, -joint.shift), full=rows >= ask.expected, end=self._tail.end)
+        self._prefetch.joined(lost=max(0, -joint.shift), full=rows >= ask.expected, end=self._tail.end)
         self._at, self._over, self._away = None, over, False
         if not over:
             self._drop_useless()
-        if self._since:
-            self.reading.contradicted = not self._since.holds(page)
-            self._ended |= self._since.closes(page) or self.reading.contradicted
+        if self._watermark:
+            self.reading.contradicted = not self._watermark.holds(page)
+            self._ended |= self._watermark.closes(page) or self.reading.contradicted
         self._stall(progress=any(number != self._number for number in earlier))
 
     def _learn(self, ask: Ask[P], rows: int, new: int) -> None:
@@ -323,7 +323,7 @@ class ListReader(Generic[P]):
         self._stall(progress=False)
         self._few = self._capacity.cut = None
         self.reading.breaks += 1
-        back = self._stride.back(ask.expected)
+        back = self._prefetch.back(ask.expected)
         if self._tail.assumed:
             self._tail.doubt()
             self._at = None
@@ -377,7 +377,7 @@ class ListReader(Generic[P]):
             self._lanes,
             at_once=self._at_once,
             page=max(self._limit(), _LEAST),
-            seen=None if self._since else self._seen,
+            seen=None if self._watermark else self._seen,
             told=self._hint(),
             emptied=not self._tail and self._name in self._ledger.shown,
             ask_size=self._size,
@@ -418,8 +418,8 @@ class ListReader(Generic[P]):
         self.reading.gaps += offset > 0 and not joint.anchors
         earlier = self._meet(page, joint)
         self._tail.extend(offset, page.names, joint, ends=False)
-        if self._since:
-            self.reading.contradicted = not self._since.holds(page)
+        if self._watermark:
+            self.reading.contradicted = not self._watermark.holds(page)
             self._ended |= self.reading.contradicted
         self._at, self._away = None, False
         self._short, self._few = False, _LEAST if len(page.keys) == 1 else None
@@ -436,7 +436,7 @@ class ListReader(Generic[P]):
 
     def _take_unjoined(self, ask: Ask[P], page: Slice[P]) -> None:
         rows, hint = len(page.keys), self._hint()
-        self._meet(page, Joint())
+        self._meet(page, Overlap())
         self._unjoined = (self._unjoined or 0) + rows
         self._at = ask.offset + rows
         short = rows < min(ask.limit, self._capacity.longest)
@@ -448,16 +448,16 @@ class ListReader(Generic[P]):
 
     # --- both
 
-    def _meet(self, page: Slice[P], joint: Joint) -> Sequence[int]:
+    def _meet(self, page: Slice[P], joint: Overlap) -> Sequence[int]:
         """Note the rows as met and count what their last meeting tells; return its numbers."""
-        numbers = self._ledger.met.meet(page.keys, self._number)
+        numbers = self._ledger.seen_keys.meet(page.keys, self._number)
         if numbers:
             self._ledger.shown.add(self._name)
-        asked = self._since.span(page) if self._since else range(len(page.keys))
+        asked = self._watermark.span(page) if self._watermark else range(len(page.keys))
         one = self._earlier
         for index, (key, number) in enumerate(zip(page.keys, numbers, strict=True)):
-            self._seen += index >= joint.behind if key in page.vague else number != self._number
-            if key in page.vague:
+            self._seen += index >= joint.behind if key in page.ambiguous_keys else number != self._number
+            if key in page.ambiguous_keys:
                 self.reading.rows += number == 0
             elif number == 0:
                 self.reading.rows += 1

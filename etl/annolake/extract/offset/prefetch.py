@@ -43,7 +43,7 @@ class Capacity:
         return most if self.cut is None else max(1, min(most, self.cut))
 
 
-class Stride:
+class Prefetch:
     """The pace of one reading: `limit`, `spare` and `hint` are asked whenever they are needed (see `pages`)."""
 
     def __init__(

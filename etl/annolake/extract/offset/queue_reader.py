@@ -51,11 +51,11 @@ from typing import Any, Generic, TypeVar
 from annolake.extract.offset.in_flight import Fetch
 from annolake.extract.offset.list_reader import ListReader
 from annolake.extract.offset.prefetch import Capacity
-from annolake.extract.paging.readings import Ledger, Met, Reading
+from annolake.extract.paging.readings import Ledger, Reading, SeenKeys
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.sort_order import Order, OrderMeasure
 from annolake.extract.paging.verdict import Signs, rows_not_shown, total_excess
-from annolake.extract.paging.watermark import Since
+from annolake.extract.paging.watermark import Watermark
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -71,7 +71,7 @@ def _untold() -> "Future[int | None]":
 
 
 @dataclass(frozen=True)
-class Source(Generic[P]):
+class Listing(Generic[P]):
     """A list to read: its name, its slices, and from which mark on (None: all of it).
 
     `size` asks what the service says of the list's size (None: nothing). What that counts is not known for certain
@@ -82,7 +82,7 @@ class Source(Generic[P]):
     fetch: Fetch[P]
     size: Callable[[], Future[int | None]] = _untold
     partly: bool = False
-    since: Since | None = None
+    watermark: Watermark | None = None
 
 
 class QueueReader(Generic[P]):
@@ -97,9 +97,9 @@ class QueueReader(Generic[P]):
 
     def __init__(
         self,
-        sources: Sequence[Source[P]],
+        sources: Sequence[Listing[P]],
         *,
-        met: Met,
+        seen_keys: SeenKeys,
         lanes: int,
         limit: Callable[[], int],
         spare: Callable[[], int] = lambda: 0,
@@ -112,7 +112,7 @@ class QueueReader(Generic[P]):
         self.swept: list[str] = []
         self._sources = {source.name: source for source in sources}
         self._names = tuple(self._sources)
-        self._ledger = Ledger(met)
+        self._ledger = Ledger(seen_keys)
         self._capacity = Capacity()
         self._lanes = lanes
         self._limit = limit
@@ -211,7 +211,7 @@ class QueueReader(Generic[P]):
     def _excess(self, name: str) -> int | None:
         """Return by how much the told size of a list exceeds the rows met in it, less what movement may explain."""
         told = [size for size in (self._hint(name), self._hint(name, 1)) if size is not None]
-        whole = self._sources[name].since is None and name in self._readers
+        whole = self._sources[name].watermark is None and name in self._readers
         return min(told) - self._readers[name].seen if told and whole else None
 
     @property
@@ -227,7 +227,7 @@ class QueueReader(Generic[P]):
     def _read(self, name: str) -> "Steps[P, None]":
         """Read a list from start to end; whole if it is no longer sorted as recorded."""
         while True:
-            if self._sources[name].since:
+            if self._sources[name].watermark:
                 yield from self._told(0)  # where new rows begin is sought from the list's end
             source = self._sources[name]
             if name in self._readers:
@@ -242,7 +242,7 @@ class QueueReader(Generic[P]):
                 spare=self._spare,
                 hint=partial(self._hint, name),
                 size=partial(self._size, name),
-                since=source.since,
+                watermark=source.watermark,
                 earlier=self._last.get(name),
             )
             yield from self._follow(name, reader)
@@ -257,7 +257,7 @@ class QueueReader(Generic[P]):
         with closing(reader.steps()) as steps:
             for page in steps:
                 self.rows = rows + reader.reading.rows
-                if page is not None and self._sources[name].since is None:
+                if page is not None and self._sources[name].watermark is None:
                     self._measures[name].watch(page.times)
                 yield None if page is None else (name, page)
         self.requests += reader.requests - requests
@@ -265,7 +265,7 @@ class QueueReader(Generic[P]):
         self._count(name, reader.reading)
         if reader.reading.contradicted:
             self.swept.append(name)
-            self._sources[name] = replace(self._sources[name], since=None)
+            self._sources[name] = replace(self._sources[name], watermark=None)
             self._times_read[name] = 0
 
     def _count(self, name: str, reading: Reading) -> None:

@@ -6,9 +6,9 @@ Proves nothing, for the list moves while it is searched: it only finds a good pl
 from collections.abc import Generator
 from typing import TypeVar
 
-from annolake.extract.offset.in_flight import Lanes
+from annolake.extract.offset.in_flight import Window
 from annolake.extract.offset.prefetch import OVERLAP
-from annolake.extract.paging.watermark import Since
+from annolake.extract.paging.watermark import Watermark
 
 P = TypeVar("P")
 
@@ -17,27 +17,27 @@ _FIRST = 128  # rows: where the search of a list of unknown length begins
 _MOST = 1 << 27  # rows: a server that answers any offset with the same row is told by its pages
 
 
-def seek(since: Since, lanes: Lanes[P], hint: int | None) -> Generator[None, None, int]:
+def seek(watermark: Watermark, lanes: Window[P], hint: int | None) -> Generator[None, None, int]:
     """Return an offset at or a little before the first row from the mark on; yields while it waits.
 
     O(log n) requests of one row. `hint`, the list's size as far as known, saves some.
     """
-    if since.order.descending:
+    if watermark.order.descending:
         return 0
     before, behind, step = -1, hint if hint and hint < _MOST else _FIRST, 3 * _FIRST
-    while behind < _MOST and (yield from _probe(since, lanes, behind)):
+    while behind < _MOST and (yield from _probe(watermark, lanes, behind)):
         before, behind, step = behind, behind + step, step * 4
     while behind - before > _GRAIN:
         middle = (before + behind) // 2
-        if (yield from _probe(since, lanes, middle)):
+        if (yield from _probe(watermark, lanes, middle)):
             before = middle
         else:
             behind = middle
     return max(before - OVERLAP, 0)  # some rows more, for the end's proof
 
 
-def _probe(since: Since, lanes: Lanes[P], offset: int) -> Generator[None, None, bool]:
+def _probe(watermark: Watermark, lanes: Window[P], offset: int) -> Generator[None, None, bool]:
     lanes.send(offset, limit=1, expected=1, overlap=0)
     while not lanes.ready():
         yield None
-    return since.precedes(lanes.pop()[1], 0)
+    return watermark.precedes(lanes.pop()[1], 0)

@@ -16,7 +16,7 @@ TAIL_ROWS = 1024  # at least so many of the last rows are remembered, at most tw
 
 
 @dataclass(frozen=True, slots=True)
-class Joint:
+class Overlap:
     """A slice held against the tail. A *known* row of the slice is one that is in the tail."""
 
     anchors: tuple[tuple[int, int], ...] = ()  # of every known row: its index in the slice, its place in the tail
@@ -69,19 +69,19 @@ class Tail:
     def __contains__(self, key: bytes) -> bool:
         return key in self._place
 
-    def compare(self, offset: int, keys: Sequence[bytes]) -> Joint:
+    def compare(self, offset: int, keys: Sequence[bytes]) -> Overlap:
         """Hold the slice at `offset` against the tail."""
         places = self._place
         anchors = tuple((index, places[key]) for index, key in enumerate(keys) if key in places)
         nameless = keys.count(NAMELESS)
         once = len(set(keys)) + max(0, nameless - 1) == len(keys)
         if not anchors:
-            return Joint(ordered=once)
+            return Overlap(ordered=once)
         known = [place for _, place in anchors]
         (first, place), (last, _) = anchors[0], anchors[-1]
         low, high = min(known), max(known)
         after = self._rows[high + 1 - self._next + len(self._rows) :]
-        return Joint(
+        return Overlap(
             anchors=anchors,
             ordered=once and _rising(known),
             shift=offset + first - (self.end - (self._next - place)),
@@ -100,7 +100,7 @@ class Tail:
         origin = self._next - len(self._rows)
         return self._rows[low - origin : high + 1 - origin].count(NAMELESS)
 
-    def extend(self, offset: int, keys: Sequence[bytes], joint: Joint, *, ends: bool) -> None:
+    def extend(self, offset: int, keys: Sequence[bytes], joint: Overlap, *, ends: bool) -> None:
         """Take a slice that joins (or, with an empty tail, opens the reading); `ends`: it holds the list's end."""
         still = joint.ordered and not (joint.strangers or joint.missing or joint.left)
         self.end, self.assumed = offset + len(keys), 0
@@ -133,7 +133,7 @@ class Tail:
                 self._place.pop(key, None)
             del self._rows[:-TAIL_ROWS]
 
-    def _rearrange(self, keys: Sequence[bytes], joint: Joint, *, starts: bool, ends: bool) -> None:
+    def _rearrange(self, keys: Sequence[bytes], joint: Overlap, *, starts: bool, ends: bool) -> None:
         """Set the slice in the place of the part of the tail that it overlaps."""
         seen = {key for key in keys if key}
         origin = self._next - len(self._rows)

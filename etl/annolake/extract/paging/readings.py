@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 
-class Met(Protocol):
+class SeenKeys(Protocol):
     """The keys met in an export, each with the number of the reading that met it last: 17 bytes a row will do."""
 
     def meet(self, keys: Sequence[bytes], number: int) -> Sequence[int]:
@@ -19,7 +19,7 @@ class Met(Protocol):
 class Ledger:
     """What the readings of one queue share."""
 
-    met: Met
+    seen_keys: SeenKeys
     lists: list[str] = field(default_factory=list)  # the list that each reading was of, from number 1
     shown: set[str] = field(default_factory=set)  # the lists of which any row was met
 

@@ -15,16 +15,18 @@ class Slice(Generic[P]):
 
     `keys` has the 16-byte key of every element, in order, unreadable ones included (by their content). `times` has,
     for each time column, the values of the readable rows in the same order, microseconds since 1970; it always
-    holds the same columns, `added_at` among them. `page` passes through untouched. `vague` has the keys that name
-    no row, being made of the content of one whose id can't be read: several rows can have the same.
+    holds the same columns, `added_at` among them. `page` passes through untouched. `ambiguous_keys` has the keys that
+    name no row, being made of the content of one whose id can't be read: several rows can have the same.
     """
 
     keys: Sequence[bytes]
     times: Mapping[str, Sequence[int | None]]
     page: P
-    vague: frozenset[bytes] = field(default=frozenset(), kw_only=True)
+    ambiguous_keys: frozenset[bytes] = field(default=frozenset(), kw_only=True)
 
     @property
     def names(self) -> Sequence[bytes]:
         """The keys, with `NAMELESS` in the place of vague ones."""
-        return [NAMELESS if key in self.vague else key for key in self.keys] if self.vague else self.keys
+        return (
+            [NAMELESS if key in self.ambiguous_keys else key for key in self.keys] if self.ambiguous_keys else self.keys
+        )

@@ -21,11 +21,11 @@ P = TypeVar("P")
 
 
 @dataclass(frozen=True)
-class Since:
-    """Rows of a list in this order whose time is at or after `mark` (microseconds since 1970)."""
+class Watermark:
+    """Rows of a list in this order whose time is at or after `time` (microseconds since 1970)."""
 
     order: Order
-    mark: int
+    time: int
 
     def holds(self, page: Slice[P]) -> bool:
         """Tell whether the slice is in the recorded order."""
@@ -44,10 +44,10 @@ class Since:
         """Return the indexes of the rows that may lie at or after the mark."""
         rows = len(page.keys)
         values = sortable(page.times, self.order.column)
-        before = 0 if values is None else sum(value < self.mark for value in values)
+        before = 0 if values is None else sum(value < self.time for value in values)
         return range(rows - before) if self.order.descending else range(before, rows)
 
     def precedes(self, page: Slice[P], index: int) -> bool:
         """Tell whether the row at that index lies before the mark."""
         values = sortable(page.times, self.order.column)
-        return values is not None and len(values) > 0 and values[index] < self.mark
+        return values is not None and len(values) > 0 and values[index] < self.time

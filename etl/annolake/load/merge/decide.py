@@ -50,7 +50,7 @@ class Arriving:
     hashes: Bytes16
     staying: Bools  # the row's last version belongs to this partition
     known: Bools  # the lake holds the row, here or in another partition
-    ignorance: npt.NDArray[np.uint8]  # which set of columns the export could not know, 0: none
+    unavailable: npt.NDArray[np.uint8]  # which set of columns the export could not know, 0: none
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Decision:
     stamped: Bools  # exported_at becomes now
     removing: Bools  # removed_at becomes now
     clearing: Bools  # removed_at becomes null
-    ignorance: npt.NDArray[np.uint8]
+    unavailable: npt.NDArray[np.uint8]
     donor: Ints  # place in the stored file of the row whose values stay; NONE: there is none in this order
     fetched: Ints  # place in `wanting` of such a row out of this order or elsewhere; NONE: there is none
     wanting: Numbers  # the rows whose stored values are to be fetched beforehand
@@ -114,7 +114,7 @@ def decide(stored: Stored, arriving: Sequence[Arriving]) -> Decision:
     keep |= taken
 
     order = _order(line, keep)
-    needs = (taken & line.known & (line.ignorance > 0))[order]
+    needs = (taken & line.known & (line.unavailable > 0))[order]
     in_order = needs & (twin[order] != NONE) & (line.times[twin[order]] == line.times[order])
     far = needs & ~in_order
     return Decision(
@@ -123,7 +123,7 @@ def decide(stored: Stored, arriving: Sequence[Arriving]) -> Decision:
         stamped=(taken | back | gone)[order],
         removing=gone[order],
         clearing=(taken | back)[order],
-        ignorance=line.ignorance[order],
+        unavailable=line.unavailable[order],
         donor=np.where(in_order, twin[order], NONE),
         fetched=np.where(far, np.cumsum(far) - 1, NONE),
         wanting=line.numbers[order][far],
@@ -148,7 +148,7 @@ class _Line:
     keys: pa.Table
     staying: Bools
     known: Bools
-    ignorance: npt.NDArray[np.uint8]
+    unavailable: npt.NDArray[np.uint8]
 
 
 def _line_up(stored: Stored, arriving: Sequence[Arriving]) -> _Line:
@@ -165,7 +165,7 @@ def _line_up(stored: Stored, arriving: Sequence[Arriving]) -> _Line:
         keys=keys,
         staying=np.concatenate([no, *(run.staying for run in arriving)]),
         known=np.concatenate([no, *(run.known for run in arriving)]),
-        ignorance=np.concatenate([no.astype(np.uint8), *(run.ignorance for run in arriving)]),
+        unavailable=np.concatenate([no.astype(np.uint8), *(run.unavailable for run in arriving)]),
     )
 
 
@@ -190,17 +190,19 @@ def merged(
     sources: Sequence[Blocks],
     *,
     donors: pa.Table,
-    ignorances: Sequence[frozenset[str]],
+    unavailable_sets: Sequence[frozenset[str]],
     now: datetime,
     schema: pa.Schema,
 ) -> Iterator[pa.Table]:
     """Yield the rows of the new file in pieces: of one block of the stored file at most, and `PIECE_BYTES`.
 
     `sources` are the stored file and the runs; `donors` has the rows of `decision.wanting`, with those
-    columns that any of the `ignorances` names.
+    columns that any of the `unavailable_sets` names.
     """
     for start, stop in pairwise(_cuts(decision, sources)):
-        piece = _gathered(decision, slice(start, stop), sources, donors=donors, ignorances=ignorances, schema=schema)
+        piece = _gathered(
+            decision, slice(start, stop), sources, donors=donors, unavailable_sets=unavailable_sets, schema=schema
+        )
         yield _stamped(piece, decision, slice(start, stop), now)
 
 
@@ -222,7 +224,7 @@ def _gathered(
     sources: Sequence[Blocks],
     *,
     donors: pa.Table,
-    ignorances: Sequence[frozenset[str]],
+    unavailable_sets: Sequence[frozenset[str]],
     schema: pa.Schema,
 ) -> pa.Table:
     """Return some rows of the new file as they were stored or read, values that stay in their place."""
@@ -246,9 +248,9 @@ def _gathered(
         return table.slice(int(takes[0]), len(takes))
     table = table.combine_chunks()
     columns = {name: table.column(name).take(pa.array(takes)) for name in schema.names}
-    for name in {name for known in ignorances for name in known} if keeping.any() else ():
-        ignorant = np.array([name in known for known in ignorances])
-        stays = keeping & ignorant[decision.ignorance[rows]]
+    for name in {name for known in unavailable_sets for name in known} if keeping.any() else ():
+        ignorant = np.array([name in known for known in unavailable_sets])
+        stays = keeping & ignorant[decision.unavailable[rows]]
         candidates = one_chunk(pa.chunked_array([*table.column(name).chunks, *donors.column(name).chunks]))
         columns[name] = candidates.take(pa.array(np.where(stays, keeps, takes)))
     return pa.table(columns, schema=schema)

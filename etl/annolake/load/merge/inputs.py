@@ -13,9 +13,9 @@ from annolake.errors import LakeError
 from annolake.load.merge.columns import Bytes16, Days, distinct, hashes_of, keys_of, one_chunk, times_of
 from annolake.load.merge.decide import Arriving, Stored
 from annolake.load.merge.index import STORED, Index, Numbers
-from annolake.load.merge.spill import IGNORANCE, SORT_BY, Arrival
+from annolake.load.merge.spill import SORT_BY, UNAVAILABLE, Arrival
 from annolake.load.storage.local import Store
-from annolake.load.table.part_file import Form, Part, PartReader, prove
+from annolake.load.table.part_file import FileFormat, Part, PartReader, prove
 
 KEY_COLUMNS = ("queue_run_id", "row_hash", "removed_at", "exported_at")
 _STORED_COLUMNS = ("queue_run_id", "row_hash", "removed_at", "added_at")
@@ -66,13 +66,13 @@ def arriving_side(index: Index, arrival: Arrival, day: int) -> Arriving:
         hashes=hashes_of(one_chunk(arrival.keys.column("row_hash"))),
         staying=index.days(numbers) == day,
         known=index.flagged(numbers, STORED),
-        ignorance=np.asarray(one_chunk(arrival.keys.column(IGNORANCE))),
+        unavailable=np.asarray(one_chunk(arrival.keys.column(UNAVAILABLE))),
     )
 
 
 def stored_values(
     store: Store,
-    form: Form,
+    file_format: FileFormat,
     index: Index,
     parts: Mapping[int, Part],
     *,
@@ -81,9 +81,9 @@ def stored_values(
 ) -> pa.Table:
     """Return some columns of rows of the lake, in the order of `wanting`, wherever they are stored."""
     found = [np.zeros(0, np.int32)]
-    tables = [_empty(form.schema, columns)]
+    tables = [_empty(file_format.schema, columns)]
     for day in distinct(index.origins(wanting)) if len(wanting) else ():
-        with PartReader(store, parts[int(day)].path, form) as reader:
+        with PartReader(store, parts[int(day)].path, file_format) as reader:
             prove(store, reader.part.path)
             for group, table in enumerate(reader.key_columns(("queue_run_id",))):
                 numbers = known_numbers(index, table, reader.part.path)

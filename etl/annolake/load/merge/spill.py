@@ -26,9 +26,9 @@ LEAST_BUFFER_BYTES = 16 << 20
 _BLOCK_BYTES = 1 << 20
 _COLUMN_BYTES = 1_000  # measured: what a column of a batch takes besides its values, were it of one row
 
-IGNORANCE = "_ignorance"
+UNAVAILABLE = "_ignorance"
 """Column of the spill beside the table's own: the number of the set of columns the export could not know."""
-KEY_COLUMNS = ("queue_run_id", "added_at", "row_hash", IGNORANCE)
+KEY_COLUMNS = ("queue_run_id", "added_at", "row_hash", UNAVAILABLE)
 SORT_BY = ("added_at", "queue_run_id")
 
 
@@ -62,8 +62,8 @@ class Spill:
 
     def __init__(self, store: Store, path: Path, schema: pa.Schema, *, budget: Callable[[], int]) -> None:
         self._store, self._path, self._budget = store, path, budget
-        self._schema = schema.append(pa.field(IGNORANCE, pa.uint8(), nullable=False))
-        self.ignorances: list[frozenset[str]] = [frozenset()]
+        self._schema = schema.append(pa.field(UNAVAILABLE, pa.uint8(), nullable=False))
+        self.unavailable_sets: list[frozenset[str]] = [frozenset()]
         self._batches: list[pa.RecordBatch] = []
         self._numbers: list[Numbers] = []
         self._size = 0
@@ -74,11 +74,11 @@ class Spill:
         self._blocks = 0
         self._source: pa.NativeFile | None = None
 
-    def add(self, batch: pa.RecordBatch, numbers: Numbers, ignorance: frozenset[str]) -> None:
-        """Keep rows in reading order; `numbers` is theirs in the index, `ignorance` the unknown columns."""
-        if ignorance not in self.ignorances:
-            self.ignorances.append(ignorance)
-        mark = pa.repeat(pa.scalar(self.ignorances.index(ignorance), pa.uint8()), batch.num_rows)
+    def add(self, batch: pa.RecordBatch, numbers: Numbers, unavailable: frozenset[str]) -> None:
+        """Keep rows in reading order; `numbers` is theirs in the index, `unavailable` the unknown columns."""
+        if unavailable not in self.unavailable_sets:
+            self.unavailable_sets.append(unavailable)
+        mark = pa.repeat(pa.scalar(self.unavailable_sets.index(unavailable), pa.uint8()), batch.num_rows)
         columns = [batch.column(name) for name in self._schema.names[:-1]]
         self._batches.append(pa.RecordBatch.from_arrays([*columns, mark], schema=self._schema))
         self._numbers.append(numbers)
@@ -118,7 +118,7 @@ class Spill:
         if self._last and day in self._last.days:
             blocks = self._last.days[day]
             keys = _taken(self._last.table.select(KEY_COLUMNS), np.concatenate(blocks))
-            table = self._last.table.drop_columns([IGNORANCE])
+            table = self._last.table.drop_columns([UNAVAILABLE])
             rows = Blocks([len(b) for b in blocks], partial(_rows, table, blocks), row_bytes=self._last.row_bytes)
             yield Arrival(keys, rows)
 
@@ -138,7 +138,7 @@ class Spill:
         return self._store.step("read", self._path, lambda: pa.Table.from_batches([reader.get_batch(number)]))
 
     def _filed_rows(self, reader: pa.RecordBatchFileReader, first: int, place: int) -> pa.Table:
-        return self._block(reader, first + place).drop_columns([IGNORANCE])
+        return self._block(reader, first + place).drop_columns([UNAVAILABLE])
 
     def _overflow(self) -> None:
         """Append the buffer to the file as one run, in blocks small enough to hold one of every run."""

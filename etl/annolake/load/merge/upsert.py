@@ -51,7 +51,7 @@ class Outcome:
     size: int = 0
 
 
-class Landing:
+class Upsert:
     """Rows of one queue, from pages to partitions; `close` when done.
 
     Used by one thread at a time, its own merges aside, which only look things up. `counts`, `partitions_written` and
@@ -66,16 +66,16 @@ class Landing:
         self.now = now
         self._folder, self._parts = folder, state.parts
         self._spill, self._publisher = spill, publisher
-        self._store, self._form = publisher.store, publisher.form
+        self._store, self._format = publisher.store, publisher.file_format
 
-    def add(self, batch: pa.RecordBatch, *, unknown: frozenset[str] = frozenset()) -> None:
+    def add(self, batch: pa.RecordBatch, *, unavailable: frozenset[str] = frozenset()) -> None:
         """Take rows that `index.changed` asked for, flattened, in reading order.
 
-        `unknown` names the columns that this export could not have received for these rows: the stored values
+        `unavailable` names the columns that this export could not have received for these rows: the stored values
         stay. exported_at and removed_at are set here, whatever the batch holds.
         """
         numbers = self.index.take(keys_of(batch.column("queue_run_id")), days_of(batch.column("added_at")))
-        self._spill.add(batch, numbers, unknown)
+        self._spill.add(batch, numbers, unavailable)
 
     @property
     def unchanged(self) -> int:
@@ -96,7 +96,7 @@ class Landing:
         concerned = self._spill.days() | self._outdated()
         concerned |= self.index.days_of_gone() if remove_gone else set()
         left = self.index.days_left()
-        light = {day for day in concerned - left if self._nbytes(day) < self._form.row_group_bytes}
+        light = {day for day in concerned - left if self._nbytes(day) < self._format.row_group_bytes}
         yield from self._merge_side_by_side(sorted(light), left, at_once, remove_gone=remove_gone)
         for day in sorted(concerned - left - light):
             yield self._counted(self._merge(day, left, remove_gone=remove_gone)[0])
@@ -149,7 +149,7 @@ class Landing:
         return {day for day, part in self._parts.items() if self._is_outdated(part)}
 
     def _is_outdated(self, part: Part | None) -> bool:
-        return part is not None and part.footer.schema_version != self._form.version
+        return part is not None and part.footer.schema_version != self._format.version
 
     def _merge(self, day: int, ahead: set[int], *, remove_gone: bool) -> tuple[Outcome, bool]:
         """Merge one partition and publish it where that changes it.
@@ -158,10 +158,10 @@ class Landing:
         """
         part = self._parts.get(day)
         with ExitStack() as closing:
-            stored, held = nothing_stored(self._form.schema), False
+            stored, held = nothing_stored(self._format.schema), False
             blocks = Blocks([], _no_block)
             if part:
-                reader = closing.enter_context(PartReader(self._store, part.path, self._form))
+                reader = closing.enter_context(PartReader(self._store, part.path, self._format))
                 stored, held = stored_side(self.index, reader, day, ahead=ahead, remove_gone=remove_gone)
                 blocks = Blocks(reader.row_groups, reader.row_group, row_bytes=reader.row_bytes)
             arrivals = list(self._spill.arrivals(day))
@@ -179,16 +179,23 @@ class Landing:
         if not len(decision):
             self._withdraw(day)
             return 0
-        ignorances = self._spill.ignorances
+        unavailable_sets = self._spill.unavailable_sets
         donors = stored_values(
             self._store,
-            self._form,
+            self._format,
             self.index,
             self._parts,
             wanting=decision.wanting,
-            columns=sorted({name for known in ignorances for name in known}),
+            columns=sorted({name for known in unavailable_sets for name in known}),
         )
-        rows = merged(decision, sources, donors=donors, ignorances=ignorances, now=self.now, schema=self._form.schema)
+        rows = merged(
+            decision,
+            sources,
+            donors=donors,
+            unavailable_sets=unavailable_sets,
+            now=self.now,
+            schema=self._format.schema,
+        )
         self._parts[day] = self._publisher.publish(target, rows, replaced=replaced)
         return self._parts[day].size
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from annolake.errors import LakeError
 from annolake.load.storage.local import Store
 from annolake.load.table.days import NO_DAY, date_of, day_from
-from annolake.load.table.part_file import NAME_END, NAME_START, Form, Part, prove, write_part
+from annolake.load.table.part_file import NAME_END, NAME_START, FileFormat, Part, prove, write_part
 
 _DAY_START = "added_date="
 _NO_DATE = "__HIVE_DEFAULT_PARTITION__"
@@ -72,7 +72,7 @@ class Publisher:
     store: Store
     aside: Path
     export_id: str
-    form: Form
+    file_format: FileFormat
 
     def publish(self, target: Path, tables: Iterable[pa.Table], *, replaced: Part | None) -> Part:
         """Write the rows as the one file of the folder `target`, in the place of `replaced`.
@@ -83,9 +83,9 @@ class Publisher:
         """
         if replaced:
             prove(self.store, replaced.path)
-        footer = self.form.footer(self.export_id, replaced.footer.generation + 1 if replaced else 1)
+        footer = self.file_format.footer(self.export_id, replaced.footer.generation + 1 if replaced else 1)
         folder = self.aside / f"{target.name}.{footer.generation}"
-        built = write_part(self.store, folder, tables, form=self.form, footer=footer)
+        built = write_part(self.store, folder, tables, file_format=self.file_format, footer=footer)
         self._check(target, replaced)
         if not self._swapped(folder, target, built.path.name):
             self._in_then_out(built.path, target)

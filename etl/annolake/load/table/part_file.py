@@ -51,7 +51,7 @@ class Footer:
 
 
 @dataclass(frozen=True)
-class Form:
+class FileFormat:
     """How files of one table are written: schema, versions, sort order, and the config's bounds."""
 
     schema: pa.Schema
@@ -83,21 +83,21 @@ class PartReader:
     `LakeError`, becomes one where the file is not what its name says.
     """
 
-    def __init__(self, store: Store, path: Path, form: Form) -> None:
-        self._store, self._path, self._form = store, path, form
+    def __init__(self, store: Store, path: Path, file_format: FileFormat) -> None:
+        self._store, self._path, self._format = store, path, file_format
         size = store.size(path)
         self._file = self._step(lambda: pq.ParquetFile(path, page_checksum_verification=True))
         metadata = self._file.metadata
         footer = Footer.from_metadata(metadata.metadata)
         if footer is None:
             raise LakeError(f"cannot trust {path}: annolake did not write it; move it away, then run again")
-        if footer.schema_version > form.version:
+        if footer.schema_version > file_format.version:
             raise LakeError(
                 f"cannot read {path}: a newer annolake wrote it (schema version {footer.schema_version}, "
-                f"this one knows {form.version}); upgrade, then run again"
+                f"this one knows {file_format.version}); upgrade, then run again"
             )
         self.schema: pa.Schema = self._step(lambda: self._file.schema_arrow)
-        if footer.schema_version == form.version and not self.schema.equals(form.schema):
+        if footer.schema_version == file_format.version and not self.schema.equals(file_format.schema):
             raise _other_columns(path, footer)
         self.part = Part(path, footer, metadata.num_rows, size)
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
@@ -123,7 +123,9 @@ class PartReader:
     def key_columns(self, names: Sequence[str]) -> Iterator[pa.Table]:
         """Yield columns that every version has in the same type, a row group at a time."""
         there = [self.schema.get_field_index(name) for name in names]
-        if -1 in there or [self.schema.field(place) for place in there] != [self._form.schema.field(n) for n in names]:
+        if -1 in there or [self.schema.field(place) for place in there] != [
+            self._format.schema.field(n) for n in names
+        ]:
             raise _other_columns(self._path, self.part.footer)
         for number in range(len(self.row_groups)):
             yield self._read(number, names)
@@ -133,9 +135,9 @@ class PartReader:
 
         A column that a later schema version brought is null, one that it dropped is gone.
         """
-        names = self._form.schema.names if names is None else names
+        names = self._format.schema.names if names is None else names
         there = self._read(number, [name for name in names if name in self.schema.names])
-        schema = pa.schema([self._form.schema.field(name) for name in names])
+        schema = pa.schema([self._format.schema.field(name) for name in names])
         if there.schema.equals(schema):
             return there
         columns = [
@@ -162,7 +164,9 @@ def _other_columns(path: Path, footer: Footer) -> LakeError:
     return LakeError(f"cannot trust {path}: {what}; restore it or move it away, then run again")
 
 
-def write_part(store: Store, folder: Path, tables: Iterable[pa.Table], *, form: Form, footer: Footer) -> Part:
+def write_part(
+    store: Store, folder: Path, tables: Iterable[pa.Table], *, file_format: FileFormat, footer: Footer
+) -> Part:
     """Write the tables, in their order, as the one file of a new folder; flushed, and named by its content.
 
     A folder that was begun and not finished is removed.
@@ -170,7 +174,7 @@ def write_part(store: Store, folder: Path, tables: Iterable[pa.Table], *, form: 
     store.make_folder(folder)
     path = folder / _UNNAMED
     try:
-        rows = _write(store, path, row_groups(tables, form.row_group_bytes), form, footer)
+        rows = _write(store, path, row_groups(tables, file_format.row_group_bytes), file_format, footer)
         named = folder / part_name(store, path)
         store.move(path, named)
         store.sync(named)  # after the name is given: then the folder's own flush finds nothing left to do
@@ -182,12 +186,12 @@ def write_part(store: Store, folder: Path, tables: Iterable[pa.Table], *, form: 
         raise
 
 
-def _write(store: Store, path: Path, tables: Iterable[pa.Table], form: Form, footer: Footer) -> int:
+def _write(store: Store, path: Path, tables: Iterable[pa.Table], file_format: FileFormat, footer: Footer) -> int:
     rows = 0
     with ExitStack() as closing:
         sink = store.step("write", path, lambda: pa.OSFile(str(path), "wb"))
         closing.callback(_quietly, sink.close)
-        writer = store.step("write", path, lambda: _writer(sink, form, closing))
+        writer = store.step("write", path, lambda: _writer(sink, file_format, closing))
         for number, table in enumerate(tables):
             if number:  # a large file: measured, 160 MB less at the peak
                 pa.default_memory_pool().release_unused()
@@ -199,17 +203,17 @@ def _write(store: Store, path: Path, tables: Iterable[pa.Table], form: Form, foo
     return rows
 
 
-def _writer(sink: pa.NativeFile, form: Form, closing: ExitStack) -> pq.ParquetWriter:
-    order = [(name, "ascending") for name in form.sort_by]
+def _writer(sink: pa.NativeFile, file_format: FileFormat, closing: ExitStack) -> pq.ParquetWriter:
+    order = [(name, "ascending") for name in file_format.sort_by]
     writer = pq.ParquetWriter(
         sink,
-        form.schema,
-        compression=form.compression,
+        file_format.schema,
+        compression=file_format.compression,
         # most columns hold ids, texts and numbers that do not repeat: measured on files of 1,000 rows, dictionaries
         # take 10.0 us a row in place of 7.3, and files are a tenth larger
         use_dictionary=False,
         write_page_checksum=True,
-        sorting_columns=pq.SortingColumn.from_ordering(form.schema, order) if order else None,
+        sorting_columns=pq.SortingColumn.from_ordering(file_format.schema, order) if order else None,
     )
     closing.callback(_quietly, writer.close)
     return writer
