@@ -19,7 +19,8 @@ from annolake.extract.http.rate_limit import RateLimit
 from annolake.sandbox import Sandbox
 from annolake.transform.flatten import flatten
 from annolake.transform.items import Item, ItemsPage, decode_items, decode_runs, selects
-from annolake.transform.join import Joined, join
+from annolake.transform.join import join
+from annolake.transform.row_batch import DecodedRow, RowBatch
 from extract.passing import PlainSeenKeys
 
 EXPORTED_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -55,7 +56,7 @@ class OverItems:
     client: Client
     include_stats: bool = True
     batch: int = 100
-    joined: list[Joined] = field(default_factory=list)
+    joined: list[RowBatch] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     rejected: set[str | None] = field(default_factory=set)
 
@@ -77,27 +78,14 @@ class OverItems:
         return self
 
     @property
-    def rows(self) -> dict[str, tuple[Joined, int]]:
+    def rows(self) -> dict[str, DecodedRow]:
         """The last version of each row."""
-        return {row.queue_run_id: (one, place) for one in self.joined for place, row in enumerate(one.rows)}
+        return {each.row.queue_run_id: each for one in self.joined for each in one.rows}
 
     @property
     def table(self) -> pa.Table:
         """The last version of each row, flattened."""
-        picked = self.rows.values()
-        batch = flatten(
-            RUNS,
-            [one.rows[place] for one, place in picked],
-            unmapped=[one.unmapped[place] for one, place in picked],
-            hashes=[one.hashes[place] for one, place in picked],
-            exported_at=EXPORTED_AT,
-            facts={
-                "item_type": [one.item_types[place] for one, place in picked],
-                "endpoint": ["items"] * len(picked),
-                "archived": [one.archived[place] for one, place in picked],
-                "run_found": [one.run_found[place] for one, place in picked],
-            },
-        )
+        batch = flatten(RUNS, list(self.rows.values()), exported_at=EXPORTED_AT, endpoint="items")
         return pa.Table.from_batches([batch])
 
     def asked(self, endpoint: str) -> int:

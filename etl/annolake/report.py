@@ -1,4 +1,4 @@
-"""What an export did: the report of DESIGN 7 and the exit code that follows from it.
+"""What an export did: its report (docs/lake.md#reports) and the exit code that follows from it.
 
 Owns the report's fields and their meaning. Never does any of what it reports.
 """
@@ -11,13 +11,14 @@ import msgspec
 
 from annolake.printable import json_line, printable
 
+Endpoint = Literal["runs", "items"]
 Mode = Literal["full", "new"]
 Status = Literal["ok", "partial", "failed", "skipped"]
 Usage = Literal["subtree", "own"]
 
 PARTIAL = 3
 
-# From the most to the least urgent for whoever is called: DESIGN 3.
+# From the most to the least urgent for whoever is called (docs/guarantees.md#exit-codes).
 _URGENCY = (130, 143, 1, 5, 4, 6, 2, PARTIAL, 0)
 
 
@@ -30,7 +31,7 @@ class QueueReport(msgspec.Struct, kw_only=True):
 
     queue_id: str
     name: str | None = None
-    endpoint: str = "runs"
+    endpoint: Endpoint = "runs"
     usage: Usage = "subtree"
     mode: Mode = "full"
     mode_reason: str | None = None
@@ -94,7 +95,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 def worst(exit_codes: Iterable[int]) -> int:
-    """Return the most urgent of some exit codes (DESIGN 3), 0 for none."""
+    """Return the most urgent of some exit codes, 0 for none."""
     return min(exit_codes, key=_URGENCY.index, default=0)
 
 

@@ -102,7 +102,7 @@ class _QueueCheck:
     def _record(self) -> Any:
         """The queue's own record, None where the key may not read it."""
         try:
-            return read_queue(self._client, self.queue_id, decode_queue, tally=self._tally, stop=self._stop)[0]
+            return read_queue(self._client, self.queue_id, decode_queue, tally=self._tally, stop=self._stop).row
         except UnavailableError:
             raise
         except ServiceError:

@@ -1,7 +1,7 @@
 """From typed rows to Arrow, column by column, in the contract's schema.
 
-Owns what flattened and derived columns mean (DESIGN 6). Rows are settled before they come here, so a value
-that does not fit its column is a bug, never a reject.
+Owns what flattened and derived columns mean. Rows are normalized before they come here, so a value that does not fit
+its column is a bug, never a reject.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from annolake.contract import Column, Table
 from annolake.transform.json_text import without_lone_surrogates
+from annolake.transform.row_batch import DecodedRow
 
 T = TypeVar("T")
 
@@ -54,26 +55,20 @@ _decode_extra = msgspec.json.Decoder(_Extra | None).decode
 
 
 def flatten(
-    table: Table,
-    rows: Sequence[Any],
-    *,
-    unmapped: Sequence[bytes | None],
-    hashes: Sequence[bytes],
-    exported_at: datetime,
-    facts: dict[str, Sequence[Any]],
+    table: Table, decoded: Sequence[DecodedRow], *, exported_at: datetime, endpoint: str | None = None
 ) -> pa.RecordBatch:
-    """Return the rows as one batch of `table.schema`.
-
-    `facts` gives the export's own columns that differ from row to row (item_type, endpoint, archived, ...); a
-    column that neither a row nor a fact has is null.
-    """
-    own: dict[str, pa.Array] = {
-        "unmapped": _texts(unmapped),
-        "row_hash": pa.array(hashes, pa.binary(16)),
-        "exported_at": pa.repeat(pa.scalar(exported_at, pa.timestamp("us", "UTC")), len(rows)),
-    }
+    """Return the rows as one batch of `table.schema`; a column that neither a row nor the export has is null."""
+    rows, same = [each.row for each in decoded], len(decoded)
     types = dict(zip(table.schema.names, table.schema.types, strict=True))
-    own |= {name: pa.array(values, types[name]) for name, values in facts.items()}
+    own: dict[str, pa.Array] = {
+        "unmapped": _texts([each.unmapped for each in decoded]),
+        "row_hash": pa.array([each.hash for each in decoded], pa.binary(16)),
+        "exported_at": pa.repeat(pa.scalar(exported_at, pa.timestamp("us", "UTC")), same),
+        "item_type": pa.array([each.item_type for each in decoded], pa.string()),
+        "endpoint": pa.repeat(pa.scalar(endpoint, pa.string()), same),
+        "archived": pa.array([each.archived for each in decoded], pa.bool_()),
+        "run_found": pa.array([each.run_found for each in decoded], pa.bool_()),
+    }
     if "model" in types:
         own |= _models(rows)
     columns: dict[str, pa.Array] = {}

@@ -74,7 +74,7 @@ def test_the_pages_of_a_query_are_followed() -> None:
 
     assert len(read.rows) == 250
     assert not read.missing
-    assert all(found for one in read.joined for found in one.run_found)
+    assert all(row.run_found for row in read.rows.values())
 
 
 def test_a_query_is_bounded_by_its_items() -> None:
