@@ -120,7 +120,7 @@ def test_a_signal_ends_every_wait(
 def test_a_second_signal_ends_at_once(number: signal.Signals, exit_code: int) -> None:
     """Whoever does not want to wait for good order sends another one, and it may be of either kind."""
     program = (
-        "import signal; from annolake.cli import _heed_signals\n"
+        "import signal; from annolake.commands.run import _heed_signals\n"
         "_heed_signals(lambda number: print(number, flush=True)); print('ready', flush=True)\n"
         "while True: signal.pause()"
     )
