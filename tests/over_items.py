@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from threading import Event
 
 import pyarrow as pa
 
@@ -14,11 +13,11 @@ from annolake.extract.cursor.queue_reader import SectionsReader
 from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Section
 from annolake.extract.endpoints.items import SECTIONS, ItemsListing
 from annolake.extract.endpoints.runs_query import Batch, Batches, RunsQuery
-from annolake.extract.http.client import Client, Tally
+from annolake.extract.http.client import Caller, Client
 from annolake.extract.http.rate_limit import RateLimit
 from annolake.sandbox import Sandbox
 from annolake.transform.flatten import flatten
-from annolake.transform.items import Item, ItemsPage, decode_items, decode_runs, selects
+from annolake.transform.items import ItemsPage, decode_items, decode_runs, selects
 from annolake.transform.join import join
 from annolake.transform.row_batch import DecodedRow, RowBatch
 from extract.passing import PlainSeenKeys
@@ -61,15 +60,15 @@ class OverItems:
     rejected: set[str | None] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.tally, self.stop = Tally(), Event()
-        self.listing = ItemsListing(self.client, self.sandbox.queue_ids[0], self.tally, self.stop)
-        self.query = RunsQuery(self.client, selects(include_stats=self.include_stats), self.tally, self.stop)
+        self.tally = Caller()
+        self.listing = ItemsListing(self.client, self.sandbox.queue_ids[0], self.tally)
+        self.query = RunsQuery(self.client, selects(include_stats=self.include_stats), self.tally)
         sections = [Section(name, self._fetch(name)) for name in SECTIONS]
         self.reader = SectionsReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=self._sizes)
 
     def read(self) -> "OverItems":
         """Read everything."""
-        batches: Batches[Item] = Batches(lambda: self.batch)
+        batches: Batches = Batches(lambda: self.batch)
         for piece in self.reader.read():
             page = piece.slice.page
             self.rejected.update(reject.queue_run_id for reject in page.rejects)
@@ -104,12 +103,12 @@ class OverItems:
     def _sizes(self) -> dict[str, int | None]:
         return {name: self.listing.count(name) for name in SECTIONS}
 
-    def _take(self, batches: Iterator[Batch[Item]]) -> None:
+    def _take(self, batches: Iterator[Batch]) -> None:
         for batch in batches:
             payloads = self.query.read(batch, decode_runs)
             joined = join(batch.items, payloads.runs, include_stats=self.include_stats)
             self.rejected.update(reject.queue_run_id for reject in joined.rejects)
-            self.missing += payloads.missing
+            self.missing += [run_id for run_id in batch.asked if run_id not in payloads.runs]
             self.joined.append(joined)
 
 

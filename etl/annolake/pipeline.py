@@ -19,9 +19,9 @@ from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import InterruptedExport
 from annolake.extract.endpoints.queues import list_queues
-from annolake.extract.http.client import Cancelled, Client, Tally
+from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.interruption import Interruption
-from annolake.observers import Log, Progress, Silence
+from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import ExportContext, QueueExport
 from annolake.report import Mode, Report, export_id, worst
 from annolake.wiring import open_client, open_lake
@@ -29,8 +29,6 @@ from annolake.wiring import open_client, open_lake
 QUEUES_AT_ONCE = 4
 HEED_SIGNALS_S = 0.2
 MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
-
-_SILENCE = Silence()
 
 
 def export(
@@ -40,8 +38,8 @@ def export(
     mode: Mode = "full",
     accept_removals: bool = False,
     clock: Clock | None = None,
-    log: Log = _SILENCE,
-    progress: Progress = _SILENCE,
+    log: Log = SILENCE,
+    progress: Progress = SILENCE,
     interruption: Interruption | None = None,
 ) -> Report:
     """Export every configured queue and return what became of each; the report is in the lake as well.
@@ -87,7 +85,7 @@ def configured_queues(config: Config, client: Client, stop: Event, log: Log) -> 
     """Return the ids of the queues to export, asking the service where the config says "all"."""
     if config.source.queues != "all":
         return list(config.source.queues)
-    listing = list_queues(client, tally=Tally(), stop=stop)
+    listing = list_queues(client, Caller(stop))
     if listing.unreadable:
         log.warning("queue_records_unreadable", records=listing.unreadable, why="no id, so they are passed over")
     return listing.ids

@@ -23,7 +23,7 @@ from annolake.errors import (
 )
 from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.endpoints.queues import require_queue_id
-from annolake.extract.http.client import Cancelled, Client, Tally
+from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.extract.page_size import PageSize
 from annolake.flatten_buffer import FlattenBuffer
 from annolake.interruption import Interruption
@@ -80,7 +80,7 @@ class QueueExport:
         self._context = context
         self._queue_id = queue_id
         self._at_once = at_once
-        self._tally, self._stop = Tally(), context.interruption.event()
+        self._caller = Caller(context.interruption.event())
         budget, largest = source.max_inflight_mb * 1_000_000 // at_once, source.max_response_mb * 1_000_000
         self._access = Access(
             context.client,
@@ -88,8 +88,7 @@ class QueueExport:
             queue_id,
             source,
             PageSize(source.page_size, budget, source.concurrency, largest),
-            self._tally,
-            self._stop,
+            self._caller,
             context.query_limits,
         )
         filtered = bool(source.status) or not source.include_archived
@@ -117,9 +116,9 @@ class QueueExport:
             facts = {"queue_id": self._queue_id, "kind": type(error).__name__, "traceback": frames}
             self._context.log.error("bug", **facts)  # noqa: TRY400 - see above
         finally:
-            self._stop.set()
-        report.requests, report.retries = self._tally.requests, self._tally.retries
-        report.bytes_read = self._tally.bytes_read
+            self._caller.stop.set()
+        report.requests, report.retries = self._caller.requests, self._caller.retries
+        report.bytes_read = self._caller.bytes_read
         report.seconds = round(self._context.clock.monotonic() - begun, 3)
         self._context.progress.finished(report)
         facts = {name: getattr(report, name) for name in ("status", "exit_code", "rows_seen", "inserted", "updated")}
@@ -276,7 +275,7 @@ class EndpointExport:
         try:
             with closing(upsert.publish(remove_gone=remove_gone, at_once=merges)) as outcomes:
                 for _ in outcomes:
-                    if self._access.stop.is_set():
+                    if self._access.caller.stop.is_set():
                         raise Cancelled
         finally:
             report.partitions_written, report.bytes_written = upsert.partitions_written, upsert.bytes_written

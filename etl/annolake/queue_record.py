@@ -20,9 +20,7 @@ class QueueRecord:
 
     def __init__(self, access: Access, log: Log) -> None:
         self._queue_id, self._log = access.queue_id, log
-        self._answer = access.lanes.submit(
-            read_queue, access.client, access.queue_id, decode_queue, tally=access.tally, stop=access.stop
-        )
+        self._answer = access.lanes.submit(read_queue, access.client, access.queue_id, decode_queue, access.caller)
 
     @cached_property
     def row(self) -> DecodedRow | None:

@@ -16,7 +16,7 @@ from annolake.extract.paging.readings import SeenKeys
 from annolake.extract.paging.watermark import Watermark
 from annolake.report import Endpoint, Usage
 from annolake.sources.source import Access, ambiguous_keys, microseconds, times_of
-from annolake.transform.items import Item, ItemsPage, decode_items, decode_runs, selects
+from annolake.transform.items import ItemsPage, decode_items, decode_runs, selects
 from annolake.transform.join import join
 from annolake.transform.row_batch import RowBatch
 
@@ -36,14 +36,13 @@ class ItemsSource:
     ) -> None:
         settings = access.settings
         self._access = access
-        self._listing = ItemsListing(access.client, access.queue_id, access.tally, access.stop)
+        self._listing = ItemsListing(access.client, access.queue_id, access.caller)
         self._names = SECTIONS if settings.include_archived else tuple(n for n in SECTIONS if n != "archived")
         self.usage: Usage = "subtree" if settings.subtree_usage else "own"
         self._query = RunsQuery(
             access.client,
             selects(include_stats=settings.include_stats),
-            access.tally,
-            access.stop,
+            access.caller,
             access.query_limits,
             settings.subtree_usage,
         )
@@ -64,7 +63,7 @@ class ItemsSource:
         return self._joined(self.verdict.read_again())
 
     def _joined(self, pieces: Iterable[Piece[ItemsPage]]) -> Iterator[RowBatch]:
-        batches: Batches[Item] = Batches(self._at_once)
+        batches: Batches = Batches(self._at_once)
         asked: deque[Future[RowBatch]] = deque()
         try:
             for piece in pieces:
@@ -85,7 +84,7 @@ class ItemsSource:
     def _at_once(self) -> int:
         return min(self._access.page_size(), self._access.query_limits.most)
 
-    def _join(self, batch: Batch[Item]) -> RowBatch:
+    def _join(self, batch: Batch) -> RowBatch:
         payloads = self._query.read(batch, decode_runs)
         if payloads.own:
             self.usage = "own"

@@ -70,8 +70,7 @@ class RunsSource:
             access.queue_id,
             include_stats=access.settings.include_stats,
             status=access.settings.status,
-            tally=access.tally,
-            stop=access.stop,
+            caller=access.caller,
         )
         decode = partial(self._decoder.decode, archived=archived, unavailable=self._unavailable)
 
@@ -89,6 +88,4 @@ class RunsSource:
     def _size(self, which: str) -> Future[int | None]:
         """Ask what the service reports as a size of the queue: a hint (docs/service.md#sizes)."""
         access = self._access
-        return access.lanes.submit(
-            read_size, access.client, access.queue_id, which, tally=access.tally, stop=access.stop
-        )
+        return access.lanes.submit(read_size, access.client, access.queue_id, which, access.caller)

@@ -4,13 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from threading import Event
 from typing import Any, Protocol
 
 from annolake.config import Source as Settings
 from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.endpoints.runs_query import FEW
-from annolake.extract.http.client import Client, Tally
+from annolake.extract.http.client import Caller, Client
 from annolake.extract.page_size import PageSize
 from annolake.extract.paging.verdict import Verdict
 from annolake.report import Endpoint, Usage
@@ -28,8 +27,7 @@ class Access:
     queue_id: str
     settings: Settings
     page_size: PageSize
-    tally: Tally
-    stop: Event
+    caller: Caller
     query_limits: QueryLimits
 
     def most(self) -> int:

@@ -28,7 +28,7 @@ from annolake.errors import (
     TooLargeError,
     UnavailableError,
 )
-from annolake.extract.http.client import Cancelled, Client, Tally
+from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.extract.http.rate_limit import RateLimit
 
 KEY = "lsv2_pt_0123456789abcdef_planted"
@@ -242,12 +242,12 @@ def test_a_post_sends_json(service: Service, connect: Connect, body: object) -> 
 
 def test_a_packed_body_is_unpacked_and_counted_as_it_came(service: Service, connect: Connect) -> None:
     """bytes_read is what went over the wire, not what became of it."""
-    packed, tally = gzip.compress(b"[" + b"7, " * 5000 + b"7]"), Tally()
+    packed, tally = gzip.compress(b"[" + b"7, " * 5000 + b"7]"), Caller()
     service.script = [Answer(body=packed, headers={"Content-Encoding": "gzip"})]
-    answer = connect().get(ENDPOINT, {}, decode, tally=tally)
+    answer = connect().get(ENDPOINT, {}, decode, caller=tally)
 
     assert answer == [7] * 5001
-    assert tally == Tally(requests=1, retries=0, bytes_read=len(packed))
+    assert tally == Caller(requests=1, retries=0, bytes_read=len(packed))
 
 
 @pytest.mark.parametrize(
@@ -286,9 +286,9 @@ PASSING = [
 @pytest.mark.parametrize("answer", PASSING, ids=lambda answer: f"{answer.status}-{answer.fault}-{answer.body[:9]!r}")
 def test_what_may_pass_is_asked_again(service: Service, connect: Connect, journal: Journal, answer: Answer) -> None:
     """An answer that says "later", is broken or is not the promised one is asked for again, and told as a warning."""
-    service.script, tally = [answer, answer], Tally()
+    service.script, tally = [answer, answer], Caller()
 
-    assert connect().get(ENDPOINT, {}, decode, tally=tally) == [1, 2]
+    assert connect().get(ENDPOINT, {}, decode, caller=tally) == [1, 2]
     assert (len(service.requests), tally.requests, tally.retries) == (3, 3, 2)
     warnings = [fields for level, _, fields in journal.lines if level == "warning"]
     assert [(line["endpoint"], line["attempt"]) for line in warnings] == [(ENDPOINT, 1), (ENDPOINT, 2)]
@@ -367,7 +367,7 @@ def test_a_cancelled_queue_leaves_a_silent_service(service: Service, connect: Co
     """Once `stop` is set nobody waits for what is under way, though its connection is still open."""
     service.script, stop, client = [Answer(fault="hang")], threading.Event(), connect(timeout_s=30.0)
     with ThreadPoolExecutor(1) as threads:
-        asked = threads.submit(client.get, ENDPOINT, {}, decode, stop=stop)
+        asked = threads.submit(client.get, ENDPOINT, {}, decode, caller=Caller(stop))
         while not service.requests:
             assert not asked.done()
         stop.set()
@@ -469,7 +469,7 @@ def test_a_429_holds_the_other_lanes_too(service: Service, connect: Connect, tim
     service.script = [Answer(429, headers={"Retry-After": "30"})]
     time.on_sleep = stop.set
     with pytest.raises(Cancelled):
-        client.get(ENDPOINT, {}, decode, stop=stop)
+        client.get(ENDPOINT, {}, decode, caller=Caller(stop))
     assert time.slept < 1
 
     client.get(ENDPOINT, {}, decode)
@@ -485,7 +485,7 @@ def test_a_cancelled_queue_stops_between_attempts(
     service.script, stop = [answer], threading.Event()
     time.on_sleep = stop.set
     with pytest.raises(Cancelled):
-        connect().get(ENDPOINT, {}, decode, stop=stop)
+        connect().get(ENDPOINT, {}, decode, caller=Caller(stop))
 
     assert time.slept <= 0.1
     assert len(service.requests) == 1
@@ -496,7 +496,7 @@ def test_a_cancelled_queue_asks_nothing(service: Service, connect: Connect) -> N
     stop = threading.Event()
     stop.set()
     with pytest.raises(Cancelled):
-        connect().get(ENDPOINT, {}, decode, stop=stop)
+        connect().get(ENDPOINT, {}, decode, caller=Caller(stop))
 
     assert service.requests == []
 
@@ -598,9 +598,9 @@ def test_a_redirect_to_nowhere_is_no_usable_answer(service: Service, connect: Co
 
 def test_lanes_share_connections_and_tally(service: Service, connect: Connect, journal: Journal) -> None:
     """Eight threads over four lanes: every request is counted, no more than four connections are made."""
-    client, tally = connect(lanes=4), Tally()
+    client, tally = connect(lanes=4), Caller()
     with ThreadPoolExecutor(8) as threads:
-        answers = [threads.submit(client.get, ENDPOINT, {"offset": n}, decode, tally=tally) for n in range(200)]
+        answers = [threads.submit(client.get, ENDPOINT, {"offset": n}, decode, caller=tally) for n in range(200)]
 
     assert all(answer.result() == [1, 2] for answer in answers)
     assert [line for line in journal.lines if line[0] == "warning"] == []
@@ -648,7 +648,7 @@ def test_the_key_is_nowhere_to_be_read(
     caplog.set_level(logging.DEBUG)
     echo = f'{{"you sent": "{KEY}", "content": "row content"}}'.encode()
     client = connect(max_attempts=1)
-    shown = [repr(client), str(client), repr(Tally())]
+    shown = [repr(client), str(client), repr(Caller())]
     for answer in [
         *PASSING,
         *[Answer(status, echo) for status in (200, 400, 401, 403, 404, 410, 422, 429, 500, 503)],
