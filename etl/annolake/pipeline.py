@@ -8,7 +8,7 @@ landing (`load.landing`), which after the last page merges and publishes each da
 cannot hold becomes a reject (`rejects`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event
 from uuid import uuid4
@@ -23,12 +23,11 @@ from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.interruption import Interruption
 from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import ExportContext, QueueExport
-from annolake.report import Mode, Report, export_id, worst
+from annolake.report import Mode, QueueReport, Report, export_id, worst
 from annolake.wiring import open_client, open_lake
 
 QUEUES_AT_ONCE = 4
 HEED_SIGNALS_S = 0.2
-MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
 
 
 def export(
@@ -45,8 +44,8 @@ def export(
     """Export every configured queue and return what became of each; the report is in the lake as well.
 
     In mode "new" only rows added since the last complete exports are read, where those allow it (`plan`). With
-    `accept_removals` rows that were not met are marked removed whatever the told sizes say (`removals`). Raises
-    ConfigError, ServiceError or LakeError where no queue could even be begun.
+    `accept_removals` rows that were not met are marked removed even where the service still counts them (`removals`).
+    Raises ConfigError, ServiceError or LakeError where no queue could be begun.
     """
     clock, interruption = clock or Clock(), interruption or Interruption()
     started = clock.now()
@@ -62,23 +61,27 @@ def export(
                 queue_ids = configured_queues(config, client, interruption.event(), log)
             except Cancelled:
                 raise InterruptedExport(interruption.signal_number or 0) from None
-            run = ExportContext(
+            context = ExportContext(
                 config, mode, accept_removals, client, lanes, lake, workspace, clock, log, progress, interruption
             )
-            at_once = max(1, min(QUEUES_AT_ONCE, len(queue_ids)))
-            with ThreadPoolExecutor(at_once, "queue") as queues:
-                exports = [queues.submit(QueueExport(run, each, at_once).export) for each in queue_ids]
-                try:
-                    while wait(exports, timeout=HEED_SIGNALS_S).not_done:
-                        pass  # a signal that comes just before a wait begins is heeded when it ends
-                finally:
-                    for each in exports:
-                        each.cancel()
-                report.queues = [each.result() for each in exports]
+            report.queues = _export_queues(context, queue_ids)
             report.finished_at = clock.now()
             report.exit_code = worst(queue.exit_code for queue in report.queues)
             lake.write_report(msgspec.to_builtins(report), workspace)
     return report
+
+
+def _export_queues(context: ExportContext, queue_ids: Sequence[str]) -> list[QueueReport]:
+    at_once = max(1, min(QUEUES_AT_ONCE, len(queue_ids)))
+    with ThreadPoolExecutor(at_once, "queue") as queues:
+        exports = [queues.submit(QueueExport(context, queue_id, at_once).export) for queue_id in queue_ids]
+        try:
+            while wait(exports, timeout=HEED_SIGNALS_S).not_done:
+                pass  # a signal that comes just before a wait begins is heeded when it ends
+        finally:
+            for export in exports:
+                export.cancel()
+        return [export.result() for export in exports]
 
 
 def configured_queues(config: Config, client: Client, stop: Event, log: Log) -> list[str]:

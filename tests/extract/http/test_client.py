@@ -30,6 +30,7 @@ from annolake.errors import (
 )
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.extract.http.rate_limit import RateLimit
+from annolake.observers import SILENCE
 
 KEY = "lsv2_pt_0123456789abcdef_planted"
 ENDPOINT = "/api/v1/annotation-queues"
@@ -683,4 +684,4 @@ def test_a_client_without_a_log_is_silent(service: Service, connect: Connect) ->
     """A log is optional."""
     service.script = [Answer(503)]
 
-    assert cast("Any", connect(log=None)).get(ENDPOINT, {}, decode) == [1, 2]
+    assert cast("Any", connect(log=SILENCE)).get(ENDPOINT, {}, decode) == [1, 2]
