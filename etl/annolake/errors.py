@@ -19,7 +19,7 @@ Exit code 3 (finished, something is missing) is no error: the report says it.
 
 
 class AnnolakeError(Exception):
-    """Base of every error a user can meet; `exit_code` is DESIGN's for the process."""
+    """Base of every error a user can meet; `exit_code` is the process's (docs/guarantees.md#exit-codes)."""
 
     exit_code: int = 1
 

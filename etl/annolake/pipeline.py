@@ -1,11 +1,7 @@
-"""One export from the service into the lake: where extract, transform and load meet.
+"""One export of any number of queues: the lake's workspace, the threads, the report.
 
-What happens to a row: a lane fetches the page it is in (`extract.runs`, or `extract.items` and `extract.payloads`) and
-decodes it (`transform.decode`, or `transform.successor` and `join`). The page is taken once it joins the pages before
-it (`extract.lists`, or `extract.sections`); `sources` puts these together. If the lake holds the row under the same
-hash, that is all. Otherwise it is flattened with its neighbours (`transform.flatten`, in `batches`) and laid into the
-landing (`load.landing`), which after the last page merges and publishes each day concerned. A row that the contract
-cannot hold becomes a reject (`rejects`).
+Owns what the queues share and what happens when a signal comes. One queue is exported by `queue_export`; a row's way is
+told in docs/architecture.md#one-row-over-runs.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
-"""Which rows of a queue an export reads: all of them, or those added after a mark (`--new-only`).
+"""Which rows of a queue an export reads: all of them, or those added after a watermark (`--new-only`).
 
-Owns that decision, from what earlier exports proved (DESIGN 5 and 7). Pure: reports in, plan out.
+Owns that decision, from what earlier exports proved (docs/guarantees.md#new-only). Pure: reports in, plan out.
 """
 
 from collections.abc import Iterable, Mapping

@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
 
 
 def tell_status(config: Config, *, now: datetime, as_json: bool) -> str:
-    """Return per queue: rows, partitions, bytes, newest added_at, the last export and how it ended (DESIGN 3)."""
+    """Return per queue: rows, partitions, bytes, newest added_at, the last export and how it ended."""
     queues = [_as_record(queue) for queue in status(open_lake(config), now=now)]
     if as_json:
         return json_line({"queues": queues})

@@ -1,8 +1,7 @@
-"""The lake looked at from outside: what it holds of each queue, and whether it keeps its promises.
+"""The lake seen from outside: what it holds of each queue, and whether it keeps its promises.
 
-Owns the facts behind `annolake status` and `annolake verify` (DESIGN 3). Reads, heals nothing, takes no
-queue's lock: beside a running export a file can be replaced while it is looked at, and is then looked for
-again.
+Owns the facts behind `annolake status` and `annolake verify`. Reads, repairs nothing, takes no queue's lock: a file
+that a running export replaces while it is looked at is looked for again.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
-"""The lake as a whole: where things lie, who may write, and what is there (DESIGN 5).
+"""The lake as a whole: where things lie, who may write, and what is there (docs/lake.md#layout).
 
-Owns the layout, the locks and workspaces, and the reading back of state. Rows are landed by `upsert`.
+Owns the layout, the locks and workspaces, and the reading back of state. Rows are written by `merge.upsert`.
 """
 
 import os

@@ -42,7 +42,7 @@ class PastExport:
 
     @property
     def proves_complete(self) -> bool:
-        """Whether the export showed what its mode promises (DESIGN 7), of the queue's unfiltered lists."""
+        """Whether the export showed what its mode promises, of the queue's unfiltered lists (docs/lake.md#reports)."""
         return self.entry.get("complete") is True and not self.entry.get("filtered", False)
 
 

@@ -44,7 +44,7 @@ JSON_TYPES: dict[str, Any] = {
     "map<string, decimal128(38, 18)>": dict[str, Decimal],
 }
 
-# decimal128(38, 18): a value is exact in it or an error, never rounded (DESIGN 6).
+# decimal128(38, 18): a value is exact in it or an error, never rounded.
 _quantize = decimal.Context(prec=38, traps=[decimal.Inexact, decimal.InvalidOperation]).quantize
 _SCALE = Decimal("1E-18")
 

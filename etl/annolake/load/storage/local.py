@@ -1,8 +1,7 @@
-"""The few verbs by which the lake's files are touched, each of them one step through one door.
+"""The few verbs by which the lake's files are touched, each of them one step through one gate.
 
-Owns the translation of what the system or pyarrow says into `LakeError` with path and reason. An object store
-could stand behind the same verbs; a test puts a gate into the door and breaks any step before or after it is
-done. Knows neither the lake's layout nor what is in a file.
+Owns the translation of what the system or pyarrow reports into `LakeError` with path and reason. A test hands in a gate
+that breaks any step before or after it is done. Knows neither the lake's layout nor what is in a file.
 """
 
 import errno

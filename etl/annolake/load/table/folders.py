@@ -1,6 +1,6 @@
-"""The folders of one table's partitions: what lies there, which file is true, how one takes another's place.
+"""The folders of a table's partitions: what lies there, which file is true, how one replaces another.
 
-Owns the layout below `runs/queue_id=<id>/` (DESIGN 5) and the swap. Knows no rows.
+Owns the layout below `runs/queue_id=<id>/` and the exchange of folders (docs/lake.md#partitions). Knows no rows.
 """
 
 import re
@@ -57,7 +57,7 @@ def days_there(store: Store, folder: Path) -> list[int]:
 
 
 def true_part(parts: Iterable[Part]) -> Part | None:
-    """Return the file of the highest generation: a kill without exchange can leave two (DESIGN 5)."""
+    """Return the file of the highest generation: a kill without exchange can leave two."""
     ordered = sorted(parts, key=lambda part: part.footer.generation)
     if len(ordered) > 1 and ordered[-1].footer.generation == ordered[-2].footer.generation:
         one, other = ordered[-2].path, ordered[-1].path

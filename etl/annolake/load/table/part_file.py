@@ -1,6 +1,6 @@
 """One Parquet file of a partition: its footer, how it is read back and how it is written.
 
-Owns the file's properties (DESIGN 5): sorted rows, row groups bounded in bytes, statistics, page checksums,
+Owns the file's properties (docs/lake.md#files): sorted rows, row groups bounded in bytes, statistics, page checksums,
 the footer's metadata, the name by content. Knows nothing of where files lie and which of them is true.
 """
 
