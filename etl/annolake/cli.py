@@ -11,16 +11,13 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from annolake.errors import AnnolakeError, ConfigError
 from annolake.printable import printable, printable_lines
 from annolake.process import settle_process
 from annolake.streams import Streams, settle_streams
 from annolake.version import __version__
-
-if TYPE_CHECKING:
-    pass
 
 BUG = 1
 UNWRITTEN = 5
