@@ -50,7 +50,7 @@ def kept_report(folder: Path) -> Any:
 @pytest.mark.parametrize("end", ENDS)
 def test_no_stream_decides_an_export(end: str, endpoint: str, tmp_path: Path) -> None:
     """Whatever becomes of what it says, every row is in the lake, the lake is sound, and code and report are true."""
-    with Sandbox(Population(rows=ROWS, odd=False), seed=2) as sandbox:
+    with Sandbox(Population(rows=ROWS, odd=False, days=2), seed=2) as sandbox:
         write_config(tmp_path, sandbox, {"source.endpoint": endpoint})
         ran = shell(ENDS[end].format(f"{ANNOLAKE} run"), tmp_path, key=sandbox.api_key)
 
@@ -64,7 +64,7 @@ def test_no_stream_decides_an_export(end: str, endpoint: str, tmp_path: Path) ->
 @pytest.mark.parametrize("end", ENDS)
 def test_no_stream_hides_a_failure(end: str, tmp_path: Path) -> None:
     """A key that is refused is exit 4, in the report too, whoever reads."""
-    with Sandbox(Population(rows=3), seed=2) as sandbox:
+    with Sandbox(Population(rows=3, days=2), seed=2) as sandbox:
         write_config(tmp_path, sandbox)
         ran = shell(ENDS[end].format(f"{ANNOLAKE} run"), tmp_path, key="wrong")
 
@@ -80,7 +80,7 @@ def test_warnings_of_lanes_fail_no_queue(end: str, endpoint: str, tmp_path: Path
     """Each of many requests that are repeated is logged by the thread that sent it, to nobody."""
     faults = Faults(rate=0.4, kinds=("500", "reset"))
     settings = {"source.endpoint": endpoint, "retry.max_attempts": 50, "retry.max_wait_s": 0.01}
-    with Sandbox(Population(rows=600, odd=False), seed=2, faults=faults) as sandbox:
+    with Sandbox(Population(rows=600, odd=False, days=2), seed=2, faults=faults) as sandbox:
         write_config(tmp_path, sandbox, settings)
         ran = shell(ENDS[end].format(f"{ANNOLAKE} run"), tmp_path, key=sandbox.api_key)
 
@@ -93,7 +93,7 @@ def test_warnings_of_lanes_fail_no_queue(end: str, endpoint: str, tmp_path: Path
 
 def test_a_report_that_could_not_be_written_is_told_and_kept(tmp_path: Path) -> None:
     """A full disk under standard output is one sentence on standard error, and no other exit code."""
-    with Sandbox(Population(rows=3), seed=2) as sandbox:
+    with Sandbox(Population(rows=3, days=2), seed=2) as sandbox:
         write_config(tmp_path, sandbox)
         ran = shell(f"{ANNOLAKE} run --json --quiet >/dev/full", tmp_path, key=sandbox.api_key)
 
@@ -104,7 +104,7 @@ def test_a_report_that_could_not_be_written_is_told_and_kept(tmp_path: Path) -> 
 
 def test_a_reader_that_goes_away_in_the_middle(tmp_path: Path) -> None:
     """`2>&1 | head -1`: the first line is read, the others are lost, the rows are not."""
-    with Sandbox(Population(rows=ROWS, odd=False), seed=2) as sandbox:
+    with Sandbox(Population(rows=ROWS, odd=False, days=2), seed=2) as sandbox:
         write_config(tmp_path, sandbox)
         line = f"{ANNOLAKE} run 2>&1 | head -1; exit ${{PIPESTATUS[0]}}"
         ran = shell(line, tmp_path, key=sandbox.api_key)
@@ -121,7 +121,7 @@ def test_a_terminal_that_is_closed_in_the_middle(tmp_path: Path) -> None:
         if number == 4:
             os.close(controller)
 
-    with Sandbox(Population(rows=900, odd=False), seed=2, before_request=close_once) as sandbox:
+    with Sandbox(Population(rows=900, odd=False, days=2), seed=2, before_request=close_once) as sandbox:
         write_config(tmp_path, sandbox)
         command = [sys.executable, "-m", "annolake", "run"]
         environ = {KEY_VARIABLE: sandbox.api_key, "TERM": "xterm"}
@@ -136,7 +136,7 @@ def test_a_terminal_that_is_closed_in_the_middle(tmp_path: Path) -> None:
 @pytest.fixture
 def damaged(tmp_path: Path) -> Iterator[Path]:
     """A folder with a config and a lake with litter in it."""
-    with Sandbox(Population(rows=3), seed=2) as sandbox:
+    with Sandbox(Population(rows=3, days=2), seed=2) as sandbox:
         export_once(sandbox, tmp_path)
         (tmp_path / "lake/_annolake/tmp/20010101T000000Z-dead").mkdir()
         yield tmp_path
@@ -159,7 +159,7 @@ COMMANDS = ("status", "verify --json", "schema", "check", "--help", "--version")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_result_that_cannot_be_written_is_exit_5(command: str, tmp_path: Path) -> None:
     """Where the output is all there is, a full disk is told in one sentence; a reader that went away is not."""
-    with Sandbox(Population(rows=3), seed=2) as sandbox:
+    with Sandbox(Population(rows=3, days=2), seed=2) as sandbox:
         export_once(sandbox, tmp_path)
         full = shell(f"{ANNOLAKE} {command} >/dev/full", tmp_path, key=sandbox.api_key)
         unread = shell(f"{ANNOLAKE} {command} | true; exit ${{PIPESTATUS[0]}}", tmp_path, key=sandbox.api_key)
@@ -188,7 +188,7 @@ def test_a_pipe_that_was_made_non_blocking_gets_everything(tmp_path: Path) -> No
 
 def test_a_character_that_the_stream_lacks_is_escaped(tmp_path: Path) -> None:
     """A queue's name in another script does not stop `check` where the terminal is ASCII's."""
-    with Sandbox(Population(rows=3, queues=6), seed=2) as sandbox:
+    with Sandbox(Population(rows=3, queues=6, days=2), seed=2) as sandbox:
         write_config(tmp_path, sandbox)
         ran = shell(f"PYTHONIOENCODING=ascii {ANNOLAKE} check", tmp_path, key=sandbox.api_key)
 

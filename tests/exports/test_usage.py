@@ -36,7 +36,7 @@ NEW = 20
 @contextmanager
 def a_queue(*, new: int = 0, **rules: Any) -> Iterator[Sandbox]:
     """Serve the same queue each time, with so many rows added to it."""
-    with Sandbox(Population(rows=ROWS), seed=31, rules=Rules(query=QueryRules(**rules))) as sandbox:
+    with Sandbox(Population(rows=ROWS, days=2), seed=31, rules=Rules(query=QueryRules(**rules))) as sandbox:
         sandbox.queue().add(new)
         yield sandbox
 
@@ -100,7 +100,7 @@ def test_the_switch_changes_no_cost(tmp_path: Path) -> None:
 
 def test_the_day_the_listing_goes_costs_are_the_trace_s(truth: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     """An export that goes on over items half-way has the usage that the listing would have told."""
-    with Sandbox(Population(rows=ROWS), seed=31, rules=Rules(retire_runs_after=2)) as sandbox:
+    with Sandbox(Population(rows=ROWS, days=2), seed=31, rules=Rules(retire_runs_after=2)) as sandbox:
         sandbox.queue().add(NEW)
         report = one_queue(export_once(sandbox, tmp_path))
 
@@ -194,7 +194,7 @@ def test_switched_off_after_a_refusal_own_usage_is_written(
 
 def test_another_refusal_is_not_taken_for_one_of_usage(tmp_path: Path) -> None:
     """A query that is refused without the parameter as well ends the queue, and says nothing of usage."""
-    with Sandbox(Population(rows=20), seed=31, rules=Rules(forbid=["query"])) as sandbox:
+    with Sandbox(Population(rows=20, days=2), seed=31, rules=Rules(forbid=["query"])) as sandbox:
         config = write_config(tmp_path, sandbox, ITEMS)
         ran = annolake("run", "--config", config, "--json", key=sandbox.api_key, cwd=tmp_path)
 
