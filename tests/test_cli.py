@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -201,27 +200,35 @@ def test_a_signal_ends_the_export_in_good_order(number: signal.Signals, exit_cod
     assert list((tmp_path / "lake/_annolake/tmp").iterdir()) == []
 
 
+# Exports one time after the other in one process, and interrupts each a moment after its queue began.
+INTERRUPT = """
+import os, random, signal, sys, threading
+from pathlib import Path
+from annolake.cli import main
+
+class Interrupting:
+    def write(self, text):
+        if "queue_started" in text:
+            threading.Timer(moments.uniform(0, 0.02), os.kill, (os.getpid(), signal.SIGINT)).start()
+    def flush(self): pass
+    def isatty(self): return False
+
+sys.stderr, moments = Interrupting(), random.Random(3)
+for number in range(int(sys.argv[1])):
+    os.environ["ANNOLAKE_LAKE__PATH"] = f"lake-{number}"
+    print(main(["run"]))
+"""
+
+
 def test_a_signal_is_heeded_whenever_it_comes(tmp_path: Path) -> None:
     """Also when it comes just before the main thread begins to wait; that one in twenty-five used to be lost."""
     with Sandbox(Population(rows=2000, odd=False, days=2), seed=2, faults=Faults(latency_s=0.15)) as sandbox:
-        folders = [tmp_path / str(number) for number in range(24)]
-        with ThreadPoolExecutor(6) as runs:
-            codes = list(runs.map(lambda folder: _interrupted(folder, sandbox), folders))
+        write_config(tmp_path, sandbox)
+        environ = {KEY_VARIABLE: sandbox.api_key}
+        command = [sys.executable, "-c", INTERRUPT, "40"]
+        ran = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
 
-    assert codes == [130] * len(folders)
-
-
-def _interrupted(folder: Path, sandbox: Sandbox) -> int:
-    folder.mkdir()
-    command = [sys.executable, "-m", "annolake", "run", "--config", str(write_config(folder, sandbox))]
-    environ = {KEY_VARIABLE: sandbox.api_key}
-    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        while "queue_started" not in process.stderr.readline():
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    return process.returncode
+    assert ran.stdout.split() == ["130"] * 40, ran.stderr
 
 
 def test_two_exports_of_one_queue(tmp_path: Path) -> None:

@@ -55,10 +55,10 @@ def heavy(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("size", [int, lambda true: true // 3, untold])
-@pytest.mark.parametrize("cap", [100_000, 1_000_000, 3_000_000])
+@pytest.mark.parametrize("cap", [100_000, 1_000_000])
 def test_answers_cut_by_bytes_lose_nothing(cap: int, size: Callable[[int], int | None], tmp_path: Path) -> None:
     """A service that caps answers by bytes is read to its end, whatever it says of the size, and removes nothing."""
-    with Sandbox(Population(rows=300, odd=False, days=2), seed=1) as sandbox:
+    with Sandbox(Population(rows=150, odd=False, days=2), seed=1) as sandbox:
         export_once(sandbox, tmp_path)
         heavy(sandbox)
         sandbox.showing = Showing(bytes_cap=cap, size=size)
@@ -241,6 +241,7 @@ def test_sizes_that_always_count_more_hold_nothing_back(tmp_path: Path) -> None:
 class Mock(BaseHTTPRequestHandler):
     """Answers as a mock made from the OpenAPI document does: rows and sizes at random."""
 
+    disable_nagle_algorithm = True  # else every answer takes 40 ms
     rng: random.Random
     row: dict[str, Any]
 

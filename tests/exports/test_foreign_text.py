@@ -46,13 +46,12 @@ def assert_harmless(text: str) -> None:
     assert not any(line.startswith("annolake: forged") for line in text.replace("\r", "\n").split("\n"))
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("name", [*MARKUP, FAITHFUL])
-def test_a_name_is_no_markup_on_a_terminal(name: str, endpoint: str, tmp_path: Path) -> None:
+def test_a_name_is_no_markup_on_a_terminal(name: str, tmp_path: Path) -> None:
     """The queue is exported, and called what it is called."""
     with Sandbox(Population(rows=60, odd=False, days=2), seed=2) as sandbox:
         call(sandbox, name)
-        write_config(tmp_path, sandbox, {"source.endpoint": endpoint})
+        write_config(tmp_path, sandbox)
         exit_code, written = on_terminal("run", cwd=tmp_path, key=sandbox.api_key)
 
     assert exit_code == 0, written

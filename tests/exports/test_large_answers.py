@@ -34,14 +34,14 @@ PLACES: list[tuple[str, Picks]] = [("runs", lists), ("items", lists), ("items", 
 
 @cache
 def bomb() -> bytes:
-    """Return a megabyte of gzip that unpacks into one of text."""
+    """Return a quarter of a megabyte of gzip that unpacks into 256 MB of text."""
     packer = zlib.compressobj(9, wbits=31)
     block = b" " * (1 << 20)
-    return b"".join([packer.compress(b"["), *(packer.compress(block) for _ in range(1024)), packer.flush()])
+    return b"".join([packer.compress(b"["), *(packer.compress(block) for _ in range(256)), packer.flush()])
 
 
 def explodes(wire: Wire, _asked: Asked, _answer: Answer) -> None:
-    """Send a gigabyte, packed."""
+    """Send 256 MB, packed."""
     wire.head({"Content-Encoding": "gzip", "Content-Length": len(bomb())})
     wire.write(bomb())
 
@@ -107,12 +107,12 @@ def test_a_record_that_is_too_large_costs_no_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_rows_that_fit_one_by_one_arrive(endpoint: str, packed: bool, tmp_path: Path) -> None:
     """Pages above the bound are asked for in halves, at once and without being taken for faults."""
-    with Sandbox(Population(rows=60, odd=False, payload_kb=300, days=2), seed=2, rules=Rules(gzip=packed)) as sandbox:
+    with Sandbox(Population(rows=30, odd=False, payload_kb=300, days=2), seed=2, rules=Rules(gzip=packed)) as sandbox:
         settings = {"source.endpoint": endpoint, "source.max_response_mb": 1}
         report = one_queue(export_once(sandbox, tmp_path, settings))
 
-    assert (report.status, report.complete, report.inserted, report.retries) == ("ok", True, 60, 0)
-    assert len(with_polars(tmp_path / "lake")) == 60
+    assert (report.status, report.complete, report.inserted, report.retries) == ("ok", True, 30, 0)
+    assert len(with_polars(tmp_path / "lake")) == 30
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
@@ -125,7 +125,7 @@ def test_rows_of_which_no_two_fit_arrive(endpoint: str, tmp_path: Path) -> None:
     assert (report.status, report.complete, report.inserted) == ("ok", True, 30)
 
 
-@pytest.mark.parametrize("light", [110, 113, 117, 120])
+@pytest.mark.parametrize("light", [110, 117])
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_heavy_rows_behind_light_ones_arrive(endpoint: str, light: int, tmp_path: Path) -> None:
     """What was asked for while rows were light is halved when they are not, and less is asked for from then on."""
@@ -175,14 +175,14 @@ MOST_MB = 480  # measured: 322 over runs, 410 over items; without that care 640 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_row_that_is_on_a_page_twice_costs_little_more(endpoint: str, tmp_path: Path) -> None:
     """Its last version counts; each used to be flattened for itself, in 0.28 MB and 13 ms."""
-    sandbox = Sandbox(Population(rows=1_500, odd=False, days=2), seed=2)
+    sandbox = Sandbox(Population(rows=600, odd=False, days=2), seed=2)
     for section, rows in sandbox.queue()._lists.items():
         sandbox.queue()._lists[section] = [row for row in rows for _ in range(2)]
     with sandbox:
         settings: dict[str, Any] = {"source.endpoint": endpoint}
         ran, peak = peak_of_run(write_config(tmp_path, sandbox, settings), sandbox.api_key)
 
-    assert ran.report["queues"][0]["inserted"] == 1_500, ran.err
+    assert ran.report["queues"][0]["inserted"] == 600, ran.err
     assert peak < USUAL_MB
 
 

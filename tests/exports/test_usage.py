@@ -1,6 +1,6 @@
 """Tokens and costs on the day of the switch: with those of a run's descendants, as the runs listing tells them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -51,31 +51,22 @@ def queries(sandbox: Sandbox) -> list[Record]:
     return [record for record in sandbox.requests if record.endpoint == "query"]
 
 
-@pytest.fixture
-def lakes(tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that gives a folder of that name."""
-
-    def folder(name: str) -> Path:
-        (tmp_path / name).mkdir(exist_ok=True)
-        return tmp_path / name
-
-    return folder
-
-
-@pytest.fixture
-def truth(lakes: Callable[[str], Path]) -> dict[str, dict[str, Any]]:
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What the runs listing tells of the queue with its new rows."""
-    with a_queue(new=NEW) as sandbox:
-        export_once(sandbox, lakes("truth"))
-    return usage_of(lakes("truth") / "lake")
+    return _exported(tmp_path_factory.mktemp("truth"), {})
 
 
-@pytest.fixture
-def alone(lakes: Callable[[str], Path]) -> dict[str, dict[str, Any]]:
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What the runs of the queue used by themselves."""
+    return _exported(tmp_path_factory.mktemp("alone"), OWN)
+
+
+def _exported(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     with a_queue(new=NEW) as sandbox:
-        export_once(sandbox, lakes("alone"), OWN)
-    return usage_of(lakes("alone") / "lake")
+        export_once(sandbox, folder, settings)
+    return usage_of(folder / "lake")
 
 
 def test_the_switch_changes_no_cost(tmp_path: Path) -> None:

@@ -80,11 +80,10 @@ WAITS: dict[str, tuple[Behave | None, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize(("number", "exit_code"), SIGNALS)
+@pytest.mark.parametrize(("endpoint", "number", "exit_code"), [("runs", *SIGNALS[0]), ("items", *SIGNALS[1])])
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_signal_ends_every_wait(
-    wait: str, number: signal.Signals, exit_code: int, endpoint: str, tmp_path: Path
+    wait: str, endpoint: str, number: signal.Signals, exit_code: int, tmp_path: Path
 ) -> None:
     """In a connect, before a head, in a body, between attempts: within 2 s, with the signal's code and a report."""
     behave, settings = WAITS[wait]
@@ -120,7 +119,7 @@ def test_a_signal_ends_every_wait(
 def test_a_second_signal_ends_at_once(number: signal.Signals, exit_code: int) -> None:
     """Whoever does not want to wait for good order sends another one, and it may be of either kind."""
     program = (
-        "import signal; from annolake.cli import _heed_signals\n"
+        "import signal; from annolake.commands.run import _heed_signals\n"
         "_heed_signals(lambda number: print(number, flush=True)); print('ready', flush=True)\n"
         "while True: signal.pause()"
     )
