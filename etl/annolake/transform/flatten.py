@@ -23,35 +23,20 @@ T = TypeVar("T")
 _NULL = Raw(b"null")
 
 
-class _Names(msgspec.Struct):
-    """The places in a part of `extra` that name a model."""
-
-    ls_model_name: str | None = None
-    ls_provider: str | None = None
-    model: str | None = None
-    model_name: str | None = None
-
-
 class _Extra(msgspec.Struct):
-    metadata: _Names | None = None
-    invocation_params: _Names | None = None
+    """The two parts of a run's `extra` that can name its model."""
+
+    metadata: Raw | UnsetType = UNSET
+    invocation_params: Raw | UnsetType = UNSET
 
 
-class _OddNames(msgspec.Struct):
-    """The same, whatever is there."""
+class _Names(msgspec.Struct):
+    """The names in either part; anything may stand there."""
 
     ls_model_name: Any = None
     ls_provider: Any = None
     model: Any = None
     model_name: Any = None
-
-
-class _OddExtra(msgspec.Struct):
-    metadata: Raw | UnsetType = UNSET
-    invocation_params: Raw | UnsetType = UNSET
-
-
-_decode_extra = msgspec.json.Decoder(_Extra | None).decode
 
 
 def flatten(
@@ -129,38 +114,26 @@ def _models(rows: Sequence[Any]) -> dict[str, pa.Array]:
 
 
 def _model_and_provider(text: Raw | UnsetType) -> tuple[str | None, str | None]:
-    if text is UNSET:
-        return None, None
-    try:
-        extra = _decode_extra(text) or _Extra()
-    except (ValueError, RecursionError):
-        return _odd_model_and_provider(text)
-    metadata, parameters = extra.metadata or _Names(), extra.invocation_params or _Names()
+    extra = _decoded(text, _Extra)
+    metadata, parameters = _decoded(extra.metadata, _Names), _decoded(extra.invocation_params, _Names)
     models = (metadata.ls_model_name, parameters.model, parameters.model_name)
-    return next((model for model in models if model is not None), None), metadata.ls_provider
+    provider = metadata.ls_provider
+    return next((each for each in models if isinstance(each, str)), None), provider if isinstance(
+        provider, str
+    ) else None
 
 
-def _odd_model_and_provider(text: Raw) -> tuple[str | None, str | None]:
-    """Find both where something else than a text, or no object, stands in one of the places."""
-    extra = _decode(text, _OddExtra)
-    metadata, parameters = _decode(extra.metadata, _OddNames), _decode(extra.invocation_params, _OddNames)
-    models = (metadata.ls_model_name, parameters.model, parameters.model_name)
-    return next(filter(_is_text, models), None), next(filter(_is_text, (metadata.ls_provider,)), None)
-
-
-def _decode(text: Raw | UnsetType, kind: type[T]) -> T:
+def _decoded(text: Raw | UnsetType, kind: type[T]) -> T:
     """Decode JSON text of any shape into `kind`, empty where it is of another one."""
     if text is UNSET:
         return kind()
-    for readable in (bytes(text), without_lone_surrogates(bytes(text))):
-        try:
-            return msgspec.json.decode(readable, type=kind)
-        except (msgspec.ValidationError, RecursionError):
-            break
-        except ValueError:
-            continue
-    return kind()
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.ValidationError, RecursionError):
+        return kind()
+    except ValueError:
+        readable = without_lone_surrogates(bytes(text))
+    try:
+        return msgspec.json.decode(readable, type=kind)
+    except (ValueError, RecursionError):
+        return kind()
