@@ -1,25 +1,19 @@
-"""What can go wrong, grouped by what the operator does next.
+"""What can go wrong, grouped by what the operator does next; exit codes as in docs/cli.md#exit-codes.
 
     AnnolakeError
-    ├── ConfigError            2    mend the command line, the environment or the config
-    ├── ServiceError           4    the service refused or stayed away
-    │   ├── RefusedError            401, 403, 422, ...: asking again changes nothing
-    │   ├── NotFoundError           404: no such queue, or not for this key
-    │   ├── GoneError               410: the endpoint was retired
-    │   ├── TooLargeError           an answer above source.max_response_mb: fewer rows may fit
-    │   └── UnavailableError        every attempt was spent
-    ├── LakeError              5    the lake could not be read, written or trusted
-    ├── LockedError            6    another export holds the queue's lock
-    └── InterruptedExport      130 or 143
+    ├── ConfigError          2    fix the command line, the environment or the config
+    ├── ServiceError         4    RefusedError, NotFoundError, GoneError, TooLargeError, UnavailableError
+    ├── LakeError            5    the lake could not be read, written or trusted
+    ├── LockedError          6    another export holds the queue's lock
+    └── InterruptedExport    130 or 143
 
-A message is one plain sentence: what, where, what to do next. It never holds a key, a header, a body or a
-row's content; settings and arguments may be quoted. Anything that is not an AnnolakeError is a bug (exit 1).
-Exit code 3 (finished, something is missing) is no error: the report says it.
+A message is one plain sentence: what, where, what to do next. It never holds a key, a header, a body or a row's
+content. Any other exception is a bug (1). Code 3 is no error: the report says what is missing.
 """
 
 
 class AnnolakeError(Exception):
-    """Base of every error a user can meet; `exit_code` is DESIGN's for the process."""
+    """Base of every error a user can meet; `exit_code` is that of the process."""
 
     exit_code: int = 1
 
@@ -31,7 +25,7 @@ class ConfigError(AnnolakeError):
 
 
 class ServiceError(AnnolakeError):
-    """The service refused or stayed away.
+    """The service refused a request or did not answer.
 
     `status` is the last HTTP status (None when no answer came), `endpoint` the path asked for, without its
     query, and `attempts` how often it was asked.
@@ -47,9 +41,9 @@ class ServiceError(AnnolakeError):
 
 
 class RefusedError(ServiceError):
-    """The service understood and said no (401, 403, 422, a redirect elsewhere): asking again is no use.
+    """The service understood and refused (401, 403, 422, a redirect elsewhere): repeating the request is no use.
 
-    `numbers` are those that the refusal's body names, a cap perhaps; nothing else is taken out of a body.
+    `numbers` are those in the refusal's body, perhaps a cap; nothing else is taken out of a body.
     """
 
     numbers: tuple[int, ...] = ()
@@ -64,7 +58,7 @@ class GoneError(ServiceError):
 
 
 class TooLargeError(ServiceError):
-    """An answer was larger than may be held: whoever can asks again for fewer rows."""
+    """An answer was larger than source.max_response_mb: fewer rows may fit."""
 
 
 class UnavailableError(ServiceError):
@@ -87,5 +81,5 @@ class InterruptedExport(AnnolakeError):  # noqa: N818 - not an error of anything
     """SIGINT or SIGTERM arrived."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"interrupted by signal {signal_number}: what was published stays, run again")
+        super().__init__(f"interrupted by signal {signal_number}: what was published stays; run again")
         self.exit_code = 128 + signal_number  # 130 and 143, by the shell's convention

@@ -99,7 +99,7 @@ class Lake:
         _queue_folder(queue_id)
         with hold(self.store, self._own / "locks" / queue_id, since=since) as holder:
             if holder is not None:
-                raise LockedError(f"queue {queue_id} is being exported by {holder}: run again when that has ended")
+                raise LockedError(f"queue {queue_id} is being exported by {holder}: run again when it has ended")
             yield
 
     @contextmanager
@@ -242,7 +242,7 @@ class Lake:
 
 def _queue_folder(queue_id: str) -> str:
     if not _ID.fullmatch(queue_id):
-        raise LakeError(f"cannot keep a queue of the id {queue_id!r}: a queue's id is a UUID")
+        raise LakeError(f"cannot store a queue with the id {queue_id!r}: a queue's id is a UUID")
     return _QUEUE_START + queue_id
 
 
