@@ -1,19 +1,24 @@
-"""What can go wrong, grouped by what the operator does next; exit codes as in docs/cli.md#exit-codes.
+"""What can go wrong, with its exit code, grouped by what the operator does next.
 
-    AnnolakeError
-    ├── ConfigError          2    fix the command line, the environment or the config
-    ├── ServiceError         4    RefusedError, NotFoundError, GoneError, TooLargeError, UnavailableError
-    ├── LakeError            5    the lake could not be read, written or trusted
-    ├── LockedError          6    another export holds the queue's lock
-    └── InterruptedExport    130 or 143
-
-A message is one plain sentence: what, where, what to do next. It never holds a key, a header, a body or a row's
-content. Any other exception is a bug (1). Code 3 is no error: the report says what is missing.
+AnnolakeError
+├── ConfigError            2    correct the command line, the environment or the config
+├── ServiceError           4    the service refused or stayed away
+│   ├── RefusedError            401, 403, 422, ...: asking again changes nothing
+│   ├── NotFoundError, GoneError  404: no such queue, or not for this key; 410: the endpoint was retired
+│   ├── TooLargeError           an answer above source.max_response_mb: fewer rows may fit
+│   └── UnavailableError        every attempt was spent
+├── LakeError              5    the lake could not be read, written or trusted
+├── LockedError            6    another export holds the queue's lock
+└── InterruptedExport      130 or 143
 """
 
 
 class AnnolakeError(Exception):
-    """Base of every error a user can meet; `exit_code` is that of the process."""
+    """Base of every error a user can meet; `exit_code` is the process's (docs/guarantees.md#exit-codes).
+
+    A message is one plain sentence: what, where, what to do next. It never holds a key, a header, a body or a row's
+    content; settings and arguments may be quoted. Any other exception is a bug.
+    """
 
     exit_code: int = 1
 
@@ -25,7 +30,7 @@ class ConfigError(AnnolakeError):
 
 
 class ServiceError(AnnolakeError):
-    """The service refused a request or did not answer.
+    """The service refused or stayed away.
 
     `status` is the last HTTP status (None when no answer came), `endpoint` the path asked for, without its
     query, and `attempts` how often it was asked.
@@ -41,9 +46,9 @@ class ServiceError(AnnolakeError):
 
 
 class RefusedError(ServiceError):
-    """The service understood and refused (401, 403, 422, a redirect elsewhere): repeating the request is no use.
+    """The service understood and said no (401, 403, 422, a redirect elsewhere): asking again is no use.
 
-    `numbers` are those in the refusal's body, perhaps a cap; nothing else is taken out of a body.
+    `numbers` are those that the refusal's body names, a cap perhaps; nothing else is taken out of a body.
     """
 
     numbers: tuple[int, ...] = ()
@@ -58,7 +63,7 @@ class GoneError(ServiceError):
 
 
 class TooLargeError(ServiceError):
-    """An answer was larger than source.max_response_mb: fewer rows may fit."""
+    """An answer was larger than may be held: whoever can asks again for fewer rows."""
 
 
 class UnavailableError(ServiceError):
