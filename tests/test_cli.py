@@ -154,7 +154,7 @@ def test_schema_prints_both_forms(tmp_path: Path) -> None:
     document = annolake_process("schema", "--format", "json", cwd=tmp_path)
 
     assert (markdown.exit_code, document.exit_code) == (0, 0)
-    assert "| `total_cost` | decimal128(38, 18) |" in markdown.out
+    assert "| `total_cost` | `decimal128(38, 18)` |" in markdown.out
     tables = json.loads(document.out)["tables"]
     assert [table["table"] for table in tables] == ["runs", "queues"]
     assert [column["name"] for column in tables[0]["columns"]] == contract.RUNS.schema.names

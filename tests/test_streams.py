@@ -97,7 +97,7 @@ def test_a_report_that_could_not_be_written_is_told_and_kept(tmp_path: Path) -> 
         ran = shell(f"{ANNOLAKE} run --json --quiet >/dev/full", tmp_path, key=sandbox.api_key)
 
     assert ran.returncode == 0
-    assert "the report could not be written to standard output: No space left on device" in ran.stderr
+    assert "cannot write the report to standard output: No space left on device" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
 
 

@@ -86,5 +86,5 @@ class InterruptedExport(AnnolakeError):  # noqa: N818 - not an error of anything
     """SIGINT or SIGTERM arrived."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"interrupted by signal {signal_number}: what was published stays, run again")
+        super().__init__(f"interrupted by signal {signal_number}: what was published stays; run again")
         self.exit_code = 128 + signal_number  # 130 and 143, by the shell's convention

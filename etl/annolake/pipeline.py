@@ -86,5 +86,5 @@ def configured_queues(config: Config, client: Client, stop: Event, log: Log) -> 
         return list(config.source.queues)
     listing = list_queues(client, Caller(stop))
     if listing.unreadable:
-        log.warning("queue_records_unreadable", records=listing.unreadable, why="no id, so they are passed over")
+        log.warning("queue_records_unreadable", records=listing.unreadable, why="no id, so they are skipped")
     return listing.ids

@@ -82,4 +82,4 @@ def _reading_from(orders: Any, mark: datetime) -> Plan:
 def swept_because(names: Iterable[str]) -> str | None:
     """Say which lists are read whole although only new rows are wanted; None where none is."""
     lists = " and ".join(sorted(names))
-    return f"read whole, not being sorted by a time that tells new rows: {lists}" if lists else None
+    return f"read whole, since it is not sorted by a time that tells new rows: {lists}" if lists else None

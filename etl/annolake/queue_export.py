@@ -256,8 +256,8 @@ class EndpointExport:
         report.usage = self._source.usage
         if report.usage == "own" and self._access.settings.subtree_usage:
             meaning = (
-                "the service refuses include_subtree_usage: new rows get the tokens and costs of their run without its "
-                "descendants', rows in the lake keep theirs; source.subtree_usage = false has all rows get the former"
+                "the service refuses include_subtree_usage: new rows get the tokens and costs of their own run alone, "
+                "rows in the lake keep theirs; with source.subtree_usage = false every row gets those of its own run"
             )
             self._context.log.warning("usage_own", queue_id=report.queue_id, meaning=meaning)
         report.repairs = verdict.signs.repairs

@@ -122,7 +122,7 @@ def in_words(queue: QueueReport) -> str:
 
 
 def _not_shown(queue: QueueReport) -> list[str]:
-    told = f"the service counts {queue.rows_not_shown:,} rows more than it shows: expired runs, for example"
+    told = f"the service counts {queue.rows_not_shown:,} more rows than it shows: expired runs, for example"
     return [told] if queue.rows_not_shown else []
 
 
@@ -136,5 +136,5 @@ def _shortcomings(queue: QueueReport) -> list[str]:
     if queue.rejected_new:
         lines.append(f"{queue.rejected_new} new rejects: see _annolake/rejected/queue_id={queue.queue_id}")
     if queue.payloads_missing_new:
-        lines.append(f"{queue.payloads_missing_new} rows whose run could not be had: see run_found")
+        lines.append(f"{queue.payloads_missing_new} rows whose run the service did not return: see run_found")
     return [printable(line) for line in lines]

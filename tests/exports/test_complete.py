@@ -198,7 +198,7 @@ def test_many_rows_are_not_removed_where_no_size_is_told(endpoint: str, tmp_path
         exit_code, report = ran(sandbox, tmp_path, endpoint=endpoint)
 
     assert (exit_code, report["removed"], report["removed_unconfirmed"]) == (3, 0, 120)
-    assert "does not tell the queue's size" in report["unconfirmed_because"]
+    assert "does not report the queue's size" in report["unconfirmed_because"]
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)

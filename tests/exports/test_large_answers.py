@@ -151,7 +151,7 @@ def test_a_single_row_above_the_bound_is_told(endpoint: str, place: int, tmp_pat
 
     assert [one["status"] for one in ran.report["queues"]] == ["failed", "ok"]
     assert ran.exit_code == 4
-    assert "source.max_response_mb lets in (1 MB)" in ran.err
+    assert "is larger than source.max_response_mb (1 MB)" in ran.err
     assert len(ran.err.splitlines()) == 1
 
 

@@ -144,7 +144,7 @@ def test_an_unsorted_list_is_swept_and_the_report_says_so(tmp_path: Path) -> Non
         new = one_queue(export_once(sandbox, tmp_path, **NEW))
 
     assert (new.mode, new.complete, new.inserted) == ("new", True, 20)
-    assert new.mode_reason == "read whole, not being sorted by a time that tells new rows: active and archived"
+    assert new.mode_reason == "read whole, since it is not sorted by a time that tells new rows: active and archived"
 
 
 @pytest.mark.parametrize("seed", range(4))

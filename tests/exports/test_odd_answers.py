@@ -152,7 +152,7 @@ def test_a_listing_that_shows_its_first_hundred_for_ever_is_told(command: str, t
         ran = annolake(command, "--config", path, key=service.api_key, cwd=tmp_path)
 
     assert ran.exit_code == 4
-    assert "shows the same queues wherever it is read: name the queues to export in source.queues" in ran.out + ran.err
+    assert "shows the same queues at every offset: name the queues to export in source.queues" in ran.out + ran.err
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
@@ -204,7 +204,7 @@ def test_a_listed_id_that_is_none_fails_alone(queue_id: str, command: str, tmp_p
         ran = annolake(command, "--config", path, *options, key=service.api_key, cwd=tmp_path)
 
     assert ran.exit_code == 4, ran.err
-    assert "is no id of a queue, though the service lists it" in ran.out + ran.err
+    assert "is not the id of a queue, although the service lists it" in ran.out + ran.err
     assert not [char for char in ran.out + ran.err if not char.isprintable() and char != "\n"]
     if command == "run":
         assert [one["status"] for one in ran.report["queues"]] == ["failed", "ok", "ok"]

@@ -46,7 +46,7 @@ def check(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log,
     lake = open_lake(config)
     codes = [_check_lake(config, lake, say)]
     with open_client(config, environ, clock=clock, log=log) as client:
-        say(f"settings: in order; the key is there; the service is {config.source.base_url}")
+        say(f"settings: valid; the key was found; the service is {config.source.base_url}")
         try:
             queue_ids = configured_queues(config, client, Event(), log)
         except ServiceError as error:
@@ -90,12 +90,12 @@ class _QueueCheck:
         """Return the queue's name, its size and the endpoint in words. Raises what an export of it would meet."""
         self._lake.runs_folder(self.queue_id)
         endpoint = self._ask()
-        name = "its name is not told to this key" if self._record is None else self._record.name or "without a name"
+        name = "this key may not read its name" if self._record is None else self._record.name or "without a name"
         sizes = (
             read_size(self._client, self.queue_id, which, self._caller) for which in ("total_size", "total_archived")
         )
-        rows, archived = ("not told" if size is None else f"{size:,}" for size in sizes)
-        return f"{name}; {rows} rows, {archived} of them archived, as the service counts; read over {endpoint}"
+        rows, archived = ("an unknown number of" if size is None else f"{size:,}" for size in sizes)
+        return f"{name}; {rows} rows, {archived} of them archived, as reported by the service; read over {endpoint}"
 
     @cached_property
     def _record(self) -> Any:

@@ -116,7 +116,7 @@ def query(url: str, items: list[Subject], answer: Answer) -> list[str]:
 
 def test_an_answer_without_end_is_an_error(asked: tuple[str, list[dict[str, object]]]) -> None:
     """A cursor behind every page, and never all the runs: an error after three pages for each of them."""
-    with pytest.raises(UnavailableError, match="2 runs has pages without end"):
+    with pytest.raises(UnavailableError, match="answer to a query of 2 runs never ends"):
         query(asked[0], [Subject("1"), Subject("2")], Answer(cursor="again", runs={"1": 1}))
 
     assert len(asked[1]) == 6

@@ -312,9 +312,9 @@ def test_spent_attempts_end_in_one_error(service: Service, connect: Connect, ans
 @pytest.mark.parametrize(
     ("status", "kind", "says"),
     [
-        (400, RefusedError, r"refused what was asked of .* \(400\)"),
+        (400, RefusedError, r"refused the request to .* \(400\)"),
         (401, RefusedError, r"127\.0\.0\.1:\d+ refused the key \(401\) at /api/v1/.*: check LANGSMITH_API_KEY$"),
-        (403, RefusedError, r"does not let the key in \(403\)"),
+        (403, RefusedError, r"denies the key access \(403\)"),
         (404, NotFoundError, r"has no /api/v1/annotation-queues \(404\)"),
         (409, RefusedError, r"\(409\)"),
         (410, GoneError, r"has retired /api/v1/annotation-queues \(410\)"),
@@ -383,7 +383,7 @@ def test_a_body_is_bounded_as_it_is_read(service: Service, connect: Connect) -> 
     large = b"[" + b"7," * 600_000 + b"7]"
     for answer in (Answer(body=large), Answer(body=gzip.compress(large), headers={"Content-Encoding": "gzip"})):
         service.script = [answer]
-        with pytest.raises(TooLargeError, match=r"than source\.max_response_mb lets in \(1 MB\)") as caught:
+        with pytest.raises(TooLargeError, match=r"larger than source\.max_response_mb \(1 MB\)") as caught:
             connect(max_response_mb=1).get(ENDPOINT, {}, decode)
 
         assert caught.value.attempts == 1
@@ -557,7 +557,7 @@ def test_a_redirect_elsewhere_never_carries_the_key(connect: Connect, service: S
     other = Service()
     try:
         service.script = [Answer(status, headers={"Location": f"{other.url}{ENDPOINT}?token=abc"})]
-        with pytest.raises(RefusedError, match=f"redirects to {other.url}, .*{service.url}") as caught:
+        with pytest.raises(RefusedError, match=f"redirects [^ ]+ to {other.url}: .*{service.url}") as caught:
             connect().get(ENDPOINT, {}, decode)
     finally:
         other.stop()
@@ -574,7 +574,7 @@ def test_scheme_and_host_count_as_elsewhere(connect: Connect, service: Service, 
     """The same machine by another name or another scheme is not the same origin."""
     where = location.format(port=service.url.rsplit(":", 1)[1])
     service.script = [Answer(302, headers={"Location": where})]
-    with pytest.raises(RefusedError, match="redirects to"):
+    with pytest.raises(RefusedError, match="redirects [^ ]+ to"):
         connect().get(ENDPOINT, {}, decode)
 
     assert len(service.requests) == 1
@@ -583,7 +583,7 @@ def test_scheme_and_host_count_as_elsewhere(connect: Connect, service: Service, 
 def test_a_circle_of_redirects_ends(service: Service, connect: Connect) -> None:
     """After five redirects in a row the request is given up."""
     service.script = [Answer(302, headers={"Location": ENDPOINT})] * 9
-    with pytest.raises(RefusedError, match="redirects in a circle"):
+    with pytest.raises(RefusedError, match="redirects [^ ]+ in a circle"):
         connect().get(ENDPOINT, {}, decode)
 
     assert len(service.requests) == 6

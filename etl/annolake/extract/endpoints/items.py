@@ -43,8 +43,8 @@ class ItemsListing:
         parameters: dict[str, str | int | bool] = {"status": section, "page_size": limit}
         if cursor is not None and len(cursor) > MOST_CURSOR:
             raise UnavailableError(
-                f"the section {section} has a cursor of {len(cursor):,} characters, more than an address can hold: "
-                "run again later, or tell whoever runs the service",
+                f"the section {section} has a cursor of {len(cursor):,} characters, too long for a URL: "
+                "run again later, or report it to whoever runs the service",
                 status=200,
                 endpoint=self._endpoint,
                 attempts=1,

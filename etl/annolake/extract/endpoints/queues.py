@@ -84,7 +84,7 @@ class _Pages:
         while page := [_key(record) for record in self._read(offset)]:
             if met.issuperset(page):
                 if len(page) >= _PAGE and met == set(page):
-                    raise self._unavailable("shows the same queues wherever it is read")
+                    raise self._unavailable("shows the same queues at every offset")
                 return
             yield page
             met.update(page)
@@ -136,7 +136,7 @@ def require_queue_id(text: str) -> None:
     """Raise NotFoundError where a text, told by the service perhaps, is no queue's id."""
     if not is_queue_id(text):
         raise NotFoundError(
-            f'"{text}" is no id of a queue, though the service lists it: tell whoever runs the service',
+            f'"{text}" is not the id of a queue, although the service lists it: report it to whoever runs the service',
             status=None,
             endpoint=_QUEUES,
             attempts=0,

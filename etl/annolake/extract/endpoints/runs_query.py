@@ -176,7 +176,7 @@ class RunsQuery:
                 return
             body["cursor"] = answer.cursor
         raise UnavailableError(
-            f"a query of {len(ids)} runs has pages without end: run again later",
+            f"the answer to a query of {len(ids)} runs never ends: run again later",
             status=200,
             endpoint=_ENDPOINT,
             attempts=_PAGES * len(ids),

@@ -103,7 +103,7 @@ def known_numbers(index: Index, table: pa.Table, path: Path) -> Numbers:
     """Return the numbers of rows that the index was read from."""
     numbers = index.find(keys_of(one_chunk(table.column("queue_run_id"))))
     if (numbers < 0).any():
-        raise LakeError(f"cannot trust {path}: another export wrote it meanwhile; run again")
+        raise LakeError(f"cannot trust {path}: another export replaced it meanwhile; run again")
     return numbers
 
 
