@@ -132,7 +132,7 @@ def test_a_reject_is_one_file_and_goes_when_its_row_is_accepted(tmp_path: Path) 
     with lake.workspace("two", since=FIRST_EXPORT) as workspace:
         rejects = lake.rejects(QUEUE, workspace)
         (path,) = (tmp_path / "_annolake" / "rejected").rglob("*.json")
-        known = "id-1" in rejects, "id-2" in rejects, len(rejects)
+        known = "id-1" in rejects.names, "id-2" in rejects.names, len(rejects.names)
         text = json.loads(path.read_bytes())
         rejects.remove("id-1")
         rejects.remove("id-2")

@@ -109,12 +109,6 @@ class Rejects:
         self._store, self._folder, self._aside = store, folder, aside
         self._names = {name for name in store.names(folder) if name.endswith(_JSON)}
 
-    def __contains__(self, key: str) -> bool:
-        return _file_name(key) in self._names
-
-    def __len__(self) -> int:
-        return len(self._names)
-
     @property
     def names(self) -> list[str]:
         """The names of the rejects that are kept: a queue_run_id, or what stands for the content."""

@@ -31,13 +31,6 @@ _SHOWN = 100  # characters of a foreign text
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-class Head(msgspec.Struct):
-    """What tells one queue from another."""
-
-    id: str
-    name: str | None = None
-
-
 class _Size(msgspec.Struct):
     size: int
 
