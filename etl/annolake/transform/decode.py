@@ -17,7 +17,7 @@ from annolake import contract
 from annolake.keys import KEY_BYTES, key_of
 from annolake.transform.json_text import split_array, split_object
 from annolake.transform.row_batch import DecodedRow, Page, Reject
-from annolake.transform.row_types import Key, MisfitError, Rows, row_hash
+from annolake.transform.row_types import Key, MisfitError, Rows, hash_seed, row_hash
 from annolake.transform.secrets import scrubbed, scrubbed_words
 
 _CHECKED_AT_ONCE = 1 << 20
@@ -42,14 +42,16 @@ class PageDecoder:
         """
         page, buffer = Page(len(body)), bytearray()
         which = b"archived" if archived else b"active"
+        usual_seed = hash_seed(which, b"")
         for element in self.read(body):
             if isinstance(element, Reject):
                 page.keys.append(element.key)
                 page.rejects.append(element)
                 continue
             row, unmapped = element
-            key, digest = key_of(row.queue_run_id), row_hash(row, (which, unmapped or b""), buffer)
+            key, seed = key_of(row.queue_run_id), usual_seed if unmapped is None else hash_seed(which, unmapped)
             page.keys.append(key)
+            digest = row_hash(row, seed, buffer)
             page.rows.append(DecodedRow(key, row, digest, unmapped, archived, unavailable=unavailable))
         return page
 
@@ -152,7 +154,7 @@ def decode_queue(body: bytes) -> DecodedRow:
     Raises MisfitError, a ValueError, where the body is no such record.
     """
     row, unmapped = _queue_record.decode_row(body)
-    return DecodedRow(b"", row, row_hash(row, (unmapped or b"",)), unmapped, archived=False)
+    return DecodedRow(b"", row, row_hash(row, hash_seed(unmapped or b"")), unmapped, archived=False)
 
 
 def _check_utf8(body: bytes) -> None:

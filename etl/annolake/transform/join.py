@@ -19,7 +19,7 @@ from annolake.contract import RUNS
 from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item, Run, as_object
 from annolake.transform.json_text import split_object
 from annolake.transform.row_batch import DecodedRow, Reject, RowBatch
-from annolake.transform.row_types import row_hash
+from annolake.transform.row_types import hash_seed, row_hash
 
 _TOLD = tuple(column for column in RUNS.column if column.items)
 _OF_RUN = frozenset(RUN_PLACES) - {"thread_id"}
@@ -64,7 +64,7 @@ def _joined(item: Item, run: tuple[Any, bytes | None] | None, *, include_stats: 
     if own:  # equal numbers mean another thing once descendants are reported
         parts.append(b"own usage")
         unavailable |= _OF_DESCENDANTS
-    digest = row_hash(row, parts)
+    digest = row_hash(row, hash_seed(*parts))
     return DecodedRow(item.key, row, digest, unmapped, item.archived, row.item_type, found, unavailable)
 
 
