@@ -210,8 +210,8 @@ class EndpointExport:
         for batch in batches:
             self._rejects.see(batch)
             self._buffer.take(batch)
-            times = (each.row.added_at for each in batch.rows if each.row.added_at is not None)
-            report.newest_added_at = max((*times, *filter(None, [report.newest_added_at])), default=None)
+            times = [each.row.added_at for each in batch.rows]
+            report.newest_added_at = max(filter(None, (report.newest_added_at, *times)), default=None)
             report.rows_seen = self._source.verdict.rows
             report.payloads_missing_new = self._buffer.run_missing_new
             self._context.progress.read(report.queue_id, report.rows_seen)

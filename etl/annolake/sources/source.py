@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, Protocol
 
 from annolake.config import Source as Settings
@@ -16,6 +17,7 @@ from annolake.report import Endpoint, Usage
 from annolake.transform.row_batch import Reject, RowBatch
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,10 @@ def ambiguous_keys(rejects: Iterable[Reject]) -> frozenset[bytes]:
 
 def times_of(rows: Sequence[Any], names: Iterable[str]) -> dict[str, list[int | None]]:
     """Return time columns of rows, in microseconds since 1970."""
-    return {name: [microseconds(getattr(row, name)) for row in rows] for name in names}
+    moments = {name: map(attrgetter(name), rows) for name in names}
+    return {name: [at and (at - _EPOCH) // _MICROSECOND for at in each] for name, each in moments.items()}
 
 
 def microseconds(moment: datetime | None) -> int | None:
     """Return a time in microseconds since 1970."""
-    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND

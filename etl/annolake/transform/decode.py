@@ -40,20 +40,18 @@ class PageDecoder:
 
         Raises ValueError where the body is cut off or no JSON array.
         """
-        page, buffer = Page(len(body)), bytearray()
-        which = b"archived" if archived else b"active"
+        which, buffer = b"archived" if archived else b"active", bytearray()
         usual_seed = hash_seed(which, b"")
-        for element in self.read(body):
-            if isinstance(element, Reject):
-                page.keys.append(element.key)
-                page.rejects.append(element)
-                continue
-            row, unmapped = element
-            key, seed = key_of(row.queue_run_id), usual_seed if unmapped is None else hash_seed(which, unmapped)
-            page.keys.append(key)
+
+        def decoded(row: Any, unmapped: bytes | None) -> DecodedRow:
+            seed = usual_seed if unmapped is None else hash_seed(which, unmapped)
             digest = row_hash(row, seed, buffer)
-            page.rows.append(DecodedRow(key, row, digest, unmapped, archived, unavailable=unavailable))
-        return page
+            return DecodedRow(key_of(row.queue_run_id), row, digest, unmapped, archived, "RUN", True, unavailable)
+
+        elements = [each if isinstance(each, Reject) else decoded(*each) for each in self.read(body)]
+        rows = [each for each in elements if isinstance(each, DecodedRow)]
+        rejects = [each for each in elements if isinstance(each, Reject)]
+        return Page(len(body), rows, rejects, [each.key for each in elements])
 
     def read(self, body: bytes) -> list[tuple[Any, bytes | None] | Reject]:
         """Decode a JSON array: of each element the normalized row and the text of its unmapped fields, or a reject.
