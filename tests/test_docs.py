@@ -105,6 +105,16 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
     assert [test for test in named if f"\ndef {test[1]}(" not in (ROOT / test[0]).read_text()] == []
 
 
+@pytest.mark.parametrize("way", ["One row over runs", "One row over items"])
+def test_a_row_s_way_is_short(way: str) -> None:
+    """A stranger follows a row through few files, and is sent into none of them a third time."""
+    text = (DOCS / "architecture.md").read_text().partition(f"## {way}\n")[2].partition("\n## ")[0]
+    entered = Counter(re.findall(r"`([\w/]+\.py)`", text))
+
+    assert 10 <= len(entered) <= 18
+    assert max(entered.values()) == 2
+
+
 def test_every_promise_names_a_test() -> None:
     """Each section of the guarantees says by which tests it is held."""
     text = (DOCS / "guarantees.md").read_text()
