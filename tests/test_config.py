@@ -47,7 +47,7 @@ def complaint(
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:
-    """What is not set has the default of DESIGN 4."""
+    """What is not set has the documented default."""
     config = load_config(None, {}, NEEDED)
 
     assert msgspec.structs.asdict(config.source) == {

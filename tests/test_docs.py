@@ -62,6 +62,12 @@ def broken(target: Path, anchor: str) -> bool:
     return not target.exists() or bool(anchor and target.suffix == ".md" and anchor not in anchors(target))
 
 
+def exists(file: str) -> bool:
+    """Tell whether there is a file of that path, or of that name where it has no folder."""
+    there = any((base / file).exists() for base in _BASES)
+    return there or ("/" not in file and any(file == source.name for source in SOURCES))
+
+
 def quoted(page: Path) -> Iterator[str]:
     """Yield what a page has in back quotes, outside of code blocks."""
     yield from _QUOTED.findall(_FENCED.sub("", page.read_text()))
@@ -91,10 +97,10 @@ def test_every_reference_to_the_docs_resolves() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
-    """A path in back quotes is one of the repository, of the package, or of the tests."""
+    """A path in back quotes is one of the repository, of the package, or of the tests; a mere name is one of a file."""
     files = [text for text in quoted(page) if re.fullmatch(r"(etl|tests|schemas|docs)/[\w./-]*|[\w./-]+\.py", text)]
 
-    assert [file for file in files if not any((base / file).exists() for base in _BASES)] == []
+    assert [file for file in files if not exists(file)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -103,6 +109,16 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
     named = _TEST.findall(page.read_text())
 
     assert [test for test in named if f"\ndef {test[1]}(" not in (ROOT / test[0]).read_text()] == []
+
+
+@pytest.mark.parametrize("way", ["One row over runs", "One row over items"])
+def test_a_row_s_way_is_short(way: str) -> None:
+    """A stranger follows a row through few files, and is sent into none of them a third time."""
+    text = (DOCS / "architecture.md").read_text().partition(f"## {way}\n")[2].partition("\n## ")[0]
+    entered = Counter(re.findall(r"`([\w/]+\.py)`", text))
+
+    assert 10 <= len(entered) <= 18
+    assert max(entered.values()) == 2
 
 
 def test_every_promise_names_a_test() -> None:

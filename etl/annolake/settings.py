@@ -150,7 +150,7 @@ class Sync(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         ge=0, le=_TEN_YEARS_S, description="How long before the last complete export --new-only begins, in seconds.",
     )] = 86_400
     full_every_s: Annotated[int, Meta(
-        ge=0, le=_TEN_YEARS_S, description="All rows are read when the last complete full export is older, in seconds.",
+        ge=0, le=_TEN_YEARS_S, description="--new-only reads all if the last complete full export is older (seconds).",
     )] = 604_800
 
 
