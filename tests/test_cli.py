@@ -11,7 +11,7 @@ import pytest
 
 from annolake import __version__, contract
 from annolake.sandbox import Faults, Population, Sandbox
-from exporting import KEY_VARIABLE, annolake_process, export_once, files_of, with_polars, write_config
+from exporting import KEY_VARIABLE, annolake, annolake_process, export_once, files_of, with_polars, write_config
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -43,10 +43,10 @@ def test_run_takes_its_options(tmp_path: Path) -> None:
     with Sandbox(Population(rows=400, queues=2, odd=False, days=2), seed=2) as sandbox:
         first, second = sandbox.queue_ids
         command = ("run", "--config", write_config(tmp_path, sandbox, {"source.queues": "all"}), "--json")
-        one = annolake_process(*command, "--queue", second, key=sandbox.api_key, cwd=tmp_path)
-        both = annolake_process(*command, key=sandbox.api_key, cwd=tmp_path)
+        one = annolake(*command, "--queue", second, key=sandbox.api_key, cwd=tmp_path)
+        both = annolake(*command, key=sandbox.api_key, cwd=tmp_path)
         sandbox.queue(first).add(3)
-        new = annolake_process(*command, "--new-only", key=sandbox.api_key, cwd=tmp_path)
+        new = annolake(*command, "--new-only", key=sandbox.api_key, cwd=tmp_path)
 
     assert [queue["queue_id"] for queue in one.report["queues"]] == [second]
     assert {queue["queue_id"]: queue["inserted"] for queue in both.report["queues"]} == {first: 400, second: 0}
@@ -71,8 +71,8 @@ def test_json_logs_are_json_on_every_line(tmp_path: Path) -> None:
     """With log_format = "json" an orchestrator can parse whatever comes on standard error."""
     with Sandbox(Population(rows=20, days=2), seed=2) as sandbox:
         path = write_config(tmp_path, sandbox, {"log.log_format": "json"})
-        good = annolake_process("run", "--config", path, key=sandbox.api_key, cwd=tmp_path)
-        bad = annolake_process("run", "--config", path, key="wrong", cwd=tmp_path)
+        good = annolake("run", "--config", path, key=sandbox.api_key, cwd=tmp_path)
+        bad = annolake("run", "--config", path, key="wrong", cwd=tmp_path)
 
     for ran in (good, bad):
         lines = [json.loads(line) for line in ran.err.splitlines()]
@@ -99,7 +99,7 @@ def test_what_goes_wrong_is_one_sentence_and_leaves_the_lake_alone(case: str, tm
         before = files_of(tmp_path / "lake")
         path = write_config(tmp_path, sandbox, settings)
         used = sandbox.api_key if key is None else key
-        ran = annolake_process("run", "--config", path, "--quiet", key=used, cwd=tmp_path)
+        ran = annolake("run", "--config", path, "--quiet", key=used, cwd=tmp_path)
 
     assert ran.exit_code == exit_code, ran.err
     assert named in ran.err
@@ -113,7 +113,7 @@ def test_a_lake_that_is_a_file_is_exit_5(tmp_path: Path) -> None:
     """The path that cannot be written is named."""
     (tmp_path / "lake").write_text("not a folder")
     with Sandbox(Population(rows=3, days=2)) as sandbox:
-        ran = annolake_process("run", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
+        ran = annolake("run", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
 
     assert ran.exit_code == 5
     assert str(tmp_path / "lake") in ran.err
@@ -123,7 +123,7 @@ def test_a_lake_that_is_a_file_is_exit_5(tmp_path: Path) -> None:
 def test_check_looks_at_everything_and_exports_nothing(tmp_path: Path) -> None:
     """Settings, key, each queue's name and size and the lake are told; no row is written."""
     with Sandbox(Population(rows=30, queues=2, days=2), seed=2) as sandbox:
-        ran = annolake_process("check", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
+        ran = annolake("check", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
         names = [sandbox.queue(queue_id).name for queue_id in sandbox.queue_ids]
         listing = [record for record in sandbox.requests if record.path.endswith("/runs")]
 
@@ -142,7 +142,7 @@ def test_check_tells_what_a_run_would_meet(
     queues = ["00000000-0000-4000-8000-000000000000"] if queues else None
     with Sandbox(Population(rows=3, days=2)) as sandbox:
         path = write_config(tmp_path, sandbox, {"source.queues": queues} if queues else None)
-        ran = annolake_process("check", "--config", path, key=key or sandbox.api_key, cwd=tmp_path)
+        ran = annolake("check", "--config", path, key=key or sandbox.api_key, cwd=tmp_path)
 
     assert ran.exit_code == exit_code
     assert "Traceback" not in ran.err
@@ -150,8 +150,8 @@ def test_check_tells_what_a_run_would_meet(
 
 def test_schema_prints_both_forms(tmp_path: Path) -> None:
     """Markdown for people, JSON for programs, from the same contract."""
-    markdown = annolake_process("schema", cwd=tmp_path)
-    document = annolake_process("schema", "--format", "json", cwd=tmp_path)
+    markdown = annolake("schema", cwd=tmp_path)
+    document = annolake("schema", "--format", "json", cwd=tmp_path)
 
     assert (markdown.exit_code, document.exit_code) == (0, 0)
     assert "| `total_cost` | `decimal128(38, 18)` |" in markdown.out

@@ -12,7 +12,7 @@ from typing import Any
 from annolake.load.storage.local import Store
 from load.model_queue import Row, export, lake_at, rows
 
-ROWS, DAYS, EVERY = 240, 8, 6
+ROWS, DAYS, EVERY = 120, 5, 6
 
 
 def state(number: int) -> list[Row]:

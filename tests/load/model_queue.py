@@ -184,6 +184,17 @@ def with_polars(lake: Lake) -> pl.DataFrame:
     return pl.scan_parquet(lake.root / "runs", hive_partitioning=True).collect()
 
 
+def keys_with_polars(lake: Lake) -> list[str]:
+    """Return the queue_run_id of every row of the table `runs` as polars reads it."""
+    return (
+        pl.scan_parquet(lake.root / "runs", hive_partitioning=True)
+        .select("queue_run_id")
+        .collect()
+        .to_series()
+        .to_list()
+    )
+
+
 def with_duckdb(lake: Lake, query: str) -> list[Any]:
     """Return the answer to a query over `runs`."""
     source = f"read_parquet('{lake.root}/runs/**/*.parquet', hive_partitioning = true)"

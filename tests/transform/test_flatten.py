@@ -40,7 +40,7 @@ def read_back(batch: pa.RecordBatch, path: Path) -> list[list[dict[str, Any]]]:
 
 
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[

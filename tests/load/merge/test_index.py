@@ -1,51 +1,14 @@
-"""The compact index against a plain dictionary, and keys a column at a time against keys one by one."""
+"""The compact index against a plain dictionary."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from uuid import UUID
 
 import numpy as np
-import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annolake.keys import key_of
-from annolake.load.merge.columns import days_of, halves, hashes_of, keys_of
+from annolake.load.merge.columns import halves
 from annolake.load.merge.index import ASKED, MET, STORED, Index
-from annolake.load.table.days import NO_DAY
-
-UUIDS = st.uuids().map(str)
-IDS = st.one_of(UUIDS, UUIDS.map(str.upper), st.text(min_size=36, max_size=36), st.text(max_size=40))
-
-
-@given(st.lists(IDS), st.integers(0, 5), st.integers(0, 5))
-def test_keys_of_a_column_are_the_keys_of_its_values(ids: list[str], skip: int, end: int) -> None:
-    """Whatever form the ids have, and wherever in its memory the column begins."""
-    column = pa.array(ids, pa.string()).slice(skip, max(0, len(ids) - skip - end))
-
-    keys = keys_of(column)
-
-    assert [row.tobytes() for row in keys] == [key_of(text) for text in column.to_pylist()]
-
-
-@given(st.lists(st.binary(min_size=16, max_size=16)), st.integers(0, 5))
-def test_hashes_of_a_column_are_its_bytes(hashes: list[bytes], skip: int) -> None:
-    """Wherever in its memory the column begins."""
-    column = pa.array(hashes, pa.binary(16)).slice(skip)
-
-    assert [row.tobytes() for row in hashes_of(column)] == column.to_pylist()
-
-
-@given(st.lists(st.none() | st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30))))  # noqa: DTZ001 - made aware below
-def test_days_are_utc_dates(times: list[datetime | None]) -> None:
-    """Also long before 1970; without a time there is no day."""
-    aware = [None if time is None else time.replace(tzinfo=UTC) for time in times]
-
-    days = days_of(pa.array(aware, pa.timestamp("us", "UTC"))).tolist()
-
-    assert days == [
-        NO_DAY if time is None else (time.date() - datetime(1970, 1, 1, tzinfo=UTC).date()).days for time in aware
-    ]
 
 
 def _key(number: int) -> bytes:

@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from annolake.errors import LakeError
@@ -63,26 +62,6 @@ def test_polars_and_duckdb_read_the_same_lake(tmp_path: Path) -> None:
     assert sorted((name, dict(pairs), tags) for name, pairs, tags in by_polars) == sorted(
         maps, key=lambda row: str(row[0])
     )
-
-
-def test_each_file_is_sorted_checked_and_says_who_wrote_it(tmp_path: Path) -> None:
-    """Rows are in order of added_at and queue_run_id, and the footer carries versions, export and generation."""
-    lake = lake_at(tmp_path)
-    export(lake, reversed(rows(60)))
-    export(lake, [changed(row) for row in rows(60)], number=2)
-
-    for path in lake.runs_folder(QUEUE).glob("*/*"):
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        keys = file.read().select(["added_at", "queue_run_id"]).to_pylist()
-        assert keys == sorted(keys, key=lambda key: (key["added_at"] is not None, *key.values()))
-        assert {key: value for key, value in file.metadata.metadata.items() if key.startswith(b"annolake.")} == {
-            b"annolake.schema_version": b"1",
-            b"annolake.hash_version": b"1",
-            b"annolake.export_id": b"export-2",
-            b"annolake.generation": b"2",
-        }
-        assert [column.column_index for column in file.metadata.row_group(0).sorting_columns] == [5, 0]
-        assert file.metadata.row_group(0).column(5).statistics.has_min_max or keys[0]["added_at"] is None
 
 
 def test_an_unchanged_queue_changes_no_file(tmp_path: Path) -> None:
@@ -328,22 +307,6 @@ def test_two_queues_share_a_lake(tmp_path: Path) -> None:
     assert parts(lake) == before
     assert sorted(lake.queues()) == sorted([QUEUE, other])
     assert len(stored(lake, other)) == 5
-
-
-def test_row_groups_are_bounded(tmp_path: Path) -> None:
-    """No row group has more than row_group_mb in memory, a single larger row aside."""
-    lake = lake_at(tmp_path, row_group_mb=1)
-    heavy = [Row(number, START, payload=20_000) for number in range(64)] + [Row(99, START, payload=900_000)]
-
-    export(lake, heavy, budget=1 << 20)
-    export(lake, [changed(row) for row in heavy], number=2, budget=1 << 20)
-
-    (path,) = lake.runs_folder(QUEUE).glob("*/*")
-    file = pq.ParquetFile(path)
-    groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
-    assert all(group.nbytes <= 1 << 20 or group.num_rows == 1 for group in groups)
-    assert 3 <= len(groups) <= 6
-    assert stored(lake) == {row.key: expected(changed(row), exported=2) for row in heavy}
 
 
 def test_a_row_asked_for_and_not_added_is_not_silently_lost(tmp_path: Path) -> None:
