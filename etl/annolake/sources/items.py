@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from annolake import contract
 from annolake.errors import TooLargeError
-from annolake.extract.cursor.queue_reader import SectionsReader
+from annolake.extract.cursor.queue_reader import QueueReader
 from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Piece, Section
 from annolake.extract.endpoints.items import SECTIONS, ItemsListing
 from annolake.extract.endpoints.runs_query import Batch, Batches, Payloads, RunsQuery
@@ -51,21 +51,22 @@ class ItemsSource:
         self.usage: Usage = "subtree" if subtree else "own"
         self._query = RunsQuery(access.client, selected, access.tally, access.stop, access.query_limits, subtree)
         self._names = names
-        self.verdict: SectionsReader[ItemsPage] = SectionsReader(
+        self._reader: QueueReader[ItemsPage] = QueueReader(
             [Section(name, self._fetch(name), watermark.get(name)) for name in names],
             seen_keys=seen_keys,
             limit=lambda: access.settings.page_size,
             sizes=self._sizes,
             touched_since=(now - _CLOCKS_DIFFER - _EPOCH) // _MICROSECOND,
         )
+        self.verdict = self._reader.verdict
 
     def read(self) -> Iterator[RowBatch]:
         """Yield items with their runs, a batch at a time; runs are asked for on all lanes. Raises ServiceError."""
-        return self._arriving(self.verdict.read())
+        return self._arriving(self._reader.read())
 
     def read_again(self) -> Iterator[RowBatch]:
         """Yield items that another reading meets for the first time, with their runs. Raises ServiceError."""
-        return self._arriving(self.verdict.read_again())
+        return self._arriving(self._reader.read_again())
 
     def _arriving(self, pieces: Iterable[Piece[ItemsPage]]) -> Iterator[RowBatch]:
         batches: Batches[Item] = Batches(self._at_once)

@@ -12,7 +12,8 @@ from annolake.extract.endpoints.runs import RunsListing
 from annolake.extract.endpoints.runs_query import FEW
 from annolake.extract.offset.halving import read_fitting
 from annolake.extract.offset.in_flight import Fetch
-from annolake.extract.offset.queue_reader import Listing, QueueReader
+from annolake.extract.offset.list_reader import Listing
+from annolake.extract.offset.queue_reader import QueueReader
 from annolake.extract.paging.readings import SeenKeys
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.watermark import Watermark
@@ -48,7 +49,7 @@ class RunsSource:
         self._unavailable = _UNAVAILABLE_IN_RUNS | (frozenset() if settings.include_stats else _STATISTICS)
         sizes = {"active": "size", "archived": "total_archived"}
         names = ("active", "archived") if settings.include_archived else ("active",)
-        self.verdict: QueueReader[Page] = QueueReader(
+        self._reader: QueueReader[Page] = QueueReader(
             [
                 Listing(
                     name,
@@ -64,14 +65,15 @@ class RunsSource:
             limit=access.page_size,
             spare=access.page_size.spare,
         )
+        self.verdict = self._reader.verdict
 
     def read(self) -> Iterator[RowBatch]:
         """Yield the rows of each page that joins. Raises ServiceError."""
-        return self._arriving(self.verdict.read())
+        return self._arriving(self._reader.read())
 
     def read_again(self) -> Iterator[RowBatch]:
         """Yield the rows of each page of another reading. Raises ServiceError."""
-        return self._arriving(self.verdict.read_again())
+        return self._arriving(self._reader.read_again())
 
     def _arriving(self, pieces: Iterable[tuple[str, Slice[Page]]]) -> Iterator[RowBatch]:
         for _name, piece in pieces:
