@@ -46,11 +46,8 @@ bench: .venv-bench/ready  ## drift and speed against the SDK and dlt; a while, w
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt -e .
 	@touch $@
 
-docs: .venv/ready  ## write config.example.toml and the README's table of settings from the code
-	$(BIN)/python -c 'from annolake.settings import example_toml; print(example_toml(), end="")' > config.example.toml
-	$(BIN)/python -c 'import re, pathlib; from annolake.settings import markdown_table as table; \
-		readme = pathlib.Path("README.md"); marks = r"(<!-- settings: .*?-->\n).*?(<!-- /settings -->)"; \
-		readme.write_text(re.sub(marks, lambda m: m[1] + table().strip() + "\n" + m[2], readme.read_text(), flags=re.S))'
+docs: .venv/ready  ## write config.example.toml and docs/{cli,schema,settings}.md from the program
+	$(BIN)/python docs/generate.py
 
 lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
 	$(PYTHON) -m venv .venv/uv

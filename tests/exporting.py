@@ -1,12 +1,15 @@
 """Exports for tests: against a sandbox over a real socket, into a real folder, read back as analysts do."""
 
+import gc
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +20,7 @@ import duckdb
 import polars as pl
 
 import oracle
+from annolake.cli import main
 from annolake.clock import Clock
 from annolake.config import load_config
 from annolake.console import Console
@@ -122,12 +126,44 @@ class Ran:
 
 
 def annolake(*arguments: object, key: str | None = None, cwd: Path, environ: Mapping[str, str] | None = None) -> Ran:
-    """Run the command line in a process of its own."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANNOLAKE", "LANGSMITH"))}
-    variables = {**inherited, **({KEY_VARIABLE: key} if key is not None else {}), **(environ or {})}
+    """Run the command line in this process, from a folder, with what it settles for a process of its own undone."""
+    out, err = io.StringIO(), io.StringIO()
+    with chdir(cwd), redirect_stdout(out), redirect_stderr(err), _as_in_a_process(_variables(key, environ)):
+        exit_code = main([*map(str, arguments)])
+    return Ran(exit_code, out.getvalue(), err.getvalue())
+
+
+def annolake_process(
+    *arguments: object, key: str | None = None, cwd: Path, environ: Mapping[str, str] | None = None
+) -> Ran:
+    """Run the command line in a process of its own: 0.6 s more, where the process is what is tested."""
     command = [sys.executable, "-m", "annolake", *map(str, arguments)]
+    variables = _variables(key, environ)
     done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False, timeout=120)
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def _variables(key: str | None, environ: Mapping[str, str] | None) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANNOLAKE", "LANGSMITH"))}
+    return {**inherited, **({KEY_VARIABLE: key} if key is not None else {}), **(environ or {})}
+
+
+@contextmanager
+def _as_in_a_process(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have these environment variables; give back the old ones, the signals' handlers and the rhythm of collections."""
+    before = dict(os.environ)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    thresholds = gc.get_threshold()
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        gc.set_threshold(*thresholds)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 # The process tells its own peak: what the system tells of a child begins with its parent's.

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from threading import Event
 
 import pyarrow as pa
 
@@ -14,12 +13,13 @@ from annolake.extract.cursor.queue_reader import QueueReader
 from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Section
 from annolake.extract.endpoints.items import SECTIONS, ItemsListing
 from annolake.extract.endpoints.runs_query import Batch, Batches, RunsQuery
-from annolake.extract.http.client import Client, Tally
+from annolake.extract.http.client import Caller, Client
 from annolake.extract.http.rate_limit import RateLimit
 from annolake.sandbox import Sandbox
 from annolake.transform.flatten import flatten
-from annolake.transform.items import Item, ItemsPage, decode_items, decode_runs, selects
-from annolake.transform.join import Joined, join
+from annolake.transform.items import ItemsPage, decode_items, decode_runs, selects
+from annolake.transform.join import join
+from annolake.transform.row_batch import DecodedRow, RowBatch
 from extract.rows import PlainSeenKeys
 
 EXPORTED_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -55,20 +55,20 @@ class OverItems:
     client: Client
     include_stats: bool = True
     batch: int = 100
-    joined: list[Joined] = field(default_factory=list)
+    joined: list[RowBatch] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     rejected: set[str | None] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.tally, self.stop = Tally(), Event()
-        self.listing = ItemsListing(self.client, self.sandbox.queue_ids[0], self.tally, self.stop)
-        self.query = RunsQuery(self.client, selects(include_stats=self.include_stats), self.tally, self.stop)
+        self.tally = Caller()
+        self.listing = ItemsListing(self.client, self.sandbox.queue_ids[0], self.tally)
+        self.query = RunsQuery(self.client, selects(include_stats=self.include_stats), self.tally)
         sections = [Section(name, self._fetch(name)) for name in SECTIONS]
         self.reader = QueueReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=self._sizes)
 
     def read(self) -> "OverItems":
         """Read everything."""
-        batches: Batches[Item] = Batches(lambda: self.batch)
+        batches: Batches = Batches(lambda: self.batch)
         for piece in self.reader.read():
             page = piece.slice.page
             self.rejected.update(reject.queue_run_id for reject in page.rejects)
@@ -77,27 +77,14 @@ class OverItems:
         return self
 
     @property
-    def rows(self) -> dict[str, tuple[Joined, int]]:
+    def rows(self) -> dict[str, DecodedRow]:
         """The last version of each row."""
-        return {row.queue_run_id: (one, place) for one in self.joined for place, row in enumerate(one.rows)}
+        return {each.row.queue_run_id: each for one in self.joined for each in one.rows}
 
     @property
     def table(self) -> pa.Table:
         """The last version of each row, flattened."""
-        picked = self.rows.values()
-        batch = flatten(
-            RUNS,
-            [one.rows[place] for one, place in picked],
-            unmapped=[one.unmapped[place] for one, place in picked],
-            hashes=[one.hashes[place] for one, place in picked],
-            exported_at=EXPORTED_AT,
-            facts={
-                "item_type": [one.item_types[place] for one, place in picked],
-                "endpoint": ["items"] * len(picked),
-                "archived": [one.archived[place] for one, place in picked],
-                "run_found": [one.run_found[place] for one, place in picked],
-            },
-        )
+        batch = flatten(RUNS, list(self.rows.values()), exported_at=EXPORTED_AT, endpoint="items")
         return pa.Table.from_batches([batch])
 
     def asked(self, endpoint: str) -> int:
@@ -116,12 +103,12 @@ class OverItems:
     def _sizes(self) -> dict[str, int | None]:
         return {name: self.listing.count(name) for name in SECTIONS}
 
-    def _take(self, batches: Iterator[Batch[Item]]) -> None:
+    def _take(self, batches: Iterator[Batch]) -> None:
         for batch in batches:
             payloads = self.query.read(batch, decode_runs)
             joined = join(batch.items, payloads.runs, include_stats=self.include_stats)
             self.rejected.update(reject.queue_run_id for reject in joined.rejects)
-            self.missing += payloads.missing
+            self.missing += [run_id for run_id in batch.asked if run_id not in payloads.runs]
             self.joined.append(joined)
 
 

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,17 @@ import pytest
 
 from annolake import __version__, contract
 from annolake.sandbox import Faults, Population, Sandbox
-from exporting import KEY_VARIABLE, annolake, export_once, files_of, with_polars, write_config
+from exporting import KEY_VARIABLE, annolake_process, export_once, files_of, with_polars, write_config
 
 NOWHERE = "http://127.0.0.1:9"
 
 
 def test_run_exports_and_prints_the_report_last(tmp_path: Path) -> None:
     """With --json the last line of standard output is the report of the design, and the same is in the lake."""
-    with Sandbox(Population(rows=120), seed=2) as sandbox:
-        ran = annolake("run", "--config", write_config(tmp_path, sandbox), "--json", key=sandbox.api_key, cwd=tmp_path)
+    with Sandbox(Population(rows=120, days=2), seed=2) as sandbox:
+        ran = annolake_process(
+            "run", "--config", write_config(tmp_path, sandbox), "--json", key=sandbox.api_key, cwd=tmp_path
+        )
 
     assert ran.exit_code == 0, ran.err
     queue = ran.report["queues"][0]
@@ -39,13 +40,13 @@ def test_run_exports_and_prints_the_report_last(tmp_path: Path) -> None:
 
 def test_run_takes_its_options(tmp_path: Path) -> None:
     """--queue exports that queue alone, and --new-only reads what came since the last complete export."""
-    with Sandbox(Population(rows=400, queues=2, odd=False), seed=2) as sandbox:
+    with Sandbox(Population(rows=400, queues=2, odd=False, days=2), seed=2) as sandbox:
         first, second = sandbox.queue_ids
         command = ("run", "--config", write_config(tmp_path, sandbox, {"source.queues": "all"}), "--json")
-        one = annolake(*command, "--queue", second, key=sandbox.api_key, cwd=tmp_path)
-        both = annolake(*command, key=sandbox.api_key, cwd=tmp_path)
+        one = annolake_process(*command, "--queue", second, key=sandbox.api_key, cwd=tmp_path)
+        both = annolake_process(*command, key=sandbox.api_key, cwd=tmp_path)
         sandbox.queue(first).add(3)
-        new = annolake(*command, "--new-only", key=sandbox.api_key, cwd=tmp_path)
+        new = annolake_process(*command, "--new-only", key=sandbox.api_key, cwd=tmp_path)
 
     assert [queue["queue_id"] for queue in one.report["queues"]] == [second]
     assert {queue["queue_id"]: queue["inserted"] for queue in both.report["queues"]} == {first: 400, second: 0}
@@ -55,10 +56,10 @@ def test_run_takes_its_options(tmp_path: Path) -> None:
 
 def test_messages_and_logs_go_to_standard_error(tmp_path: Path) -> None:
     """Standard output stays empty without --json; logs are key=value, and nothing is said when quiet."""
-    with Sandbox(Population(rows=20), seed=2) as sandbox:
+    with Sandbox(Population(rows=20, days=2), seed=2) as sandbox:
         path = write_config(tmp_path, sandbox)
-        plain = annolake("run", "--config", path, key=sandbox.api_key, cwd=tmp_path)
-        quiet = annolake("run", "--config", path, "--quiet", key=sandbox.api_key, cwd=tmp_path)
+        plain = annolake_process("run", "--config", path, key=sandbox.api_key, cwd=tmp_path)
+        quiet = annolake_process("run", "--config", path, "--quiet", key=sandbox.api_key, cwd=tmp_path)
 
     assert (plain.out, quiet.out, quiet.err) == ("", "", "")
     assert "event=queue_finished" in plain.err
@@ -68,10 +69,10 @@ def test_messages_and_logs_go_to_standard_error(tmp_path: Path) -> None:
 
 def test_json_logs_are_json_on_every_line(tmp_path: Path) -> None:
     """With log_format = "json" an orchestrator can parse whatever comes on standard error."""
-    with Sandbox(Population(rows=20), seed=2) as sandbox:
+    with Sandbox(Population(rows=20, days=2), seed=2) as sandbox:
         path = write_config(tmp_path, sandbox, {"log.log_format": "json"})
-        good = annolake("run", "--config", path, key=sandbox.api_key, cwd=tmp_path)
-        bad = annolake("run", "--config", path, key="wrong", cwd=tmp_path)
+        good = annolake_process("run", "--config", path, key=sandbox.api_key, cwd=tmp_path)
+        bad = annolake_process("run", "--config", path, key="wrong", cwd=tmp_path)
 
     for ran in (good, bad):
         lines = [json.loads(line) for line in ran.err.splitlines()]
@@ -93,12 +94,12 @@ BAD: dict[str, tuple[dict[str, Any], str | None, int, str]] = {
 def test_what_goes_wrong_is_one_sentence_and_leaves_the_lake_alone(case: str, tmp_path: Path) -> None:
     """The right exit code, what and where, no traceback, no secret, and not a file of the lake touched."""
     settings, key, exit_code, named = BAD[case]
-    with Sandbox(Population(rows=30, odd=False), seed=2) as sandbox:
+    with Sandbox(Population(rows=30, odd=False, days=2), seed=2) as sandbox:
         export_once(sandbox, tmp_path)
         before = files_of(tmp_path / "lake")
         path = write_config(tmp_path, sandbox, settings)
         used = sandbox.api_key if key is None else key
-        ran = annolake("run", "--config", path, "--quiet", key=used, cwd=tmp_path)
+        ran = annolake_process("run", "--config", path, "--quiet", key=used, cwd=tmp_path)
 
     assert ran.exit_code == exit_code, ran.err
     assert named in ran.err
@@ -111,8 +112,8 @@ def test_what_goes_wrong_is_one_sentence_and_leaves_the_lake_alone(case: str, tm
 def test_a_lake_that_is_a_file_is_exit_5(tmp_path: Path) -> None:
     """The path that cannot be written is named."""
     (tmp_path / "lake").write_text("not a folder")
-    with Sandbox(Population(rows=3)) as sandbox:
-        ran = annolake("run", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
+    with Sandbox(Population(rows=3, days=2)) as sandbox:
+        ran = annolake_process("run", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
 
     assert ran.exit_code == 5
     assert str(tmp_path / "lake") in ran.err
@@ -121,8 +122,8 @@ def test_a_lake_that_is_a_file_is_exit_5(tmp_path: Path) -> None:
 
 def test_check_looks_at_everything_and_exports_nothing(tmp_path: Path) -> None:
     """Settings, key, each queue's name and size and the lake are told; no row is written."""
-    with Sandbox(Population(rows=30, queues=2), seed=2) as sandbox:
-        ran = annolake("check", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
+    with Sandbox(Population(rows=30, queues=2, days=2), seed=2) as sandbox:
+        ran = annolake_process("check", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
         names = [sandbox.queue(queue_id).name for queue_id in sandbox.queue_ids]
         listing = [record for record in sandbox.requests if record.path.endswith("/runs")]
 
@@ -139,9 +140,9 @@ def test_check_tells_what_a_run_would_meet(
 ) -> None:
     """A wrong key and an unknown queue are found without an export, with the exit code a run would have."""
     queues = ["00000000-0000-4000-8000-000000000000"] if queues else None
-    with Sandbox(Population(rows=3)) as sandbox:
+    with Sandbox(Population(rows=3, days=2)) as sandbox:
         path = write_config(tmp_path, sandbox, {"source.queues": queues} if queues else None)
-        ran = annolake("check", "--config", path, key=key or sandbox.api_key, cwd=tmp_path)
+        ran = annolake_process("check", "--config", path, key=key or sandbox.api_key, cwd=tmp_path)
 
     assert ran.exit_code == exit_code
     assert "Traceback" not in ran.err
@@ -149,11 +150,11 @@ def test_check_tells_what_a_run_would_meet(
 
 def test_schema_prints_both_forms(tmp_path: Path) -> None:
     """Markdown for people, JSON for programs, from the same contract."""
-    markdown = annolake("schema", cwd=tmp_path)
-    document = annolake("schema", "--format", "json", cwd=tmp_path)
+    markdown = annolake_process("schema", cwd=tmp_path)
+    document = annolake_process("schema", "--format", "json", cwd=tmp_path)
 
     assert (markdown.exit_code, document.exit_code) == (0, 0)
-    assert "| `total_cost` | decimal128(38, 18) |" in markdown.out
+    assert "| `total_cost` | `decimal128(38, 18)` |" in markdown.out
     tables = json.loads(document.out)["tables"]
     assert [table["table"] for table in tables] == ["runs", "queues"]
     assert [column["name"] for column in tables[0]["columns"]] == contract.RUNS.schema.names
@@ -161,7 +162,7 @@ def test_schema_prints_both_forms(tmp_path: Path) -> None:
 
 def test_the_demo_answers_with_both_engines_and_says_nothing_else(tmp_path: Path) -> None:
     """A newcomer sees two answers and no word on standard error, of foreign libraries neither."""
-    ran = annolake("demo", cwd=tmp_path)
+    ran = annolake_process("demo", cwd=tmp_path)
 
     assert (ran.exit_code, ran.err) == (0, "")
     assert "polars" in ran.out
@@ -171,18 +172,18 @@ def test_the_demo_answers_with_both_engines_and_says_nothing_else(tmp_path: Path
 
 def test_help_and_version(tmp_path: Path) -> None:
     """Every command is in the help, with the exit codes."""
-    told = annolake("--help", cwd=tmp_path)
-    version = annolake("--version", cwd=tmp_path)
+    told = annolake_process("--help", cwd=tmp_path)
+    version = annolake_process("--version", cwd=tmp_path)
 
     assert version.out.strip() == f"annolake {__version__}"
     assert all(command in told.out for command in ("run", "check", "schema", "sandbox", "demo", "exit codes"))
-    assert annolake("rum", cwd=tmp_path).exit_code == 2
+    assert annolake_process("rum", cwd=tmp_path).exit_code == 2
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_export_in_good_order(number: signal.Signals, exit_code: int, tmp_path: Path) -> None:
     """The exit code says which signal, the message what to do; nothing half-written stays behind."""
-    with Sandbox(Population(rows=3000, odd=False), seed=2, faults=Faults(latency_s=0.3)) as sandbox:
+    with Sandbox(Population(rows=3000, odd=False, days=2), seed=2, faults=Faults(latency_s=0.3)) as sandbox:
         command = [sys.executable, "-m", "annolake", "run", "--json", "--config", str(write_config(tmp_path, sandbox))]
         process = subprocess.Popen(
             command, env={KEY_VARIABLE: sandbox.api_key}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -199,32 +200,40 @@ def test_a_signal_ends_the_export_in_good_order(number: signal.Signals, exit_cod
     assert list((tmp_path / "lake/_annolake/tmp").iterdir()) == []
 
 
+# Exports one time after the other in one process, and interrupts each a moment after its queue began.
+INTERRUPT = """
+import os, random, signal, sys, threading
+from pathlib import Path
+from annolake.cli import main
+
+class Interrupting:
+    def write(self, text):
+        if "queue_started" in text:
+            threading.Timer(moments.uniform(0, 0.02), os.kill, (os.getpid(), signal.SIGINT)).start()
+    def flush(self): pass
+    def isatty(self): return False
+
+sys.stderr, moments = Interrupting(), random.Random(3)
+for number in range(int(sys.argv[1])):
+    os.environ["ANNOLAKE_LAKE__PATH"] = f"lake-{number}"
+    print(main(["run"]))
+"""
+
+
 def test_a_signal_is_heeded_whenever_it_comes(tmp_path: Path) -> None:
     """Also when it comes just before the main thread begins to wait; that one in twenty-five used to be lost."""
-    with Sandbox(Population(rows=2000, odd=False), seed=2, faults=Faults(latency_s=0.15)) as sandbox:
-        folders = [tmp_path / str(number) for number in range(24)]
-        with ThreadPoolExecutor(6) as runs:
-            codes = list(runs.map(lambda folder: _interrupted(folder, sandbox), folders))
+    with Sandbox(Population(rows=2000, odd=False, days=2), seed=2, faults=Faults(latency_s=0.15)) as sandbox:
+        write_config(tmp_path, sandbox)
+        environ = {KEY_VARIABLE: sandbox.api_key}
+        command = [sys.executable, "-c", INTERRUPT, "40"]
+        ran = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
 
-    assert codes == [130] * len(folders)
-
-
-def _interrupted(folder: Path, sandbox: Sandbox) -> int:
-    folder.mkdir()
-    command = [sys.executable, "-m", "annolake", "run", "--config", str(write_config(folder, sandbox))]
-    environ = {KEY_VARIABLE: sandbox.api_key}
-    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        while "queue_started" not in process.stderr.readline():
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    return process.returncode
+    assert ran.stdout.split() == ["130"] * 40, ran.stderr
 
 
 def test_two_exports_of_one_queue(tmp_path: Path) -> None:
     """The second one skips the queue, names who holds it and exits with 6; the first is not disturbed."""
-    with Sandbox(Population(rows=3000, odd=False), seed=2, faults=Faults(latency_s=0.2)) as sandbox:
+    with Sandbox(Population(rows=3000, odd=False, days=2), seed=2, faults=Faults(latency_s=0.2)) as sandbox:
         path = write_config(tmp_path, sandbox)
         command = [sys.executable, "-m", "annolake", "run", "--config", str(path)]
         first = subprocess.Popen(command, env={KEY_VARIABLE: sandbox.api_key}, stderr=subprocess.PIPE, text=True)
@@ -233,7 +242,7 @@ def test_two_exports_of_one_queue(tmp_path: Path) -> None:
             assert first.poll() is None
         while not list((tmp_path / "lake/_annolake/locks").glob(sandbox.queue_ids[0])):
             assert first.poll() is None
-        second = annolake("run", "--config", path, "--json", key=sandbox.api_key, cwd=tmp_path)
+        second = annolake_process("run", "--config", path, "--json", key=sandbox.api_key, cwd=tmp_path)
         first.communicate(timeout=60)
 
     assert (first.returncode, second.exit_code) == (0, 6)

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from annolake.clock import Clock
+from annolake.extract.endpoints import queues
 from annolake.sandbox import Faults, Population, Rules, Sandbox
 from exporting import (
     annolake,
@@ -28,7 +29,7 @@ from exporting import (
 
 def test_every_field_of_every_odd_row_arrives(tmp_path: Path) -> None:
     """1,500 rows as odd as reality are in the lake field by field, as polars and as DuckDB read them."""
-    with Sandbox(Population(rows=1500), seed=11) as sandbox:
+    with Sandbox(Population(rows=1500, days=2), seed=11) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path))
         queue = sandbox.queue()
 
@@ -49,7 +50,7 @@ def test_every_field_of_every_odd_row_arrives(tmp_path: Path) -> None:
 
 def test_a_second_export_of_an_unchanged_queue_changes_no_file(tmp_path: Path) -> None:
     """Neither inode nor time of change of any file moves, though every signature did."""
-    with Sandbox(Population(rows=400), seed=3) as sandbox:
+    with Sandbox(Population(rows=400, days=2), seed=3) as sandbox:
         export_once(sandbox, tmp_path)
         before = files_of(tmp_path / "lake")
         report = one_queue(export_once(sandbox, tmp_path))
@@ -61,7 +62,7 @@ def test_a_second_export_of_an_unchanged_queue_changes_no_file(tmp_path: Path) -
 
 def test_a_changed_row_rewrites_its_own_day_and_no_other(tmp_path: Path) -> None:
     """A review that was finished touches one partition; the rest of the lake stays as it is."""
-    with Sandbox(Population(rows=400, odd=False), seed=3) as sandbox:
+    with Sandbox(Population(rows=400, odd=False, days=2), seed=3) as sandbox:
         export_once(sandbox, tmp_path)
         before = files_of(tmp_path / "lake")
         queue = sandbox.queue()
@@ -81,7 +82,7 @@ def test_a_changed_row_rewrites_its_own_day_and_no_other(tmp_path: Path) -> None
 
 def test_a_row_that_left_the_queue_stays_with_the_time_it_was_missed(tmp_path: Path) -> None:
     """`removed_at` is set once, and cleared when the row is back."""
-    with Sandbox(Population(rows=120, odd=False), seed=5) as sandbox:
+    with Sandbox(Population(rows=120, odd=False, days=2), seed=5) as sandbox:
         export_once(sandbox, tmp_path)
         queue = sandbox.queue()
         row = queue.rows("active")[7]
@@ -102,27 +103,28 @@ def test_a_row_that_left_the_queue_stays_with_the_time_it_was_missed(tmp_path: P
 
 def test_an_empty_queue_can_be_asked(tmp_path: Path) -> None:
     """A new lake of an empty queue answers both engines with no rows instead of failing."""
-    with Sandbox(Population(rows=0)) as sandbox:
+    with Sandbox(Population(rows=0, days=2)) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path))
 
     assert (report.status, report.complete, report.rows_seen) == ("ok", True, 0)
     assert with_polars(tmp_path / "lake") == with_duckdb(tmp_path / "lake") == {}
 
 
-def test_all_queues_of_the_key_are_exported(tmp_path: Path) -> None:
+def test_all_queues_of_the_key_are_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`queues = "all"` asks the service, beyond the first page of its listing."""
-    with Sandbox(Population(rows=3, queues=130, odd=False), seed=2) as sandbox:
+    monkeypatch.setattr(queues, "_PAGE", 2)
+    with Sandbox(Population(rows=3, queues=5, odd=False, days=2), seed=2) as sandbox:
         report = export_once(sandbox, tmp_path, {"source.queues": "all"})
 
         assert {queue.queue_id for queue in report.queues} == set(sandbox.queue_ids)
 
-    assert len(with_polars(tmp_path / "lake")) == 390
+    assert len(with_polars(tmp_path / "lake")) == 15
     assert {queue.status for queue in report.queues} == {"ok"}
 
 
 def test_the_queues_table_has_name_type_reviewers_and_settings(tmp_path: Path) -> None:
     """One row per queue; it is rewritten when the queue's record changes and only then."""
-    with Sandbox(Population(rows=3, queues=2), seed=2) as sandbox:
+    with Sandbox(Population(rows=3, queues=2, days=2), seed=2) as sandbox:
         export_once(sandbox, tmp_path)
         frame = pl.scan_parquet(tmp_path / "lake/queues", hive_partitioning=True).collect()
 
@@ -136,7 +138,7 @@ def test_the_queues_table_has_name_type_reviewers_and_settings(tmp_path: Path) -
 def test_a_key_that_may_only_list_rows_exports_all_the_same(tmp_path: Path) -> None:
     """Without the queue's record and sizes the rows arrive; the table `queues` can still be asked."""
     with Sandbox(
-        Population(rows=150), seed=2, rules=Rules(forbid=("queue", "total_size", "total_archived"))
+        Population(rows=150, days=2), seed=2, rules=Rules(forbid=("queue", "total_size", "total_archived"))
     ) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path))
 
@@ -156,7 +158,7 @@ def test_the_first_page_waits_for_neither_record_nor_sizes(tmp_path: Path) -> No
             assert time.monotonic() < patience
 
     with Sandbox(
-        Population(rows=300, odd=False), seed=2, faults=Faults(script=["500"] * 3, endpoints=beside)
+        Population(rows=300, odd=False, days=2), seed=2, faults=Faults(script=["500"] * 3, endpoints=beside)
     ) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path, clock=Clock(sleep=sleep)))
 
@@ -167,7 +169,7 @@ def test_the_first_page_waits_for_neither_record_nor_sizes(tmp_path: Path) -> No
 @pytest.mark.parametrize("cap", [2, 7, 50])
 def test_a_server_that_caps_its_pages_loses_nothing(cap: int, tmp_path: Path) -> None:
     """A page shorter than asked for is not the end of the list."""
-    with Sandbox(Population(rows=120, odd=False), seed=2, rules=Rules(page_cap=cap)) as sandbox:
+    with Sandbox(Population(rows=120, odd=False, days=2), seed=2, rules=Rules(page_cap=cap)) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path))
 
     assert (report.complete, report.inserted) == (True, 120)
@@ -175,7 +177,7 @@ def test_a_server_that_caps_its_pages_loses_nothing(cap: int, tmp_path: Path) ->
 
 def test_without_statistics_stored_ones_survive(tmp_path: Path) -> None:
     """An export that does not ask for feedback_stats does not erase them."""
-    with Sandbox(Population(rows=80, odd=False), seed=6) as sandbox:
+    with Sandbox(Population(rows=80, odd=False, days=2), seed=6) as sandbox:
         export_once(sandbox, tmp_path)
         before = with_polars(tmp_path / "lake")
         report = one_queue(export_once(sandbox, tmp_path, {"source.include_stats": False}))
@@ -190,7 +192,7 @@ def test_without_statistics_stored_ones_survive(tmp_path: Path) -> None:
 
 def test_a_filtered_export_marks_nothing_removed(tmp_path: Path) -> None:
     """Rows that were not asked for are not taken for gone."""
-    with Sandbox(Population(rows=200, odd=False), seed=6) as sandbox:
+    with Sandbox(Population(rows=200, odd=False, days=2), seed=6) as sandbox:
         export_once(sandbox, tmp_path)
         active = one_queue(export_once(sandbox, tmp_path, {"source.include_archived": False}))
         mine = one_queue(export_once(sandbox, tmp_path, {"source.status": "needs_my_review"}))
@@ -204,7 +206,7 @@ def test_a_filtered_export_marks_nothing_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spell", [str.upper, lambda text: text.replace("-", ""), lambda text: "{" + text + "}"])
 def test_a_queue_in_two_spellings_is_one_queue(spell: Callable[[str], str], endpoint: str, tmp_path: Path) -> None:
     """However the service lists an id, and the settings write it, there is one export and one folder in the lake."""
-    with Sandbox(Population(rows=20, queues=2, odd=False), seed=2) as sandbox:
+    with Sandbox(Population(rows=20, queues=2, odd=False, days=2), seed=2) as sandbox:
         first, second = sandbox.queue_ids
         sandbox._service._profiles[second]["id"] = spell(first)
         listed = export_once(sandbox, tmp_path, {"source.queues": "all", "source.endpoint": endpoint})
@@ -225,7 +227,7 @@ STORM = Faults(rate=0.35, endpoints=())
 
 def test_a_storm_of_faults_ends_complete(tmp_path: Path) -> None:
     """429s with and without Retry-After, 5xx, resets, cut bodies and HTML pages only cost retries."""
-    with Sandbox(Population(rows=800), seed=4, faults=STORM) as sandbox:
+    with Sandbox(Population(rows=800, days=2), seed=4, faults=STORM) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path, {"retry.max_attempts": 30}))
 
         assert_equals_service(tmp_path / "lake", sandbox.queue())
@@ -237,7 +239,7 @@ def test_a_storm_of_faults_ends_complete(tmp_path: Path) -> None:
 def test_one_dead_queue_does_not_stop_the_others(tmp_path: Path) -> None:
     """An unknown queue fails alone, with its own exit code; the report tells which."""
     unknown = "00000000-0000-4000-8000-000000000000"
-    with Sandbox(Population(rows=60, queues=2, odd=False), seed=2) as sandbox:
+    with Sandbox(Population(rows=60, queues=2, odd=False, days=2), seed=2) as sandbox:
         first, second = sandbox.queue_ids
         report = export_once(sandbox, tmp_path, {"source.queues": [first, unknown, second]})
 

@@ -44,7 +44,7 @@ def rejects_in(lake: Path) -> list[dict[str, Any]]:
 
 def test_seven_broken_rows_among_400(tmp_path: Path) -> None:
     """Seven rejects with path and reason, 393 rows in the lake, exit 3; known ones don't turn a run red again."""
-    with Sandbox(Population(rows=400, odd=False), seed=8) as sandbox:
+    with Sandbox(Population(rows=400, odd=False, days=2), seed=8) as sandbox:
         plant(sandbox.queue())
         first = one_queue(export_once(sandbox, tmp_path))
         before = files_of(tmp_path / "lake")
@@ -66,7 +66,7 @@ def test_seven_broken_rows_among_400(tmp_path: Path) -> None:
 @pytest.mark.parametrize("places", [(20, 200), (5, 60, 120, 180, 250), tuple(range(82, 94))])
 def test_rows_that_are_unreadable_alike(places: tuple[int, ...], tmp_path: Path) -> None:
     """Several rows of the same unreadable text are no sign of movement: the queue is shown complete."""
-    with Sandbox(Population(rows=400, odd=False), seed=8) as sandbox:
+    with Sandbox(Population(rows=400, odd=False, days=2), seed=8) as sandbox:
         rows = sandbox.queue().rows("active")
         for place in places:
             sandbox.queue().set_text(rows[place].id, b"null")
@@ -78,7 +78,7 @@ def test_rows_that_are_unreadable_alike(places: tuple[int, ...], tmp_path: Path)
 
 def test_a_mended_row_loses_its_reject(tmp_path: Path) -> None:
     """Once the service sends it right, the row is in the lake and its reject is gone."""
-    with Sandbox(Population(rows=60, odd=False), seed=8) as sandbox:
+    with Sandbox(Population(rows=60, odd=False, days=2), seed=8) as sandbox:
         queue = sandbox.queue()
         row = queue.rows("active")[4]
         queue.set_text(row.id, broken_texts(row.text)[1])
@@ -92,7 +92,7 @@ def test_a_mended_row_loses_its_reject(tmp_path: Path) -> None:
 
 def test_a_row_that_breaks_later_keeps_its_last_good_version(tmp_path: Path) -> None:
     """It is neither removed nor overwritten: the service has it, only not in a form the table can hold."""
-    with Sandbox(Population(rows=60, odd=False), seed=8) as sandbox:
+    with Sandbox(Population(rows=60, odd=False, days=2), seed=8) as sandbox:
         export_once(sandbox, tmp_path)
         row = sandbox.queue().rows("active")[4]
         sandbox.queue().set_text(row.id, broken_texts(row.text)[0])
@@ -104,7 +104,7 @@ def test_a_row_that_breaks_later_keeps_its_last_good_version(tmp_path: Path) -> 
 
 def test_nothing_is_marked_removed_while_a_rejects_id_is_unreadable(tmp_path: Path) -> None:
     """A row that is missed might be the one that could not be read."""
-    with Sandbox(Population(rows=60, odd=False), seed=8) as sandbox:
+    with Sandbox(Population(rows=60, odd=False, days=2), seed=8) as sandbox:
         export_once(sandbox, tmp_path)
         queue = sandbox.queue()
         one, other = queue.rows("active")[3:5]
@@ -118,7 +118,7 @@ def test_nothing_is_marked_removed_while_a_rejects_id_is_unreadable(tmp_path: Pa
 @pytest.mark.parametrize("queue_run_id", ["a/b", "../../x", "row 7", "0123456789abcdef0123456789abcdef"])
 def test_a_reject_of_an_odd_id_is_taken_back(queue_run_id: str, tmp_path: Path) -> None:
     """Whatever the id of a row is, its reject goes when the row is accepted in a later export."""
-    with Sandbox(Population(rows=30, odd=False), seed=8) as sandbox:
+    with Sandbox(Population(rows=30, odd=False, days=2), seed=8) as sandbox:
         row = sandbox.queue().rows("active")[5]
         mended = {**json.loads(row.text), "queue_run_id": queue_run_id}
         sandbox.queue().set_text(row.id, json.dumps({**mended, "total_tokens": 2**69}).encode())

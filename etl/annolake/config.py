@@ -121,8 +121,8 @@ def _unknown(key: str, origin: str) -> str:
         return f"{shown}: expected a section, written [{key}] ({origin})"
     if _SPEAKS_OF_KEYS.search(key) or _LOOKS_LIKE_A_KEY.search(key):
         return (
-            f"{shown}: no such setting ({origin}); the key itself is never one: source.api_key_env names the variable, "
-            "source.api_key_file the file that holds it"
+            f"{shown}: no such setting ({origin}); the key itself is never a setting: source.api_key_env names "
+            "the variable, source.api_key_file the file that holds it"
         )
     section, _, name = key.rpartition(".")
     same_name: Sequence[str] = [known for known in SETTINGS if known.endswith(f".{name}")]
@@ -159,7 +159,7 @@ def _shown(value: object) -> str:
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "a table"
     if not isinstance(value, str | int | float) or _LOOKS_LIKE_A_KEY.search(str(value)):
-        return "something else, not shown"
+        return "a value that is not shown"
     text = json.dumps(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 

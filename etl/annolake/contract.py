@@ -142,7 +142,7 @@ def as_markdown(table: Table) -> str:
     ]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     lines += [
-        f"| `{c.name}` | {c.type}{' (JSON text)' if c.json else ''} | {'yes' if c.nullable else 'never'} "
+        f"| `{c.name}` | `{c.type}`{' (JSON text)' if c.json else ''} | {'yes' if c.nullable else 'never'} "
         f"| {c.unit or ''} | {c.origin} | {c.description} |"
         for c in table.column
     ]

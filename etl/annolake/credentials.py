@@ -34,7 +34,7 @@ class Credentials:
         return f"Credentials(<{self.name}>)"
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
-        raise TypeError("credentials are not copied or written down")
+        raise TypeError("credentials cannot be copied or pickled")
 
 
 def credentials(config: Config, environ: Mapping[str, str]) -> Credentials:
@@ -82,5 +82,5 @@ def _key(name: str, text: str) -> str:
     if not key:
         raise ConfigError(f"{name} is empty: it should hold the key of the service")
     if _NOT_IN_HEADERS.search(key):
-        raise ConfigError(f"{name} holds more than a key: a space, a line break or a character beyond ASCII is in it")
+        raise ConfigError(f"{name} holds more than a key: it has a space, a line break or a character beyond ASCII")
     return key

@@ -1,25 +1,24 @@
-"""What can go wrong, grouped by what the operator does next.
+"""What can go wrong, with its exit code, grouped by what the operator does next.
 
-    AnnolakeError
-    ├── ConfigError            2    mend the command line, the environment or the config
-    ├── ServiceError           4    the service refused or stayed away
-    │   ├── RefusedError            401, 403, 422, ...: asking again changes nothing
-    │   ├── NotFoundError           404: no such queue, or not for this key
-    │   ├── GoneError               410: the endpoint was retired
-    │   ├── TooLargeError           an answer above source.max_response_mb: fewer rows may fit
-    │   └── UnavailableError        every attempt was spent
-    ├── LakeError              5    the lake could not be read, written or trusted
-    ├── LockedError            6    another export holds the queue's lock
-    └── InterruptedExport      130 or 143
-
-A message is one plain sentence: what, where, what to do next. It never holds a key, a header, a body or a
-row's content; settings and arguments may be quoted. Anything that is not an AnnolakeError is a bug (exit 1).
-Exit code 3 (finished, something is missing) is no error: the report says it.
+AnnolakeError
+├── ConfigError            2    correct the command line, the environment or the config
+├── ServiceError           4    the service refused or stayed away
+│   ├── RefusedError            401, 403, 422, ...: asking again changes nothing
+│   ├── NotFoundError, GoneError  404: no such queue, or not for this key; 410: the endpoint was retired
+│   ├── TooLargeError           an answer above source.max_response_mb: fewer rows may fit
+│   └── UnavailableError        every attempt was spent
+├── LakeError              5    the lake could not be read, written or trusted
+├── LockedError            6    another export holds the queue's lock
+└── InterruptedExport      130 or 143
 """
 
 
 class AnnolakeError(Exception):
-    """Base of every error a user can meet; `exit_code` is DESIGN's for the process."""
+    """Base of every error a user can meet; `exit_code` is the process's (docs/guarantees.md#exit-codes).
+
+    A message is one plain sentence: what, where, what to do next. It never holds a key, a header, a body or a row's
+    content; settings and arguments may be quoted. Any other exception is a bug.
+    """
 
     exit_code: int = 1
 
@@ -87,5 +86,5 @@ class InterruptedExport(AnnolakeError):  # noqa: N818 - not an error of anything
     """SIGINT or SIGTERM arrived."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"interrupted by signal {signal_number}: what was published stays, run again")
+        super().__init__(f"interrupted by signal {signal_number}: what was published stays; run again")
         self.exit_code = 128 + signal_number  # 130 and 143, by the shell's convention

@@ -1,85 +1,61 @@
-"""Between reading and landing: rows that arrived, and those of them that wait to be flattened together.
+"""Rows on their way into the lake: those that are new or changed wait here until there are enough to be flattened.
 
 Owns how many rows are flattened at once: a column of a thousand values costs little more than one of ten.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
-
-import pyarrow as pa
+from itertools import compress
 
 from annolake import contract
-from annolake.sources.row_batch import Endpoint, RowBatch
+from annolake.load.merge.upsert import Upsert
+from annolake.report import Endpoint
 from annolake.transform.flatten import flatten
+from annolake.transform.row_batch import DecodedRow, RowBatch
 
 _ROWS_AT_ONCE = 1_000
 _BYTES_AT_ONCE = 8 << 20
 
 
-@dataclass
-class _Alike:
-    """Rows that wait and of which the same columns are unknown."""
-
-    rows: list[Any] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
-    unmapped: list[bytes | None] = field(default_factory=list)
-    archived: list[bool] = field(default_factory=list)
-    item_types: list[str] = field(default_factory=list)
-    run_found: list[bool | None] = field(default_factory=list)
-
-
 class FlattenBuffer:
-    """Rows that are new or changed, until there are enough of them to be flattened together."""
+    """Takes the rows of one queue in reading order; `flush` when all were taken.
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._alike: dict[frozenset[str], _Alike] = {}
+    Rows of which the same columns are unavailable are flattened together. `run_missing` has the keys of rows whose run
+    was not found, `run_missing_new` how many of them are new or changed.
+    """
+
+    def __init__(self, upsert: Upsert, endpoint: Endpoint, now: Callable[[], datetime]) -> None:
+        self.run_missing: set[bytes] = set()
+        self.run_missing_new = 0
+        self._upsert, self._endpoint, self._now = upsert, endpoint, now
+        self._waiting: dict[frozenset[str], list[DecodedRow]] = {}
         self._keys: set[bytes] = set()
         self._size = 0
 
-    def holds(self, keys: Iterable[bytes]) -> bool:
-        """Whether an earlier version of a row waits; it must land first, for the last one landed counts."""
-        return not self._keys.isdisjoint(keys)
+    def take(self, batch: RowBatch) -> None:
+        """Have the rows that are new or changed wait, and flatten those that wait where they are enough."""
+        rows = batch.latest().rows
+        changed = list(compress(rows, self._upsert.index.changed([r.key for r in rows], [r.hash for r in rows])))
+        self.run_missing.update(row.key for row in rows if row.run_found is False)
+        self.run_missing_new += sum(row.run_found is False for row in changed)
+        row_bytes = max(1, batch.size // max(1, len(rows)))
+        step = max(1, _BYTES_AT_ONCE // row_bytes)  # a page may be larger than what is flattened at once
+        for start in range(0, len(changed), step):
+            self._wait(changed[start : start + step], row_bytes)
 
-    def add(self, arrived: RowBatch, places: Sequence[int]) -> None:
-        """Add some of the rows that arrived, no two of them with one key."""
-        alikes: dict[frozenset[str], list[int]] = {}
-        for place in places:
-            alikes.setdefault(arrived.unavailable[place], []).append(place)
-        for unavailable, some in alikes.items():
-            alike = self._alike.setdefault(unavailable, _Alike())
-            alike.rows += [arrived.rows[place] for place in some]
-            alike.hashes += [arrived.hashes[place] for place in some]
-            alike.unmapped += [arrived.unmapped[place] for place in some]
-            alike.archived += [arrived.archived[place] for place in some]
-            alike.item_types += [arrived.item_types[place] for place in some]
-            alike.run_found += [arrived.run_found[place] for place in some]
-        self._keys.update(arrived.keys[place] for place in places)
-        self._size += arrived.size * len(places) // len(arrived.rows)
+    def _wait(self, rows: list[DecodedRow], row_bytes: int) -> None:
+        if any(row.key in self._keys for row in rows):
+            self.flush()  # an earlier version must be added first, for the last one added counts
+        for row in rows:
+            self._waiting.setdefault(row.unavailable, []).append(row)
+            self._keys.add(row.key)
+        self._size += len(rows) * row_bytes
+        if len(self._keys) >= _ROWS_AT_ONCE or self._size >= _BYTES_AT_ONCE:
+            self.flush()
 
-    @property
-    def full(self) -> bool:
-        """Whether it is time to flatten."""
-        return len(self._keys) >= _ROWS_AT_ONCE or self._size >= _BYTES_AT_ONCE
-
-    def flattened(self, now: datetime) -> Iterator[tuple[pa.RecordBatch, frozenset[str]]]:
-        """Yield the rows as batches of the table `runs`, each with its unknown columns, and forget them."""
-        for unavailable, alike in self._alike.items():
-            facts: dict[str, Sequence[Any]] = {
-                "item_type": alike.item_types,
-                "endpoint": [self._endpoint] * len(alike.rows),
-                "archived": alike.archived,
-                "run_found": alike.run_found,
-            }
-            batch = flatten(
-                contract.RUNS,
-                alike.rows,
-                unmapped=alike.unmapped,
-                hashes=alike.hashes,
-                exported_at=now,
-                facts=facts,
-            )
-            yield batch, unavailable
-        self._alike, self._keys, self._size = {}, set(), 0
+    def flush(self) -> None:
+        """Flatten the rows that wait, and hand them to the upsert."""
+        for unavailable, rows in self._waiting.items():
+            batch = flatten(contract.RUNS, rows, exported_at=self._now(), endpoint=self._endpoint)
+            self._upsert.add(batch, unavailable=unavailable)
+        self._waiting, self._keys, self._size = {}, set(), 0

@@ -1,4 +1,4 @@
-"""Who watches an export: a log, a progress bar, or nobody."""
+"""Who watches an export: a log and a progress bar, or nobody."""
 
 from typing import Any, Protocol
 
@@ -8,6 +8,9 @@ from annolake.report import QueueReport
 class Log(Protocol):
     """What structlog's loggers do: an event's name and its facts."""
 
+    def debug(self, event: str, **facts: Any) -> Any:
+        """Log what only a developer wants to see."""
+
     def info(self, event: str, **facts: Any) -> Any:
         """Log a routine event."""
 
@@ -16,9 +19,6 @@ class Log(Protocol):
 
     def error(self, event: str, **facts: Any) -> Any:
         """Log what must be looked at."""
-
-    def debug(self, event: str, **facts: Any) -> Any:
-        """Log what only a developer wants to see."""
 
 
 class Progress(Protocol):
@@ -34,26 +34,13 @@ class Progress(Protocol):
         """Hear how a queue ended."""
 
 
-class Silence:
+class _Silence:
     """A log and a progress bar that keep everything to themselves."""
 
-    def info(self, event: str, **facts: Any) -> None:
-        """Log nothing."""
+    def _ignore(self, *_what: Any, **_facts: Any) -> None:
+        """Do nothing."""
 
-    def warning(self, event: str, **facts: Any) -> None:
-        """Log nothing."""
+    debug = info = warning = error = started = read = finished = _ignore
 
-    def error(self, event: str, **facts: Any) -> None:
-        """Log nothing."""
 
-    def debug(self, event: str, **facts: Any) -> None:
-        """Log nothing."""
-
-    def started(self, queue_id: str, name: str | None, expected: int | None) -> None:
-        """Show nothing."""
-
-    def read(self, queue_id: str, rows: int) -> None:
-        """Show nothing."""
-
-    def finished(self, queue: QueueReport) -> None:
-        """Show nothing."""
+SILENCE = _Silence()

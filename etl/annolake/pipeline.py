@@ -1,14 +1,10 @@
-"""One export from the service into the lake: where extract, transform and load meet.
+"""One export of any number of queues: the lake's workspace, the threads, the report.
 
-What happens to a row: a lane fetches the page it is in (`extract.runs`, or `extract.items` and `extract.payloads`) and
-decodes it (`transform.decode`, or `transform.successor` and `join`). The page is taken once it joins the pages before
-it (`extract.lists`, or `extract.sections`); `sources` puts these together. If the lake holds the row under the same
-hash, that is all. Otherwise it is flattened with its neighbours (`transform.flatten`, in `batches`) and laid into the
-landing (`load.landing`), which after the last page merges and publishes each day concerned. A row that the contract
-cannot hold becomes a reject (`rejects`).
+Owns what the queues share and what happens when a signal comes. One queue is exported by `queue_export`; a row's way is
+told in docs/architecture.md#one-row-over-runs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event
 from uuid import uuid4
@@ -19,18 +15,15 @@ from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import InterruptedExport
 from annolake.extract.endpoints.queues import list_queues
-from annolake.extract.http.client import Cancelled, Client, Tally
+from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.interruption import Interruption
-from annolake.observers import Log, Progress, Silence
+from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import ExportContext, QueueExport
-from annolake.report import Mode, Report, export_id, worst
+from annolake.report import Mode, QueueReport, Report, export_id, worst
 from annolake.wiring import open_client, open_lake
 
 QUEUES_AT_ONCE = 4
 HEED_SIGNALS_S = 0.2
-MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
-
-_SILENCE = Silence()
 
 
 def export(
@@ -40,15 +33,15 @@ def export(
     mode: Mode = "full",
     accept_removals: bool = False,
     clock: Clock | None = None,
-    log: Log = _SILENCE,
-    progress: Progress = _SILENCE,
+    log: Log = SILENCE,
+    progress: Progress = SILENCE,
     interruption: Interruption | None = None,
 ) -> Report:
     """Export every configured queue and return what became of each; the report is in the lake as well.
 
     In mode "new" only rows added since the last complete exports are read, where those allow it (`plan`). With
-    `accept_removals` rows that were not met are marked removed whatever the told sizes say (`removals`). Raises
-    ConfigError, ServiceError or LakeError where no queue could even be begun.
+    `accept_removals` rows that were not met are marked removed even where the service still counts them (`removals`).
+    Raises ConfigError, ServiceError or LakeError where no queue could be begun.
     """
     clock, interruption = clock or Clock(), interruption or Interruption()
     started = clock.now()
@@ -64,30 +57,34 @@ def export(
                 queue_ids = configured_queues(config, client, interruption.event(), log)
             except Cancelled:
                 raise InterruptedExport(interruption.signal_number or 0) from None
-            run = ExportContext(
+            context = ExportContext(
                 config, mode, accept_removals, client, lanes, lake, workspace, clock, log, progress, interruption
             )
-            at_once = max(1, min(QUEUES_AT_ONCE, len(queue_ids)))
-            with ThreadPoolExecutor(at_once, "queue") as queues:
-                exports = [queues.submit(QueueExport(run, each, at_once).export) for each in queue_ids]
-                try:
-                    while wait(exports, timeout=HEED_SIGNALS_S).not_done:
-                        pass  # a signal that comes just before a wait begins is heeded when it ends
-                finally:
-                    for each in exports:
-                        each.cancel()
-                report.queues = [each.result() for each in exports]
+            report.queues = _export_queues(context, queue_ids)
             report.finished_at = clock.now()
             report.exit_code = worst(queue.exit_code for queue in report.queues)
             lake.write_report(msgspec.to_builtins(report), workspace)
     return report
 
 
+def _export_queues(context: ExportContext, queue_ids: Sequence[str]) -> list[QueueReport]:
+    at_once = max(1, min(QUEUES_AT_ONCE, len(queue_ids)))
+    with ThreadPoolExecutor(at_once, "queue") as queues:
+        exports = [queues.submit(QueueExport(context, queue_id, at_once).export) for queue_id in queue_ids]
+        try:
+            while wait(exports, timeout=HEED_SIGNALS_S).not_done:
+                pass  # a signal that comes just before a wait begins is heeded when it ends
+        finally:
+            for export in exports:
+                export.cancel()
+        return [export.result() for export in exports]
+
+
 def configured_queues(config: Config, client: Client, stop: Event, log: Log) -> list[str]:
     """Return the ids of the queues to export, asking the service where the config says "all"."""
     if config.source.queues != "all":
         return list(config.source.queues)
-    listing = list_queues(client, tally=Tally(), stop=stop)
+    listing = list_queues(client, Caller(stop))
     if listing.unreadable:
-        log.warning("queue_records_unreadable", records=listing.unreadable, why="no id, so they are passed over")
+        log.warning("queue_records_unreadable", records=listing.unreadable, why="no id, so they are skipped")
     return listing.ids

@@ -1,6 +1,6 @@
-"""Which rows of a queue an export reads: all of them, or those added after a mark (`--new-only`).
+"""Which rows of a queue an export reads: all of them, or those added after a watermark (`--new-only`).
 
-Owns that decision, from what earlier exports proved (DESIGN 5 and 7). Pure: reports in, plan out.
+Owns that decision, from what earlier exports proved (docs/guarantees.md#new-only). Pure: reports in, plan out.
 """
 
 from collections.abc import Iterable, Mapping
@@ -82,4 +82,4 @@ def _reading_from(orders: Any, mark: datetime) -> Plan:
 def swept_because(names: Iterable[str]) -> str | None:
     """Say which lists are read whole although only new rows are wanted; None where none is."""
     lists = " and ".join(sorted(names))
-    return f"read whole, not being sorted by a time that tells new rows: {lists}" if lists else None
+    return f"read whole, since it is not sorted by a time that tells new rows: {lists}" if lists else None

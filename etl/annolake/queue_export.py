@@ -1,18 +1,17 @@
-"""The export of one queue: where extract, transform and load meet, and nowhere else."""
+"""The export of one queue: the only place where extract, transform and load meet.
+
+Owns the sequence of an export over one endpoint (`EndpointExport`), the choice of the endpoint and what becomes of
+errors (`QueueExport`). A row's way is told in docs/architecture.md#one-row-over-runs.
+"""
 
 import traceback
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, partial
-from itertools import chain, compress, count, islice
-from typing import Any
+from itertools import chain, islice
 
-import pyarrow as pa
-
-from annolake import contract
 from annolake.clock import Clock
 from annolake.config import Config, Source
 from annolake.errors import (
@@ -21,38 +20,32 @@ from annolake.errors import (
     InterruptedExport,
     LockedError,
     NotFoundError,
-    ServiceError,
-    UnavailableError,
 )
 from annolake.extract.endpoints.query_limits import QueryLimits
-from annolake.extract.endpoints.queues import read_queue, require_queue_id
-from annolake.extract.http.client import Cancelled, Client, Tally
+from annolake.extract.endpoints.queues import require_queue_id
+from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.extract.page_size import PageSize
-from annolake.extract.paging.verdict import Verdict
 from annolake.flatten_buffer import FlattenBuffer
 from annolake.interruption import Interruption
 from annolake.load.lake import Lake, Workspace
 from annolake.load.merge.spill import BUFFER_BYTES
 from annolake.load.merge.upsert import Upsert
 from annolake.observers import Log, Progress
-from annolake.plan import FULL, Plan, plan_new_only, swept_because
+from annolake.plan import FULL, plan_new_only, swept_because
+from annolake.queue_record import QueueRecord
 from annolake.rejects import RejectKeeper
 from annolake.removals import Absence
-from annolake.report import Mode, QueueReport, Usage
+from annolake.report import Endpoint, Mode, QueueReport
 from annolake.sources.items import ItemsSource
-from annolake.sources.row_batch import Endpoint, RowBatch
 from annolake.sources.runs import RunsSource
 from annolake.sources.source import Access, RowSource
-from annolake.transform.decode import decode_queue
-from annolake.transform.flatten import flatten
+from annolake.transform.row_batch import RowBatch
 
 MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
 
-_Record = tuple[Any, bytes | None, bytes]  # a queue's record, the text of its unknown fields, its hash
-
 
 def is_retired(error: GoneError | NotFoundError, source: Source, *, alive: Callable[[], bool]) -> bool:
-    """Whether the runs listing is gone for good, so that its successor takes over (DESIGN 4, endpoint "auto").
+    """Tell whether the runs endpoint is retired, so that an export with endpoint "auto" goes on over items.
 
     A 404 says so only of a queue that is `alive`: whose own record can be read.
     """
@@ -83,29 +76,23 @@ class QueueExport:
     """The export of one queue, begun with `export`; `at_once` queues share the memory for pages and changed rows."""
 
     def __init__(self, context: ExportContext, queue_id: str, at_once: int) -> None:
+        source = context.config.source
         self._context = context
         self._queue_id = queue_id
-        self._source = context.config.source
-        self._stop = context.interruption.event()
-        self._tally = Tally()
-        budget = self._source.max_inflight_mb * 1_000_000 // at_once
-        largest = self._source.max_response_mb * 1_000_000
-        page_size = PageSize(self._source.page_size, budget, self._source.concurrency, largest)
+        self._at_once = at_once
+        self._caller = Caller(context.interruption.event())
+        budget, largest = source.max_inflight_mb * 1_000_000 // at_once, source.max_response_mb * 1_000_000
         self._access = Access(
             context.client,
             context.lanes,
             queue_id,
-            self._source,
-            page_size,
-            self._tally,
-            self._stop,
+            source,
+            PageSize(source.page_size, budget, source.concurrency, largest),
+            self._caller,
             context.query_limits,
         )
-        self._merges = max(1, MERGES_AT_ONCE // at_once)
-        self._buffer = BUFFER_BYTES // at_once
-        self._answer: Future[_Record] = Future()  # to the question for the queue's own record
-        self._missing: set[bytes] = set()
-        self._report = QueueReport(queue_id=queue_id, filtered=self._filtered)
+        filtered = bool(source.status) or not source.include_archived
+        self._report = QueueReport(queue_id=queue_id, filtered=filtered)
 
     def export(self) -> QueueReport:
         """Export the queue; whatever goes wrong is in the report, not raised."""
@@ -129,11 +116,9 @@ class QueueExport:
             facts = {"queue_id": self._queue_id, "kind": type(error).__name__, "traceback": frames}
             self._context.log.error("bug", **facts)  # noqa: TRY400 - see above
         finally:
-            self._stop.set()
-        if self._answer.done() and not self._answer.cancelled() and not self._answer.exception():
-            report.name = self._answer.result()[0].name  # also of a queue whose first page could not be had
-        report.requests, report.retries = self._tally.requests, self._tally.retries
-        report.bytes_read = self._tally.bytes_read
+            self._caller.stop.set()
+        report.requests, report.retries = self._caller.requests, self._caller.retries
+        report.bytes_read = self._caller.bytes_read
         report.seconds = round(self._context.clock.monotonic() - begun, 3)
         self._context.progress.finished(report)
         facts = {name: getattr(report, name) for name in ("status", "exit_code", "rows_seen", "inserted", "updated")}
@@ -141,199 +126,159 @@ class QueueExport:
         return report
 
     def _export(self) -> None:
-        lake, workspace, now = self._context.lake, self._context.workspace, self._context.clock.now()
+        lake, now = self._context.lake, self._context.clock.now()
         require_queue_id(self._queue_id)
         with lake.lock(self._queue_id, since=now):
-            asked = partial(read_queue, self._context.client, self._queue_id, decode_queue)
-            self._answer = self._context.lanes.submit(asked, tally=self._tally, stop=self._stop)
+            record = QueueRecord(self._access, self._context.log)
+            source = self._access.settings
             try:
-                self._export_over("items" if self._source.endpoint == "items" else "runs", now)
+                self._export_over("items" if source.endpoint == "items" else "runs", record, now)
             except (GoneError, NotFoundError) as error:
-                if not is_retired(error, self._source, alive=lambda: self._record is not None):
+                if not is_retired(error, source, alive=lambda: record.row is not None):
                     raise
-                self._context.log.warning("endpoint_retired", queue_id=self._queue_id, status=error.status, now="items")
-                self._export_over("items", now)
-            lake.write_queue(self._queue_id, workspace, self._queue_row())
+                facts = {"queue_id": self._queue_id, "status": error.status, "now": "items"}
+                self._context.log.warning("endpoint_retired", **facts)
+                self._export_over("items", record, now)
+            finally:
+                self._report.name = record.name_if_known or self._report.name
+            table = record.table(self._context.clock.now())
+            lake.write_queue(self._queue_id, self._context.workspace, table)
 
-    def _export_over(self, endpoint: Endpoint, now: datetime) -> None:
+    def _export_over(self, endpoint: Endpoint, record: QueueRecord, now: datetime) -> None:
         """Export over one endpoint from the start; what was read over another is forgotten."""
-        lake, workspace = self._context.lake, self._context.workspace
         self._report.endpoint = endpoint
-        with lake.upsert(self._queue_id, workspace, now=now, budget=self._buffer) as upsert:
-            since = self._plan(upsert, now).watermarks
-            source: RowSource = (
-                RunsSource(self._access, upsert.index, since)
-                if endpoint == "runs"
-                else ItemsSource(self._access, upsert.index, since, now=now)
-            )
-            rejects = RejectKeeper(lake.rejects(self._queue_id, workspace), self._queue_id, now)
-            waiting = FlattenBuffer(endpoint)
-            self._read(source, upsert, waiting, rejects)
-            remove = self._confirm_removals(source, upsert, waiting, rejects)
-            self._tell_usage(source.usage)
-            self._conclude_reading(source.verdict, rejects)
-            self._publish(upsert, remove_gone=remove)
+        lake, workspace = self._context.lake, self._context.workspace
+        budget = BUFFER_BYTES // self._at_once
+        with lake.upsert(self._queue_id, workspace, now=now, budget=budget) as upsert:
+            export = EndpointExport(self._context, self._access, upsert, record=record, report=self._report, now=now)
+            export.run(merges=max(1, MERGES_AT_ONCE // self._at_once))
 
-    def _tell_usage(self, usage: Usage) -> None:
-        self._report.usage = usage
-        if usage == "own" and self._source.subtree_usage:
-            meaning = (
-                "the service refuses include_subtree_usage: new rows get the tokens and costs of their run without its "
-                "descendants', rows in the lake keep theirs; source.subtree_usage = false has all rows get the former"
-            )
-            self._context.log.warning("usage_own", queue_id=self._queue_id, meaning=meaning)
 
-    def _plan(self, upsert: Upsert, now: datetime) -> Plan:
-        """Return what to read, and say in the report why where that is not what was asked for."""
-        plan = FULL
-        if self._context.mode == "new":
-            sync = self._context.config.sync
-            plan = plan_new_only(
-                self._context.lake.reports.of(self._queue_id, now=now),
-                endpoint=self._report.endpoint,
-                now=now,
-                lookback_s=sync.lookback_s,
-                full_every_s=sync.full_every_s,
-                rows_in_lake=upsert.index.size,
-            )
-        self._report.mode, self._report.mode_reason = plan.mode, plan.reason
-        return plan
+class EndpointExport:
+    """The export of one queue over one endpoint: what is planned, read, landed, published and reported."""
 
-    # --- the queue's own record
-
-    @cached_property
-    def _record(self) -> _Record | None:
-        """The queue's record, its unknown fields and its hash; None where the key may not read it."""
-        try:
-            return self._answer.result()
-        except UnavailableError:
-            raise
-        except ServiceError as error:
-            self._context.log.warning("queue_record_refused", queue_id=self._queue_id, status=error.status)
-            return None
-
-    def _queue_row(self) -> pa.Table | None:
-        """Return the queue's row of the table `queues`."""
-        if self._record is None:
-            return None
-        row, unmapped, digest = self._record
-        batch = flatten(
-            contract.QUEUES,
-            [row],
-            unmapped=[unmapped],
-            hashes=[digest],
-            exported_at=self._context.clock.now(),
-            facts={},
-        )
-        return pa.Table.from_batches([batch])
-
-    # --- reading and landing
-
-    def _read(self, source: RowSource, upsert: Upsert, waiting: FlattenBuffer, rejects: RejectKeeper) -> None:
-        """Land every row of the source that is new or changed, and keep its rejects."""
-        report, expected, pages = self._report, upsert.index.size or None, source.read()
-        first = list(islice(pages, 1))  # asked for beside the queue's own record, which has its name
-        report.name = self._record[0].name if self._record else None
-        self._context.progress.started(self._queue_id, report.name, expected)
-        self._take(source, chain(first, pages), upsert, waiting, rejects)
-
-    def _take(
+    def __init__(
         self,
-        source: RowSource,
-        pages: Iterable[RowBatch],
+        context: ExportContext,
+        access: Access,
         upsert: Upsert,
-        waiting: FlattenBuffer,
-        rejects: RejectKeeper,
+        *,
+        record: QueueRecord,
+        report: QueueReport,
+        now: datetime,
     ) -> None:
+        self._context, self._access, self._record = context, access, record
+        self._upsert, self._report, self._now = upsert, report, now
+        self._source = self._planned_source()
+        self._rejects = RejectKeeper(context.lake.rejects(access.queue_id, context.workspace), access.queue_id, now)
+        self._buffer = FlattenBuffer(upsert, report.endpoint, context.clock.now)
+
+    def run(self, *, merges: int) -> None:
+        """Export; `merges` partitions are merged at once. The report is filled on the way."""
+        self._read()
+        remove = self._confirm_removals()
+        self._conclude_reading()
+        self._publish(remove_gone=remove, merges=merges)
+
+    def _planned_source(self) -> RowSource:
+        """Return the source of the rows to read, and report why where they are not those that were asked for."""
+        context, report, plan = self._context, self._report, FULL
+        if context.mode == "new":
+            plan = plan_new_only(
+                context.lake.reports.of(report.queue_id, now=self._now),
+                endpoint=report.endpoint,
+                now=self._now,
+                lookback_s=context.config.sync.lookback_s,
+                full_every_s=context.config.sync.full_every_s,
+                rows_in_lake=self._upsert.index.size,
+            )
+        report.mode, report.mode_reason = plan.mode, plan.reason
+        if report.endpoint == "runs":
+            return RunsSource(self._access, self._upsert.index, plan.watermarks)
+        return ItemsSource(self._access, self._upsert.index, plan.watermarks, now=self._now)
+
+    def _read(self) -> None:
+        expected, batches = self._upsert.index.size or None, self._source.read()
+        first = list(islice(batches, 1))  # asked for beside the queue's own record, which has its name
+        self._report.name = self._record.row.row.name if self._record.row else None
+        self._context.progress.started(self._report.queue_id, self._report.name, expected)
+        self._take(chain(first, batches))
+
+    def _take(self, batches: Iterable[RowBatch]) -> None:
+        """Land the rows that are new or changed, and keep the rejects."""
         report = self._report
-        for arrived in pages:
-            rejects.see(arrived)
-            self._land(upsert, waiting, arrived)
-            if arrived.newest is not None:
-                report.newest_added_at = max(arrived.newest, report.newest_added_at or arrived.newest)
-            report.rows_seen = source.verdict.rows
-            self._context.progress.read(self._queue_id, report.rows_seen)
-        self._flush(upsert, waiting)
+        for batch in batches:
+            self._rejects.see(batch)
+            self._buffer.take(batch)
+            times = (each.row.added_at for each in batch.rows if each.row.added_at is not None)
+            report.newest_added_at = max((*times, *filter(None, [report.newest_added_at])), default=None)
+            report.rows_seen = self._source.verdict.rows
+            report.payloads_missing_new = self._buffer.run_missing_new
+            self._context.progress.read(report.queue_id, report.rows_seen)
+        self._buffer.flush()
 
-    def _land(self, upsert: Upsert, waiting: FlattenBuffer, arrived: RowBatch) -> None:
-        """Have the rows that are new or changed wait to be flattened."""
-        arrived = arrived.latest()
-        changed = upsert.index.changed(arrived.keys, arrived.hashes)
-        if False in arrived.run_found:
-            missing = [place for place, found in enumerate(arrived.run_found) if found is False]
-            self._missing.update(arrived.keys[place] for place in missing)
-            self._report.payloads_missing_new += sum(changed[place] for place in missing)
-        for some in arrived.portions(list(compress(count(), changed))):
-            if waiting.holds(arrived.keys[place] for place in some):
-                self._flush(upsert, waiting)
-            waiting.add(arrived, some)
-            if waiting.full:
-                self._flush(upsert, waiting)
+    def _confirm_removals(self) -> bool:
+        """Tell whether the rows that were not met have left the queue; read it again where they are many."""
+        if not self._may_remove or not self._upsert.index.missing:
+            return False
+        absence, accepted = self._absence(), self._context.accept_removals
+        before, large = absence.missing, absence.is_large
+        if large and not accepted:
+            facts = {"queue_id": self._report.queue_id, "rows": before, "of": absence.live}
+            self._context.log.warning("many_rows_missing", **facts)
+            self._take(self._source.read_again())
+            absence = self._absence()
+        if not self._may_remove:
+            return False
+        doubt = None if accepted else absence.doubt(missing_before=before)
+        if doubt and absence.missing:
+            self._report.removed_unconfirmed, self._report.unconfirmed_because = absence.missing, doubt
+            self._report.removals_held_back = large
+        return doubt is None
 
-    def _flush(self, upsert: Upsert, waiting: FlattenBuffer) -> None:
-        """Flatten the rows that wait, and land them."""
-        for batch, unavailable in waiting.flattened(self._context.clock.now()):
-            upsert.add(batch, unavailable=unavailable)
+    def _absence(self) -> Absence:
+        index, report = self._upsert.index, self._report
+        pasts = self._context.lake.reports.of(report.queue_id, now=self._context.clock.now())
+        last = next((past.entry for past in pasts if past.proves_full), {})
+        usual = last.get("size_excess") if last.get("endpoint") == report.endpoint else None
+        usual = usual if isinstance(usual, int) else None
+        return Absence(index.missing, index.live, self._source.verdict.size_excess, usual)
 
-    def _publish(self, upsert: Upsert, *, remove_gone: bool) -> None:
+    @property
+    def _may_remove(self) -> bool:
+        """Whether this export can know that a row has left the queue (docs/guarantees.md#removals)."""
+        report = self._report
+        whole = report.mode == "full" and not report.filtered
+        return whole and self._source.verdict.complete and not self._rejects.unreadable
+
+    def _conclude_reading(self) -> None:
+        report, verdict = self._report, self._source.verdict
+        report.usage = self._source.usage
+        if report.usage == "own" and self._access.settings.subtree_usage:
+            meaning = (
+                "the service refuses include_subtree_usage: new rows get the tokens and costs of their own run alone, "
+                "rows in the lake keep theirs; with source.subtree_usage = false every row gets those of its own run"
+            )
+            self._context.log.warning("usage_own", queue_id=report.queue_id, meaning=meaning)
+        report.repairs = verdict.signs.repairs
+        report.rows_not_shown, report.size_excess = verdict.not_shown, verdict.size_excess
+        report.complete, report.incomplete_because = verdict.complete, list(verdict.reasons)
+        report.rejected, report.rejected_new = len(self._rejects.seen), self._rejects.new
+        report.payloads_missing = len(self._buffer.run_missing)
+        report.orders = {name: str(order) if order else None for name, order in verdict.orders.items()}
+        if verdict.swept:
+            report.mode_reason = swept_because(verdict.swept)
+
+    def _publish(self, *, remove_gone: bool, merges: int) -> None:
         """Merge and publish each day concerned; an interruption is heeded between two."""
-        report = self._report
+        report, upsert = self._report, self._upsert
         try:
-            with closing(upsert.publish(remove_gone=remove_gone, at_once=self._merges)) as outcomes:
+            with closing(upsert.publish(remove_gone=remove_gone, at_once=merges)) as outcomes:
                 for _ in outcomes:
-                    if self._stop.is_set():
+                    if self._access.caller.stop.is_set():
                         raise Cancelled
         finally:
             report.partitions_written, report.bytes_written = upsert.partitions_written, upsert.bytes_written
             report.inserted, report.updated = upsert.counts.inserted, upsert.counts.updated
             report.removed = upsert.counts.removed
         report.unchanged = upsert.unchanged
-
-    # --- the verdict
-
-    @property
-    def _filtered(self) -> bool:
-        return bool(self._source.status) or not self._source.include_archived
-
-    def _confirm_removals(
-        self, source: RowSource, upsert: Upsert, waiting: FlattenBuffer, rejects: RejectKeeper
-    ) -> bool:
-        """Tell whether the rows that were not met have left the queue; read it again where they are many."""
-        if not self._may_remove(source.verdict, rejects) or not upsert.index.missing:
-            return False
-        absence = self._absence(source.verdict, upsert)
-        before, large = absence.missing, absence.is_large
-        if large and not self._context.accept_removals:
-            self._context.log.warning("many_rows_missing", queue_id=self._queue_id, rows=before, of=absence.live)
-            self._take(source, source.read_again(), upsert, waiting, rejects)
-            absence = self._absence(source.verdict, upsert)
-        if not self._may_remove(source.verdict, rejects):
-            return False
-        doubt = None if self._context.accept_removals else absence.doubt(missing_before=before)
-        if doubt and absence.missing:
-            self._report.removed_unconfirmed, self._report.unconfirmed_because = absence.missing, doubt
-            self._report.removals_held_back = large
-        return doubt is None
-
-    def _absence(self, verdict: Verdict, upsert: Upsert) -> Absence:
-        pasts = self._context.lake.reports.of(self._queue_id, now=self._context.clock.now())
-        last = next((past.entry for past in pasts if past.proves_full), {})
-        usual = last.get("size_excess") if last.get("endpoint") == self._report.endpoint else None
-        usual = usual if isinstance(usual, int) else None
-        return Absence(upsert.index.missing, upsert.index.live, verdict.size_excess, usual)
-
-    def _may_remove(self, verdict: Verdict, rejects: RejectKeeper) -> bool:
-        """Whether this export can know that a row has left the queue (DESIGN 7)."""
-        full = self._report.mode == "full"
-        return full and verdict.complete and not self._filtered and not rejects.unreadable
-
-    def _conclude_reading(self, verdict: Verdict, rejects: RejectKeeper) -> None:
-        report = self._report
-        report.repairs = verdict.signs.repairs
-        report.rows_not_shown, report.size_excess = verdict.not_shown, verdict.size_excess
-        report.complete, report.incomplete_because = verdict.complete, list(verdict.reasons)
-        report.rejected, report.rejected_new = len(rejects.seen), rejects.new
-        report.payloads_missing = len(self._missing)
-        report.orders = {name: str(order) if order else None for name, order in verdict.orders.items()}
-        if verdict.swept:
-            report.mode_reason = swept_because(verdict.swept)

@@ -1,6 +1,6 @@
 """Rejects on their way into the lake: each is written once, and taken back when its row is accepted after all.
 
-Owns what a reject says and when it is new (DESIGN 6). How it is stored is `load.records`'.
+Owns what a reject says and when it is new (docs/lake.md#rejects). `load.records` stores it.
 """
 
 import re
@@ -8,8 +8,7 @@ from datetime import datetime
 
 from annolake.keys import key_of
 from annolake.load.records import Rejects
-from annolake.sources.row_batch import RowBatch
-from annolake.transform.decode import Reject
+from annolake.transform.row_batch import Reject, RowBatch
 
 _DIGEST = re.compile("[0-9a-f]{32}")
 
@@ -30,15 +29,14 @@ class RejectKeeper:
         self.new = 0
         self.unreadable = False
 
-    def see(self, arrived: RowBatch) -> None:
-        """Take note of rejects and of accepted rows that arrived."""
-        for reject in arrived.rejects:
+    def see(self, batch: RowBatch) -> None:
+        """Note the rejects and the accepted rows of a batch."""
+        for reject in batch.rejects:
             self._keep(reject)
-        if self._names:
-            for key in arrived.keys:
-                if key in self._names:
-                    self._kept.remove(self._names.pop(key))
-                    self.seen.discard(key)
+        for row in batch.rows if self._names else ():
+            if row.key in self._names:
+                self._kept.remove(self._names.pop(row.key))
+                self.seen.discard(row.key)
 
     def _keep(self, reject: Reject) -> None:
         name = reject.queue_run_id or reject.key.hex()

@@ -38,7 +38,7 @@ class Absence:
         if self.is_large and self.missing != missing_before:
             return "the queue was read again and showed some of them"
         if self.is_large and excess is None:
-            return "the service does not tell the queue's size"
+            return "the service does not report the queue's size"
         if excess is not None and excess > (0 if self.is_large else usual):
-            return f"the service still counts {excess:,} rows more than it shows"
+            return f"the service still counts {excess:,} more rows than it shows"
         return None

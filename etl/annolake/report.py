@@ -1,4 +1,4 @@
-"""What an export did: the report of DESIGN 7 and the exit code that follows from it.
+"""What an export did: its report (docs/lake.md#reports) and the exit code that follows from it.
 
 Owns the report's fields and their meaning. Never does any of what it reports.
 """
@@ -11,13 +11,14 @@ import msgspec
 
 from annolake.printable import json_line, printable
 
+Endpoint = Literal["runs", "items"]
 Mode = Literal["full", "new"]
 Status = Literal["ok", "partial", "failed", "skipped"]
 Usage = Literal["subtree", "own"]
 
 PARTIAL = 3
 
-# From the most to the least urgent for whoever is called: DESIGN 3.
+# From the most to the least urgent for whoever is called (docs/guarantees.md#exit-codes).
 _URGENCY = (130, 143, 1, 5, 4, 6, 2, PARTIAL, 0)
 
 
@@ -30,7 +31,7 @@ class QueueReport(msgspec.Struct, kw_only=True):
 
     queue_id: str
     name: str | None = None
-    endpoint: str = "runs"
+    endpoint: Endpoint = "runs"
     usage: Usage = "subtree"
     mode: Mode = "full"
     mode_reason: str | None = None
@@ -94,7 +95,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 def worst(exit_codes: Iterable[int]) -> int:
-    """Return the most urgent of some exit codes (DESIGN 3), 0 for none."""
+    """Return the most urgent of some exit codes, 0 for none."""
     return min(exit_codes, key=_URGENCY.index, default=0)
 
 
@@ -121,7 +122,7 @@ def in_words(queue: QueueReport) -> str:
 
 
 def _not_shown(queue: QueueReport) -> list[str]:
-    told = f"the service counts {queue.rows_not_shown:,} rows more than it shows: expired runs, for example"
+    told = f"the service counts {queue.rows_not_shown:,} more rows than it shows: expired runs, for example"
     return [told] if queue.rows_not_shown else []
 
 
@@ -135,5 +136,5 @@ def _shortcomings(queue: QueueReport) -> list[str]:
     if queue.rejected_new:
         lines.append(f"{queue.rejected_new} new rejects: see _annolake/rejected/queue_id={queue.queue_id}")
     if queue.payloads_missing_new:
-        lines.append(f"{queue.payloads_missing_new} rows whose run could not be had: see run_found")
+        lines.append(f"{queue.payloads_missing_new} rows whose run the service did not return: see run_found")
     return [printable(line) for line in lines]

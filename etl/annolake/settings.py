@@ -1,6 +1,6 @@
 """The settings there are: type, bounds, default and meaning of each.
 
-Owns the one list from which the checks, config.example.toml and the table in docs/ are made.
+Owns the one list from which the checks, config.example.toml and docs/settings.md are made.
 """
 
 import json
@@ -77,59 +77,60 @@ _FOLDER = {"read": _path, "allowed": "a folder", "example": "./lake"}
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The service, and how it is asked."""
+    """The service, and how it is queried."""
 
     base_url: Annotated[str, Meta(description="The service's address.", extra=_URL)] = "https://api.smith.langchain.com"
     api_key_env: Annotated[str, Meta(
         pattern=r"^(?!lsv2_|ls__)[A-Za-z_][A-Za-z0-9_]*\Z", extra=_VARIABLE,
-        description="The variable that holds the API key; never the key itself.",
+        description="The environment variable that holds the API key; never the key itself.",
     )] = "LANGSMITH_API_KEY"
     api_key_file: Annotated[Path | None, Meta(
         extra=_KEY_FILE,
-        description="The file that holds the API key, instead of a variable; only its owner should be able to read it.",
+        description="A file that holds the API key, instead of a variable; only its owner should be able to read it.",
     )] = None
     tenant_id: Annotated[str, Meta(
         pattern=r"^[!-~]*\Z", extra=_WORKSPACE,
-        description="The workspace, for keys that see several; sent as X-Tenant-Id.",
+        description="The workspace, for keys that can see several; sent as X-Tenant-Id.",
     )] = ""
     bearer_token_env: Annotated[str, Meta(
         pattern=r"^(?!lsv2_|ls__)([A-Za-z_][A-Za-z0-9_]*)?\Z", extra=_VARIABLE,
         description="The variable that holds a bearer token, sent instead of a key; tenant_id is then required.",
     )] = ""
     queues: Annotated[tuple[str, ...] | Literal["all"], Meta(
-        extra=_LIST, description='The queues to export; "all": every one the key can see. In a variable: with commas.',
+        extra=_LIST,
+        description='The queues to export; "all": every one that the key can see. In a variable, separated by commas.',
     )]
     endpoint: Annotated[Literal["auto", "runs", "items"], Meta(
-        description="Which of the service's listings is read; auto: runs while it lives, then items.",
+        description="The endpoint to read; auto: the runs endpoint is used until it is retired, then items.",
     )] = "auto"
     include_archived: Annotated[bool, Meta(
-        description="Export finished rows too; without them no row is ever marked removed.",
+        description="Export archived rows too; without them no row is ever marked removed.",
     )] = True
     include_stats: Annotated[bool, Meta(description="Ask for the feedback statistics of each row.")] = True
     subtree_usage: Annotated[bool, Meta(
-        description="Tokens and costs of a run include its descendants', as the runs listing has them.",
+        description="Tokens and costs of a run include those of its descendants, as over the runs endpoint.",
     )] = True
     status: Annotated[Literal["", "needs_my_review", "needs_others_review", "completed"], Meta(
         description="Export only rows in this state of review; then no row is marked removed. Runs endpoint only.",
     )] = ""
     page_size: Annotated[int, Meta(
-        ge=1, le=100, description="Rows in one answer at most; fewer are asked for when rows are heavy.",
+        ge=1, le=100, description="The most rows to ask for in one request; fewer are asked for when rows are heavy.",
     )] = 100
-    concurrency: Annotated[int, Meta(ge=1, le=64, description="Lanes: requests under way at once.")] = 8
+    concurrency: Annotated[int, Meta(ge=1, le=64, description="Lanes: the most requests in flight at once.")] = 8
     max_requests_per_second: Annotated[float, Meta(
-        ge=0, le=10_000, description="Never send more; 0: no limit of one's own. 429s slow it down in any case.",
+        ge=0, le=10_000, description="The most requests a second; 0: no limit. 429s slow an export down in any case.",
     )] = 0.0
     max_inflight_mb: Annotated[int, Meta(
-        ge=1, le=65_536, description="Pages held in memory, all lanes together, in MB.",
+        ge=1, le=65_536, description="The most memory for pages, all lanes together, in MB.",
     )] = 64
     timeout_s: Annotated[float, Meta(
-        gt=0, le=3600, description="The longest silence of the service within a request, in seconds.",
+        gt=0, le=3600, description="How long the service may be silent within a request, in seconds.",
     )] = 30.0
     request_timeout_s: Annotated[float, Meta(
-        gt=0, le=86_400, description="The longest that one request may take, all of its answer included, in seconds.",
+        gt=0, le=86_400, description="How long one request may take, its whole answer included, in seconds.",
     )] = 300.0
     max_response_mb: Annotated[int, Meta(
-        ge=1, le=65_536, description="The largest answer, unpacked, in MB; fewer rows are asked for instead of more.",
+        ge=1, le=65_536, description="The largest answer, unpacked, in MB; if one is larger, fewer rows are asked for.",
     )] = 256
 
 
@@ -146,10 +147,10 @@ class Sync(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """What --new-only reads."""
 
     lookback_s: Annotated[int, Meta(
-        ge=0, le=_TEN_YEARS_S, description="What was added up to this long before the mark is read again, in seconds.",
+        ge=0, le=_TEN_YEARS_S, description="How long before the last complete export --new-only begins, in seconds.",
     )] = 86_400
     full_every_s: Annotated[int, Meta(
-        ge=0, le=_TEN_YEARS_S, description="When the last complete full export is older, all is read, in seconds.",
+        ge=0, le=_TEN_YEARS_S, description="All rows are read when the last complete full export is older, in seconds.",
     )] = 604_800
 
 
@@ -157,20 +158,20 @@ class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Where the rows go."""
 
     path: Annotated[Path, Meta(
-        extra=_FOLDER, description="The lake. Written in a file, a relative path starts from the file's folder.",
+        extra=_FOLDER, description="The folder of the lake. In a file, a relative path starts from the file's folder.",
     )]
     compression: Annotated[Literal["zstd", "snappy", "gzip", "lz4", "none"], Meta(
-        description="How the Parquet files are compressed.",
+        description="The compression of the Parquet files.",
     )] = "zstd"
-    row_group_mb: Annotated[int, Meta(ge=1, le=1024, description="Uncompressed data in one row group, in MB.")] = 32
-    keep_reports: Annotated[int, Meta(ge=1, le=1_000_000, description="Reports kept in the lake.")] = 500
+    row_group_mb: Annotated[int, Meta(ge=1, le=1024, description="The largest row group, uncompressed, in MB.")] = 32
+    keep_reports: Annotated[int, Meta(ge=1, le=1_000_000, description="The number of reports to keep.")] = 500
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is logged to standard error."""
 
     log_format: Annotated[Literal["text", "json"], Meta(
-        description="One line of key=value, or one JSON object, for each event.",
+        description="The format of logs: key=value pairs, or one JSON object for each event.",
     )] = "text"
 
 
@@ -253,7 +254,7 @@ def example_toml() -> str:
 
 
 def markdown_table() -> str:
-    """Return the README's table of settings."""
+    """Return the table of docs/settings.md."""
     rows = ["| Setting | Default | Allowed | Meaning |", "|---|---|---|---|"]
     for setting in SETTINGS.values():
         default = "required" if setting.default is msgspec.NODEFAULT else f"`{_default(setting)}`"

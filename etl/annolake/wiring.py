@@ -23,7 +23,7 @@ def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log
     """Return a client for the configured service. Raises ConfigError where the key can't be had."""
     found = credentials(config, environ)
     if found.exposed:
-        log.warning("key_file_exposed", setting="source.api_key_file", advice="others may read the file: chmod 600 it")
+        log.warning("key_file_exposed", setting="source.api_key_file", advice="others can read the file: chmod 600 it")
     return Client(
         base_url=config.source.base_url,
         headers=found.headers(),

@@ -67,7 +67,7 @@ def test_check_earns_the_exit_code_of_a_run(case: str, tmp_path: Path) -> None:
     service, settings, exit_code = CASES[case]
     options = dict(service)
     faults = options.pop("faults", None)
-    population = Population(rows=options.pop("rows", 30), threads=options.pop("threads", 0), odd=False)
+    population = Population(rows=options.pop("rows", 30), threads=options.pop("threads", 0), odd=False, days=2)
     with Sandbox(population, seed=2, faults=faults, rules=Rules(**options)) as sandbox:
         checked, report = both(sandbox, tmp_path, settings)
 
@@ -79,7 +79,7 @@ def test_check_earns_the_exit_code_of_a_run(case: str, tmp_path: Path) -> None:
 
 def test_a_queue_that_the_lake_refuses_is_told_as_a_run_tells_it(tmp_path: Path) -> None:
     """An id that could lead out of the lake, from a service that lists it."""
-    with Sandbox(Population(rows=3), seed=2) as sandbox:
+    with Sandbox(Population(rows=3, days=2), seed=2) as sandbox:
         sandbox._service._profiles[sandbox.queue_ids[0]]["id"] = "../a b"
         checked, report = both(sandbox, tmp_path, {"source.queues": "all"})
 
@@ -90,7 +90,7 @@ def test_a_queue_that_the_lake_refuses_is_told_as_a_run_tells_it(tmp_path: Path)
 @pytest.mark.parametrize("endpoint", ["runs", "items"])
 def test_check_asks_little(endpoint: str, tmp_path: Path) -> None:
     """A row of each list is enough, however long they are; over items a run's payload is asked for once."""
-    with Sandbox(Population(rows=900, odd=False), seed=2) as sandbox:
+    with Sandbox(Population(rows=900, odd=False, days=2), seed=2) as sandbox:
         write_config(tmp_path, sandbox, {"source.endpoint": endpoint})
         ran = annolake("check", key=sandbox.api_key, cwd=tmp_path)
         asked = [(record.endpoint, record.rows) for record in sandbox.requests]

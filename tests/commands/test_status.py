@@ -14,7 +14,7 @@ from exporting import annolake, export_once, write_config
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a config and a lake of two queues."""
     folder = tmp_path_factory.mktemp("exported")
-    with Sandbox(Population(rows=120, queues=2), seed=2) as sandbox:
+    with Sandbox(Population(rows=120, queues=2, days=2), seed=2) as sandbox:
         export_once(sandbox, folder)
         write_config(folder, sandbox)
     return folder

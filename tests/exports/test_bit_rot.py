@@ -60,15 +60,14 @@ def rot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield Rot(sandbox, folder, settings, f"added_date={row.members()['added_at'].decode()[1:11]}")
 
 
-@pytest.mark.parametrize("endpoint", ["runs", "items"])
 @pytest.mark.parametrize("table", ["runs", "queues"])
-def test_a_file_with_a_flipped_bit_is_not_replaced(table: str, endpoint: str, rot: Rot, tmp_path: Path) -> None:
+def test_a_file_with_a_flipped_bit_is_not_replaced(table: str, rot: Rot, tmp_path: Path) -> None:
     """Headers, pages and footer: exit 5 and one sentence that names the file, which stays byte for byte as it was."""
-    rng, path = random.Random(f"{table} {endpoint}"), rot.file_of(table)
+    rng, path = random.Random(table), rot.file_of(table)
     for number in range(FLIPS):
         damaged = flipped(path.read_bytes(), rng, (number + rng.random()) / FLIPS)
         folder = tmp_path / str(number)
-        report = rot.exported(folder, path, damaged, endpoint)
+        report = rot.exported(folder, path, damaged, ("runs", "items")[number % 2])
         error = report.error or ""
 
         assert rot.file_of(table, folder).read_bytes() == damaged, number

@@ -55,10 +55,10 @@ def heavy(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("size", [int, lambda true: true // 3, untold])
-@pytest.mark.parametrize("cap", [100_000, 1_000_000, 3_000_000])
+@pytest.mark.parametrize("cap", [100_000, 1_000_000])
 def test_answers_cut_by_bytes_lose_nothing(cap: int, size: Callable[[int], int | None], tmp_path: Path) -> None:
     """A service that caps answers by bytes is read to its end, whatever it says of the size, and removes nothing."""
-    with Sandbox(Population(rows=300, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=150, odd=False, days=2), seed=1) as sandbox:
         export_once(sandbox, tmp_path)
         heavy(sandbox)
         sandbox.showing = Showing(bytes_cap=cap, size=size)
@@ -71,7 +71,7 @@ def test_answers_cut_by_bytes_lose_nothing(cap: int, size: Callable[[int], int |
 
 def test_answers_cut_by_bytes_lose_nothing_over_items(tmp_path: Path) -> None:
     """Pages of items that are shorter than asked for go on at their cursor."""
-    with Sandbox(Population(rows=300, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=300, odd=False, days=2), seed=1) as sandbox:
         sandbox.showing = Showing(bytes_cap=10_000)
         exit_code, report = ran(sandbox, tmp_path, endpoint="items")
 
@@ -81,7 +81,7 @@ def test_answers_cut_by_bytes_lose_nothing_over_items(tmp_path: Path) -> None:
 
 def test_windows_that_show_nothing_lose_nothing(tmp_path: Path) -> None:
     """A service that shows nothing of a window that is too heavy is asked for fewer rows at once."""
-    with Sandbox(Population(rows=120, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=120, odd=False, days=2), seed=1) as sandbox:
         heavy(sandbox)
         sandbox.showing = Showing(bytes_cap=200_000, empty_over_cap=True)
         exit_code, report = ran(sandbox, tmp_path)
@@ -106,7 +106,7 @@ LAYOUTS: dict[str, Callable[[list[str]], list[str]]] = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_rows_left_out_cost_no_other_row(layout: str, endpoint: str, tmp_path: Path) -> None:
     """All rows that the service shows arrive, and the report tells how many it counts besides."""
-    with Sandbox(Population(rows=400, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=400, odd=False, days=2), seed=1) as sandbox:
         hidden = LAYOUTS[layout](ids(sandbox.queue(), "active"))
         sandbox.showing = Showing(hidden=frozenset(hidden))
         exit_code, report = ran(sandbox, tmp_path, endpoint=endpoint)
@@ -117,7 +117,7 @@ def test_rows_left_out_cost_no_other_row(layout: str, endpoint: str, tmp_path: P
 
 def test_a_section_that_ends_at_a_short_page_is_told(tmp_path: Path) -> None:
     """A cursor that ends where an item is left out loses the items behind it, and the export is not complete."""
-    with Sandbox(Population(rows=600, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=600, odd=False, days=2), seed=1) as sandbox:
         sandbox.showing = Showing(hidden=frozenset(ids(sandbox.queue(), "active")[250:251]), ends_when_short=True)
         exit_code, report = ran(sandbox, tmp_path, endpoint="items")
 
@@ -130,7 +130,7 @@ def test_a_section_that_ends_at_a_short_page_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_empty_answers_remove_nothing(endpoint: str, tmp_path: Path) -> None:
     """Empty answers to every request, while sizes tell of 300 rows: none is marked removed, and the command says so."""
-    with Sandbox(Population(rows=300, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=300, odd=False, days=2), seed=1) as sandbox:
         ran(sandbox, tmp_path, endpoint=endpoint)
         sandbox.showing = Showing(nothing=True)
         exit_code, report = ran(sandbox, tmp_path, endpoint=endpoint)
@@ -145,7 +145,7 @@ def test_empty_answers_remove_nothing(endpoint: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_many_rows_that_left_are_removed_once_two_readings_agree(endpoint: str, tmp_path: Path) -> None:
     """More than a fifth of the queue was deleted: it is read again, and they are marked removed."""
-    with Sandbox(Population(rows=200, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=200, odd=False, days=2), seed=1) as sandbox:
         ran(sandbox, tmp_path, endpoint=endpoint)
         queue = sandbox.queue()
         for row_id in ids(queue)[:120]:
@@ -173,7 +173,7 @@ def test_a_second_reading_that_shows_them_again_removes_nothing(endpoint: str, b
             sandbox.showing = Showing()
 
     before: list[int] = []
-    with Sandbox(Population(rows=200, odd=False), seed=1, before_request=change) as sandbox:
+    with Sandbox(Population(rows=200, odd=False, days=2), seed=1, before_request=change) as sandbox:
         ran(sandbox, tmp_path, endpoint=endpoint)
         hidden = frozenset(ids(sandbox.queue(), "active")[-100:])
         sandbox.showing = Showing(hidden=hidden, size=lambda true: true - 100 if true > 100 else true)
@@ -189,7 +189,7 @@ def test_a_second_reading_that_shows_them_again_removes_nothing(endpoint: str, b
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_many_rows_are_not_removed_where_no_size_is_told(endpoint: str, tmp_path: Path) -> None:
     """Without a told size nothing speaks for it that so many rows left."""
-    with Sandbox(Population(rows=200, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=200, odd=False, days=2), seed=1) as sandbox:
         ran(sandbox, tmp_path, endpoint=endpoint)
         queue = sandbox.queue()
         for row_id in ids(queue)[:120]:
@@ -198,13 +198,13 @@ def test_many_rows_are_not_removed_where_no_size_is_told(endpoint: str, tmp_path
         exit_code, report = ran(sandbox, tmp_path, endpoint=endpoint)
 
     assert (exit_code, report["removed"], report["removed_unconfirmed"]) == (3, 0, 120)
-    assert "does not tell the queue's size" in report["unconfirmed_because"]
+    assert "does not report the queue's size" in report["unconfirmed_because"]
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_few_rows_are_removed_while_the_sizes_agree(endpoint: str, tmp_path: Path) -> None:
     """Rows still counted are not removed; when they are counted no more, or shown again, the next export tells."""
-    with Sandbox(Population(rows=200, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=200, odd=False, days=2), seed=1) as sandbox:
         queue = sandbox.queue()
         ran(sandbox, tmp_path, endpoint=endpoint)
         expired = ids(queue, "active")[5:12]
@@ -226,7 +226,7 @@ def test_a_few_rows_are_removed_while_the_sizes_agree(endpoint: str, tmp_path: P
 
 def test_sizes_that_always_count_more_hold_nothing_back(tmp_path: Path) -> None:
     """What a size counts is not known, so only its change means something: a row that left is marked removed."""
-    with Sandbox(Population(rows=200, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=200, odd=False, days=2), seed=1) as sandbox:
         sandbox.showing = Showing(size=lambda true: true + 9)
         ran(sandbox, tmp_path)
         sandbox.queue().delete(ids(sandbox.queue())[7])
@@ -241,6 +241,7 @@ def test_sizes_that_always_count_more_hold_nothing_back(tmp_path: Path) -> None:
 class Mock(BaseHTTPRequestHandler):
     """Answers as a mock made from the OpenAPI document does: rows and sizes at random."""
 
+    disable_nagle_algorithm = True  # else every answer takes 40 ms
     rng: random.Random
     row: dict[str, Any]
 
@@ -268,7 +269,7 @@ class Mock(BaseHTTPRequestHandler):
 @pytest.mark.parametrize("seed", range(3))
 def test_random_pages_are_never_complete(seed: int, tmp_path: Path) -> None:
     """A mock that invents rows for every answer, none among them, is not complete."""
-    with Sandbox(Population(rows=1, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=1, odd=False, days=2), seed=1) as sandbox:
         row = json.loads(next(sandbox.queue().row(row_id).text for row_id in ids(sandbox.queue())))
         handler = type("Seeded", (Mock,), {"rng": random.Random(seed), "row": row, "protocol_version": "HTTP/1.1"})
         with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -37,7 +37,7 @@ def test_every_row_while_reviewers_work(kind: str, order: Any, lanes: int, tmp_p
     """Rows that were there throughout are in the lake exactly once, and the report says so."""
     kinds: Any = KINDS[kind]
     changes = Changes(rate=RATES.get(kinds[0], 0.8), kinds=kinds)
-    with Sandbox(Population(rows=1500, odd=False, order=order), seed=lanes, changes=changes) as sandbox:
+    with Sandbox(Population(rows=1500, odd=False, order=order, days=2), seed=lanes, changes=changes) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path, {"source.concurrency": lanes}))
         wanted = promised(sandbox, sandbox.queue(), but={"move"})
 
@@ -50,7 +50,9 @@ def test_every_row_while_reviewers_work(kind: str, order: Any, lanes: int, tmp_p
 @pytest.mark.parametrize("seed", range(4))
 def test_moves_within_a_list_lose_nothing_silently(seed: int, tmp_path: Path) -> None:
     """Rows that change their place are met all the same, or the export is told incomplete."""
-    with Sandbox(Population(rows=1000, odd=False), seed=seed, changes=Changes(rate=3.0, kinds=("move",))) as sandbox:
+    with Sandbox(
+        Population(rows=1000, odd=False, days=2), seed=seed, changes=Changes(rate=3.0, kinds=("move",))
+    ) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path))
         wanted = promised(sandbox, sandbox.queue(), but=set())
 
@@ -71,7 +73,7 @@ def test_an_order_that_does_not_repeat_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lanes", [1, 8])
 def test_a_quiet_queue_costs_little_more_than_its_pages(lanes: int, tmp_path: Path) -> None:
     """At most n/95 + 14 requests however many lanes there are, sizes and the queue's record included."""
-    with Sandbox(Population(rows=3000, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=3000, odd=False, days=2), seed=1) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path, {"source.concurrency": lanes}))
         asked = len(sandbox.requests)
 
@@ -81,7 +83,7 @@ def test_a_quiet_queue_costs_little_more_than_its_pages(lanes: int, tmp_path: Pa
 
 def test_two_sweeps_differ_by_what_changed_between_them(tmp_path: Path) -> None:
     """A row deleted between two exports is removed, one added is inserted, and no other is touched."""
-    with Sandbox(Population(rows=700, odd=False), seed=1) as sandbox:
+    with Sandbox(Population(rows=700, odd=False, days=2), seed=1) as sandbox:
         export_once(sandbox, tmp_path)
         queue = sandbox.queue()
         queue.delete(queue.rows("archived")[3].id)

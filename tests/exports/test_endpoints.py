@@ -35,7 +35,7 @@ def test_rows_over_items_equal_rows_over_runs(tmp_path: Path) -> None:
     """Every column that the successor has comes out as over the runs listing, costs to the last digit."""
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-    with Sandbox(Population(rows=900), seed=13) as sandbox:
+    with Sandbox(Population(rows=900, days=2), seed=13) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path / "a", ITEMS))
         export_once(sandbox, tmp_path / "b")
         asked = [record.path for record in sandbox.requests if "/items" in record.path or "query" in record.path]
@@ -51,7 +51,7 @@ def test_rows_over_items_equal_rows_over_runs(tmp_path: Path) -> None:
 
 def test_a_lake_filled_over_runs_loses_nothing_over_items(tmp_path: Path) -> None:
     """No row lost, none doubled, no value turned to null; a second export over items writes nothing."""
-    with Sandbox(Population(rows=500), seed=14) as sandbox:
+    with Sandbox(Population(rows=500, days=2), seed=14) as sandbox:
         export_once(sandbox, tmp_path)
         before = with_polars(tmp_path / "lake")
         switched = one_queue(export_once(sandbox, tmp_path, ITEMS))
@@ -72,10 +72,10 @@ def test_items_of_before_august_2026_make_the_same_table(tmp_path: Path) -> None
     """Items that say `session_id` make the rows that `project_id` makes: every payload, the same columns and hashes."""
     for folder in ("old", "new"):
         (tmp_path / folder).mkdir()
-    with Sandbox(Population(rows=300, threads=20), seed=13, rules=Rules(project_field="session_id")) as sandbox:
+    with Sandbox(Population(rows=300, threads=20, days=2), seed=13, rules=Rules(project_field="session_id")) as sandbox:
         config = write_config(tmp_path / "old", sandbox, ITEMS)
         ran = annolake("run", "--config", config, "--json", key=sandbox.api_key, cwd=tmp_path)
-    with Sandbox(Population(rows=300, threads=20), seed=13) as sandbox:
+    with Sandbox(Population(rows=300, threads=20, days=2), seed=13) as sandbox:
         export_once(sandbox, tmp_path / "new", ITEMS)
         files = files_of(tmp_path / "old/lake")
         again = one_queue(export_once(sandbox, tmp_path / "old", ITEMS))
@@ -93,7 +93,7 @@ def test_items_of_before_august_2026_make_the_same_table(tmp_path: Path) -> None
 @pytest.mark.parametrize("retire_after", [1, 6])
 def test_the_day_the_runs_listing_is_gone(retire_after: int, tmp_path: Path) -> None:
     """At the first request or in the middle of an export: annolake goes on over items, with every row."""
-    with Sandbox(Population(rows=900), seed=15, rules=Rules(retire_runs_after=retire_after)) as sandbox:
+    with Sandbox(Population(rows=900, days=2), seed=15, rules=Rules(retire_runs_after=retire_after)) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path))
         sent = held(sandbox.queue())
 
@@ -107,7 +107,7 @@ def test_the_day_the_runs_listing_is_gone(retire_after: int, tmp_path: Path) -> 
 
 def test_a_404_counts_as_retired_only_while_the_queue_is_alive(tmp_path: Path) -> None:
     """The listing answers 404 while the queue's own record is there: its successor takes over."""
-    with Sandbox(Population(rows=50), seed=15, rules=Rules(retire_runs_after=1, retired_status=404)) as sandbox:
+    with Sandbox(Population(rows=50, days=2), seed=15, rules=Rules(retire_runs_after=1, retired_status=404)) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path))
 
     assert (report.endpoint, report.inserted) == ("items", 50)
@@ -115,7 +115,7 @@ def test_a_404_counts_as_retired_only_while_the_queue_is_alive(tmp_path: Path) -
 
 def test_forcing_runs_does_not_switch(tmp_path: Path) -> None:
     """Who asks for the runs listing alone is told that it is gone."""
-    with Sandbox(Population(rows=50), seed=15, rules=Rules(retire_runs_after=1)) as sandbox:
+    with Sandbox(Population(rows=50, days=2), seed=15, rules=Rules(retire_runs_after=1)) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path, {"source.endpoint": "runs"}))
 
     assert (report.status, report.exit_code) == ("failed", 4)
@@ -124,7 +124,7 @@ def test_forcing_runs_does_not_switch(tmp_path: Path) -> None:
 
 def test_a_service_without_the_platform_stays_on_runs(tmp_path: Path) -> None:
     """Self-hosted services of today have no items, and need none."""
-    with Sandbox(Population(rows=50), seed=15, rules=Rules(platform=False)) as sandbox:
+    with Sandbox(Population(rows=50, days=2), seed=15, rules=Rules(platform=False)) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path))
 
     assert (report.endpoint, report.status) == ("runs", "ok")
@@ -132,7 +132,9 @@ def test_a_service_without_the_platform_stays_on_runs(tmp_path: Path) -> None:
 
 def test_threads_and_runs_that_are_gone(tmp_path: Path) -> None:
     """A THREAD is a row without a run; a run that is gone leaves its row with run_found false, told once."""
-    with Sandbox(Population(rows=200, threads=20), seed=16, rules=Rules(runs_gone=0.05, runs_late=0.05)) as sandbox:
+    with Sandbox(
+        Population(rows=200, threads=20, days=2), seed=16, rules=Rules(runs_gone=0.05, runs_late=0.05)
+    ) as sandbox:
         first = one_queue(export_once(sandbox, tmp_path, ITEMS))
         runs = [row for section in ("active", "archived") for row in sandbox.queue().rows(section)]
         gone = {row.id for row in runs if row.run_id is not None and sandbox.is_gone(row.run_id)}
@@ -154,7 +156,9 @@ def test_threads_and_runs_that_are_gone(tmp_path: Path) -> None:
 def test_reviewers_at_work_while_items_are_paged(seed: int, cursors: Any, tmp_path: Path) -> None:
     """Rows finish, leave, come and are requeued: nothing missed, nothing doubled, or told."""
     changes = Changes(rate=0.5, kinds=("finish", "delete", "add", "unarchive"))
-    with Sandbox(Population(rows=800, odd=False), seed=seed, changes=changes, rules=Rules(cursors=cursors)) as sandbox:
+    with Sandbox(
+        Population(rows=800, odd=False, days=2), seed=seed, changes=changes, rules=Rules(cursors=cursors)
+    ) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path, ITEMS))
         last = max(record.number for record in sandbox.requests)
         wanted = sandbox.queue().throughout(0, last)
@@ -164,7 +168,7 @@ def test_reviewers_at_work_while_items_are_paged(seed: int, cursors: Any, tmp_pa
 
 def test_only_new_items(tmp_path: Path) -> None:
     """`--new-only` after a full export over the same endpoint reads a few pages; over another one it is full."""
-    with Sandbox(Population(rows=600, odd=False, order="newest_first"), seed=17) as sandbox:
+    with Sandbox(Population(rows=600, odd=False, order="newest_first", days=2), seed=17) as sandbox:
         export_once(sandbox, tmp_path)
         other = one_queue(export_once(sandbox, tmp_path, ITEMS, mode="new"))
         sandbox.queue().add(5)
@@ -179,7 +183,7 @@ def test_only_new_items(tmp_path: Path) -> None:
 
 def test_faults_over_items(tmp_path: Path) -> None:
     """The successor's answers are asked for again as any other."""
-    with Sandbox(Population(rows=300), seed=18, faults=Faults(rate=0.3)) as sandbox:
+    with Sandbox(Population(rows=300, days=2), seed=18, faults=Faults(rate=0.3)) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path, {**ITEMS, "retry.max_attempts": 30}))
 
     assert (report.complete, report.inserted) == (True, 300)

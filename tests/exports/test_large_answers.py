@@ -34,14 +34,14 @@ PLACES: list[tuple[str, Picks]] = [("runs", lists), ("items", lists), ("items", 
 
 @cache
 def bomb() -> bytes:
-    """Return a megabyte of gzip that unpacks into one of text."""
+    """Return a quarter of a megabyte of gzip that unpacks into 256 MB of text."""
     packer = zlib.compressobj(9, wbits=31)
     block = b" " * (1 << 20)
-    return b"".join([packer.compress(b"["), *(packer.compress(block) for _ in range(1024)), packer.flush()])
+    return b"".join([packer.compress(b"["), *(packer.compress(block) for _ in range(256)), packer.flush()])
 
 
 def explodes(wire: Wire, _asked: Asked, _answer: Answer) -> None:
-    """Send a gigabyte, packed."""
+    """Send 256 MB, packed."""
     wire.head({"Content-Encoding": "gzip", "Content-Length": len(bomb())})
     wire.write(bomb())
 
@@ -71,7 +71,7 @@ def test_no_answer_takes_more_memory_than_it_may(
     endpoint: str, picks: Picks, behave: Callable[[Wire, Asked, Answer], None], tmp_path: Path
 ) -> None:
     """It is read up to the bound and asked for again with half the rows, down to one; then one sentence says so."""
-    with Hostile(Sandbox(Population(rows=40, odd=False), seed=2), at(picks, behave)) as service:
+    with Hostile(Sandbox(Population(rows=40, odd=False, days=2), seed=2), at(picks, behave)) as service:
         settings = {"source.endpoint": endpoint, "source.max_response_mb": 16}
         ran, peak = peak_of_run(write_config(tmp_path, service, settings), service.api_key)
 
@@ -86,7 +86,7 @@ def test_no_answer_takes_more_memory_than_it_may(
 def test_what_explains_a_failure_is_not_read_to_its_end(status: int, tmp_path: Path) -> None:
     """The body of a refusal may be endless: the status alone counts."""
     behave = at(lists, partial(never_ends, status=status))
-    with Hostile(Sandbox(Population(rows=4), seed=2), behave) as service:
+    with Hostile(Sandbox(Population(rows=4, days=2), seed=2), behave) as service:
         settings = {"retry.max_attempts": 2, "retry.max_wait_s": 0.1}
         path = write_config(tmp_path, service, settings)
         ran = annolake("run", "--config", path, "--quiet", key=service.api_key, cwd=tmp_path)
@@ -97,7 +97,7 @@ def test_what_explains_a_failure_is_not_read_to_its_end(status: int, tmp_path: P
 
 def test_a_record_that_is_too_large_costs_no_row(tmp_path: Path) -> None:
     """A queue's own record is not needed: its rows arrive without it."""
-    with Hostile(Sandbox(Population(rows=40, odd=False), seed=2), at(named, never_ends)) as service:
+    with Hostile(Sandbox(Population(rows=40, odd=False, days=2), seed=2), at(named, never_ends)) as service:
         report = one_queue(export_once(service, tmp_path, {"source.max_response_mb": 1}))
 
     assert (report.status, report.name, report.inserted) == ("ok", None, 40)
@@ -107,29 +107,29 @@ def test_a_record_that_is_too_large_costs_no_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_rows_that_fit_one_by_one_arrive(endpoint: str, packed: bool, tmp_path: Path) -> None:
     """Pages above the bound are asked for in halves, at once and without being taken for faults."""
-    with Sandbox(Population(rows=60, odd=False, payload_kb=300), seed=2, rules=Rules(gzip=packed)) as sandbox:
+    with Sandbox(Population(rows=30, odd=False, payload_kb=300, days=2), seed=2, rules=Rules(gzip=packed)) as sandbox:
         settings = {"source.endpoint": endpoint, "source.max_response_mb": 1}
         report = one_queue(export_once(sandbox, tmp_path, settings))
 
-    assert (report.status, report.complete, report.inserted, report.retries) == ("ok", True, 60, 0)
-    assert len(with_polars(tmp_path / "lake")) == 60
+    assert (report.status, report.complete, report.inserted, report.retries) == ("ok", True, 30, 0)
+    assert len(with_polars(tmp_path / "lake")) == 30
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_rows_of_which_no_two_fit_arrive(endpoint: str, tmp_path: Path) -> None:
     """They are read one by one, each joined to the one before it."""
-    with Sandbox(Population(rows=30, odd=False, payload_kb=700), seed=2) as sandbox:
+    with Sandbox(Population(rows=30, odd=False, payload_kb=700, days=2), seed=2) as sandbox:
         settings = {"source.endpoint": endpoint, "source.max_response_mb": 1}
         report = one_queue(export_once(sandbox, tmp_path, settings))
 
     assert (report.status, report.complete, report.inserted) == ("ok", True, 30)
 
 
-@pytest.mark.parametrize("light", [110, 113, 117, 120])
+@pytest.mark.parametrize("light", [110, 117])
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_heavy_rows_behind_light_ones_arrive(endpoint: str, light: int, tmp_path: Path) -> None:
     """What was asked for while rows were light is halved when they are not, and less is asked for from then on."""
-    with Sandbox(Population(rows=180, odd=False, archived_share=0.0), seed=2) as sandbox:
+    with Sandbox(Population(rows=180, odd=False, archived_share=0.0, days=2), seed=2) as sandbox:
         for row in sandbox.queue().rows("active")[light:]:
             sandbox.queue().edit(row.id, inputs={"text": "x" * 300_000})
         settings = {"source.endpoint": endpoint, "source.max_response_mb": 1}
@@ -142,7 +142,7 @@ def test_heavy_rows_behind_light_ones_arrive(endpoint: str, light: int, tmp_path
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_single_row_above_the_bound_is_told(endpoint: str, place: int, tmp_path: Path) -> None:
     """One sentence names the setting, exit 4; the row's queue alone fails."""
-    with Sandbox(Population(rows=30, queues=2, odd=False), seed=2) as sandbox:
+    with Sandbox(Population(rows=30, queues=2, odd=False, days=2), seed=2) as sandbox:
         queue = sandbox.queue()
         queue.edit(queue.rows("active")[place].id, inputs={"text": "x" * 1_100_000})
         settings = {"source.endpoint": endpoint, "source.max_response_mb": 1}
@@ -151,14 +151,14 @@ def test_a_single_row_above_the_bound_is_told(endpoint: str, place: int, tmp_pat
 
     assert [one["status"] for one in ran.report["queues"]] == ["failed", "ok"]
     assert ran.exit_code == 4
-    assert "source.max_response_mb lets in (1 MB)" in ran.err
+    assert "is larger than source.max_response_mb (1 MB)" in ran.err
     assert len(ran.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_of_large_answers_one_is_held_at_a_time(endpoint: str, tmp_path: Path) -> None:
     """Pages of 30 MB come on all lanes at once: they are asked for in smaller ones while one of them is in memory."""
-    with Sandbox(Population(rows=1_600, odd=False, archived_share=0.0), seed=2) as sandbox:
+    with Sandbox(Population(rows=1_600, odd=False, archived_share=0.0, days=2), seed=2) as sandbox:
         blob = b'"' + b"lorem ipsum " * 25_000 + b'"'
         for row in sandbox.queue().rows("active")[600:]:
             sandbox.queue().edit(row.id, inputs=blob)
@@ -175,20 +175,20 @@ MOST_MB = 480  # measured: 322 over runs, 410 over items; without that care 640 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_row_that_is_on_a_page_twice_costs_little_more(endpoint: str, tmp_path: Path) -> None:
     """Its last version counts; each used to be flattened for itself, in 0.28 MB and 13 ms."""
-    sandbox = Sandbox(Population(rows=1_500, odd=False), seed=2)
+    sandbox = Sandbox(Population(rows=600, odd=False, days=2), seed=2)
     for section, rows in sandbox.queue()._lists.items():
         sandbox.queue()._lists[section] = [row for row in rows for _ in range(2)]
     with sandbox:
         settings: dict[str, Any] = {"source.endpoint": endpoint}
         ran, peak = peak_of_run(write_config(tmp_path, sandbox, settings), sandbox.api_key)
 
-    assert ran.report["queues"][0]["inserted"] == 1_500, ran.err
+    assert ran.report["queues"][0]["inserted"] == 600, ran.err
     assert peak < USUAL_MB
 
 
 def test_of_a_row_that_is_on_a_page_twice_the_last_version_counts(tmp_path: Path) -> None:
     """Also where the first one is what the lake has, and where the last one is."""
-    sandbox = Sandbox(Population(rows=40, odd=False, archived_share=0.0), seed=2)
+    sandbox = Sandbox(Population(rows=40, odd=False, archived_share=0.0, days=2), seed=2)
     queue = sandbox.queue()
     with sandbox:
         export_once(sandbox, tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from annolake.extract.endpoints import queues
 from annolake.sandbox import Changes, Population, Sandbox
 from annolake.sandbox.answers import Answer, Asked
 from exporting import annolake, export_once, one_queue, with_polars, write_config
@@ -50,7 +51,7 @@ def test_a_redirect_anywhere_is_one_sentence(location: str, endpoint: str, tmp_p
     def redirects(_wire: Wire, asked: Asked, answer: Answer) -> Answer:
         return Answer(302, b"", headers={"Location": location}) if lists(asked) else answer
 
-    with Hostile(Sandbox(Population(rows=9), seed=2), redirects) as service:
+    with Hostile(Sandbox(Population(rows=9, days=2), seed=2), redirects) as service:
         path = write_config(tmp_path, service, {"source.endpoint": endpoint, "retry.max_attempts": 1})
         ran = annolake("run", "--config", path, "--quiet", key=service.api_key, cwd=tmp_path)
 
@@ -63,7 +64,7 @@ def test_a_redirect_anywhere_is_one_sentence(location: str, endpoint: str, tmp_p
 
 def test_an_untrusted_certificate_is_told_with_what_to_set(tmp_path: Path) -> None:
     """SSL_CERT_FILE is named, and what it names is trusted from then on."""
-    with Hostile(Sandbox(Population(rows=9, odd=False), seed=2), tls=True) as service:
+    with Hostile(Sandbox(Population(rows=9, odd=False, days=2), seed=2), tls=True) as service:
         command = ("run", "--config", write_config(tmp_path, service), "--quiet")
         ran = annolake(*command, key=service.api_key, cwd=tmp_path)
         trusting = {"SSL_CERT_FILE": str(CERTIFICATE)}
@@ -86,7 +87,7 @@ def test_a_cursor_of_a_megabyte_is_refused(tmp_path: Path) -> None:
             return answer
         return Answer(200, json.dumps({**json.loads(answer.body), "next_cursor": "x" * 1_000_000}).encode())
 
-    with Hostile(Sandbox(Population(rows=9), seed=2), overdoes) as service:
+    with Hostile(Sandbox(Population(rows=9, days=2), seed=2), overdoes) as service:
         path = write_config(tmp_path, service, ITEMS)
         ran = annolake("run", "--config", path, "--quiet", key=service.api_key, cwd=tmp_path)
 
@@ -100,21 +101,21 @@ def a_hundred(asked: Asked) -> Asked:
     return replace(asked, query={**asked.query, "page_size": ["100"]}) if asked.path.endswith("/items") else asked
 
 
-@pytest.mark.parametrize("page_size", [1, 30, 100])
-def test_a_service_that_does_not_heed_page_size_is_exported(page_size: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page_size", "rows"), [(1, 500), (30, 2_600), (100, 2_600)])
+def test_a_service_that_does_not_heed_page_size_is_exported(page_size: int, rows: int, tmp_path: Path) -> None:
     """It sends more items than were asked for: no row is lost, and a quiet queue is shown complete."""
-    sandbox = Sandbox(Population(rows=2_600, odd=False), seed=2)
+    sandbox = Sandbox(Population(rows=rows, odd=False, days=2), seed=2)
     with Hostile(sandbox, honest, a_hundred) as service:
         report = one_queue(export_once(service, tmp_path, {**ITEMS, "source.page_size": page_size}))
 
-    assert (report.status, report.complete, report.inserted) == ("ok", True, 2_600)
+    assert (report.status, report.complete, report.inserted) == ("ok", True, rows)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nor_is_it_refused_while_reviewers_are_at_work(seed: int, tmp_path: Path) -> None:
     """Its pages cannot be made to overlap: the rows arrive, and what could not be shown is told."""
     changes = Changes(rate=0.5, kinds=("finish", "add", "unarchive"))
-    sandbox = Sandbox(Population(rows=900, odd=False), seed=seed, changes=changes)
+    sandbox = Sandbox(Population(rows=900, odd=False, days=2), seed=seed, changes=changes)
     with Hostile(sandbox, honest, a_hundred) as service:
         report = one_queue(export_once(service, tmp_path, ITEMS))
 
@@ -133,7 +134,7 @@ def from_the_start(asked: Asked) -> Asked:
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_a_listing_of_queues_that_ignores_offset_ends(command: str, tmp_path: Path) -> None:
     """What it shows is shown again and again: a second page without a queue that is new is the last one."""
-    sandbox = Sandbox(Population(rows=3, queues=3, odd=False), seed=2)
+    sandbox = Sandbox(Population(rows=3, queues=3, odd=False, days=2), seed=2)
     with Hostile(sandbox, hears=from_the_start) as service:
         path = write_config(tmp_path, service, {"source.queues": "all"})
         ran = annolake(command, "--config", path, key=service.api_key, cwd=tmp_path)
@@ -145,26 +146,27 @@ def test_a_listing_of_queues_that_ignores_offset_ends(command: str, tmp_path: Pa
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_a_listing_that_shows_its_first_hundred_for_ever_is_told(command: str, tmp_path: Path) -> None:
     """There may be more queues than it shows: one sentence, exit 4."""
-    sandbox = Sandbox(Population(rows=1, queues=130, odd=False), seed=2)
+    sandbox = Sandbox(Population(rows=1, queues=130, odd=False, days=2), seed=2)
     with Hostile(sandbox, hears=from_the_start) as service:
         path = write_config(tmp_path, service, {"source.queues": "all"})
         ran = annolake(command, "--config", path, key=service.api_key, cwd=tmp_path)
 
     assert ran.exit_code == 4
-    assert "shows the same queues wherever it is read: name the queues to export in source.queues" in ran.out + ran.err
+    assert "shows the same queues at every offset: name the queues to export in source.queues" in ran.out + ran.err
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_a_listing_that_never_ends_is_told(command: str, tmp_path: Path) -> None:
-    """New queues on every page: after two thousand pages one sentence, exit 4."""
+def test_a_listing_that_never_ends_is_told(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New queues on every page: after so many pages one sentence, exit 4."""
+    monkeypatch.setattr(queues, "MOST_PAGES", 50)
     with Hostile(
-        Sandbox(Population(rows=1), seed=2), tells_queues(lambda _, asked: [{"id": f"q{asked.query}"}])
+        Sandbox(Population(rows=1, days=2), seed=2), tells_queues(lambda _, asked: [{"id": f"q{asked.query}"}])
     ) as service:
         path = write_config(tmp_path, service, {"source.queues": "all"})
         ran = annolake(command, "--config", path, key=service.api_key, cwd=tmp_path)
         asked = sum(map(lists_queues, service.asked))
 
-    assert (ran.exit_code, asked) == (4, 2_000)
+    assert (ran.exit_code, asked) == (4, 50)
     assert "the listing of queues never ends" in ran.out + ran.err
 
 
@@ -177,7 +179,7 @@ def listing_also(record: object) -> Behave:
 @pytest.mark.parametrize("record", [{"name": "nameless"}, {"id": None}, {"id": 7}, "a queue", None, ["x"]])
 def test_a_record_without_id_costs_no_other_queue(record: object, command: str, tmp_path: Path) -> None:
     """It is passed over, with one warning; the exit code is what the others earn."""
-    with Hostile(Sandbox(Population(rows=3, queues=2, odd=False), seed=2), listing_also(record)) as service:
+    with Hostile(Sandbox(Population(rows=3, queues=2, odd=False, days=2), seed=2), listing_also(record)) as service:
         path = write_config(tmp_path, service, {"source.queues": "all"})
         ran = annolake(command, "--config", path, key=service.api_key, cwd=tmp_path)
 
@@ -194,13 +196,15 @@ ODD_IDS = ["", "not a uuid", "../../x", "a/b", "\x1b[2J\nforged", "\x00", "\u202
 @pytest.mark.parametrize("queue_id", ODD_IDS, ids=lambda text: ascii(text)[1:20])
 def test_a_listed_id_that_is_none_fails_alone(queue_id: str, command: str, tmp_path: Path) -> None:
     """Exit 4 for that queue, in printable characters; the others are exported."""
-    with Hostile(Sandbox(Population(rows=3, queues=2, odd=False), seed=2), listing_also({"id": queue_id})) as service:
+    with Hostile(
+        Sandbox(Population(rows=3, queues=2, odd=False, days=2), seed=2), listing_also({"id": queue_id})
+    ) as service:
         path = write_config(tmp_path, service, {"source.queues": "all"})
         options = ["--quiet", "--json"] if command == "run" else []
         ran = annolake(command, "--config", path, *options, key=service.api_key, cwd=tmp_path)
 
     assert ran.exit_code == 4, ran.err
-    assert "is no id of a queue, though the service lists it" in ran.out + ran.err
+    assert "is not the id of a queue, although the service lists it" in ran.out + ran.err
     assert not [char for char in ran.out + ran.err if not char.isprintable() and char != "\n"]
     if command == "run":
         assert [one["status"] for one in ran.report["queues"]] == ["failed", "ok", "ok"]
@@ -209,7 +213,7 @@ def test_a_listed_id_that_is_none_fails_alone(queue_id: str, command: str, tmp_p
 
 def test_a_queue_that_is_listed_in_two_spellings_is_exported_once(tmp_path: Path) -> None:
     """Capitals make no other queue."""
-    sandbox = Sandbox(Population(rows=3, queues=2, odd=False), seed=2)
+    sandbox = Sandbox(Population(rows=3, queues=2, odd=False, days=2), seed=2)
     shouted = tells_queues(lambda told, _: [*told, *({**one, "id": one["id"].upper()} for one in told)])
     with Hostile(sandbox, shouted) as service:
         report = export_once(service, tmp_path, {"source.queues": "all"})

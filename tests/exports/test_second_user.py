@@ -62,7 +62,7 @@ def test_a_second_user_exports_into_the_lake(endpoint: str, folder: Path) -> Non
         if list((folder / "lake/_annolake/reports").iterdir()):
             sandbox.queue().edit(sandbox.queue().rows("active")[0].id, name="renamed")
 
-    with Sandbox(Population(rows=30, odd=False), seed=2, before_request=rename) as sandbox:
+    with Sandbox(Population(rows=30, odd=False, days=2), seed=2, before_request=rename) as sandbox:
         write_config(folder, sandbox, {"source.endpoint": endpoint})
         environ = {KEY_VARIABLE: sandbox.api_key}
         ran = subprocess.run(
@@ -78,7 +78,7 @@ def test_a_second_user_exports_into_the_lake(endpoint: str, folder: Path) -> Non
 @pytest.mark.parametrize("left", ["", "pid {} on host {} since 2026-11-20T08:00:00+00:00"])
 def test_a_lock_that_another_user_holds_keeps_exports_out(left: str, folder: Path) -> None:
     """Exit 6, and nobody is named who is not there: the holder could not write its name over that of a dead export."""
-    with Sandbox(Population(rows=3), seed=2) as sandbox:
+    with Sandbox(Population(rows=3, days=2), seed=2) as sandbox:
         write_config(folder, sandbox)
         lock = folder / "lake/_annolake/locks" / sandbox.queue_ids[0]
         lock.parent.mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_a_lock_that_nobody_holds_names_nobody(folder: Path) -> None:
     def look(_sandbox: Sandbox, _number: int) -> None:
         named.extend(path.read_text() for path in (folder / "lake/_annolake/locks").iterdir())
 
-    with Sandbox(Population(rows=3), seed=2, before_request=look) as sandbox:
+    with Sandbox(Population(rows=3, days=2), seed=2, before_request=look) as sandbox:
         write_config(folder, sandbox)
         ran = annolake("run", "--quiet", key=sandbox.api_key, cwd=folder)
 

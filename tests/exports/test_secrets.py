@@ -32,7 +32,7 @@ def everything_in(lake: Path) -> str:
 def test_no_secret_anywhere(log_format: str, tmp_path: Path) -> None:
     """Key, signatures and share tokens are in the data and the requests, and nowhere else afterwards."""
     faults = Faults(script=["ok", "503", "html", "truncated", "429_seconds", "reset"], retry_after_s=0)
-    with Sandbox(Population(rows=400), seed=9, faults=faults) as sandbox:
+    with Sandbox(Population(rows=400, days=2), seed=9, faults=faults) as sandbox:
         queue = sandbox.queue()
         link = {"ROOT": {"presigned_url": f"https://bucket.example/x?X-Amz-Signature={SIGNATURE}"}}
         fields = {"share_token": SHARE_TOKEN, "inputs_s3_urls": link, "attachments_s3_urls": link}
@@ -55,7 +55,7 @@ def test_no_secret_anywhere(log_format: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_a_key_file_that_others_may_read_is_told_once(command: str, mode: int, *, warned: bool, tmp_path: Path) -> None:
     """One warning line on standard error, with neither what the file holds nor its name; the export goes on."""
-    with Sandbox(Population(rows=40, queues=2, odd=False), seed=9) as sandbox:
+    with Sandbox(Population(rows=40, queues=2, odd=False, days=2), seed=9) as sandbox:
         key = tmp_path / "s3cret-name"
         key.write_text(sandbox.api_key)
         key.chmod(mode)
@@ -70,7 +70,7 @@ def test_a_key_file_that_others_may_read_is_told_once(command: str, mode: int, *
 
 def test_a_key_file_that_others_may_read_is_told_as_json(tmp_path: Path) -> None:
     """With log_format = "json" the warning is a line of JSON."""
-    with Sandbox(Population(rows=3), seed=9) as sandbox:
+    with Sandbox(Population(rows=3, days=2), seed=9) as sandbox:
         key = tmp_path / "key"
         key.write_text(sandbox.api_key)
         key.chmod(0o644)
@@ -135,7 +135,7 @@ def with_secrets_everywhere(_wire: Wire, asked: Asked, answer: Answer) -> Answer
 @pytest.mark.parametrize("endpoint", ["runs", "items"])
 def test_no_spelling_of_a_secret_gets_through(endpoint: str, tmp_path: Path) -> None:
     """Relative, escaped, behind # and ;, in keys and in lists: not in a table, a reject, a log or a report."""
-    with Hostile(Sandbox(Population(rows=120), seed=9), with_secrets_everywhere) as service:
+    with Hostile(Sandbox(Population(rows=120, days=2), seed=9), with_secrets_everywhere) as service:
         path = write_config(tmp_path, service, {"source.endpoint": endpoint})
         ran = annolake("run", "--config", path, "--json", key=service.api_key, cwd=tmp_path)
 
@@ -164,7 +164,7 @@ def test_fresh_signatures_of_any_form_change_no_file(endpoint: str, tmp_path: Pa
         body = answer.body.replace(SIGNATURE.encode(), fresh).replace(SHARE_TOKEN.encode(), fresh)
         return replace(answer, body=body)
 
-    with Hostile(Sandbox(Population(rows=60), seed=9), sign) as service:
+    with Hostile(Sandbox(Population(rows=60, days=2), seed=9), sign) as service:
         settings = {"source.endpoint": endpoint}
         first = one_queue(export_once(service, tmp_path, settings))
         before = files_of(tmp_path / "lake")
@@ -180,7 +180,7 @@ def test_fresh_signatures_of_any_form_change_no_file(endpoint: str, tmp_path: Pa
 def test_relative_urls_lose_their_token_in_columns_of_urls(column: str, tmp_path: Path) -> None:
     """The path of a self-hosted service's URL stays, its token goes; URLs inside inputs stay as they were sent."""
     link = {"ROOT": {"presigned_url": f"/api/v1/public/download?jwt={SIGNATURE}", "size": 3}}
-    with Sandbox(Population(rows=30, odd=False), seed=9) as sandbox:
+    with Sandbox(Population(rows=30, odd=False, days=2), seed=9) as sandbox:
         row = sandbox.queue().rows("active")[0]
         sandbox.queue().edit(row.id, inputs={"see": f"https://h/p?mine={SIGNATURE}"}, **{column: link})
         export_once(sandbox, tmp_path)

@@ -82,7 +82,7 @@ SPOILT: dict[str, Callable[[Path], None]] = {
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a lake."""
     folder = tmp_path_factory.mktemp("exported")
-    with Sandbox(Population(rows=40, odd=False), seed=2) as sandbox:
+    with Sandbox(Population(rows=40, odd=False, days=2), seed=2) as sandbox:
         export_once(sandbox, folder)
     return folder
 
@@ -95,7 +95,7 @@ def test_a_strange_file_is_told_in_one_sentence(spoil: str, table: str, exported
     shutil.copytree(exported, folder)
     path = next((folder / "lake" / table).rglob("*.parquet"))
     SPOILT[spoil](path)
-    with Sandbox(Population(rows=40, odd=False), seed=2) as sandbox:
+    with Sandbox(Population(rows=40, odd=False, days=2), seed=2) as sandbox:
         write_config(folder, sandbox)
         runs = [
             annolake("run", "--quiet", *more, key=sandbox.api_key, cwd=folder, environ={"ANNOLAKE_SOURCE__ENDPOINT": e})

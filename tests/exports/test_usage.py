@@ -1,6 +1,6 @@
 """Tokens and costs on the day of the switch: with those of a run's descendants, as the runs listing tells them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -36,7 +36,7 @@ NEW = 20
 @contextmanager
 def a_queue(*, new: int = 0, **rules: Any) -> Iterator[Sandbox]:
     """Serve the same queue each time, with so many rows added to it."""
-    with Sandbox(Population(rows=ROWS), seed=31, rules=Rules(query=QueryRules(**rules))) as sandbox:
+    with Sandbox(Population(rows=ROWS, days=2), seed=31, rules=Rules(query=QueryRules(**rules))) as sandbox:
         sandbox.queue().add(new)
         yield sandbox
 
@@ -51,31 +51,22 @@ def queries(sandbox: Sandbox) -> list[Record]:
     return [record for record in sandbox.requests if record.endpoint == "query"]
 
 
-@pytest.fixture
-def lakes(tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that gives a folder of that name."""
-
-    def folder(name: str) -> Path:
-        (tmp_path / name).mkdir(exist_ok=True)
-        return tmp_path / name
-
-    return folder
-
-
-@pytest.fixture
-def truth(lakes: Callable[[str], Path]) -> dict[str, dict[str, Any]]:
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What the runs listing tells of the queue with its new rows."""
-    with a_queue(new=NEW) as sandbox:
-        export_once(sandbox, lakes("truth"))
-    return usage_of(lakes("truth") / "lake")
+    return _exported(tmp_path_factory.mktemp("truth"), {})
 
 
-@pytest.fixture
-def alone(lakes: Callable[[str], Path]) -> dict[str, dict[str, Any]]:
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What the runs of the queue used by themselves."""
+    return _exported(tmp_path_factory.mktemp("alone"), OWN)
+
+
+def _exported(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     with a_queue(new=NEW) as sandbox:
-        export_once(sandbox, lakes("alone"), OWN)
-    return usage_of(lakes("alone") / "lake")
+        export_once(sandbox, folder, settings)
+    return usage_of(folder / "lake")
 
 
 def test_the_switch_changes_no_cost(tmp_path: Path) -> None:
@@ -100,7 +91,7 @@ def test_the_switch_changes_no_cost(tmp_path: Path) -> None:
 
 def test_the_day_the_listing_goes_costs_are_the_trace_s(truth: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     """An export that goes on over items half-way has the usage that the listing would have told."""
-    with Sandbox(Population(rows=ROWS), seed=31, rules=Rules(retire_runs_after=2)) as sandbox:
+    with Sandbox(Population(rows=ROWS, days=2), seed=31, rules=Rules(retire_runs_after=2)) as sandbox:
         sandbox.queue().add(NEW)
         report = one_queue(export_once(sandbox, tmp_path))
 
@@ -194,7 +185,7 @@ def test_switched_off_after_a_refusal_own_usage_is_written(
 
 def test_another_refusal_is_not_taken_for_one_of_usage(tmp_path: Path) -> None:
     """A query that is refused without the parameter as well ends the queue, and says nothing of usage."""
-    with Sandbox(Population(rows=20), seed=31, rules=Rules(forbid=["query"])) as sandbox:
+    with Sandbox(Population(rows=20, days=2), seed=31, rules=Rules(forbid=["query"])) as sandbox:
         config = write_config(tmp_path, sandbox, ITEMS)
         ran = annolake("run", "--config", config, "--json", key=sandbox.api_key, cwd=tmp_path)
 

@@ -53,7 +53,7 @@ def says_nothing(wire: Wire, asked: Asked, answer: Answer) -> Answer | None:
 @pytest.mark.parametrize("behave", [drips, drips_headers, says_nothing])
 def test_no_request_takes_longer_than_it_may(behave: Behave, endpoint: str, tmp_path: Path) -> None:
     """A body or head that comes byte by byte, or never, is asked for again, and then given up with one sentence."""
-    with Hostile(Sandbox(Population(rows=30, odd=False), seed=2), behave) as service:
+    with Hostile(Sandbox(Population(rows=30, odd=False, days=2), seed=2), behave) as service:
         path = write_config(tmp_path, service, {"source.endpoint": endpoint, **IMPATIENT})
         ran = annolake("run", "--config", path, "--quiet", key=service.api_key, cwd=tmp_path)
         asked = sum(map(lists, service.asked))
@@ -80,15 +80,14 @@ WAITS: dict[str, tuple[Behave | None, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize(("number", "exit_code"), SIGNALS)
+@pytest.mark.parametrize(("endpoint", "number", "exit_code"), [("runs", *SIGNALS[0]), ("items", *SIGNALS[1])])
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_signal_ends_every_wait(
-    wait: str, number: signal.Signals, exit_code: int, endpoint: str, tmp_path: Path
+    wait: str, endpoint: str, number: signal.Signals, exit_code: int, tmp_path: Path
 ) -> None:
     """In a connect, before a head, in a body, between attempts: within 2 s, with the signal's code and a report."""
     behave, settings = WAITS[wait]
-    sandbox = Sandbox(Population(rows=300, odd=False), seed=2)
+    sandbox = Sandbox(Population(rows=300, odd=False, days=2), seed=2)
     with Hostile(sandbox, behave) if behave else FullListener(sandbox) as service:
         path = write_config(tmp_path, service, {"source.endpoint": endpoint, **settings})
         command = [sys.executable, "-m", "annolake", "run", "--json", "--config", str(path)]
@@ -120,7 +119,7 @@ def test_a_signal_ends_every_wait(
 def test_a_second_signal_ends_at_once(number: signal.Signals, exit_code: int) -> None:
     """Whoever does not want to wait for good order sends another one, and it may be of either kind."""
     program = (
-        "import signal; from annolake.cli import _heed_signals\n"
+        "import signal; from annolake.commands.run import _heed_signals\n"
         "_heed_signals(lambda number: print(number, flush=True)); print('ready', flush=True)\n"
         "while True: signal.pause()"
     )

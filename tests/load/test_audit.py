@@ -136,12 +136,12 @@ def _litter(lake: Lake) -> None:
         (_twice, "it has a row twice"),
         (_other_columns, "its columns are not those of schema version 1"),
         (_in_two_partitions, "a row of it is in another partition too"),
-        (_spoilt_page, "damaged, cut off or no file of annolake's"),
-        (_renamed, "its name is not that of its content"),
+        (_spoilt_page, "damaged, cut off or not written by annolake"),
+        (_renamed, "its name does not match its content"),
         (_stranger, r"only part-\*.parquet belongs there"),
         (_strange_folder, "only added_date=... belongs there"),
         (_two_files, "it has more than one file"),
-        (_litter, "an export that died left this"),
+        (_litter, "an export that was killed left this"),
     ],
 )
 def test_verify_finds_what_is_wrong(lake: Lake, spoil: Callable[[Lake], None], finding: str) -> None:

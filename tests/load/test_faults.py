@@ -162,7 +162,7 @@ def test_two_files_of_one_generation_are_not_guessed_at(tmp_path: Path) -> None:
     (other,) = twin.runs_folder(QUEUE).glob("*/*")
     shutil.copy(other, one.parent)
 
-    with pytest.raises(LakeError, match=f"which of .*{one.parent.name}.* is true: move one away"):
+    with pytest.raises(LakeError, match=f"which of .*{one.parent.name}.* is the true one: move one away"):
         export(lake, [], number=3)
 
     assert len(list(one.parent.iterdir())) == 2
@@ -226,10 +226,10 @@ def _spoilt_key_page(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (_cut, "damaged, cut off or no file of annolake's"),
-        (_empty, "damaged, cut off or no file of annolake's"),
+        (_cut, "damaged, cut off or not written by annolake"),
+        (_empty, "damaged, cut off or not written by annolake"),
         (_foreign, "annolake did not write it"),
-        (_spoilt_key_page, "damaged, cut off or no file of annolake's"),
+        (_spoilt_key_page, "damaged, cut off or not written by annolake"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_never_replaced(
@@ -345,7 +345,7 @@ def test_a_lake_written_by_another_export_meanwhile_is_not_overwritten(tmp_path:
             export(lake, [changed(row) for row in queue], number=3)
         return call()
 
-    with pytest.raises(LakeError, match="another export wrote it meanwhile"):
+    with pytest.raises(LakeError, match="another export replaced it meanwhile"):
         export(lake_at(tmp_path, store=Store(gate)), [replace(row, version=9) for row in queue], number=2)
 
     assert {row["status"] for row in stored(lake).values()} == {"version 1"}

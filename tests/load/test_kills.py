@@ -26,7 +26,7 @@ from load.endless_export import DAYS, state
 from load.model_queue import FIRST_EXPORT, QUEUE, Row, expected, export, lake_at, parts, stored, with_duckdb
 
 TESTS = Path(__file__).parents[1]
-KILLS = 6
+KILLS = 4
 
 Answer = tuple[tuple[str, str, str], ...]  # the date, the name and the version of each row, sorted
 
@@ -111,7 +111,7 @@ def test_killed_exports_beside_looping_readers(tmp_path: Path) -> None:
 def _killed_export(root: Path, number: int, moments: random.Random, *, while_replacing: bool) -> int:
     """Export until a random moment, then kill -9; return the number of the export that was running."""
     command = [sys.executable, "-m", "load.endless_export", str(root), str(number)]
-    steps = moments.randrange(150, 600)
+    steps = moments.randrange(60, 240)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TESTS) as process:
         assert process.stdout is not None
         for line in process.stdout:

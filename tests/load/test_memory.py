@@ -26,14 +26,14 @@ lake, now = lake_at(root, row_group_mb=8), FIRST_EXPORT + timedelta(seconds=numb
 lake.prepare()
 before = peak()
 with lake.workspace(str(number), since=now) as workspace, lake.lock(QUEUE, since=now):
-    with lake.landing(QUEUE, workspace, now=now, budget=8 << 20) as landing:
+    with lake.upsert(QUEUE, workspace, now=now, budget=8 << 20) as upsert:
         for place in range(count):
             row = Row(place * 37 % 400, START, number)
             text = random.Random(place).randbytes(150_000).hex()
             batch = pa.RecordBatch.from_pylist([row.values() | {"inputs": text}], schema=RUNS.schema)
-            landing.index.changed([key_of(row.key)], [row.hash])
-            landing.add(batch)
-        list(landing.publish(remove_gone=False))
+            upsert.index.changed([key_of(row.key)], [row.hash])
+            upsert.add(batch)
+        list(upsert.publish(remove_gone=False))
 print(peak() - before)
 """
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from annolake.keys import key_of
-from annolake.transform.decode import Page, runs_decoder
+from annolake.transform.decode import runs_decoder
+from annolake.transform.row_batch import Page
 
 KEY = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 REQUIRED = {
@@ -125,7 +126,10 @@ def test_unknown_fields_are_kept_as_sent() -> None:
     """Their text, nested and with odd numbers, is in `unmapped`; signatures in it are not."""
     page = decode(with_raw("zeta", b'{"b": 1.10, "a": [1e5]}'), text(link={"u": "https://h/p?sig=1"}))
 
-    assert page.unmapped == [b'{"zeta":{"b": 1.10, "a": [1e5]}}', b'{"link":{"u": "https://h/p"}}']
+    assert [each.unmapped for each in page.rows] == [
+        b'{"zeta":{"b": 1.10, "a": [1e5]}}',
+        b'{"link":{"u": "https://h/p"}}',
+    ]
     assert not page.rejects
 
 
@@ -134,8 +138,8 @@ def test_a_lone_surrogate_in_a_json_column_is_kept_as_text() -> None:
     page = decode(text(inputs={"x": "\ud800"}, name="ok"))
 
     assert not page.rejects
-    assert bytes(page.rows[0].inputs) == b'{"x": "\\ud800"}'
-    assert page.rows[0].name == "ok"
+    assert bytes(page.rows[0].row.inputs) == b'{"x": "\\ud800"}'
+    assert page.rows[0].row.name == "ok"
 
 
 def test_times_without_a_zone_are_utc() -> None:
@@ -147,7 +151,7 @@ def test_times_without_a_zone_are_utc() -> None:
         text(),
     )
 
-    assert [row.added_at and row.added_at.isoformat() for row in page.rows] == [
+    assert [each.row.added_at and each.row.added_at.isoformat() for each in page.rows] == [
         "1970-01-02T00:30:00+00:00",
         "1970-01-01T23:30:00+00:00",
         "1969-12-31T23:00:00+00:00",
@@ -172,7 +176,7 @@ def test_the_same_row_written_another_way_has_the_same_hash(one: dict[str, Any],
     """Instants, amounts, key order, signatures and share tokens do not make a row look changed."""
     page = decode(text(**one), text(**other))
 
-    assert page.hashes[0] == page.hashes[1]
+    assert page.rows[0].hash == page.rows[1].hash
 
 
 DIFFERENT: list[dict[str, Any]] = [
@@ -194,7 +198,7 @@ def test_every_change_of_a_row_changes_its_hash() -> None:
     rows = [text(), *(text(**fields) for fields in DIFFERENT)]
     active, archived = decode(*rows), decode(*rows, archived=True)
 
-    assert len({*active.hashes, *archived.hashes}) == 2 * len(rows)
+    assert len({each.hash for each in (*active.rows, *archived.rows)}) == 2 * len(rows)
 
 
 def test_keys_are_the_ids_in_order() -> None:
@@ -204,13 +208,13 @@ def test_keys_are_the_ids_in_order() -> None:
     page = decode(*(text(queue_run_id=each) for each in ids))
 
     assert page.keys == [key_of(each) for each in ids]
-    assert page.row_keys == page.keys
+    assert [each.key for each in page.rows] == page.keys
     assert all(len(key) == 16 for key in page.keys)
 
 
 def test_costs_are_exact() -> None:
     """Exponent forms and 18 decimals keep their value to the last digit."""
-    row = decode(text(total_cost="12345678901234567890.123456789012345678", prompt_cost="1E-18")).rows[0]
+    row = decode(text(total_cost="12345678901234567890.123456789012345678", prompt_cost="1E-18")).rows[0].row
 
     assert row.total_cost == Decimal("12345678901234567890.123456789012345678")
     assert row.prompt_cost == Decimal("0.000000000000000001")

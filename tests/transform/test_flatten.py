@@ -1,7 +1,6 @@
 """Rows come back from a Parquet file as the service sent them, as polars reads it and as DuckDB does."""
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,29 +17,16 @@ from hypothesis import strategies as st
 import openapi_rows
 import oracle
 from annolake import contract
-from annolake.transform.decode import Page, runs_decoder
+from annolake.transform.decode import runs_decoder
 from annolake.transform.flatten import flatten
+from annolake.transform.row_batch import Page
 
 EXPORTED_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def batch_of(page: Page) -> pa.RecordBatch:
     """Flatten a page of the runs listing."""
-    same = len(page.rows)
-    facts: dict[str, Sequence[Any]] = {
-        "item_type": ["RUN"] * same,
-        "endpoint": ["runs"] * same,
-        "archived": [page.archived] * same,
-        "run_found": [True] * same,
-    }
-    return flatten(
-        contract.RUNS,
-        page.rows,
-        unmapped=page.unmapped,
-        hashes=page.hashes,
-        exported_at=EXPORTED_AT,
-        facts=facts,
-    )
+    return flatten(contract.RUNS, page.rows, exported_at=EXPORTED_AT, endpoint="runs")
 
 
 def read_back(batch: pa.RecordBatch, path: Path) -> list[list[dict[str, Any]]]:
@@ -120,6 +106,6 @@ def test_the_exports_own_columns(tmp_path: Path) -> None:
 
     for (stored,) in read_back(batch_of(page), tmp_path / "rows.parquet"):
         assert (stored["archived"], stored["endpoint"], stored["item_type"]) == (True, "runs", "RUN")
-        assert stored["row_hash"] == page.hashes[0]
+        assert stored["row_hash"] == page.rows[0].hash
         assert stored["exported_at"] == EXPORTED_AT
         assert (stored["assigned_to"], stored["removed_at"], stored["unmapped"]) == (None, None, None)

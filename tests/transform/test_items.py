@@ -12,10 +12,11 @@ from annolake import contract
 from annolake.keys import key_of
 from annolake.sandbox import Population, Sandbox
 from annolake.sandbox.query import SELECTS
-from annolake.transform.decode import Page, runs_decoder
+from annolake.transform.decode import runs_decoder
 from annolake.transform.flatten import flatten
 from annolake.transform.items import decode_items, decode_runs, selects
-from annolake.transform.join import Joined, join
+from annolake.transform.join import join
+from annolake.transform.row_batch import Page, RowBatch
 from over_items import EXPORTED_AT, read_over_items
 
 KEY = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
@@ -38,7 +39,7 @@ def answer(*elements: bytes, cursor: str | None = None) -> bytes:
     return b'{"items": [' + b",".join(elements) + b'], "next_cursor": ' + json.dumps(cursor).encode() + b"}"
 
 
-def joined(one: bytes, *runs: bytes, archived: bool = False, include_stats: bool = True) -> Joined:
+def joined(one: bytes, *runs: bytes, archived: bool = False, include_stats: bool = True) -> RowBatch:
     """Join one item with its run, if there is one."""
     items = decode_items(answer(one), archived=archived).items
     return join(items, decode_runs(answer(*runs)).runs, include_stats=include_stats)
@@ -46,7 +47,7 @@ def joined(one: bytes, *runs: bytes, archived: bool = False, include_stats: bool
 
 def row_of(*runs: bytes, **fields: Any) -> Any:
     """Return the row of an item with these fields and its run."""
-    return joined(item(**fields), *runs).rows[0]
+    return joined(item(**fields), *runs).rows[0].row
 
 
 # --- one meaning, two endpoints
@@ -58,7 +59,7 @@ def _listed(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     with httpx.Client(base_url=sandbox.url, headers={"X-API-Key": sandbox.api_key}) as client:
         for archived in (False, True):
-            offset, page = 0, Page(archived, 0)
+            offset, page = 0, Page()
             while offset == 0 or page.rows:
                 asked = {"offset": offset, "archived": archived}
                 page = decoder.decode(client.get(path, params=asked).content, archived=archived)
@@ -68,10 +69,7 @@ def _listed(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
 
 
 def _flat(page: Page) -> pa.RecordBatch:
-    facts: dict[str, Any] = {"item_type": ["RUN"] * len(page.rows), "archived": [page.archived] * len(page.rows)}
-    return flatten(
-        contract.RUNS, page.rows, unmapped=page.unmapped, hashes=page.hashes, exported_at=EXPORTED_AT, facts=facts
-    )
+    return flatten(contract.RUNS, page.rows, exported_at=EXPORTED_AT)
 
 
 def test_every_column_is_equal_or_keeps_its_stored_value() -> None:
@@ -81,20 +79,18 @@ def test_every_column_is_equal_or_keeps_its_stored_value() -> None:
     told = {row["queue_run_id"]: row for row in read.table.to_pylist()}
 
     assert told.keys() == listed.keys()
-    for key, (one, place) in read.rows.items():
-        compared = listed[key].keys() - one.unavailable[place] - OWN - {"assigned_to"}
+    for key, one in read.rows.items():
+        compared = listed[key].keys() - one.unavailable - OWN - {"assigned_to"}
         assert {name: told[key][name] for name in compared} == {name: listed[key][name] for name in compared}
         lost = {name for name in listed[key] if listed[key][name] is not None and told[key][name] is None}
-        assert lost <= one.unavailable[place]
+        assert lost <= one.unavailable
     assert any(row["unmapped"] for row in listed.values())
 
 
 def test_reading_again_gives_the_same_hashes() -> None:
     """Nothing changed at the service is nothing changed in a row's hash."""
     with Sandbox(Population(rows=200, threads=20)) as sandbox:
-        hashes = [
-            {key: one.hashes[place] for key, (one, place) in read_over_items(sandbox).rows.items()} for _ in range(2)
-        ]
+        hashes = [{key: one.hash for key, one in read_over_items(sandbox).rows.items()} for _ in range(2)]
 
     assert len(hashes[0]) == 220
     assert hashes[0] == hashes[1]
@@ -176,9 +172,9 @@ def test_the_former_name_of_the_project_is_read_too(former: dict[str, Any]) -> N
     """`session_id` stands in for `project_id`, is no unknown field, and does not make another hash."""
     one, other = joined(json.dumps(former).encode(), run()), joined(item(), run())
 
-    assert (one.rows[0].session_id, one.unmapped, one.rejects) == ("p", [None], [])
-    assert one.hashes == other.hashes
-    assert one.rows[0] == other.rows[0]
+    assert (one.rows[0].row.session_id, one.rows[0].unmapped, one.rejects) == ("p", None, [])
+    assert one.rows[0].hash == other.rows[0].hash
+    assert one.rows[0].row == other.rows[0].row
 
 
 # --- what the contract does not name
@@ -188,7 +184,7 @@ def test_unknown_fields_are_kept() -> None:
     """Those of the item, those of the run, and what stands beside `raw`, as they were sent."""
     one = joined(item(zeta=[1], shared=1), run(beta={"x": None}, shared=2, prompt_cost_details={"raw": {}, "by": [3]}))
 
-    assert json.loads(one.unmapped[0] or b"") == {
+    assert json.loads(one.rows[0].unmapped or b"") == {
         "zeta": [1],
         "item.shared": 1,
         "beta": {"x": None},
@@ -196,14 +192,14 @@ def test_unknown_fields_are_kept() -> None:
         "prompt_cost_details": {"by": [3]},
     }
     assert not one.rejects
-    assert "unmapped" not in one.unavailable[0]
+    assert "unmapped" not in one.rows[0].unavailable
 
 
 def test_what_is_known_and_not_kept_is_not_unknown() -> None:
     """The queue is the partition, a query's own facts are not the run's, and what grants access is dropped."""
     one = joined(item(), run(query_metadata={"score": 1}, share_url="https://h/public/secret/r", share_token="secret"))
 
-    assert one.unmapped == [None]
+    assert one.rows[0].unmapped is None
 
 
 # --- what cannot be decoded
@@ -248,7 +244,7 @@ def test_a_broken_run_rejects_its_row_alone(broken: bytes, path: str) -> None:
     items = decode_items(answer(item(), item(id="b", run_id="s")), archived=False).items
     one = join(items, decode_runs(answer(broken, run(id="s"))).runs)
 
-    assert [row.queue_run_id for row in one.rows] == ["b"]
+    assert [each.row.queue_run_id for each in one.rows] == ["b"]
     (reject,) = one.rejects
     assert (reject.queue_run_id, reject.key, reject.path) == (KEY, key_of(KEY), path)
     assert json.loads(reject.text)["id"] == "r"
@@ -265,7 +261,7 @@ def test_a_lone_surrogate_in_a_json_column_is_kept_as_text() -> None:
     page = decode_runs(answer(run(inputs={"x": "\ud800"}), run(id="s")))
 
     assert list(page.runs) == ["r", "s"]
-    assert bytes(joined(item(), run(inputs={"x": "\ud800"})).rows[0].inputs) == b'{"x": "\\ud800"}'
+    assert bytes(joined(item(), run(inputs={"x": "\ud800"})).rows[0].row.inputs) == b'{"x": "\\ud800"}'
 
 
 @pytest.mark.parametrize("decode", [lambda body: decode_items(body, archived=False), decode_runs])
@@ -302,21 +298,22 @@ def test_columns_without_an_equivalent_stay() -> None:
     """Whatever the contract has from the runs listing alone could not be known, and nothing else of a found run."""
     only_listed = {c.name for c in contract.RUNS.columns_of("field") if not c.items}
 
-    assert joined(item(), run()).unavailable == [only_listed | {"unmapped"}]
-    assert joined(item(), run(), include_stats=False).unavailable == [only_listed | {"unmapped", "feedback_stats"}]
+    assert joined(item(), run()).rows[0].unavailable == only_listed | {"unmapped"}
+    without = joined(item(), run(), include_stats=False).rows[0]
+    assert without.unavailable == only_listed | {"unmapped", "feedback_stats"}
 
 
 def test_a_run_that_is_not_to_be_had_keeps_what_is_stored() -> None:
     """Its columns and what is computed from them stay; what the item has is known."""
     one = joined(item(start_time="2026-01-01T00:00:00Z", reserved_by=["a"]))
-    (unknown,), row = one.unavailable, one.rows[0]
+    unknown, row = one.rows[0].unavailable, one.rows[0].row
 
-    assert one.run_found == [False]
+    assert one.rows[0].run_found is False
     assert unknown > {"name", "inputs", "total_cost", "model", "provider", "latency_s", "prompt_cache_read_tokens"}
     assert unknown.isdisjoint({"id", "session_id", "reserved_by", "reserved_count", "start_time", "row_hash"})
     assert "thread_id" in unknown
     assert (row.id, row.name, row.reserved_by) == ("r", None, ["a"])
-    assert "start_time" in joined(item()).unavailable[0]
+    assert "start_time" in joined(item()).rows[0].unavailable
 
 
 def test_own_usage_that_was_not_wanted_keeps_what_is_stored() -> None:
@@ -325,12 +322,12 @@ def test_own_usage_that_was_not_wanted_keeps_what_is_stored() -> None:
     runs = decode_runs(answer(run(total_tokens=3, prompt_token_details={"raw": {"audio": 1}}))).runs
     whole, own = join(items, runs), join(items, runs, own={"r"})
 
-    added = own.unavailable[0] - whole.unavailable[0]
+    added = own.rows[0].unavailable - whole.rows[0].unavailable
     assert added > {"total_tokens", "prompt_cost_details", "completion_cost", "prompt_audio_tokens", "first_token_s"}
     assert added.isdisjoint({"price_model_id", "latency_s", "start_time", "model"})
-    assert own.rows[0].total_tokens == 3
-    assert own.hashes != whole.hashes
-    assert join(items, runs, own={"another"}).hashes == whole.hashes
+    assert own.rows[0].row.total_tokens == 3
+    assert own.rows[0].hash != whole.rows[0].hash
+    assert join(items, runs, own={"another"}).rows[0].hash == whole.rows[0].hash
 
 
 def test_an_item_without_a_run_lacks_nothing() -> None:
@@ -338,9 +335,9 @@ def test_an_item_without_a_run_lacks_nothing() -> None:
     for fields in ({"item_type": "THREAD", "thread_id": "t"}, {"source_proposed_example_id": "e"}):
         one = joined(item(run_id=None, **fields), run())
 
-        assert one.run_found == [None]
-        assert one.unavailable == joined(item(), run()).unavailable
-        assert (one.rows[0].id, one.rows[0].name) == (None, None)
+        assert one.rows[0].run_found is None
+        assert one.rows[0].unavailable == joined(item(), run()).rows[0].unavailable
+        assert (one.rows[0].row.id, one.rows[0].row.name) == (None, None)
 
 
 # --- hashes
@@ -357,7 +354,7 @@ SAME = [
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_the_same_row_written_another_way_has_the_same_hash(one: Any, other: Any) -> None:
     """Instants, amounts, absent and null fields, and what is dropped do not make a row look changed."""
-    assert joined(*one).hashes == joined(*other).hashes
+    assert joined(*one).rows[0].hash == joined(*other).rows[0].hash
 
 
 def test_every_change_of_item_or_run_changes_the_hash() -> None:
@@ -377,4 +374,4 @@ def test_every_change_of_item_or_run_changes_the_hash() -> None:
         joined(item(), run(prompt_cost_details={"raw": {"a": 1}})),
     ]
 
-    assert len({one.hashes[0] for one in versions}) == len(versions)
+    assert len({one.rows[0].hash for one in versions}) == len(versions)

@@ -17,7 +17,7 @@ from annolake.extract.endpoints.items import SECTIONS, ItemsListing
 from annolake.extract.endpoints.queues import read_queue, read_size, require_queue_id
 from annolake.extract.endpoints.runs import RunsListing
 from annolake.extract.endpoints.runs_query import Batch, RunsQuery
-from annolake.extract.http.client import Client, Tally
+from annolake.extract.http.client import Caller, Client
 from annolake.load.lake import Lake
 from annolake.observers import Log
 from annolake.pipeline import configured_queues
@@ -46,7 +46,7 @@ def check(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log,
     lake = open_lake(config)
     codes = [_check_lake(config, lake, say)]
     with open_client(config, environ, clock=clock, log=log) as client:
-        say(f"settings: in order; the key is there; the service is {config.source.base_url}")
+        say(f"settings: valid; the key was found; the service is {config.source.base_url}")
         try:
             queue_ids = configured_queues(config, client, Event(), log)
         except ServiceError as error:
@@ -84,25 +84,24 @@ class _QueueCheck:
         self.queue_id = queue_id
         self._source = config.source
         self._client, self._lake = client, lake
-        self._tally, self._stop = Tally(), Event()
+        self._caller = Caller()
 
     def asked(self) -> str:
         """Return the queue's name, its size and the endpoint in words. Raises what an export of it would meet."""
         self._lake.runs_folder(self.queue_id)
         endpoint = self._ask()
-        name = "its name is not told to this key" if self._record is None else self._record.name or "without a name"
+        name = "this key may not read its name" if self._record is None else self._record.name or "without a name"
         sizes = (
-            read_size(self._client, self.queue_id, which, tally=self._tally, stop=self._stop)
-            for which in ("total_size", "total_archived")
+            read_size(self._client, self.queue_id, which, self._caller) for which in ("total_size", "total_archived")
         )
-        rows, archived = ("not told" if size is None else f"{size:,}" for size in sizes)
-        return f"{name}; {rows} rows, {archived} of them archived, as the service counts; read over {endpoint}"
+        rows, archived = ("an unknown number of" if size is None else f"{size:,}" for size in sizes)
+        return f"{name}; {rows} rows, {archived} of them archived, as reported by the service; read over {endpoint}"
 
     @cached_property
     def _record(self) -> Any:
         """The queue's own record, None where the key may not read it."""
         try:
-            return read_queue(self._client, self.queue_id, decode_queue, tally=self._tally, stop=self._stop)[0]
+            return read_queue(self._client, self.queue_id, decode_queue, self._caller).row
         except UnavailableError:
             raise
         except ServiceError:
@@ -128,8 +127,7 @@ class _QueueCheck:
             self.queue_id,
             include_stats=source.include_stats,
             status=source.status,
-            tally=self._tally,
-            stop=self._stop,
+            caller=self._caller,
         )
         for archived in (False, True) if source.include_archived else (False,):
             listing.read(0, 1, archived=archived, decode=partial(decoder.decode, archived=archived))
@@ -141,7 +139,7 @@ class _QueueCheck:
         with_run = next(self._with_runs(first), None)
         if with_run:
             selected = selects(include_stats=self._source.include_stats)
-            RunsQuery(self._client, selected, self._tally, self._stop).read(Batch([with_run]), decode_runs)
+            RunsQuery(self._client, selected, self._caller).read(Batch([with_run]), decode_runs)
 
     def _with_runs(self, first: Mapping[str, list[Item]]) -> Iterator[Item]:
         """Yield items that name a run: the first ones, else those on a section's first page."""
@@ -150,5 +148,5 @@ class _QueueCheck:
             yield from (item for item in self._items(section, self._source.page_size) if Batch([item]).asked)
 
     def _items(self, section: str, limit: int) -> list[Item]:
-        listing = ItemsListing(self._client, self.queue_id, self._tally, self._stop)
+        listing = ItemsListing(self._client, self.queue_id, self._caller)
         return listing.read(section, None, limit, partial(decode_items, archived=section == "archived")).items

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     if arguments.json:
         print(report.as_json().decode(), file=streams.out)
         if streams.lost:
-            console.complain(f"the report could not be written to standard output: {streams.lost}; the lake has it")
+            console.complain(f"cannot write the report to standard output: {streams.lost}; it is in the lake too")
     return report.exit_code
 
 

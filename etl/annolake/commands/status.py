@@ -26,12 +26,12 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
 
 
 def tell_status(config: Config, *, now: datetime, as_json: bool) -> str:
-    """Return per queue: rows, partitions, bytes, newest added_at, the last export and how it ended (DESIGN 3)."""
+    """Return per queue: rows, partitions, bytes, newest added_at, the last export and how it ended."""
     queues = [_as_record(queue) for queue in status(open_lake(config), now=now)]
     if as_json:
         return json_line({"queues": queues})
     if not queues:
-        return f"{config.lake.path}: no queue was exported into it yet"
+        return f"{config.lake.path}: no queue has been exported into it yet"
     return "\n".join(_in_words(queue) for queue in queues)
 
 
@@ -60,7 +60,7 @@ def _as_record(queue: QueueStatus) -> dict[str, Any]:
 def _in_words(queue: dict[str, Any]) -> str:
     newest: datetime | None = queue["newest_added_at"]
     last = queue["last_export"]
-    ended = "no report of an export is kept"
+    ended = "there is no report of an export"
     if last:
         complete = "complete" if last["complete"] else "could not be verified complete"
         ended = f"last export {last['started_at']}: {last['mode']}, {last['status']}, {complete}"

@@ -34,4 +34,4 @@ def tell_verify(config: Config, *, as_json: bool) -> tuple[str, int]:
     if as_json:
         return json_line({"exit_code": exit_code, "findings": findings}), exit_code
     lines = [printable(f"{finding['path']}: {finding['what']}") for finding in findings]
-    return "\n".join(lines) or f"{config.lake.path}: every row once, in its place, every file whole", exit_code
+    return "\n".join(lines) or f"{config.lake.path}: no problem found: each row once, each file intact", exit_code

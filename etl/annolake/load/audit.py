@@ -1,8 +1,7 @@
-"""The lake looked at from outside: what it holds of each queue, and whether it keeps its promises.
+"""The lake seen from outside: what it holds of each queue, and whether it keeps its promises.
 
-Owns the facts behind `annolake status` and `annolake verify` (DESIGN 3). Reads, heals nothing, takes no
-queue's lock: beside a running export a file can be replaced while it is looked at, and is then looked for
-again.
+Owns the facts behind `annolake status` and `annolake verify`. Reads, repairs nothing, takes no queue's lock: a file
+that a running export replaces while it is looked at is looked for again.
 """
 
 from collections.abc import Callable, Iterator
@@ -62,7 +61,7 @@ def verify(lake: Lake) -> Iterator[Finding]:
         yield from _verified_runs(lake, queue_id)
         yield from _verified_folder(lake, lake.queue_folder(queue_id), _Rows(lake.queues_format, None))
     for path in lake.litter():
-        yield Finding(path, "an export that died left this; the next export removes it")
+        yield Finding(path, "an export that was killed left this; the next export removes it")
 
 
 def _status(lake: Lake, queue_id: str, now: datetime) -> QueueStatus:
@@ -106,7 +105,7 @@ def _verified_runs(lake: Lake, queue_id: str) -> Iterator[Finding]:
         if not rows.enter(index):
             yield Finding(folder / name, "it has a row twice")
     for day in sorted(index.days_left()):
-        what = "a row of it is in another partition too, the later exported_at is true; the next export heals it"
+        what = "a row of it is in another partition too; the later exported_at is true, and the next export heals it"
         yield Finding(folder / folder_name(day), what)
     if len(versions) > 1:
         yield Finding(folder, "its files are of several schema versions; the next export rewrites the older ones")
@@ -131,7 +130,7 @@ def _looked_at(store: Store, folder: Path, rows: "_Rows") -> Iterator[tuple[Path
     for name in names:
         path = folder / name
         if name != part_name(store, path):
-            yield path, "its name is not that of its content: it was changed after it was written"
+            yield path, "its name does not match its content: it was changed after it was written"
         with PartReader(store, path, rows.file_format) as reader:
             yield from ((path, what) for what in rows.check(reader))
 

@@ -1,6 +1,6 @@
-"""The lake as a whole: where things lie, who may write, and what is there (DESIGN 5).
+"""The lake as a whole: where things lie, who may write, and what is there (docs/lake.md#layout).
 
-Owns the layout, the locks and workspaces, and the reading back of state. Rows are landed by `upsert`.
+Owns the layout, the locks and workspaces, and the reading back of state. Rows are written by `merge.upsert`.
 """
 
 import os
@@ -99,7 +99,7 @@ class Lake:
         _queue_folder(queue_id)
         with hold(self.store, self._own / "locks" / queue_id, since=since) as holder:
             if holder is not None:
-                raise LockedError(f"queue {queue_id} is being exported by {holder}: run again when that has ended")
+                raise LockedError(f"queue {queue_id} is being exported by {holder}: run again when it has ended")
             yield
 
     @contextmanager
@@ -211,10 +211,10 @@ class Lake:
                 self.store.discard(aside)
 
     def write_queue(self, queue_id: str, workspace: Workspace, record: pa.Table | None) -> bool:
-        """Keep the queue's own record, a table of one row, where its row_hash is news; tell whether it was.
+        """Write the queue's own record, a table of one row, where its row_hash has changed; return whether it was.
 
-        None, where the record could not be had: what is there stays, and a file without rows is made of
-        nothing.
+        `record` is None where the service did not return one: a stored record stays, and where there is none a file
+        without rows is written.
         """
         target, file_format = self.queue_folder(queue_id), self.queues_format
         publisher = Publisher(self.store, workspace.folder / f"{queue_id}.record", workspace.export_id, file_format)
@@ -242,7 +242,7 @@ class Lake:
 
 def _queue_folder(queue_id: str) -> str:
     if not _ID.fullmatch(queue_id):
-        raise LakeError(f"cannot keep a queue of the id {queue_id!r}: a queue's id is a UUID")
+        raise LakeError(f"cannot store a queue with the id {queue_id!r}: a queue's id is a UUID")
     return _QUEUE_START + queue_id
 
 

@@ -42,7 +42,7 @@ class PastExport:
 
     @property
     def proves_complete(self) -> bool:
-        """Whether the export showed what its mode promises (DESIGN 7), of the queue's unfiltered lists."""
+        """Whether the export showed what its mode promises, of the queue's unfiltered lists (docs/lake.md#reports)."""
         return self.entry.get("complete") is True and not self.entry.get("filtered", False)
 
 
@@ -108,12 +108,6 @@ class Rejects:
     def __init__(self, store: Store, folder: Path, aside: Path) -> None:
         self._store, self._folder, self._aside = store, folder, aside
         self._names = {name for name in store.names(folder) if name.endswith(_JSON)}
-
-    def __contains__(self, key: str) -> bool:
-        return _file_name(key) in self._names
-
-    def __len__(self) -> int:
-        return len(self._names)
 
     @property
     def names(self) -> list[str]:

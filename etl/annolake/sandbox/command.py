@@ -26,24 +26,25 @@ def parser(prog: str) -> argparse.ArgumentParser:
     add = made.add_argument
     add("--rows", type=_at_least(0), default=1500, help="rows in each queue (1500)")
     add("--queues", type=_at_least(1), default=1, help="number of queues (1)")
-    add("--threads", type=_at_least(0), default=0, help="THREAD items in each queue, beside the rows (0)")
-    add("--seed", type=int, default=1, help="another seed, other data (1)")
-    add("--ordinary", action="store_true", help="plain rows of about 2.5 kB instead of odd ones")
+    add("--threads", type=_at_least(0), default=0, help="THREAD items in each queue, besides the rows (0)")
+    add("--seed", type=int, default=1, help="seed of the generated data (1)")
+    add("--ordinary", action="store_true", help="ordinary rows of about 2.5 kB instead of odd ones")
     add("--payload-kb", type=float, default=None, help="more text in each row, in kB")
-    add("--order", choices=("oldest_first", "newest_first", "unsorted"), default="oldest_first")
+    orders = ("oldest_first", "newest_first", "unsorted")
+    add("--order", choices=orders, default="oldest_first", help="order of the rows (oldest_first)")
     add("--port", type=_at_least(0), default=0, help="port on 127.0.0.1 (any free one)")
     add("--change-rate", type=float, default=0.0, help="changes before each request to a queue (0)")
-    add("--changes", default="finish", help=f"kinds of change, by commas, of: {', '.join(KINDS)} (finish)")
-    add("--latency-ms", type=float, default=0.0, help="time to and from the service, in ms (0)")
+    add("--changes", default="finish", help=f"kinds of change, separated by commas: {', '.join(KINDS)} (finish)")
+    add("--latency-ms", type=float, default=0.0, help="latency of each request, in ms (0)")
     add("--rate-limit", type=_at_least(0), default=0, help="requests allowed in a second (no limit)")
     add("--error-rate", type=float, default=0.0, help="share of requests that fail (0)")
-    add("--errors", default="", help=f"kinds of failure, by commas, of: {', '.join(FAULTS)} (most of them)")
-    add("--page-cap", type=_at_least(1), default=None, help="rows in a page at most, whatever is asked for")
+    add("--errors", default="", help=f"kinds of failure, separated by commas: {', '.join(FAULTS)} (most of them)")
+    add("--page-cap", type=_at_least(1), default=None, help="the most rows in a page, whatever is asked for")
     add(
         "--retire-runs-after",
         type=_at_least(1),
         default=None,
-        help="the runs listing is gone from this request on",
+        help="retire the runs endpoint from this request on",
     )
     add("--gzip", action="store_true", help="compress answers for clients that ask for it")
     add("--json", action="store_true", help="print one line of JSON: url, api_key, tenant_id, queue_ids")

@@ -1,19 +1,21 @@
-"""What an export reads from, whichever the endpoint: rows to be taken, and the verdict on them."""
+"""What an export reads from, the same for each endpoint: rows to be taken, and the verdict on them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
 from annolake.config import Source as Settings
 from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.endpoints.runs_query import FEW
-from annolake.extract.http.client import Client, Tally
+from annolake.extract.http.client import Caller, Client
 from annolake.extract.page_size import PageSize
 from annolake.extract.paging.verdict import Verdict
-from annolake.report import Usage
-from annolake.sources.row_batch import Endpoint, RowBatch
+from annolake.report import Endpoint, Usage
+from annolake.transform.row_batch import Reject, RowBatch
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,7 @@ class Access:
     queue_id: str
     settings: Settings
     page_size: PageSize
-    tally: Tally
-    stop: Event
+    caller: Caller
     query_limits: QueryLimits
 
     def most(self) -> int:
@@ -54,3 +55,18 @@ class RowSource(Protocol):
 
     def read_again(self) -> Iterator[RowBatch]:
         """Do the same from the start once more, after `read` has ended, and bring the verdict up to date."""
+
+
+def ambiguous_keys(rejects: Iterable[Reject]) -> frozenset[bytes]:
+    """Return the keys that stand for the text of a row without a readable id: two rows may share one."""
+    return frozenset(reject.key for reject in rejects if reject.queue_run_id is None)
+
+
+def times_of(rows: Sequence[Any], names: Iterable[str]) -> dict[str, list[int | None]]:
+    """Return time columns of rows, in microseconds since 1970."""
+    return {name: [microseconds(getattr(row, name)) for row in rows] for name in names}
+
+
+def microseconds(moment: datetime | None) -> int | None:
+    """Return a time in microseconds since 1970."""
+    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)

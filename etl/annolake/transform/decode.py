@@ -1,14 +1,13 @@
-"""From the text of an answer to typed rows, unknown fields and rejects.
+"""From the text of an answer to typed rows, unmapped fields and rejects.
 
-A page that fits the contract is decoded in one call; any other goes row by row, so that one row the contract
-cannot hold costs nothing but itself (DESIGN 6). Never raises for a row, only for an answer that is no page.
+A page that fits the contract is decoded in one call. Any other is decoded row by row, so that a row that does not fit
+becomes a reject and its neighbours go through (docs/guarantees.md#nothing-dropped). Raises only for an answer that is
+no page, never for a row.
 """
 
 import codecs
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -17,63 +16,14 @@ from msgspec import Raw
 from annolake import contract
 from annolake.keys import KEY_BYTES, key_of
 from annolake.transform.json_text import split_array, split_object
-from annolake.transform.row_types import Key, MisfitError, Rows, row_hashes
+from annolake.transform.row_batch import DecodedRow, Page, Reject
+from annolake.transform.row_types import Key, MisfitError, Rows, hash_seed, row_hash
 from annolake.transform.secrets import scrubbed, scrubbed_words
 
 _CHECKED_AT_ONCE = 1 << 20
 
 NOT_KEPT = (*contract.RUNS.dropped, "share_url")
 """Fields of a run that are read and forgotten; one that the documents do not name holds a share token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A row the contract cannot hold: where and why, and its text without anything secret.
-
-    `queue_run_id` is None where not even that could be read; `key` then stands for the text.
-    """
-
-    key: bytes
-    queue_run_id: str | None
-    path: str
-    reason: str
-    text: str
-
-
-@dataclass(slots=True)
-class Page:
-    """One decoded answer. `keys` has one entry for each of its elements in order, rejects included; the other
-    lists have one for each row that the contract holds.
-    """  # noqa: D205 - the sentence is the summary
-
-    archived: bool
-    size: int
-    keys: list[bytes] = field(default_factory=list)
-    row_keys: list[bytes] = field(default_factory=list)
-    rows: list[Any] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
-    unmapped: list[bytes | None] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-
-    def take(self, rows: Sequence[Any], unmapped: bytes | None) -> None:
-        """Add settled rows, each with the same text of unknown fields."""
-        keys = [key_of(row.queue_run_id) for row in rows]
-        self.keys += keys
-        self.row_keys += keys
-        self.rows += rows
-        self.hashes += row_hashes(rows, parts=(b"archived" if self.archived else b"active", unmapped or b""))
-        self.unmapped += [unmapped] * len(rows)
-
-    def append(self, other: "Page") -> None:
-        """Add the rows of a page that follows."""
-        self.size += other.size
-        for name in ("keys", "row_keys", "rows", "hashes", "unmapped", "rejects"):
-            getattr(self, name).extend(getattr(other, name))
-
-    def set_aside(self, reject: Reject) -> None:
-        """Add a row that the contract cannot hold."""
-        self.keys.append(reject.key)
-        self.rejects.append(reject)
 
 
 class PageDecoder:
@@ -85,26 +35,28 @@ class PageDecoder:
         self._strict = msgspec.json.Decoder(rows.strict)
         self._open = msgspec.json.Decoder(rows.open)
 
-    def decode(self, body: bytes, *, archived: bool) -> Page:
-        """Decode the body of one answer of a list.
+    def decode(self, body: bytes, *, archived: bool, unavailable: frozenset[str] = frozenset()) -> Page:
+        """Decode the body of one answer of a list; `unavailable` are columns that it does not have.
 
         Raises ValueError where the body is cut off or no JSON array.
         """
-        page = Page(archived, len(body))
-        rows = self._fitting(body)
-        if rows is not None:
-            page.take(rows, None)
-            return page
-        for text in split_array(body):
-            element = self._read_row(text)
+        page, buffer = Page(len(body)), bytearray()
+        which = b"archived" if archived else b"active"
+        usual_seed = hash_seed(which, b"")
+        for element in self.read(body):
             if isinstance(element, Reject):
-                page.set_aside(element)
-            else:
-                page.take([element[0]], element[1])
+                page.keys.append(element.key)
+                page.rejects.append(element)
+                continue
+            row, unmapped = element
+            key, seed = key_of(row.queue_run_id), usual_seed if unmapped is None else hash_seed(which, unmapped)
+            page.keys.append(key)
+            digest = row_hash(row, seed, buffer)
+            page.rows.append(DecodedRow(key, row, digest, unmapped, archived, unavailable=unavailable))
         return page
 
     def read(self, body: bytes) -> list[tuple[Any, bytes | None] | Reject]:
-        """Decode a JSON array: of each element the settled row and the text of its unknown fields, or a reject.
+        """Decode a JSON array: of each element the normalized row and the text of its unmapped fields, or a reject.
 
         Raises ValueError where the body is cut off or no JSON array.
         """
@@ -114,12 +66,12 @@ class PageDecoder:
         return [(row, None) for row in rows]
 
     def _fitting(self, body: bytes) -> list[Any] | None:
-        """Decode and settle all rows of a page at once, None where one of them does not fit the contract exactly."""
+        """Decode and normalize all rows of a page at once, None where one of them does not fit the contract exactly."""
         try:
             _check_utf8(body)  # msgspec does not look whether the JSON columns' text is
             rows: list[Any] = self._page.decode(body)
             for row in rows:
-                self._rows.settle(row)
+                self._rows.normalize(row)
         except (ValueError, RecursionError):
             return None
         return rows
@@ -131,7 +83,7 @@ class PageDecoder:
             return _reject(text, self._rows, misfit)
 
     def decode_row(self, text: bytes) -> tuple[Any, bytes | None]:
-        """Decode the text of one row into a settled row and the JSON object of its unknown fields.
+        """Decode the text of one row into a normalized row and the JSON object of its unmapped fields.
 
         Raises MisfitError where the contract cannot hold the row.
         """
@@ -143,7 +95,7 @@ class PageDecoder:
             row, unmapped = self._strict.decode(text), None
         except (ValueError, RecursionError):
             row, unmapped = self._patiently(text)
-        self._rows.settle(row)
+        self._rows.normalize(row)
         return row, unmapped
 
     def _patiently(self, text: bytes) -> tuple[Any, bytes | None]:
@@ -196,13 +148,13 @@ _queue_record = PageDecoder(
 )
 
 
-def decode_queue(body: bytes) -> tuple[Any, bytes | None, bytes]:
-    """Decode a queue's own record into a row of the table `queues`, its unknown fields and its hash.
+def decode_queue(body: bytes) -> DecodedRow:
+    """Decode a queue's own record, as a row of the table `queues`.
 
     Raises MisfitError, a ValueError, where the body is no such record.
     """
     row, unmapped = _queue_record.decode_row(body)
-    return row, unmapped, row_hashes([row], parts=(unmapped or b"",))[0]
+    return DecodedRow(b"", row, row_hash(row, hash_seed(unmapped or b"")), unmapped, archived=False)
 
 
 def _check_utf8(body: bytes) -> None:

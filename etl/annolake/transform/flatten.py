@@ -1,7 +1,7 @@
 """From typed rows to Arrow, column by column, in the contract's schema.
 
-Owns what flattened and derived columns mean (DESIGN 6). Rows are settled before they come here, so a value
-that does not fit its column is a bug, never a reject.
+Owns what flattened and derived columns mean. Rows are normalized before they come here, so a value that does not fit
+its column is a bug, never a reject.
 """
 
 from collections.abc import Sequence
@@ -16,28 +16,22 @@ from msgspec import UNSET, Raw, UnsetType
 
 from annolake.contract import Column, Table
 from annolake.transform.json_text import without_lone_surrogates
+from annolake.transform.row_batch import DecodedRow
 
 T = TypeVar("T")
 
 _NULL = Raw(b"null")
 
 
-class _Names(msgspec.Struct):
-    """The places in a part of `extra` that name a model."""
-
-    ls_model_name: str | None = None
-    ls_provider: str | None = None
-    model: str | None = None
-    model_name: str | None = None
-
-
 class _Extra(msgspec.Struct):
-    metadata: _Names | None = None
-    invocation_params: _Names | None = None
+    """The two parts of a run's `extra` that can name its model."""
+
+    metadata: Raw | UnsetType = UNSET
+    invocation_params: Raw | UnsetType = UNSET
 
 
-class _OddNames(msgspec.Struct):
-    """The same, whatever is there."""
+class _Names(msgspec.Struct):
+    """The names in either part; anything may stand there."""
 
     ls_model_name: Any = None
     ls_provider: Any = None
@@ -45,35 +39,21 @@ class _OddNames(msgspec.Struct):
     model_name: Any = None
 
 
-class _OddExtra(msgspec.Struct):
-    metadata: Raw | UnsetType = UNSET
-    invocation_params: Raw | UnsetType = UNSET
-
-
-_decode_extra = msgspec.json.Decoder(_Extra | None).decode
-
-
 def flatten(
-    table: Table,
-    rows: Sequence[Any],
-    *,
-    unmapped: Sequence[bytes | None],
-    hashes: Sequence[bytes],
-    exported_at: datetime,
-    facts: dict[str, Sequence[Any]],
+    table: Table, decoded: Sequence[DecodedRow], *, exported_at: datetime, endpoint: str | None = None
 ) -> pa.RecordBatch:
-    """Return the rows as one batch of `table.schema`.
-
-    `facts` gives the export's own columns that differ from row to row (item_type, endpoint, archived, ...); a
-    column that neither a row nor a fact has is null.
-    """
-    own: dict[str, pa.Array] = {
-        "unmapped": _texts(unmapped),
-        "row_hash": pa.array(hashes, pa.binary(16)),
-        "exported_at": pa.repeat(pa.scalar(exported_at, pa.timestamp("us", "UTC")), len(rows)),
-    }
+    """Return the rows as one batch of `table.schema`; a column that neither a row nor the export has is null."""
+    rows, same = [each.row for each in decoded], len(decoded)
     types = dict(zip(table.schema.names, table.schema.types, strict=True))
-    own |= {name: pa.array(values, types[name]) for name, values in facts.items()}
+    own: dict[str, pa.Array] = {
+        "unmapped": _texts([each.unmapped for each in decoded]),
+        "row_hash": pa.array([each.hash for each in decoded], pa.binary(16)),
+        "exported_at": pa.repeat(pa.scalar(exported_at, pa.timestamp("us", "UTC")), same),
+        "item_type": pa.array([each.item_type for each in decoded], pa.string()),
+        "endpoint": pa.repeat(pa.scalar(endpoint, pa.string()), same),
+        "archived": pa.array([each.archived for each in decoded], pa.bool_()),
+        "run_found": pa.array([each.run_found for each in decoded], pa.bool_()),
+    }
     if "model" in types:
         own |= _models(rows)
     columns: dict[str, pa.Array] = {}
@@ -134,38 +114,26 @@ def _models(rows: Sequence[Any]) -> dict[str, pa.Array]:
 
 
 def _model_and_provider(text: Raw | UnsetType) -> tuple[str | None, str | None]:
-    if text is UNSET:
-        return None, None
-    try:
-        extra = _decode_extra(text) or _Extra()
-    except (ValueError, RecursionError):
-        return _odd_model_and_provider(text)
-    metadata, parameters = extra.metadata or _Names(), extra.invocation_params or _Names()
+    extra = _decoded(text, _Extra)
+    metadata, parameters = _decoded(extra.metadata, _Names), _decoded(extra.invocation_params, _Names)
     models = (metadata.ls_model_name, parameters.model, parameters.model_name)
-    return next((model for model in models if model is not None), None), metadata.ls_provider
+    provider = metadata.ls_provider
+    return next((each for each in models if isinstance(each, str)), None), provider if isinstance(
+        provider, str
+    ) else None
 
 
-def _odd_model_and_provider(text: Raw) -> tuple[str | None, str | None]:
-    """Find both where something else than a text, or no object, stands in one of the places."""
-    extra = _decode(text, _OddExtra)
-    metadata, parameters = _decode(extra.metadata, _OddNames), _decode(extra.invocation_params, _OddNames)
-    models = (metadata.ls_model_name, parameters.model, parameters.model_name)
-    return next(filter(_is_text, models), None), next(filter(_is_text, (metadata.ls_provider,)), None)
-
-
-def _decode(text: Raw | UnsetType, kind: type[T]) -> T:
+def _decoded(text: Raw | UnsetType, kind: type[T]) -> T:
     """Decode JSON text of any shape into `kind`, empty where it is of another one."""
     if text is UNSET:
         return kind()
-    for readable in (bytes(text), without_lone_surrogates(bytes(text))):
-        try:
-            return msgspec.json.decode(readable, type=kind)
-        except (msgspec.ValidationError, RecursionError):
-            break
-        except ValueError:
-            continue
-    return kind()
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.ValidationError, RecursionError):
+        return kind()
+    except ValueError:
+        readable = without_lone_surrogates(bytes(text))
+    try:
+        return msgspec.json.decode(readable, type=kind)
+    except (ValueError, RecursionError):
+        return kind()

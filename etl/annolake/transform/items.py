@@ -1,8 +1,8 @@
-"""The successor endpoint's answers, decoded: the items of a section, and the runs of a query (DESIGN 4, 6).
+"""The answers of the items endpoint, decoded: the items of a section, and the runs of a query.
 
-Owns what differs in form from the runs listing: where a column is (`items` in the contract: a field of the item, or
-of the run that a query selects), enumerations in upper case, maps wrapped in `{"raw": ...}`, answers as an object
-with a cursor. One element that cannot be decoded never costs its neighbours. What both make of a row is `join`'s.
+Owns what differs in form from the runs endpoint: where a column is (`items` in the contract: a field of the item, or of
+the run that a query selects), enumerations in upper case, maps wrapped in `{"raw": ...}`, answers as an object with a
+cursor. An element that does not fit never costs its neighbours. `join` makes rows of both.
 """
 
 import json
@@ -18,8 +18,9 @@ from msgspec.structs import replace
 
 from annolake.contract import RUNS, Column
 from annolake.keys import key_of
-from annolake.transform.decode import NOT_KEPT, PageDecoder, Reject
+from annolake.transform.decode import NOT_KEPT, PageDecoder
 from annolake.transform.json_text import split_object
+from annolake.transform.row_batch import Reject
 from annolake.transform.row_types import JSON_TYPES, Rows
 
 T = TypeVar("T")
@@ -63,14 +64,14 @@ class _RunRows(Rows):
         members = {json.loads(name): value for name, value in split_object(text)}
         return as_object({name: value for name, value in members.items() if name != "raw"})
 
-    def settle(self, row: Any) -> None:
+    def normalize(self, row: Any) -> None:
         for column in self.fields.values():
             if _wrapped(column) and (wrapper := getattr(row, column.name)) is not None:
                 setattr(row, column.name, wrapper.raw)
         for name in _ENUMERATIONS:
             if (value := getattr(row, name)) is not None:
                 setattr(row, name, value.lower())
-        super().settle(row)
+        super().normalize(row)
 
 
 def _wrapped(column: Column) -> bool:
@@ -80,11 +81,11 @@ def _wrapped(column: Column) -> bool:
 class _ItemRows(Rows):
     """Items, which called their project by the column's own name until August 2026."""
 
-    def settle(self, row: Any) -> None:
+    def normalize(self, row: Any) -> None:
         if row.session_id is None:
             row.session_id = row.former_session_id
         row.former_session_id = None
-        super().settle(row)
+        super().normalize(row)
 
 
 def _item_rows() -> Rows:
@@ -115,7 +116,7 @@ def _runs() -> PageDecoder:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item of a section: the row's metadata, settled, and the text of its unknown fields."""
+    """An item of a section: the row's metadata, normalized, and the text of its unmapped fields."""
 
     key: bytes
     row: Any
@@ -158,7 +159,7 @@ class ItemsPage:
 
 
 Run = tuple[Any, bytes | None] | Reject
-"""A run as a query told it: its settled row and the text of its unknown fields; or why it is no row."""
+"""A run as a query told it: its normalized row and the text of its unmapped fields; or why it is no row."""
 
 
 @dataclass(slots=True)

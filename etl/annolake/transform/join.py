@@ -1,26 +1,25 @@
-"""An item and its run, joined to a row of the table (DESIGN 6), and what of the row could not be known (promise 4).
+"""An item and its run, joined to one row of the table.
 
-Owns the row that both make, its hash over what the service sent in this endpoint's form, and the columns whose stored
-value is to stay. A run that cannot be decoded rejects its own item alone.
+Owns the row that both make, its hash, and the columns that the two answers could not tell, whose stored values stay
+(docs/guarantees.md#nothing-dropped). A run that does not fit the contract rejects its own item alone.
 
-Two columns have a second place that the contract only describes, for where the first is null: `start_time` is the
-item's where the run has none or could not be had, `thread_id` the run's where the item has none.
+Two columns have a second source, for where the first is null: `start_time` is the item's where the run has none or was
+not found, `thread_id` the run's where the item has none.
 """
 
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from annolake.contract import RUNS
-from annolake.transform.decode import Reject
 from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item, Run, as_object
 from annolake.transform.json_text import split_object
-from annolake.transform.row_types import row_hashes
+from annolake.transform.row_batch import DecodedRow, Reject, RowBatch
+from annolake.transform.row_types import hash_seed, row_hash
 
 _TOLD = tuple(column for column in RUNS.column if column.items)
 _OF_RUN = frozenset(RUN_PLACES) - {"thread_id"}
@@ -35,61 +34,38 @@ _Row = msgspec.defstruct(
 )
 
 
-@dataclass(slots=True)
-class Joined:
-    """Items with their runs: the lists but `rejects` have one entry for each row.
-
-    `run_found` is None where the item names no run; `unavailable` has the columns whose stored value is to stay.
-    """
-
-    keys: list[bytes] = field(default_factory=list)
-    rows: list[Any] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
-    unmapped: list[bytes | None] = field(default_factory=list)
-    archived: list[bool] = field(default_factory=list)
-    item_types: list[str] = field(default_factory=list)
-    run_found: list[bool | None] = field(default_factory=list)
-    unavailable: list[frozenset[str]] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-
-
 def join(
     items: Iterable[Item], runs: Mapping[str, Run], *, include_stats: bool = True, own: Collection[str] = ()
-) -> Joined:
-    """Join items with those of their runs that were to be had; `include_stats` as the runs were selected.
+) -> RowBatch:
+    """Join items with those of their runs that were found; `include_stats` as the runs were selected.
 
-    `own` are runs whose descendants' usage the service refused to tell: what is stored of their usage stays.
+    `own` are runs whose descendants' usage the service refused to report: what is stored of their usage stays.
     """
-    joined = Joined()
+    batch = RowBatch()
     for item in items:
         run = runs.get(item.run_id) if item.run_id else None
         if isinstance(run, Reject):
             path = f"$.run{run.path.removeprefix('$')}"
-            joined.rejects.append(Reject(item.key, item.row.queue_run_id, path, run.reason, run.text))
+            batch.rejects.append(Reject(item.key, item.row.queue_run_id, path, run.reason, run.text))
         else:
-            _take(joined, item, run, include_stats=include_stats, own=item.run_id in own)
-    return joined
+            batch.rows.append(_joined(item, run, include_stats=include_stats, own=item.run_id in own))
+    return batch
 
 
-def _take(joined: Joined, item: Item, run: tuple[Any, bytes | None] | None, *, include_stats: bool, own: bool) -> None:
+def _joined(item: Item, run: tuple[Any, bytes | None] | None, *, include_stats: bool, own: bool) -> DecodedRow:
     row: Any = _Row(**{name: getattr(item.row, name) for name in _OF_ITEM})
     unmapped, found = item.unmapped, bool(run) if item.run_id else None
     if run:
         _add_run(row, run[0])
         unmapped = _merged(item.unmapped, run[1])
     row.start_time = row.start_time or item.start_time
-    told = [b"items", b"archived" if item.archived else b"active", str(found).encode(), unmapped or b""]
-    if own:  # equal numbers mean another thing once descendants are told
-        told.append(b"own usage")
-    joined.keys.append(item.key)
-    joined.rows.append(row)
-    joined.hashes += row_hashes([row], parts=told)
-    joined.unmapped.append(unmapped)
-    joined.archived.append(item.archived)
-    joined.item_types.append(row.item_type)
-    joined.run_found.append(found)
+    parts = [b"items", b"archived" if item.archived else b"active", str(found).encode(), unmapped or b""]
     unavailable = _unavailable(row, found=found, unmapped=unmapped, include_stats=include_stats)
-    joined.unavailable.append(unavailable | _OF_DESCENDANTS if own else unavailable)
+    if own:  # equal numbers mean another thing once descendants are reported
+        parts.append(b"own usage")
+        unavailable |= _OF_DESCENDANTS
+    digest = row_hash(row, hash_seed(*parts))
+    return DecodedRow(item.key, row, digest, unmapped, item.archived, row.item_type, found, unavailable)
 
 
 def _add_run(row: Any, run: Any) -> None:

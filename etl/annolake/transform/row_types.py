@@ -44,7 +44,7 @@ JSON_TYPES: dict[str, Any] = {
     "map<string, decimal128(38, 18)>": dict[str, Decimal],
 }
 
-# decimal128(38, 18): a value is exact in it or an error, never rounded (DESIGN 6).
+# decimal128(38, 18): a value is exact in it or an error, never rounded.
 _quantize = decimal.Context(prec=38, traps=[decimal.Inexact, decimal.InvalidOperation]).quantize
 _SCALE = Decimal("1E-18")
 
@@ -121,7 +121,7 @@ class Rows:
             forbid_unknown_fields=forbid_unknown_fields,
         )
 
-    def settle(self, row: Any) -> None:
+    def normalize(self, row: Any) -> None:
         """Bring a decoded row's values into their one form, in place.
 
         Raises `MisfitError` where a value does not fit its column's type.
@@ -135,7 +135,7 @@ class Rows:
                 setattr(row, name, Raw(kept))
         for value in self._read_times(row):
             if value is not None and value.tzinfo is not UTC:
-                self._settle_times(row)
+                self._normalize_times(row)
                 break
         for name, amount in zip(self.decimals, self._read_decimals(row), strict=True):
             if amount is not None:
@@ -144,7 +144,7 @@ class Rows:
             if amounts:
                 setattr(row, name, {key: _exact(name, amount) for key, amount in amounts.items()})
 
-    def _settle_times(self, row: Any) -> None:
+    def _normalize_times(self, row: Any) -> None:
         for name in self.times:
             value = getattr(row, name)
             if value is not None:
@@ -186,15 +186,17 @@ def _exact(name: str, amount: Decimal) -> Decimal:
     raise MisfitError(f"$.{name}", "no amount with at most 20 digits before the point and 18 decimals")
 
 
-def row_hashes(rows: Iterable[msgspec.Struct], *, parts: Iterable[bytes]) -> list[bytes]:
-    """Return, for each settled row, 16 bytes over it and the other parts of what the service sent for it (DESIGN 6).
+def hash_seed(*parts: bytes) -> int:
+    """Return what `row_hash` takes of the other parts of what the service sent for a row."""
+    return xxh3_64_intdigest(b"\0".join(parts))  # no part holds the byte that separates them: a flag, or JSON
 
-    They tell versions of one row apart, and are no defence against whoever forges one. Measured, a row: XXH3 0.1 us and
-    BLAKE2b 2.5 us, which lets other threads in besides; a buffer that is kept saves 1 us.
+
+def row_hash(row: msgspec.Struct, seed: int, buffer: bytearray | None = None) -> bytes:
+    """Return 16 bytes over a normalized row and its seed (docs/lake.md#row-hash).
+
+    They tell versions of one row apart, and are no defence against forgery. Measured, a row: XXH3 0.1 us and BLAKE2b
+    2.5 us; a `buffer` that is kept saves 1 us.
     """
-    seed = xxh3_64_intdigest(b"\0".join(parts))  # no part holds the byte that separates them: a flag, or JSON
-    text, hashes = bytearray(), []
-    for row in rows:
-        _hash_text.encode_into(row, text)
-        hashes.append(xxh3_128_digest(text, seed))
-    return hashes
+    text = bytearray() if buffer is None else buffer
+    _hash_text.encode_into(row, text)
+    return xxh3_128_digest(text, seed)

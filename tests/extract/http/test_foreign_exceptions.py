@@ -75,9 +75,9 @@ def _client(error: BaseException, attempts: list[httpx.Request]) -> Client:
         random=lambda: 0.0,
         version="0",
     )
-    client._http.close()
+    client._sender.http.close()
     # A socket cannot be made to raise each class, a transport can.
-    client._http = httpx.Client(base_url="https://service.example", transport=httpx.MockTransport(fail))
+    client._sender.http = httpx.Client(base_url="https://service.example", transport=httpx.MockTransport(fail))
     return client
 
 

@@ -105,11 +105,11 @@ def one_merge(
         for run in arrived
     ]
     decision = decide(side, arriving)
-    places = [int(np.flatnonzero(known == number)[0]) for number in decision.wanting]
+    places = [int(np.flatnonzero(known == number)[0]) for number in decision.preserved_numbers]
     pieces = merged(
         decision,
         [blocks(each, size) for each in [held, *arrived]],
-        donors=held.take(pa.array(places, pa.int64())).select(sorted(unavailable)),
+        preserved=held.take(pa.array(places, pa.int64())).select(sorted(unavailable)),
         unavailable_sets=[frozenset(), unavailable],
         now=NOW,
         schema=SCHEMA,

@@ -1,17 +1,16 @@
-"""The items of a queue: one page of one of its sections, by cursor, and how many there are (api notes 3).
+"""The items endpoint: a page of a section of a queue, and how many items there are (docs/service.md#items-endpoint).
 
 Owns the endpoints' paths and parameters. In which pages a section is read is paging's.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Event
 from typing import TypeVar
 
 import msgspec
 
 from annolake.errors import ServiceError, UnavailableError
-from annolake.extract.http.client import Client, Tally
+from annolake.extract.http.client import Caller, Client
 
 T = TypeVar("T")
 
@@ -34,8 +33,7 @@ class ItemsListing:
 
     client: Client
     queue_id: str
-    tally: Tally
-    stop: Event
+    caller: Caller
 
     def read(self, section: str, cursor: str | None, limit: int, decode: Callable[[bytes], T]) -> T:
         """Return the page of a section that begins at `cursor` (None: at the section's start), decoded.
@@ -45,21 +43,21 @@ class ItemsListing:
         parameters: dict[str, str | int | bool] = {"status": section, "page_size": limit}
         if cursor is not None and len(cursor) > MOST_CURSOR:
             raise UnavailableError(
-                f"the section {section} has a cursor of {len(cursor):,} characters, more than an address can hold: "
-                "run again later, or tell whoever runs the service",
+                f"the section {section} has a cursor of {len(cursor):,} characters, too long for a URL: "
+                "run again later, or report it to whoever runs the service",
                 status=200,
                 endpoint=self._endpoint,
                 attempts=1,
             )
         if cursor is not None:
             parameters["cursor"] = cursor
-        return self.client.get(self._endpoint, parameters, decode, tally=self.tally, stop=self.stop)
+        return self.client.get(self._endpoint, parameters, decode, caller=self.caller)
 
     def count(self, section: str) -> int | None:
         """Return the number of items of a section, None where it is refused: a hint, never a truth."""
         endpoint = f"{self._endpoint}/count"
         try:
-            answer = self.client.get(endpoint, {"status": section}, _decode_count, tally=self.tally, stop=self.stop)
+            answer = self.client.get(endpoint, {"status": section}, _decode_count, caller=self.caller)
         except ServiceError:
             return None
         return answer.count

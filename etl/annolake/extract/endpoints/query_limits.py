@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from threading import Lock
 
 MOST = 1_000
-"""The most runs of a query by the contract (api notes 3)."""
+"""The most runs of a query by the service's documents (docs/service.md#runs-query)."""
 
 TOO_LARGE = frozenset({413, 502, 504})
 NOT_ACCEPTED = frozenset({400, 422})

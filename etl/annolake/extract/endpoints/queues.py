@@ -1,6 +1,6 @@
 """The queues themselves: which there are, what one is, how large the service says it is.
 
-Owns their endpoints (api notes 2). What an answer means beyond a queue's id and name is the caller's.
+Owns their endpoints (docs/service.md#queue-records). What an answer means beyond a queue's id and name is the caller's.
 """
 
 import hashlib
@@ -9,14 +9,13 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from threading import Event
 from typing import TypeVar
 from uuid import UUID
 
 import msgspec
 
 from annolake.errors import NotFoundError, ServiceError, UnavailableError
-from annolake.extract.http.client import Client, Tally
+from annolake.extract.http.client import Caller, Client
 from annolake.printable import printable
 
 T = TypeVar("T")
@@ -30,13 +29,6 @@ _PAGE = 100
 _ONE_AND_THE_END = 2
 _SHOWN = 100  # characters of a foreign text
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-
-
-class Head(msgspec.Struct):
-    """What tells one queue from another."""
-
-    id: str
-    name: str | None = None
 
 
 class _Size(msgspec.Struct):
@@ -54,14 +46,14 @@ class Listing:
     unreadable: int
 
 
-def list_queues(client: Client, *, tally: Tally, stop: Event) -> Listing:
+def list_queues(client: Client, caller: Caller) -> Listing:
     """Return every queue the key can see.
 
     The listing has no cursor, and a queue deleted meanwhile shifts those behind it. So each reading goes on until
     a page brings nothing that this reading has not met, and a listing of more than one page is read until a reading
     meets nothing for the first time; `MOST_PAGES` pages are an error. Raises ServiceError.
     """
-    pages = _Pages(client, tally, stop)
+    pages = _Pages(client, caller)
     met: dict[str, None] = {}
     while True:
         before, asked = len(met), pages.asked
@@ -74,9 +66,9 @@ def list_queues(client: Client, *, tally: Tally, stop: Event) -> Listing:
 class _Pages:
     """The listing's pages, the keys of its records."""
 
-    def __init__(self, client: Client, tally: Tally, stop: Event) -> None:
+    def __init__(self, client: Client, caller: Caller) -> None:
         self.asked = 0
-        self._client, self._tally, self._stop = client, tally, stop
+        self._client, self._caller = client, caller
 
     def read_once(self) -> Iterator[list[Key]]:
         """Yield the pages of one reading, up to the first that brings nothing."""
@@ -85,7 +77,7 @@ class _Pages:
         while page := [_key(record) for record in self._read(offset)]:
             if met.issuperset(page):
                 if len(page) >= _PAGE and met == set(page):
-                    raise self._unavailable("shows the same queues wherever it is read")
+                    raise self._unavailable("shows the same queues at every offset")
                 return
             yield page
             met.update(page)
@@ -96,7 +88,7 @@ class _Pages:
         if self.asked > MOST_PAGES:
             raise self._unavailable("never ends")
         parameters: dict[str, str | int | bool] = {"offset": offset, "limit": _PAGE}
-        return self._client.get(_QUEUES, parameters, _decode_records, tally=self._tally, stop=self._stop)
+        return self._client.get(_QUEUES, parameters, _decode_records, caller=self._caller)
 
     def _unavailable(self, how: str) -> UnavailableError:
         return UnavailableError(
@@ -137,24 +129,24 @@ def require_queue_id(text: str) -> None:
     """Raise NotFoundError where a text, told by the service perhaps, is no queue's id."""
     if not is_queue_id(text):
         raise NotFoundError(
-            f'"{text}" is no id of a queue, though the service lists it: tell whoever runs the service',
+            f'"{text}" is not the id of a queue, although the service lists it: report it to whoever runs the service',
             status=None,
             endpoint=_QUEUES,
             attempts=0,
         )
 
 
-def read_queue(client: Client, queue_id: str, decode: Callable[[bytes], T], *, tally: Tally, stop: Event) -> T:
+def read_queue(client: Client, queue_id: str, decode: Callable[[bytes], T], caller: Caller) -> T:
     """Return a queue's own record, decoded. Raises ServiceError where the key may not read it."""
-    return client.get(f"{_QUEUES}/{queue_id}", {}, decode, tally=tally, stop=stop)
+    return client.get(f"{_QUEUES}/{queue_id}", {}, decode, caller=caller)
 
 
-def read_size(client: Client, queue_id: str, which: str, *, tally: Tally, stop: Event) -> int | None:
+def read_size(client: Client, queue_id: str, which: str, caller: Caller) -> int | None:
     """Return a size of the queue (`size`, `total_size` or `total_archived`), None where it is refused.
 
     What each counts is not documented: a hint, never a truth.
     """
     try:
-        return client.get(f"{_QUEUES}/{queue_id}/{which}", {}, _decode_size, tally=tally, stop=stop).size
+        return client.get(f"{_QUEUES}/{queue_id}/{which}", {}, _decode_size, caller=caller).size
     except ServiceError:
         return None

@@ -1,14 +1,13 @@
-"""The runs listing: one slice of one of a queue's two lists (the vendored OpenAPI document).
+"""The runs endpoint: one slice of one of a queue's two lists (docs/service.md#runs-endpoint).
 
 Owns the endpoint's path and parameters. In which slices a list is read is paging's.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Event
 from typing import TypeVar
 
-from annolake.extract.http.client import Client, Tally
+from annolake.extract.http.client import Caller, Client
 
 T = TypeVar("T")
 
@@ -21,8 +20,7 @@ class RunsListing:
     queue_id: str
     include_stats: bool
     status: str
-    tally: Tally
-    stop: Event
+    caller: Caller
 
     def read(self, offset: int, limit: int, *, archived: bool, decode: Callable[[bytes], T], patient: bool = True) -> T:
         """Return one slice of the active or the archived list, decoded.
@@ -38,4 +36,4 @@ class RunsListing:
         if self.status:
             parameters["status"] = self.status
         endpoint = f"/api/v1/annotation-queues/{self.queue_id}/runs"
-        return self.client.get(endpoint, parameters, decode, tally=self.tally, stop=self.stop, patient=patient)
+        return self.client.get(endpoint, parameters, decode, caller=self.caller, patient=patient)

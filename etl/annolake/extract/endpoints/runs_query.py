@@ -1,20 +1,19 @@
-"""The runs behind items: asked for in batches, and once more alone where a run did not come back (api notes 3).
+"""The runs of items: asked for in batches, and once more alone where a run did not come back.
 
 Owns which items are asked for together, the bounds of a query, and the pages of its answer. A batch has items of one
-project, since that is what the service searches by; only what is left over is asked for with several projects at
-once. It is bounded by the earliest and the latest start of its items, a little widened, for without bounds a query
-searches the last day alone. Items whose start is not known are asked for apart, so as not to unbound the others.
+project, since that is what the service searches by; only what is left over is asked for with several projects at once.
+It is bounded by the earliest and the latest start of its items, a little widened: without bounds a query searches the
+last day alone (docs/service.md#runs-query). Items whose start is not known are asked for apart.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from threading import Event
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 from annolake.errors import RefusedError, ServiceError, TooLargeError, UnavailableError
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, QueryLimits
-from annolake.extract.http.client import Client, Tally
+from annolake.extract.http.client import Caller, Client
 
 MOST_WAITING = 1_000
 """Items that wait for others of their project, all projects together: metadata, of about a kilobyte each."""
@@ -28,65 +27,44 @@ _MARGIN = timedelta(seconds=1)  # for times that are cut to seconds or milliseco
 _WIDE = timedelta(days=1)  # for a run that did not come back
 _PAGES = 3  # for each run asked for: an answer of more pages never ends
 
+Decode = Callable[[bytes], Any]
+"""Decodes a page of a query: it has `runs` by their id, the `cursor` of the next page (None: the end), its `size`."""
+
 
 class Subject(Protocol):
-    """What must be known of an item."""
+    """What must be known of an item: its run, the run's project, and when the run began; None: not known."""
 
     @property
-    def run_id(self) -> str | None:
-        """Return the run to ask for, None where there is none."""
+    def run_id(self) -> str | None: ...  # noqa: D102
 
     @property
-    def project_id(self) -> str | None:
-        """Return the project that the run is in; a run of an unknown one cannot be asked for."""
+    def project_id(self) -> str | None: ...  # noqa: D102
 
     @property
-    def start_time(self) -> datetime | None:
-        """Return when the run began, as far as known."""
-
-
-S = TypeVar("S", bound=Subject)
-R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-
-
-class Answer(Protocol[R_co]):
-    """A decoded page of a query: runs by their id, the cursor behind them, and the bytes it had."""
-
-    @property
-    def runs(self) -> Mapping[str, R_co]:
-        """Return the runs."""
-
-    @property
-    def cursor(self) -> str | None:
-        """Return the cursor of the next page, None at the end."""
-
-    @property
-    def size(self) -> int:
-        """Return the size of the answer."""
+    def start_time(self) -> datetime | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
-class Batch(Generic[S]):
+class Batch:
     """Items in reading order whose runs are asked for together; some may have none."""
 
-    items: Sequence[S]
+    items: Sequence[Any]
 
     @property
-    def asked(self) -> dict[str, S]:
+    def asked(self) -> dict[str, Any]:
         """The items to ask for, by run."""
         return {item.run_id: item for item in self.items if item.run_id and item.project_id}
 
 
-class Batches(Generic[S]):
+class Batches:
     """Items on their way into batches of `size()` of them; those of one run, project and start keep their order."""
 
     def __init__(self, size: Callable[[], int]) -> None:
         self._size = size
-        self._waiting: dict[tuple[str, bool], list[S]] = {}
+        self._waiting: dict[tuple[str, bool], list[Subject]] = {}
         self._count = 0
 
-    def add(self, items: Iterable[S]) -> Iterator[Batch[S]]:
+    def add(self, items: Iterable[Subject]) -> Iterator[Batch]:
         """Take items in; yield the batches that are full."""
         for item in items:
             kind = _kind(item)
@@ -99,7 +77,7 @@ class Batches(Generic[S]):
         if self._count >= MOST_WAITING:
             yield from self.rest()
 
-    def rest(self) -> Iterator[Batch[S]]:
+    def rest(self) -> Iterator[Batch]:
         """Yield what waits, projects side by side."""
         for dated in (True, False):
             items = [item for kind in sorted(self._waiting) if kind[1] is dated for item in self._waiting[kind]]
@@ -118,15 +96,14 @@ def _kind(item: Subject) -> tuple[str, bool]:
 
 
 @dataclass
-class Payloads(Generic[R]):
-    """What became of a batch: the runs by id, the runs that are not to be had, and the bytes that were read.
+class Payloads:
+    """The runs of a batch that were found, by their id, and the bytes that were read.
 
-    `own` are the runs whose tokens and costs are their own alone, since the service refuses to tell their descendants'.
+    `own` are the runs whose tokens and costs are their own alone, since the service refuses to include descendants.
     """
 
-    runs: dict[str, R] = field(default_factory=dict)
+    runs: dict[str, Any] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
-    missing: list[str] = field(default_factory=list)
     size: int = 0
 
 
@@ -139,29 +116,25 @@ class RunsQuery:
 
     client: Client
     selects: Sequence[str]
-    tally: Tally
-    stop: Event
+    caller: Caller
     query_limits: QueryLimits = field(default_factory=QueryLimits)
     subtree_usage: bool = True
 
-    def read(self, batch: Batch[S], decode: Callable[[bytes], Answer[R]]) -> Payloads[R]:
+    def read(self, batch: Batch, decode: Decode) -> Payloads:
         """Return the runs of a batch, those that did not come back asked for once more alone.
 
         Raises ServiceError; UnavailableError also where the pages of an answer never end. Whatever of ValueError
         `decode` raises is asked for again.
         """
-        payloads: Payloads[R] = Payloads()
+        payloads = Payloads()
         asked = batch.asked
         if asked:
             self._ask(list(asked.values()), _MARGIN, decode, payloads)
         for run_id in [run_id for run_id in asked if run_id not in payloads.runs]:
             self._ask([asked[run_id]], _WIDE, decode, payloads)
-        payloads.missing = [run_id for run_id in asked if run_id not in payloads.runs]
         return payloads
 
-    def _ask(
-        self, items: Sequence[S], margin: timedelta, decode: Callable[[bytes], Answer[R]], payloads: Payloads[R]
-    ) -> None:
+    def _ask(self, items: Sequence[Subject], margin: timedelta, decode: Decode, payloads: Payloads) -> None:
         """Ask for items in queries of as many as the service serves at once, which is learned on the way."""
         waiting = [items]
         while waiting:
@@ -184,9 +157,7 @@ class RunsQuery:
                     raise
                 waiting.append([item for item in some if item.run_id not in payloads.runs])
 
-    def _query(
-        self, items: Sequence[S], margin: timedelta, decode: Callable[[bytes], Answer[R]], payloads: Payloads[R]
-    ) -> None:
+    def _query(self, items: Sequence[Subject], margin: timedelta, decode: Decode, payloads: Payloads) -> None:
         ids = [item.run_id for item in items if item.run_id]
         body: dict[str, object] = {
             "ids": ids,
@@ -205,24 +176,21 @@ class RunsQuery:
                 return
             body["cursor"] = answer.cursor
         raise UnavailableError(
-            f"a query of {len(ids)} runs has pages without end: run again later",
+            f"the answer to a query of {len(ids)} runs never ends: run again later",
             status=200,
             endpoint=_ENDPOINT,
             attempts=_PAGES * len(ids),
         )
 
-    def _page(
-        self, body: Mapping[str, object], decode: Callable[[bytes], Answer[R]], *, several: int
-    ) -> tuple[Answer[R], bool]:
+    def _page(self, body: Mapping[str, object], decode: Decode, *, several: int) -> tuple[Any, bool]:
         """Return a page of a query, and whether usage with descendants was wanted and refused."""
 
-        def ask(body: Mapping[str, object]) -> Answer[R]:
+        def ask(body: Mapping[str, object]) -> Any:
             return self.client.post(
                 _ENDPOINT,
                 body,
                 decode,
-                tally=self.tally,
-                stop=self.stop,
+                caller=self.caller,
                 patient=several <= FEW,
                 divisible=several > 1,
             )

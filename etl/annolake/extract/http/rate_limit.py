@@ -1,20 +1,7 @@
-"""How fast the service is asked: one pace for all lanes and all queues of an export (DESIGN 4).
+"""How fast the service is asked: one rate limit for all lanes and all queues of an export.
 
-Owns the moment at which a request may be sent, and what 429s teach about the rate that the service allows.
-Knows neither HTTP nor requests: it hears that one was throttled or got through. Time is an argument.
-
-A service throttles by a token bucket, a sliding or a fixed window, and seldom says which. So the allowed rate
-is learnt from the requests that got through. The first 429 ends a *stretch* and holds every lane; then single
-requests are let out, further and further apart, until one passes, and the stretch has taught a new rate:
-
-- If its requests kept a pace, the rate just before the 429 was just above the allowed one. Held a little
-  below that, the next stretch is *steady* for a while, and only then raised, slowly at first, to see whether
-  more is allowed by now: a limit that is gone is forgotten after some 10 to 17 seconds.
-- If it was a burst, its average, the wait that followed included, is the best guess; it is raised at once.
-
-A steady stretch lasts some 90 requests, so that a 429 stays a rare thing, and 18 times as long as the service
-wanted the lanes to wait. 429s that come however slow the pace is are not about the pace: after a dozen that
-lowering it did not cure, it is kept.
+Owns the moment at which a request may be sent, and what 429s teach about the rate that the service allows; how it
+learns is told in docs/service.md#rate-limits. Knows neither HTTP nor requests. Time is an argument.
 """
 
 import math

@@ -10,26 +10,26 @@ from annolake.errors import GoneError, NotFoundError, RefusedError, ServiceError
 
 Refusal = tuple[type[ServiceError], str]
 
-REFUSED: Refusal = (RefusedError, "{host} refused what was asked of {endpoint} ({status}): check [source]")
+REFUSED: Refusal = (RefusedError, "{host} refused the request to {endpoint} ({status}): check [source]")
 REFUSALS: Mapping[int, Refusal] = {
     401: (RefusedError, "{host} refused the key (401) at {endpoint}: check {key}"),
-    403: (RefusedError, "{host} does not let the key in (403) at {endpoint}: check {key} and source.tenant_id"),
+    403: (RefusedError, "{host} denies the key access (403) to {endpoint}: check {key} and source.tenant_id"),
     404: (NotFoundError, "{host} has no {endpoint} (404), or not for this key: check the queue's id and {key}"),
     410: (GoneError, '{host} has retired {endpoint} (410): set source.endpoint to "auto" or "items"'),
     422: (RefusedError, "{host} did not accept the parameters (422) of {endpoint}: check [source], or update annolake"),
 }
-REDIRECTED: Refusal = (RefusedError, "{host} redirects {what}, asked for {endpoint}: check source.base_url ({origin})")
+REDIRECTED: Refusal = (RefusedError, "{host} redirects {endpoint} {what}: check source.base_url ({origin})")
 UNTRUSTED: Refusal = (
     RefusedError,
     """\
-{host} has a certificate that cannot be verified{what}: set SSL_CERT_FILE to a file with the certificate of whoever
-issued it, or check source.base_url ({origin})""",
+{host} has a certificate that cannot be verified{what}: set SSL_CERT_FILE to a file with the certificate of its
+issuer, or check source.base_url ({origin})""",
 )
 OVERSIZE: Refusal = (
     TooLargeError,
     """\
-{host} has more to answer to {endpoint} than source.max_response_mb lets in ({what} MB): set it higher, if there is
-memory for that""",
+the answer of {host} to {endpoint} is larger than source.max_response_mb ({what} MB): set it higher, if there is memory
+for that""",
 )
 
 

@@ -79,7 +79,7 @@ def times_of(times: pa.Array) -> Ints:
 
 
 def days_of(times: pa.Array) -> Days:
-    """Return the UTC day of each timestamp as days since 1970, `NO_DAY` where null (DESIGN 5)."""
+    """Return the UTC day of each timestamp as days since 1970, `NO_DAY` where null."""
     found = times_of(times)
     return np.where(found == NO_TIME, NO_DAY, found // _DAY_US).astype(np.int32)
 

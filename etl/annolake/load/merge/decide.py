@@ -1,13 +1,12 @@
 """What becomes of the rows of one partition: pure, and a row group at a time.
 
-Two steps. `decide` looks at key columns alone and fixes, for the whole partition, which rows its new file
-has, in which order, and what is stamped on them. `merged` carries that out over the rows, reading each source
-forward, so that a partition far larger than memory passes through. Nothing here touches a file; Arrow values
-are taken as they are, never converted.
+`decide` looks at key columns alone and fixes which rows the partition's new file has, in which order, and what is
+stamped on them. `merged` carries that out, reading each input forward, so that a partition far larger than memory
+passes through. Nothing here touches a file; Arrow values are taken as they are, never converted.
 
-The rules (DESIGN 1, 5 and 7): the last version of a row read counts; a row equal by hash to the stored one
-leaves that one as it is; a row that is back loses its removed_at; a row that is gone gets one; a row that
-left for another partition goes; a column that the export could not know keeps the stored value.
+The rules (docs/lake.md#partitions): the last version of a row read counts; a row equal by hash to the stored one leaves
+that one as it is; a row that is back loses its removed_at; a row that is gone gets one; a row that moved to another
+partition leaves; an unavailable column keeps the stored value.
 """
 
 from collections.abc import Iterator, Sequence
@@ -67,27 +66,27 @@ class Counts:
 
 @dataclass(frozen=True)
 class Decision:
-    """The rows of the new file, in its order; `source` 0 is the stored file, n the nth run."""
+    """The rows of the new file, in its order; `input_number` 0 is the stored file, n the nth run."""
 
-    source: Numbers
+    input_number: Numbers
     position: Ints
     stamped: Bools  # exported_at becomes now
     removing: Bools  # removed_at becomes now
     clearing: Bools  # removed_at becomes null
     unavailable: npt.NDArray[np.uint8]
-    donor: Ints  # place in the stored file of the row whose values stay; NONE: there is none in this order
-    fetched: Ints  # place in `wanting` of such a row out of this order or elsewhere; NONE: there is none
-    wanting: Numbers  # the rows whose stored values are to be fetched beforehand
+    preserved_from: Ints  # place in the stored file of the row whose values stay; NONE: there is none in this order
+    preserved_at: Ints  # place in `wanting` of such a row out of this order or elsewhere; NONE: there is none
+    preserved_numbers: Numbers  # the rows whose stored values are to be fetched beforehand
     counts: Counts
     changed: bool
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.input_number)
 
     @property
     def touched(self) -> Ints:
         """The place in the stored file that each row needs, NONE where it needs none."""
-        return np.where(self.source == 0, self.position, self.donor)
+        return np.where(self.input_number == 0, self.position, self.preserved_from)
 
     @property
     def forward(self) -> bool:
@@ -118,15 +117,15 @@ def decide(stored: Stored, arriving: Sequence[Arriving]) -> Decision:
     in_order = needs & (twin[order] != NONE) & (line.times[twin[order]] == line.times[order])
     far = needs & ~in_order
     return Decision(
-        source=line.source[order],
+        input_number=line.input_number[order],
         position=line.position[order],
         stamped=(taken | back | gone)[order],
         removing=gone[order],
         clearing=(taken | back)[order],
         unavailable=line.unavailable[order],
-        donor=np.where(in_order, twin[order], NONE),
-        fetched=np.where(far, np.cumsum(far) - 1, NONE),
-        wanting=line.numbers[order][far],
+        preserved_from=np.where(in_order, twin[order], NONE),
+        preserved_at=np.where(far, np.cumsum(far) - 1, NONE),
+        preserved_numbers=line.numbers[order][far],
         counts=Counts(
             inserted=int((taken & ~line.known).sum()),
             updated=int((taken & line.known).sum() + back.sum()),
@@ -140,7 +139,7 @@ def decide(stored: Stored, arriving: Sequence[Arriving]) -> Decision:
 class _Line:
     """The rows of all sources in one line, the stored ones first."""
 
-    source: Numbers
+    input_number: Numbers
     position: Ints
     numbers: Numbers
     hashes: Bytes16
@@ -153,19 +152,19 @@ class _Line:
 
 def _line_up(stored: Stored, arriving: Sequence[Arriving]) -> _Line:
     here = len(stored.numbers)
-    sizes = [here, *(len(run.numbers) for run in arriving)]
-    keys = pa.concat_tables([stored.keys, *(run.keys for run in arriving)]).combine_chunks()
+    sizes = [here, *(len(chunk.numbers) for chunk in arriving)]
+    keys = pa.concat_tables([stored.keys, *(chunk.keys for chunk in arriving)]).combine_chunks()
     no = np.zeros(here, np.bool_)
     return _Line(
-        source=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
+        input_number=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
         position=np.concatenate([np.arange(size) for size in sizes]),
-        numbers=np.concatenate([stored.numbers, *(run.numbers for run in arriving)]),
-        hashes=np.concatenate([stored.hashes, *(run.hashes for run in arriving)]),
+        numbers=np.concatenate([stored.numbers, *(chunk.numbers for chunk in arriving)]),
+        hashes=np.concatenate([stored.hashes, *(chunk.hashes for chunk in arriving)]),
         times=times_of(one_chunk(keys.column(SORT_BY[0]))),
         keys=keys,
-        staying=np.concatenate([no, *(run.staying for run in arriving)]),
-        known=np.concatenate([no, *(run.known for run in arriving)]),
-        unavailable=np.concatenate([no.astype(np.uint8), *(run.unavailable for run in arriving)]),
+        staying=np.concatenate([no, *(chunk.staying for chunk in arriving)]),
+        known=np.concatenate([no, *(chunk.known for chunk in arriving)]),
+        unavailable=np.concatenate([no.astype(np.uint8), *(chunk.unavailable for chunk in arriving)]),
     )
 
 
@@ -180,40 +179,40 @@ def _places(stored: Numbers, numbers: Numbers) -> Ints:
 
 def _order(line: _Line, keep: Bools) -> Ints:
     kept = np.flatnonzero(keep)
-    if not line.source[kept].any():
+    if not line.input_number[kept].any():
         return kept
     return kept[sort_order(line.keys.take(pa.array(kept)))]
 
 
 def merged(
     decision: Decision,
-    sources: Sequence[Blocks],
+    inputs: Sequence[Blocks],
     *,
-    donors: pa.Table,
+    preserved: pa.Table,
     unavailable_sets: Sequence[frozenset[str]],
     now: datetime,
     schema: pa.Schema,
 ) -> Iterator[pa.Table]:
     """Yield the rows of the new file in pieces: of one block of the stored file at most, and `PIECE_BYTES`.
 
-    `sources` are the stored file and the runs; `donors` has the rows of `decision.wanting`, with those
+    `inputs` are the stored file and the runs; `preserved` has the rows of `decision.preserved_numbers`, with those
     columns that any of the `unavailable_sets` names.
     """
-    for start, stop in pairwise(_cuts(decision, sources)):
+    for start, stop in pairwise(_cuts(decision, inputs)):
         piece = _gathered(
-            decision, slice(start, stop), sources, donors=donors, unavailable_sets=unavailable_sets, schema=schema
+            decision, slice(start, stop), inputs, preserved=preserved, unavailable_sets=unavailable_sets, schema=schema
         )
         yield _stamped(piece, decision, slice(start, stop), now)
 
 
-def _cuts(decision: Decision, sources: Sequence[Blocks]) -> list[int]:
+def _cuts(decision: Decision, inputs: Sequence[Blocks]) -> list[int]:
     """Return where pieces begin: at each block of the stored file, and when `PIECE_BYTES` came together."""
     size = len(decision)
-    weights = np.array([source.row_bytes for source in sources])
-    full = np.cumsum(weights[decision.source]) // PIECE_BYTES
+    weights = np.array([input_number.row_bytes for input_number in inputs])
+    full = np.cumsum(weights[decision.input_number]) // PIECE_BYTES
     touched = decision.touched
     rows = np.flatnonzero(touched != NONE)
-    blocks = np.searchsorted(sources[0].ends, touched[rows], side="right")
+    blocks = np.searchsorted(inputs[0].ends, touched[rows], side="right")
     cuts = {*np.flatnonzero(np.diff(full)) + 1, *rows[1:][np.diff(blocks) > 0]}
     return [0, *sorted(int(cut) for cut in cuts - {0, size}), size] if size else []
 
@@ -221,37 +220,41 @@ def _cuts(decision: Decision, sources: Sequence[Blocks]) -> list[int]:
 def _gathered(
     decision: Decision,
     rows: slice,
-    sources: Sequence[Blocks],
+    inputs: Sequence[Blocks],
     *,
-    donors: pa.Table,
+    preserved: pa.Table,
     unavailable_sets: Sequence[frozenset[str]],
     schema: pa.Schema,
 ) -> pa.Table:
     """Return some rows of the new file as they were stored or read, values that stay in their place."""
-    source, position, donor = decision.source[rows], decision.position[rows], decision.donor[rows]
+    input_number, position, preserved_from = (
+        decision.input_number[rows],
+        decision.position[rows],
+        decision.preserved_from[rows],
+    )
     tables: list[pa.Table] = []
-    begins = np.zeros(len(sources), np.int64)
+    begins = np.zeros(len(inputs), np.int64)
     total = 0
-    for number in range(len(sources)):
-        needed = position[source == number]
-        needed = np.concatenate([needed, donor[donor != NONE]]) if number == 0 else needed
+    for number in range(len(inputs)):
+        needed = position[input_number == number]
+        needed = np.concatenate([needed, preserved_from[preserved_from != NONE]]) if number == 0 else needed
         if len(needed):
             low, high = int(needed.min()), int(needed.max()) + 1
-            tables.append(sources[number].read(low, high))
+            tables.append(inputs[number].read(low, high))
             begins[number] = total - low
             total += high - low
     table = pa.concat_tables(tables)
-    takes = begins[source] + position
-    keeps = np.where(donor != NONE, begins[0] + donor, total + decision.fetched[rows])
-    keeping = (donor != NONE) | (decision.fetched[rows] != NONE)
+    takes = begins[input_number] + position
+    keeps = np.where(preserved_from != NONE, begins[0] + preserved_from, total + decision.preserved_at[rows])
+    keeping = (preserved_from != NONE) | (decision.preserved_at[rows] != NONE)
     if not keeping.any() and bool((np.diff(takes) == 1).all()):
         return table.slice(int(takes[0]), len(takes))
     table = table.combine_chunks()
     columns = {name: table.column(name).take(pa.array(takes)) for name in schema.names}
     for name in {name for known in unavailable_sets for name in known} if keeping.any() else ():
-        ignorant = np.array([name in known for known in unavailable_sets])
-        stays = keeping & ignorant[decision.unavailable[rows]]
-        candidates = one_chunk(pa.chunked_array([*table.column(name).chunks, *donors.column(name).chunks]))
+        lacking = np.array([name in known for known in unavailable_sets])
+        stays = keeping & lacking[decision.unavailable[rows]]
+        candidates = one_chunk(pa.chunked_array([*table.column(name).chunks, *preserved.column(name).chunks]))
         columns[name] = candidates.take(pa.array(np.where(stays, keeps, takes)))
     return pa.table(columns, schema=schema)
 

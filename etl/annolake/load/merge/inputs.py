@@ -1,4 +1,4 @@
-"""The two sides of a partition's merge, as `merge` wants them: what its file holds, what arrives for it.
+"""The two inputs of a partition's merge, as `decide` wants them: what its file holds, what arrives for it.
 
 Owns the reading of key columns and their look-up in the index. Decides nothing, writes nothing.
 """
@@ -76,26 +76,26 @@ def stored_values(
     index: Index,
     parts: Mapping[int, Part],
     *,
-    wanting: Numbers,
+    preserved_numbers: Numbers,
     columns: Sequence[str],
 ) -> pa.Table:
-    """Return some columns of rows of the lake, in the order of `wanting`, wherever they are stored."""
+    """Return some columns of rows of the lake, in the order of `preserved_numbers`, wherever they are stored."""
     found = [np.zeros(0, np.int32)]
     tables = [_empty(file_format.schema, columns)]
-    for day in distinct(index.origins(wanting)) if len(wanting) else ():
+    for day in distinct(index.origins(preserved_numbers)) if len(preserved_numbers) else ():
         with PartReader(store, parts[int(day)].path, file_format) as reader:
             prove(store, reader.part.path)
             for group, table in enumerate(reader.key_columns(("queue_run_id",))):
                 numbers = known_numbers(index, table, reader.part.path)
-                here = np.isin(numbers, wanting) & (index.origins(numbers) == day)
+                here = np.isin(numbers, preserved_numbers) & (index.origins(numbers) == day)
                 if here.any():
                     found.append(numbers[here])
                     tables.append(reader.row_group(group, columns).filter(pa.array(here)))
     line = np.concatenate(found)
-    if len(line) != len(wanting):
+    if len(line) != len(preserved_numbers):
         raise LakeError("cannot trust the lake: a row that was read from it is no longer there; run again")
     by_number = np.argsort(line)
-    places = by_number[np.searchsorted(line, wanting, sorter=by_number)]
+    places = by_number[np.searchsorted(line, preserved_numbers, sorter=by_number)]
     return pa.concat_tables(tables).combine_chunks().take(pa.array(places))
 
 
@@ -103,7 +103,7 @@ def known_numbers(index: Index, table: pa.Table, path: Path) -> Numbers:
     """Return the numbers of rows that the index was read from."""
     numbers = index.find(keys_of(one_chunk(table.column("queue_run_id"))))
     if (numbers < 0).any():
-        raise LakeError(f"cannot trust {path}: another export wrote it meanwhile; run again")
+        raise LakeError(f"cannot trust {path}: another export replaced it meanwhile; run again")
     return numbers
 
 

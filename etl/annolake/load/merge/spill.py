@@ -1,8 +1,8 @@
 """Changed rows on their way from the pages to their partitions, in bounded memory.
 
-Owns the buffer and what overflows from it: each time it is full it is sorted by added_at and queue_run_id,
-cut by day, and appended as one *run* to an Arrow IPC file in the export's workspace. Of several versions of a
-row only the last in a run is kept, and a later run's counts (`merge`). Knows nothing of what the lake holds.
+Owns the buffer and its file: each time the buffer is full it is sorted by added_at and queue_run_id, cut by day, and
+appended as one sorted chunk to an Arrow IPC file in the export's workspace. Of several versions of a row only the last
+in a chunk is kept, and a later chunk's counts (`decide`). Knows nothing of what the lake holds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +41,7 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _SortedChunk:
     """A sorted run in memory: for each day its blocks, each of them the places of its rows in `table`."""
 
     table: pa.Table
@@ -50,7 +50,7 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class _Filed:
+class _FiledChunk:
     """A run in the file: for each day the number of its first block, and the rows of each block from there."""
 
     days: dict[int, tuple[int, list[int]]]
@@ -67,8 +67,8 @@ class Spill:
         self._batches: list[pa.RecordBatch] = []
         self._numbers: list[Numbers] = []
         self._size = 0
-        self._filed: list[_Filed] = []
-        self._last: _Run | None = None
+        self._filed: list[_FiledChunk] = []
+        self._last: _SortedChunk | None = None
         self._sink: pa.NativeFile | None = None
         self._writer: pa.RecordBatchFileWriter | None = None
         self._blocks = 0
@@ -97,23 +97,23 @@ class Spill:
 
     def days(self) -> set[int]:
         """Return the days that rows were spilled for; a row may have gone to another day since."""
-        runs: list[_Filed | _Run] = [*self._filed, *([self._last] if self._last else [])]
-        return {day for run in runs for day in run.days}
+        chunks: list[_FiledChunk | _SortedChunk] = [*self._filed, *([self._last] if self._last else [])]
+        return {day for chunk in chunks for day in chunk.days}
 
     def nbytes(self, day: int) -> float:
         """Return about how many bytes the rows of one day take in memory."""
-        filed = sum(sum(run.days[day][1]) * run.row_bytes for run in self._filed if day in run.days)
+        filed = sum(sum(chunk.days[day][1]) * chunk.row_bytes for chunk in self._filed if day in chunk.days)
         last = self._last
         return filed + (sum(map(len, last.days[day])) * last.row_bytes if last and day in last.days else 0)
 
     def arrivals(self, day: int) -> Iterator[Arrival]:
         """Yield the rows of one day, one `Arrival` a run, in reading order; after `seal`."""
-        for run in self._filed:
-            if day in run.days:
-                first, sizes = run.days[day]
+        for chunk in self._filed:
+            if day in chunk.days:
+                first, sizes = chunk.days[day]
                 thin, whole = self._reader(KEY_COLUMNS), self._reader(self._schema.names)
                 keys = pa.concat_tables([self._block(thin, first + place) for place in range(len(sizes))])
-                rows = Blocks(sizes, partial(self._filed_rows, whole, first), row_bytes=run.row_bytes)
+                rows = Blocks(sizes, partial(self._filed_rows, whole, first), row_bytes=chunk.row_bytes)
                 yield Arrival(keys.select(KEY_COLUMNS), rows)
         if self._last and day in self._last.days:
             blocks = self._last.days[day]
@@ -142,22 +142,22 @@ class Spill:
 
     def _overflow(self) -> None:
         """Append the buffer to the file as one run, in blocks small enough to hold one of every run."""
-        run, days = self._sorted(), dict[int, tuple[int, list[int]]]()
+        chunk, days = self._sorted(), dict[int, tuple[int, list[int]]]()
         writer = self._writer = self._writer or self._open()
-        for day, blocks in run.days.items():
+        for day, blocks in chunk.days.items():
             days[day] = (self._blocks, [len(block) for block in blocks])
             self._blocks += len(blocks)
             for block in blocks:
-                table = _taken(run.table, block).combine_chunks()
+                table = _taken(chunk.table, block).combine_chunks()
                 self._store.step("write", self._path, partial(writer.write_table, table))
-        self._filed.append(_Filed(days, run.row_bytes))
+        self._filed.append(_FiledChunk(days, chunk.row_bytes))
 
     def _open(self) -> pa.RecordBatchFileWriter:
         sink = self._sink = self._store.step("write", self._path, partial(_buffered, self._path))
         options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
         return self._store.step("write", self._path, lambda: pa.ipc.new_file(sink, self._schema, options=options))
 
-    def _sorted(self) -> _Run:
+    def _sorted(self) -> _SortedChunk:
         """Empty the buffer into a run in memory: the last version of each row, in sort order, cut by day."""
         table = pa.Table.from_batches(self._batches, schema=self._schema)
         keep = last_of(np.concatenate(self._numbers))
@@ -179,7 +179,7 @@ class Spill:
             int(days[start]): [order[first : min(first + step, stop)] for first in range(start, stop, step)]
             for start, stop in pairwise(cuts)
         }
-        return _Run(table, blocks, row_bytes)
+        return _SortedChunk(table, blocks, row_bytes)
 
 
 def _buffered(path: Path) -> pa.NativeFile:

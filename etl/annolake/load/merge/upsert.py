@@ -1,8 +1,7 @@
-"""One queue on its way into the lake: what an export met, what it spilled, and the publishing of it.
+"""One queue on its way into the lake: the rows that an export met and spilled, and the publishing of them.
 
-Owns the order of things: rows are noted and spilled page by page, then each partition concerned is merged
-once and published, so that whoever drives it can stop in between. Never decides which rows are gone from the
-queue: it is told whether the export can know.
+Owns the order of things: rows are noted and spilled page by page, then each partition concerned is merged once and
+published, so that the caller can stop between two. Never decides which rows have left the queue.
 """
 
 from collections import deque
@@ -145,7 +144,7 @@ class Upsert:
         self._spill.close()
 
     def _outdated(self) -> set[int]:
-        """Return the days whose file has another schema version: they are rewritten anyhow (DESIGN 5)."""
+        """Return the days whose file has another schema version: they are rewritten in any case."""
         return {day for day, part in self._parts.items() if self._is_outdated(part)}
 
     def _is_outdated(self, part: Part | None) -> bool:
@@ -173,25 +172,25 @@ class Upsert:
             size = self._write(day, decision, [blocks, *(arrival.rows for arrival in arrivals)])
         return Outcome(_date(day), decision.counts, written=True, size=size), held
 
-    def _write(self, day: int, decision: Decision, sources: Sequence[Blocks]) -> int:
+    def _write(self, day: int, decision: Decision, inputs: Sequence[Blocks]) -> int:
         """Publish a partition's new file, or its end where no row is left; return the file's size."""
         target, replaced = self._folder / folder_name(day), self._parts.get(day)
         if not len(decision):
             self._withdraw(day)
             return 0
         unavailable_sets = self._spill.unavailable_sets
-        donors = stored_values(
+        preserved = stored_values(
             self._store,
             self._format,
             self.index,
             self._parts,
-            wanting=decision.wanting,
+            preserved_numbers=decision.preserved_numbers,
             columns=sorted({name for known in unavailable_sets for name in known}),
         )
         rows = merged(
             decision,
-            sources,
-            donors=donors,
+            inputs,
+            preserved=preserved,
             unavailable_sets=unavailable_sets,
             now=self.now,
             schema=self._format.schema,

@@ -1,8 +1,7 @@
-"""The few verbs by which the lake's files are touched, each of them one step through one door.
+"""The few verbs by which the lake's files are touched, each of them one step through one gate.
 
-Owns the translation of what the system or pyarrow says into `LakeError` with path and reason. An object store
-could stand behind the same verbs; a test puts a gate into the door and breaks any step before or after it is
-done. Knows neither the lake's layout nor what is in a file.
+Owns the translation of what the system or pyarrow reports into `LakeError` with path and reason. A test hands in a gate
+that breaks any step before or after it is done. Knows neither the lake's layout nor what is in a file.
 """
 
 import errno
@@ -72,7 +71,7 @@ class Store:
         """Return a file's size in bytes; also to be asked before it is opened: a pipe would be waited for."""
         there = self.step("read", path, path.stat)
         if not stat.S_ISREG(there.st_mode):
-            raise LakeError(f"cannot read {path}: it is no file; move it away, then run again")
+            raise LakeError(f"cannot read {path}: it is not a regular file; move it away, then run again")
         return there.st_size
 
     def read(self, path: Path) -> bytes:
@@ -133,11 +132,11 @@ _ADVICE = {
 }
 
 
-_DAMAGED = "it is damaged, cut off or no file of annolake's; restore it or move it away, then run again"
+_DAMAGED = "it is damaged, cut off or not written by annolake; restore it or move it away, then run again"
 
 
 def _reason(exc: OSError) -> str:
     """Put the reason into words without the foreign message, which may quote what is in a file."""
     if exc.errno is None:  # pyarrow's own, of a file that it can't make sense of
         return _DAMAGED
-    return f"{os.strerror(exc.errno)}; {_ADVICE.get(exc.errno, 'mend that and run again')}"
+    return f"{os.strerror(exc.errno)}; {_ADVICE.get(exc.errno, 'fix that and run again')}"

@@ -1,6 +1,6 @@
-"""The folders of one table's partitions: what lies there, which file is true, how one takes another's place.
+"""The folders of a table's partitions: what lies there, which file is true, how one replaces another.
 
-Owns the layout below `runs/queue_id=<id>/` (DESIGN 5) and the swap. Knows no rows.
+Owns the layout below `runs/queue_id=<id>/` and the exchange of folders (docs/lake.md#partitions). Knows no rows.
 """
 
 import re
@@ -57,11 +57,11 @@ def days_there(store: Store, folder: Path) -> list[int]:
 
 
 def true_part(parts: Iterable[Part]) -> Part | None:
-    """Return the file of the highest generation: a kill without exchange can leave two (DESIGN 5)."""
+    """Return the file of the highest generation: a kill without exchange can leave two."""
     ordered = sorted(parts, key=lambda part: part.footer.generation)
     if len(ordered) > 1 and ordered[-1].footer.generation == ordered[-2].footer.generation:
         one, other = ordered[-2].path, ordered[-1].path
-        raise LakeError(f"cannot tell which of {one} and {other} is true: move one away, then run again")
+        raise LakeError(f"cannot tell which of {one} and {other} is the true one: move one away, then run again")
     return ordered[-1] if ordered else None
 
 
@@ -110,7 +110,7 @@ class Publisher:
 
     def _check(self, target: Path, replaced: Part | None) -> None:
         if part_names(self.store, target) != ([replaced.path.name] if replaced else []):
-            raise LakeError(f"cannot replace {target}: another export wrote it meanwhile; is its lock honoured there?")
+            raise LakeError(f"cannot replace {target}: another export replaced it meanwhile; do locks work there?")
 
     def _swapped(self, folder: Path, target: Path, name: str) -> bool:
         try:

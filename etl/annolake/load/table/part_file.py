@@ -1,6 +1,6 @@
 """One Parquet file of a partition: its footer, how it is read back and how it is written.
 
-Owns the file's properties (DESIGN 5): sorted rows, row groups bounded in bytes, statistics, page checksums,
+Owns the file's properties (docs/lake.md#files): sorted rows, row groups bounded in bytes, statistics, page checksums,
 the footer's metadata, the name by content. Knows nothing of where files lie and which of them is true.
 """
 
@@ -256,7 +256,7 @@ def prove(store: Store, path: Path) -> None:
     """Raise `LakeError` where a file is no longer what was written: its name is that of its content."""
     if part_name(store, path) != path.name:
         raise LakeError(
-            f"cannot trust {path}: it was changed after it was written, for its name is not that of its content; "
+            f"cannot trust {path}: it was changed after it was written: its name does not match its content; "
             "restore it or move it away, then run again"
         )
 

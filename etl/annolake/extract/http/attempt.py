@@ -1,0 +1,205 @@
+"""One attempt to have a request answered: sent in its turn, redirected within the service, decoded or refused.
+
+Owns authentication's borders (no header leaves the origin of `base_url`) and what each status means. Neither a header
+nor a body ever stands in a message, a log or an exception.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from threading import BoundedSemaphore, Event, Lock
+from typing import TypeVar
+
+import httpx
+
+from annolake.clock import Clock
+from annolake.errors import ConfigError, RefusedError, ServiceError
+from annolake.extract.http.exchange import (
+    Answer,
+    Bounds,
+    Exchange,
+    Fault,
+    OversizeError,
+    UntrustedError,
+    hide_location,
+)
+from annolake.extract.http.named_numbers import numbers_in
+from annolake.extract.http.rate_limit import RateLimit
+from annolake.extract.http.refusals import OVERSIZE, REDIRECTED, REFUSALS, REFUSED, UNTRUSTED, Refusal, refusal
+from annolake.observers import Log
+
+T = TypeVar("T")
+
+MAX_REDIRECTS = 5
+
+_ASKED_AGAIN = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+_TOO_LARGE = {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}  # perhaps: a gateway gave up on the answer
+_TWICE = 2
+_KEEPING = {HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT}  # redirects of a POST that stays one
+_JSON = {"Content-Type": "application/json"}
+_SHOWN = 200  # characters of an address
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
+
+
+@dataclass
+class Caller:
+    """On whose behalf requests are made: once `stop` is set they end, and what was asked is counted.
+
+    `requests` counts each one sent, repeated and redirected ones too, `retries` the repeated ones, and `bytes_read` the
+    bodies as they came over the wire. The lanes add to it side by side.
+    """
+
+    stop: Event = field(default_factory=Event, repr=False, compare=False)
+    requests: int = 0
+    retries: int = 0
+    bytes_read: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    def add(self, *, requests: int = 0, retries: int = 0, bytes_read: int = 0) -> None:
+        """Count more."""
+        with self._lock:
+            self.requests += requests
+            self.retries += retries
+            self.bytes_read += bytes_read
+
+
+@dataclass
+class Call:
+    """One request on its way to an answer."""
+
+    request: httpx.Request
+    endpoint: str
+    caller: Caller
+    patient: bool
+    divisible: bool = False
+    attempts: int = 0
+    too_large: int = 0  # answers in a row that look as if too much was asked for
+
+
+@dataclass
+class Sender:
+    """Makes attempts, for any number of threads; at most as many requests are under way as there are `lanes`."""
+
+    http: httpx.Client
+    bounds: Bounds
+    lanes: BoundedSemaphore
+    rate_limit: RateLimit
+    clock: Clock
+    log: Log
+    max_wait_s: float
+    key_name: str
+    _turn: Lock = field(default_factory=Lock)
+
+    def attempt(self, call: Call, decode: Callable[[bytes], T]) -> T:
+        """Send the request once, and again wherever it is redirected within the service.
+
+        Raises Fault where it may be repeated, ServiceError where that is no use, Cancelled.
+        """
+        call.attempts += 1
+        request = call.request
+        for _ in range(MAX_REDIRECTS + 1):
+            with closing(Exchange(request, self.bounds, self._turn, patient=call.patient)) as exchange:
+                answer = self._send(exchange, call)
+                if answer.location is None:
+                    return self._decoded(answer, call, decode)
+            request = self._redirection(request, answer, call)
+        raise self._refusal(call, REDIRECTED, "in a circle", status=answer.status)
+
+    def _send(self, exchange: Exchange, call: Call) -> Answer:
+        with self.lanes:
+            sent = self.rate_limit.acquire(call.caller.stop)
+            call.caller.add(requests=1)
+            try:
+                answer = exchange.run(self.http, self.clock, call.caller.stop)
+            except UntrustedError as error:
+                raise self._refusal(call, UNTRUSTED, f" ({error})" if str(error) else "") from error
+            except OversizeError:
+                self.rate_limit.succeeded(sent)
+                raise self._refusal(call, OVERSIZE, str(self.bounds.most // 1_000_000)) from None
+        call.caller.add(bytes_read=answer.wire_bytes)
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            self.rate_limit.throttled(sent, self._retry_after_s(answer))
+        else:
+            self.rate_limit.succeeded(sent)
+        return answer
+
+    def _redirection(self, request: httpx.Request, answer: Answer, call: Call) -> httpx.Request:
+        """Return the request that an answer redirects to, one of the same origin."""
+        try:
+            url = request.url.join(answer.location or "")
+            origin = _origin(url)
+        except (httpx.InvalidURL, ValueError, TypeError):  # an address that cannot be read, in many ways
+            raise self._refusal(call, REDIRECTED, "to what is no address", status=answer.status) from None
+        if origin != _origin(self.http.base_url):
+            raise self._refusal(call, REDIRECTED, f"to {origin[:_SHOWN]}", status=answer.status)
+        keeps = answer.status in _KEEPING or request.method == "GET"
+        content = request.content if keeps else None
+        return self.http.build_request(
+            request.method if keeps else "GET", url, content=content, headers=_JSON if content else {}
+        )
+
+    def _decoded(self, answer: Answer, call: Call, decode: Callable[[bytes], T]) -> T:
+        status = answer.status
+        self.log.debug("answered", endpoint=call.endpoint, status=status, attempt=call.attempts)
+        call.too_large = call.too_large + 1 if status in _TOO_LARGE else 0
+        if status in _ASKED_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            last = call.divisible and call.too_large >= _TWICE
+            raise Fault(f"status {status}", status=status, retry_after_s=self._retry_after_s(answer), last=last)
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            refused = self._refusal(call, REFUSALS.get(status, REFUSED), status=status)
+            if isinstance(refused, RefusedError):
+                refused.numbers = numbers_in(answer.body)
+            raise refused
+        try:
+            return decode(answer.body)
+        except ValueError:
+            pass  # its text and its traceback hold the body
+        raise Fault("a body that is cut off or not of the promised shape", status=status)
+
+    def _retry_after_s(self, answer: Answer) -> float | None:
+        """Return Retry-After in seconds, at most `max_wait_s`; None where it is absent, garbage or past."""
+        value = answer.headers.get("Retry-After", "").strip()
+        if _SECONDS.fullmatch(value):
+            seconds = float(value)
+        else:
+            try:
+                until = parsedate_to_datetime(value)
+            except (ValueError, OverflowError):
+                return None
+            seconds = (until.replace(tzinfo=until.tzinfo or UTC) - self.clock.now()).total_seconds()
+        return min(seconds, self.max_wait_s) if seconds > 0 else None
+
+    def _refusal(self, call: Call, said: Refusal, what: str = "", *, status: int | None = None) -> ServiceError:
+        base_url = self.http.base_url
+        facts = {"host": base_url.netloc.decode(), "origin": _origin(base_url), "key": self.key_name, "what": what}
+        return refusal(said, attempts=call.attempts, status=status, endpoint=call.endpoint, **facts)
+
+
+def connected(base_url: str, headers: Mapping[str, str], timeout_s: float, version: str) -> httpx.Client:
+    """Return an HTTP client; raises ConfigError where the environment's proxy or certificate settings do not fit."""
+    own = {"User-Agent": f"annolake/{version}", "Accept": "application/json", "Accept-Encoding": "gzip"}
+    try:
+        return httpx.Client(
+            base_url=base_url,
+            headers={**own, **headers},
+            timeout=timeout_s,
+            # Unbounded, for the lanes bound it: a pool that is full or trims itself while other threads ask
+            # closes connections under them (13 of 3,000 requests broke with 8 threads on 4 connections).
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            follow_redirects=False,  # httpx would take X-API-Key along to another host
+            event_hooks={"response": [hide_location]},
+        )
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        raise ConfigError(
+            "the proxy or certificate settings of the environment cannot be used: check HTTPS_PROXY, "
+            "HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+        ) from error
+
+
+def _origin(url: httpx.URL) -> str:
+    """Return scheme, host and port; a default port is left out."""
+    return f"{url.scheme}://{url.netloc.decode()}"
