@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from annolake.clock import Clock
 from annolake.contract import RUNS
-from annolake.extract.cursor.queue_reader import SectionsReader
+from annolake.extract.cursor.queue_reader import QueueReader
 from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Section
 from annolake.extract.endpoints.items import SECTIONS, ItemsListing
 from annolake.extract.endpoints.runs_query import Batch, Batches, RunsQuery
@@ -20,7 +20,7 @@ from annolake.transform.flatten import flatten
 from annolake.transform.items import ItemsPage, decode_items, decode_runs, selects
 from annolake.transform.join import join
 from annolake.transform.row_batch import DecodedRow, RowBatch
-from extract.passing import PlainSeenKeys
+from extract.rows import PlainSeenKeys
 
 EXPORTED_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TIMES = ("added_at", "effective_added_at", "last_reviewed_time")
@@ -64,7 +64,7 @@ class OverItems:
         self.listing = ItemsListing(self.client, self.sandbox.queue_ids[0], self.tally)
         self.query = RunsQuery(self.client, selects(include_stats=self.include_stats), self.tally)
         sections = [Section(name, self._fetch(name)) for name in SECTIONS]
-        self.reader = SectionsReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=self._sizes)
+        self.reader = QueueReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=self._sizes)
 
     def read(self) -> "OverItems":
         """Read everything."""

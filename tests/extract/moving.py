@@ -1,44 +1,30 @@
 """A model of the service for paging's tests: lists that change while they are read. No threads, no time.
 
-A request is answered when the test says so, in any sequence, and the lists may change before each answer.
+A reader waits by `Model.wait`, which answers one of its requests, in any sequence; the lists may change before.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from annolake.extract.offset.in_flight import Fetch
-from annolake.extract.offset.queue_reader import Listing
+from annolake.extract.offset.list_reader import Listing
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.watermark import Watermark
+from extract.rows import key
 
 Page = tuple[bytes, ...]
 Answer = Future[Slice[Page]]
 Size = Future[int | None]
 Change = Callable[["Model", random.Random], object]
-T = TypeVar("T")
 
 BROKEN = b"\xff" * 16  # the key, made of their content, of all rows whose id can't be read
 
 
-def key(number: int) -> bytes:
-    """Return the key of a model row."""
-    return number.to_bytes(16, "big")
-
-
-class PlainSeenKeys:
-    """The plainest thing that does what `reading.SeenKeys` asks."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[bytes, int] = {}
-
-    def meet(self, keys: Sequence[bytes], number: int) -> list[int]:
-        """See `reading.SeenKeys`."""
-        earlier = [self.numbers.get(one, 0) for one in keys]
-        self.numbers.update(dict.fromkeys(keys, number))
-        return earlier
+def still(_model: "Model", _rng: random.Random) -> None:
+    """Change nothing."""
 
 
 class Model:
@@ -48,7 +34,7 @@ class Model:
     left out of it, and `shy`, given the number of rows of a window, tells whether it shows nothing at all. `view`, when
     set, makes of a list what one answer sees of it, `told` what the service says of a list's size. Rows in `broken` are
     served as if their id could not be read. `times` holds the rows' time columns, `log` the answers: list, offset,
-    limit, rows.
+    limit, rows. `change` is called before each answer.
     """
 
     def __init__(self, active: int, archived: int = 0, *, cap: int = 100) -> None:
@@ -68,6 +54,8 @@ class Model:
         self.moved: set[bytes] = set()
         self.passed: dict[bytes, list[str]] = {}  # by row, the lists it passed to
         self.told: Callable[[str], int | None] = lambda name: len(self.lists[name])
+        self.change: Change = still
+        self.rng = random.Random(0)
         self._asked: dict[Answer, tuple[str, int, int]] = {}
         self.sizes: dict[Size, str] = {}  # by request for one, the list
 
@@ -75,6 +63,11 @@ class Model:
     def throughout(self) -> set[bytes]:
         """The rows that were in the queue from the start until now."""
         return self.start - self.gone
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a request was not answered."""
+        return bool(self._asked or self.sizes)
 
     def fetch(self, name: str) -> Fetch[Page]:
         """Return the function that asks for a slice of a list."""
@@ -87,7 +80,7 @@ class Model:
 
         return ask
 
-    def source(self, name: str, *, watermark: Watermark | None = None) -> Listing[Page]:
+    def listing(self, name: str, *, watermark: Watermark | None = None) -> Listing[Page]:
         """Return a list as paging reads it."""
         return Listing(name, self.fetch(name), size=partial(self._size, name), watermark=watermark)
 
@@ -96,6 +89,11 @@ class Model:
         size.set_running_or_notify_cancel()
         self.sizes[size] = name
         return size
+
+    def wait(self, requests: Collection[Future[Any]]) -> None:
+        """Change the lists, then answer one of the requests, whichever."""
+        self.change(self, self.rng)
+        self.answer(self.rng.choice(list(requests)))
 
     def answer(self, answer: Future[Any]) -> None:
         """Answer a request with the list as it is now."""
@@ -140,23 +138,3 @@ class Model:
         row = self.lists[name].pop(at)
         self.lists[name].insert(to, row)
         self.moved.add(row)
-
-
-def still(_model: Model, _rng: random.Random) -> None:
-    """Change nothing."""
-
-
-def drive(
-    steps: Iterator[T | None],
-    pending: Callable[[], list[Future[Any]]],
-    model: Model,
-    rng: random.Random,
-    change: Change = still,
-) -> Iterator[T]:
-    """Answer requests in random sequence, changing the lists before each answer; yield what the steps bring."""
-    for step in steps:
-        if step is not None:
-            yield step
-        else:
-            change(model, rng)
-            model.answer(rng.choice(pending()))

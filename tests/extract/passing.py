@@ -8,30 +8,13 @@ from typing import Literal
 
 from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Section
 from annolake.extract.endpoints.items import SECTIONS
+from extract.rows import key
 
 Page = tuple[bytes, ...]
 Cursors = Literal["offset", "keyset"]
 
 NEW = 1_000_000  # the time of rows that come
 UNREADABLE = b"unreadable, alas"
-
-
-def key(number: int) -> bytes:
-    """Return the key of a model row."""
-    return number.to_bytes(16, "big")
-
-
-class PlainSeenKeys:
-    """The plainest thing that does what `reading.SeenKeys` asks."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[bytes, int] = {}
-
-    def meet(self, keys: Sequence[bytes], number: int) -> list[int]:
-        """See `reading.SeenKeys`."""
-        earlier = [self.numbers.get(one, 0) for one in keys]
-        self.numbers.update(dict.fromkeys(keys, number))
-        return earlier
 
 
 @dataclass

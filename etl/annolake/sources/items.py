@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from annolake.errors import TooLargeError
-from annolake.extract.cursor.queue_reader import SectionsReader
+from annolake.extract.cursor.queue_reader import QueueReader
 from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Piece, Section
 from annolake.extract.endpoints.items import SECTIONS, ItemsListing
 from annolake.extract.endpoints.runs_query import Batch, Batches, RunsQuery
@@ -46,21 +46,22 @@ class ItemsSource:
             access.query_limits,
             settings.subtree_usage,
         )
-        self.verdict: SectionsReader[ItemsPage] = SectionsReader(
+        self._reader: QueueReader[ItemsPage] = QueueReader(
             [Section(name, self._fetch(name), watermarks.get(name)) for name in self._names],
             seen_keys=seen_keys,
             limit=lambda: settings.page_size,
             sizes=lambda: {name: self._listing.count(name) for name in self._names},
             touched_since=microseconds(now - _CLOCKS_DIFFER),
         )
+        self.verdict = self._reader.verdict
 
     def read(self) -> Iterator[RowBatch]:
         """Yield items with their runs, a batch at a time; runs are asked for on all lanes. Raises ServiceError."""
-        return self._joined(self.verdict.read())
+        return self._joined(self._reader.read())
 
     def read_again(self) -> Iterator[RowBatch]:
         """Yield items that another reading meets for the first time, with their runs. Raises ServiceError."""
-        return self._joined(self.verdict.read_again())
+        return self._joined(self._reader.read_again())
 
     def _joined(self, pieces: Iterable[Piece[ItemsPage]]) -> Iterator[RowBatch]:
         batches: Batches = Batches(self._at_once)

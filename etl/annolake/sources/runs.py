@@ -10,7 +10,8 @@ from annolake.extract.endpoints.runs import RunsListing
 from annolake.extract.endpoints.runs_query import FEW
 from annolake.extract.offset.halving import read_fitting
 from annolake.extract.offset.in_flight import Fetch
-from annolake.extract.offset.queue_reader import Listing, QueueReader
+from annolake.extract.offset.list_reader import Listing
+from annolake.extract.offset.queue_reader import QueueReader
 from annolake.extract.paging.readings import SeenKeys
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.watermark import Watermark
@@ -38,7 +39,7 @@ class RunsSource:
         settings = access.settings
         self._unavailable = _UNAVAILABLE | (frozenset() if settings.include_stats else _STATISTICS)
         names = ("active", "archived") if settings.include_archived else ("active",)
-        self.verdict: QueueReader[Page] = QueueReader(
+        self._reader: QueueReader[Page] = QueueReader(
             [
                 Listing(
                     name,
@@ -54,14 +55,15 @@ class RunsSource:
             limit=access.page_size,
             spare=access.page_size.spare,
         )
+        self.verdict = self._reader.verdict
 
     def read(self) -> Iterator[RowBatch]:
         """Yield the rows of each page that joins. Raises ServiceError."""
-        return (piece.page for _, piece in self.verdict.read())
+        return (piece.page for _, piece in self._reader.read())
 
     def read_again(self) -> Iterator[RowBatch]:
         """Yield the rows of each page of another reading. Raises ServiceError."""
-        return (piece.page for _, piece in self.verdict.read_again())
+        return (piece.page for _, piece in self._reader.read_again())
 
     def _fetch(self, *, archived: bool) -> Fetch[Page]:
         access = self._access

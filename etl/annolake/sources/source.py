@@ -50,7 +50,7 @@ class RowSource(Protocol):
 
     @property
     def verdict(self) -> Verdict:
-        """Return what is known so far, and in the end whether all was met."""
+        """What is known so far, and in the end whether all was met."""
 
     def read(self) -> Iterator[RowBatch]:
         """Yield every row to be taken; of a row's versions the last one counts. Raises ServiceError."""

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from annolake.errors import UnavailableError
-from annolake.extract.cursor.queue_reader import SectionsReader
+from annolake.extract.cursor.queue_reader import QueueReader
 from annolake.extract.cursor.section_reader import CursorSlice, Section
 from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.paging.sort_order import Order
 from annolake.extract.paging.watermark import Watermark
-from extract.passing import Cursors, Page, Passing, PlainSeenKeys, key
+from extract.passing import Cursors, Page, Passing
+from extract.rows import PlainSeenKeys, key
 
 MINE, THEIRS, ARCHIVED = SECTIONS
 BEGUN = 1_000
@@ -19,16 +20,14 @@ BEGUN = 1_000
 Change = Callable[[Passing, random.Random], None]
 
 
-def reader_of(queue: Passing, *, touched_since: int | None = BEGUN, told: bool = True) -> SectionsReader[Page]:
+def reader_of(queue: Passing, *, touched_since: int | None = BEGUN, told: bool = True) -> QueueReader[Page]:
     """Return a reader of the model's sections; `told`: the service tells their sizes."""
     sections = [queue.section(name) for name in SECTIONS]
     sizes = queue.told_now if told else dict
-    return SectionsReader(
-        sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=sizes, touched_since=touched_since
-    )
+    return QueueReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=sizes, touched_since=touched_since)
 
 
-def read(reader: SectionsReader[Page]) -> set[bytes]:
+def read(reader: QueueReader[Page]) -> set[bytes]:
     """Read to the end; return the rows that were handed over."""
     return {row for piece in reader.read() for row in piece.wanted}
 
@@ -113,8 +112,8 @@ def test_no_row_is_missed_untold(cursors: Cursors, change: Change, share: float)
         reader = reader_of(queue)
         met = read(reader)
 
-        assert queue.throughout <= met or not reader.complete
-        assert reader.complete or (change is requeue and reader.reasons)
+        assert queue.throughout <= met or not reader.verdict.complete
+        assert reader.verdict.complete or (change is requeue and reader.verdict.reasons)
 
 
 @pytest.mark.parametrize("cursors", ["offset", "keyset"])
@@ -168,7 +167,7 @@ def test_each_sign_alone_is_enough(sign: str) -> None:
     met = read(reader)
 
     assert queue.throughout <= met
-    assert reader.signs.rereadings
+    assert reader.verdict.signs.rereadings
 
 
 def first_to_last(queue: Passing, _: random.Random) -> None:
@@ -197,8 +196,8 @@ def test_unrest_without_end_is_told(change: Change, reason: str) -> None:
     reader = reader_of(queue)
     read(reader)
 
-    assert not reader.complete
-    assert any(reason in one for one in reader.reasons)
+    assert not reader.verdict.complete
+    assert any(reason in one for one in reader.verdict.reasons)
     assert reader.requests < 300
 
 
@@ -210,8 +209,8 @@ def test_unrest_that_ends_is_read_off() -> None:
     reader = reader_of(queue)
 
     assert read(reader) >= queue.start
-    assert reader.complete
-    assert reader.signs.again + reader.signs.disorders
+    assert reader.verdict.complete
+    assert reader.verdict.signs.again + reader.verdict.signs.disorders
 
 
 def test_unstable_order_is_told() -> None:
@@ -221,8 +220,8 @@ def test_unstable_order_is_told() -> None:
     reader = reader_of(queue)
     read(reader)
 
-    assert not reader.complete
-    assert any("do not join" in reason or "changing their order" in reason for reason in reader.reasons)
+    assert not reader.verdict.complete
+    assert any("do not join" in reason or "changing their order" in reason for reason in reader.verdict.reasons)
 
 
 @pytest.mark.parametrize("cap", [1, 2, 3, 7, 30])
@@ -253,8 +252,8 @@ def test_rows_that_cannot_be_told_apart_are_no_unrest(cursors: Cursors) -> None:
         met = read(reader)
 
         assert queue.throughout - queue.unreadable <= met
-        assert reader.complete
-        assert bool(reader.signs.rereadings) == bool(share)
+        assert reader.verdict.complete
+        assert bool(reader.verdict.signs.rereadings) == bool(share)
 
 
 # --- what it costs
@@ -267,8 +266,8 @@ def test_a_quiet_queue_costs_a_request_for_a_hundred_rows() -> None:
         reader = reader_of(queue)
 
         assert read(reader) == queue.start
-        assert reader.complete
-        assert not reader.signs.repairs
+        assert reader.verdict.complete
+        assert not reader.verdict.signs.repairs
         assert pages <= reader.requests == len(queue.log) <= pages + min(pages // 10, 32) + 4
 
 
@@ -279,9 +278,9 @@ def test_a_moving_queue_costs_a_few_times_that() -> None:
     reader = reader_of(queue)
     read(reader)
 
-    assert reader.complete
-    assert reader.signs.finished
-    assert not reader.signs.requeued
+    assert reader.verdict.complete
+    assert reader.verdict.signs.finished
+    assert not reader.verdict.signs.requeued
     assert reader.requests < 4 * 100
 
 
@@ -299,8 +298,8 @@ def test_a_row_is_handed_over_again_only_when_it_came_elsewhere() -> None:
 # --- no loop
 
 
-def _endless(pages: Iterator[CursorSlice[Page]]) -> SectionsReader[Page]:
-    return SectionsReader(
+def _endless(pages: Iterator[CursorSlice[Page]]) -> QueueReader[Page]:
+    return QueueReader(
         [Section(name, lambda _cursor, _limit: next(pages)) for name in SECTIONS],
         seen_keys=PlainSeenKeys(),
         limit=lambda: 100,
@@ -349,12 +348,12 @@ def test_orders_are_measured_across_pages() -> None:
     reader = reader_of(queue, touched_since=None)
     read(reader)
 
-    assert reader.orders == {MINE: Order("added_at", descending=False), THEIRS: None, ARCHIVED: None}
+    assert reader.verdict.orders == {MINE: Order("added_at", descending=False), THEIRS: None, ARCHIVED: None}
 
 
-def _since(queue: Passing, order: Order) -> SectionsReader[Page]:
+def _since(queue: Passing, order: Order) -> QueueReader[Page]:
     sections = [Section(name, queue.fetch(name), Watermark(order, 350)) for name in SECTIONS]
-    return SectionsReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100)
+    return QueueReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100)
 
 
 def test_newest_first_is_read_from_the_mark_on() -> None:
@@ -364,7 +363,7 @@ def test_newest_first_is_read_from_the_mark_on() -> None:
     met = read(reader)
 
     assert {row for row, time in queue.times.items() if time >= 350} <= met
-    assert (reader.complete, reader.swept) == (True, [])
+    assert (reader.verdict.complete, reader.verdict.swept) == (True, [])
     assert [name for name, _, _ in queue.log].count(ARCHIVED) == 7
 
 
@@ -375,4 +374,4 @@ def test_any_other_section_is_read_whole(descending: bool) -> None:
     reader = _since(queue, Order("added_at", descending=descending))
 
     assert read(reader) == queue.start
-    assert (reader.complete, reader.swept) == (True, list(SECTIONS))
+    assert (reader.verdict.complete, reader.verdict.swept) == (True, list(SECTIONS))

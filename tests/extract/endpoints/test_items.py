@@ -21,7 +21,7 @@ def test_a_quiet_queue_costs_one_page_and_one_query_for_a_hundred_rows() -> None
 
     assert read.rows.keys() == ids
     assert sum(len(one.rows) for one in read.joined) == 900
-    assert (read.reader.complete, read.reader.signs.repairs, read.missing) == (True, 0, [])
+    assert (read.reader.verdict.complete, read.reader.verdict.signs.repairs, read.missing) == (True, 0, [])
     assert read.reader.requests == read.asked("items") <= 900 // 90 + 6
     assert read.asked("count") == 6
     assert read.asked("query") <= 900 // 90 + 4
@@ -107,9 +107,9 @@ def test_a_moving_queue_arrives_or_it_is_told(cursors: Cursors, kinds: tuple[str
             last = len(sandbox.requests)
             stayed = sandbox.queue().throughout(0, last) - sandbox.queue().moved(0, last)
 
-        assert stayed <= read.rows.keys() or not read.reader.complete
-        assert read.reader.complete or "requeue" in kinds
-        assert read.reader.signs.rereadings
+        assert stayed <= read.rows.keys() or not read.reader.verdict.complete
+        assert read.reader.verdict.complete or "requeue" in kinds
+        assert read.reader.verdict.signs.rereadings
 
 
 def test_faults_cost_no_row() -> None:
@@ -140,4 +140,4 @@ def test_counts_that_are_refused_are_no_error() -> None:
         read = read_over_items(sandbox)
 
     assert len(read.rows) == 50
-    assert read.reader.complete
+    assert read.reader.verdict.complete

@@ -8,25 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annolake.errors import UnavailableError
-from annolake.extract.cursor.queue_reader import SectionsReader
+from annolake.extract.cursor.queue_reader import QueueReader as SectionsReader
 from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.offset.list_end import MOST_ALONE, PROBED_ROWS
 from annolake.extract.offset.list_reader import MOST_REQUESTS
 from annolake.extract.offset.queue_reader import QueueReader
-from extract.moving import Model, Page, PlainSeenKeys, drive, still
+from extract.moving import Model, Page
 from extract.passing import Passing
+from extract.rows import PlainSeenKeys
 
 
 def queue_reader(model: Model, *, lanes: int = 3) -> QueueReader[Page]:
     """Return a reader of the model's lists."""
-    sources = [model.source(name) for name in model.lists]
-    return QueueReader(sources, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100)
+    listings = [model.listing(name) for name in model.lists]
+    return QueueReader(listings, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100, wait=model.wait)
 
 
 def read(reader: QueueReader[Page], model: Model, seed: int = 0) -> set[bytes]:
     """Return the rows read."""
-    pages = drive(reader.steps(), reader.pending, model, random.Random(seed), still)
-    return {row for _, page in pages for row in page.keys}
+    model.rng = random.Random(seed)
+    return {row for _, page in reader.read() for row in page.keys}
 
 
 LAYOUTS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
@@ -55,8 +56,8 @@ def test_rows_left_out_cost_no_other_row(layout: str, lanes: int) -> None:
     reader = queue_reader(model, lanes=lanes)
 
     assert read(reader, model) == model.start - model.hidden
-    assert reader.complete
-    assert (reader.not_shown, reader.size_excess) == (len(model.hidden), len(model.hidden))
+    assert reader.verdict.complete
+    assert (reader.verdict.not_shown, reader.verdict.size_excess) == (len(model.hidden), len(model.hidden))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -68,8 +69,8 @@ def test_probes_find_rows_where_no_size_is_told(layout: str) -> None:
     reader = queue_reader(model)
 
     assert read(reader, model) == model.start - model.hidden
-    assert reader.complete
-    assert (reader.not_shown, reader.size_excess) == (0, None)
+    assert reader.verdict.complete
+    assert (reader.verdict.not_shown, reader.verdict.size_excess) == (0, None)
 
 
 def test_how_far_probes_reach() -> None:
@@ -94,7 +95,7 @@ def test_slices_cut_anywhere_are_read_to_the_end(shown: int, told: Callable[[int
     reader = queue_reader(model)
 
     assert heavy < read(reader, model) == model.start
-    assert reader.complete
+    assert reader.verdict.complete
 
 
 def test_windows_that_show_nothing_are_asked_for_row_by_row() -> None:
@@ -104,7 +105,7 @@ def test_windows_that_show_nothing_are_asked_for_row_by_row() -> None:
     reader = queue_reader(model)
 
     assert read(reader, model) == model.start
-    assert reader.complete
+    assert reader.verdict.complete
 
 
 def test_nothing_at_all_is_asked_for_to_the_last_offset() -> None:
@@ -114,8 +115,8 @@ def test_nothing_at_all_is_asked_for_to_the_last_offset() -> None:
     reader = queue_reader(model)
 
     assert read(reader, model) == set()
-    assert reader.complete
-    assert reader.not_shown == 340
+    assert reader.verdict.complete
+    assert reader.verdict.not_shown == 340
     for name, rows in (("active", 300), ("archived", 40)):
         alone = [offset for listed, offset, limit, _ in model.log if (listed, limit) == (name, 1)]
         assert sorted(alone) == sorted(2 * [*range(rows)])
@@ -128,7 +129,7 @@ def test_more_offsets_than_can_be_asked_for_are_told() -> None:
     reader = queue_reader(model)
 
     assert read(reader, model) == model.start
-    assert reader.reasons == ["the service tells far more rows of the active list than it shows"]
+    assert reader.verdict.reasons == ["the service reports far more rows of the active list than it shows"]
     assert len(model.log) < 60
 
 
@@ -140,7 +141,7 @@ def test_rows_that_show_up_late_are_told() -> None:
     reader = queue_reader(model, lanes=1)
     read(reader, model)
 
-    assert not reader.complete
+    assert not reader.verdict.complete
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
@@ -151,7 +152,7 @@ def test_a_service_that_answers_nothing_at_random_is_given_up(share: float) -> N
     model.view = lambda rows: [] if rng.random() < share else rows
     reader = queue_reader(model)
     try:
-        complete = read(reader, model) < model.start and reader.complete
+        complete = read(reader, model) < model.start and reader.verdict.complete
     except UnavailableError:
         complete = False
 
@@ -188,7 +189,7 @@ def test_whatever_is_left_out_and_cut(  # noqa: PLR0917 - hypothesis names them 
     reader = queue_reader(model, lanes=lanes)
 
     assert read(reader, model, seed) == model.start - model.hidden
-    assert reader.complete
+    assert reader.verdict.complete
 
 
 @given(rows=st.integers(0, 40), cuts=CUTS, over=st.integers(1, 30), lanes=st.integers(1, 4), seed=st.integers(0, 99))
@@ -199,7 +200,7 @@ def test_windows_that_are_cut_or_show_nothing(rows: int, cuts: list[int], over: 
     reader = queue_reader(model, lanes=lanes)
 
     assert read(reader, model, seed) == model.start
-    assert reader.complete
+    assert reader.verdict.complete
 
 
 # --- sections
@@ -222,8 +223,8 @@ def test_items_left_out_cost_no_other_item(layout: str, cursors: str) -> None:
 
     assert set(rows) == queue.start - queue.hidden
     assert len(rows) == len(set(rows))
-    assert reader.complete
-    assert reader.not_shown == len(queue.hidden)
+    assert reader.verdict.complete
+    assert reader.verdict.not_shown == len(queue.hidden)
 
 
 def test_a_section_that_ends_at_its_first_short_page_is_told() -> None:
@@ -233,4 +234,4 @@ def test_a_section_that_ends_at_its_first_short_page_is_told() -> None:
     reader = sections_reader(queue)
     list(reader.read())
 
-    assert reader.reasons == ["no two readings of the section needs_my_review showed the same rows"]
+    assert reader.verdict.reasons == ["no two readings of the section needs_my_review showed the same rows"]

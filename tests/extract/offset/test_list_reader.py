@@ -2,17 +2,21 @@
 
 import random
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from annolake.errors import RefusedError, UnavailableError
-from annolake.extract.offset.list_reader import MOST_UNJOINED, ListReader
-from annolake.extract.offset.prefetch import Capacity
+from annolake.extract.offset.in_flight import Fetch
+from annolake.extract.offset.list_reader import Listing, ListReader, Pace
+from annolake.extract.offset.unjoined import MOST_UNJOINED
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Slice
-from extract.moving import BROKEN, Answer, Change, Model, Page, PlainSeenKeys, drive, key, still
+from annolake.extract.paging.waiting import Wait, wait_for_one
+from extract.moving import BROKEN, Answer, Change, Model, Page, still
+from extract.rows import PlainSeenKeys, key
 
 
 def reader_of(
@@ -22,24 +26,25 @@ def reader_of(
     limit: Callable[[], int] = lambda: 100,
     spare: int = 0,
     hint: int | None = None,
+    wait: Wait | None = None,
 ) -> ListReader[Page]:
     """Return a reader of the model's active list."""
-    return ListReader(
-        "active",
-        model.fetch("active"),
-        Ledger(PlainSeenKeys()),
-        Capacity(),
-        lanes=lanes,
-        limit=limit,
-        spare=lambda: spare,
-        hint=lambda: hint,
-    )
+    pace = Pace(lanes, limit, lambda: spare, wait or model.wait)
+    return ListReader(Listing("active", model.fetch("active")), Ledger(PlainSeenKeys()), pace, hint=lambda: hint)
+
+
+def reader_over(
+    fetch: Fetch[Page], *, hint: int | None = None, met: PlainSeenKeys | None = None, wait: Wait = wait_for_one
+) -> ListReader[Page]:
+    """Return a reader of a list that is fetched so, over four lanes."""
+    ledger, pace = Ledger(met or PlainSeenKeys()), Pace(4, lambda: 100, wait=wait)
+    return ListReader(Listing("active", fetch), ledger, pace, hint=lambda: hint)
 
 
 def read(reader: ListReader[Page], model: Model, change: Change = still, seed: int = 0) -> list[bytes]:
     """Return the rows read, in the order handed out, those read twice included."""
-    pages = drive(reader.steps(), reader.pending, model, random.Random(seed), change)
-    return [row for page in pages for row in page.keys]
+    model.change, model.rng = change, random.Random(seed)
+    return [row for page in reader.slices() for row in page.keys]
 
 
 def after(requests: int, happening: Callable[[Model], object]) -> Change:
@@ -87,12 +92,13 @@ def test_lanes_ask_for_little_behind_the_end_of_a_list(rows: int, lanes: int) ->
 def test_lanes_have_as_many_requests_under_way_as_they_may(spare: int) -> None:
     """With a hint eight lanes are busy from the second request on, and never more than may be spare wait besides."""
     model = Model(3000)
-    reader = reader_of(model, lanes=8, spare=spare, hint=3000)
     busy = []
-    for step in reader.steps():
-        if step is None:
-            busy.append(len(reader.pending()))
-            model.answer(reader.pending()[0])
+
+    def wait(requests: Collection[Future[Any]]) -> None:
+        busy.append(len(requests))
+        model.answer(next(iter(requests)))
+
+    list(reader_of(model, lanes=8, spare=spare, hint=3000, wait=wait).slices())
 
     assert busy[0] == 1
     assert set(busy[1:20]) == {8 + spare}
@@ -101,15 +107,16 @@ def test_lanes_have_as_many_requests_under_way_as_they_may(spare: int) -> None:
 def test_a_list_of_known_size_takes_two_round_trips() -> None:
     """One for the first page, one for all others and the proof of the end, if there are lanes enough."""
     model = Model(950)
-    reader = reader_of(model, lanes=16, hint=950)
-    trips = 0
-    for step in reader.steps():
-        if step is None:
-            trips += 1
-            for answer in reader.pending():
-                model.answer(answer)
+    trips = []
 
-    assert trips == 2
+    def wait(requests: Collection[Future[Any]]) -> None:
+        trips.append(len(requests))
+        for answer in requests:
+            model.answer(answer)
+
+    list(reader_of(model, lanes=16, hint=950, wait=wait).slices())
+
+    assert len(trips) == 2
 
 
 @pytest.mark.parametrize("places", [[95], [99], [100], [92, 93, 94], [189, 190, 191], [398, 399], [0, 95, 200, 399]])
@@ -286,11 +293,8 @@ def test_a_tiny_list_that_grows_in_front_is_read_to_an_end(rows: int) -> None:
 def test_a_listing_that_repeats_itself_is_an_error(rows: int) -> None:
     """A server that ignores the offset gives the same page for ever."""
     model = Model(rows)
-    reader = reader_of(model)
     fetch = model.fetch("active")
-    reader = ListReader(
-        "active", lambda _, limit: fetch(0, limit), Ledger(PlainSeenKeys()), Capacity(), lanes=4, limit=lambda: 100
-    )
+    reader = reader_over(lambda _, limit: fetch(0, limit), wait=model.wait)
 
     with pytest.raises(UnavailableError, match="the active list repeats itself"):
         read(reader, model)
@@ -308,7 +312,7 @@ def test_a_listing_that_begins_again_behind_its_end_is_an_error(rows: int, how: 
         return answer
 
     with pytest.raises(UnavailableError, match=f"the active list {how}"):
-        list(ListReader("active", fetch, Ledger(PlainSeenKeys()), Capacity(), lanes=4, limit=lambda: 100).steps())
+        list(reader_over(fetch).slices())
 
 
 def test_a_listing_of_which_nothing_repeats_is_an_error() -> None:
@@ -322,7 +326,7 @@ def test_a_listing_of_which_nothing_repeats_is_an_error() -> None:
         return answer
 
     with pytest.raises(UnavailableError, match="never ends"):
-        list(ListReader("active", fetch, Ledger(PlainSeenKeys()), Capacity(), lanes=4, limit=lambda: 100).steps())
+        list(reader_over(fetch).slices())
     assert next(made) < 2 * MOST_UNJOINED
 
 
@@ -382,12 +386,12 @@ def test_no_request_is_under_way_when_a_reading_ends() -> None:
     reader = reader_of(model, lanes=8)
     read(reader, model)
 
-    assert reader.pending() == []
+    assert not model.under_way
     assert reader.requests == len(model.log)
 
 
 def test_a_look_at_the_end_costs_one_request_and_finds_what_came() -> None:
-    """Stepped again, the reader goes on from the frontier."""
+    """Read again, the reader goes on from the frontier."""
     model = Model(400)
     reader = reader_of(model)
     read(reader, model)
@@ -437,34 +441,31 @@ def test_the_first_error_of_any_request_ends_the_reading() -> None:
             answer.set_result(Slice(rows, {"added_at": [None] * len(rows)}, tuple(rows)))
         return answer
 
-    reader = ListReader(
-        "active", fetch, Ledger(PlainSeenKeys()), Capacity(), lanes=4, limit=lambda: 100, hint=lambda: 1000
-    )
-    steps = reader.steps()
-    while next(steps) is not None:
-        pass
     refusal = RefusedError("no", status=403, endpoint="/runs", attempts=1)
-    asked[3].set_exception(refusal)
+    reader = reader_over(fetch, hint=1000, wait=lambda _: asked[3].set_exception(refusal))
 
     with pytest.raises(RefusedError, match="no"):
-        next(steps)
+        list(reader.slices())
     assert not asked[1].done() or asked[1].cancelled()
     assert all(answer.cancelled() for answer in asked if answer not in {asked[0], asked[3]})
 
 
 def test_a_reading_given_up_cancels_its_requests() -> None:
-    """Closing the steps leaves nothing queued."""
+    """Whoever stops reading leaves nothing queued."""
+    model = Model(1000)
     asked: list[Answer] = []
 
-    def fetch(_offset: int, _limit: int) -> Answer:
-        asked.append(Answer())
+    def fetch(offset: int, limit: int) -> Answer:
+        asked.append(Answer() if offset else model.fetch("active")(offset, limit))
+        if not offset:
+            model.answer(asked[-1])
         return asked[-1]
 
-    steps = ListReader("active", fetch, Ledger(PlainSeenKeys()), Capacity(), lanes=4, limit=lambda: 100).steps()
-    next(steps)
-    steps.close()
+    slices = reader_over(fetch, hint=1000).slices()
+    next(slices)
+    slices.close()
 
-    assert [answer.cancelled() for answer in asked] == [True]
+    assert [answer.cancelled() for answer in asked] == [False, True, True, True, True]
 
 
 def test_real_threads_read_a_changing_list() -> None:
@@ -480,18 +481,8 @@ def test_real_threads_read_a_changing_list() -> None:
 
     met = PlainSeenKeys()
     with ThreadPoolExecutor(8) as lanes:
-        reader: ListReader[Page] = ListReader(
-            "active",
-            lambda offset, limit: lanes.submit(answer, offset, limit),
-            Ledger(met),
-            Capacity(),
-            lanes=8,
-            limit=lambda: 100,
-            hint=lambda: 3000,
-        )
-        for step in reader.steps():
-            if step is None:
-                wait(reader.pending(), return_when=FIRST_COMPLETED)
+        reader = reader_over(lambda offset, limit: lanes.submit(answer, offset, limit), met=met, hint=3000)
+        list(reader.slices())
 
     assert model.throughout <= met.numbers.keys()
     assert not reader.reading.restless

@@ -1,20 +1,21 @@
-"""The claims in the docstring of `pages`, held against a list that changes between any two answers.
+"""P1 to P3 of docs/paging.md, held against a list that changes between any two answers."""
 
-Each rule is one event: something happens to the list, or one of the requests under way is answered.
-"""
-
-from collections.abc import Generator
+from collections.abc import Collection, Iterator
+from concurrent.futures import Future
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from annolake.errors import UnavailableError
-from annolake.extract.offset.list_reader import ListReader
-from annolake.extract.offset.prefetch import Capacity
+from annolake.extract.offset.list_reader import Listing, ListReader, Pace
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Slice
-from extract.moving import Answer, Model, Page, PlainSeenKeys, key
+from annolake.extract.paging.waiting import answered
+from extract.moving import Model, Page
+from extract.rows import PlainSeenKeys, key
+from extract.scripted import PLACES, Scripted
 
 SETTINGS = settings(
     derandomize=True,
@@ -23,15 +24,14 @@ SETTINGS = settings(
     stateful_step_count=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-PLACES = st.integers(0, 10_000)
 
 
-class Reading(RuleBasedStateMachine):
-    """A reader of the active list, stepped by hand."""
+class Reading(Scripted):
+    """A reader of the active list."""
 
     in_sequence = False
     must_end = False
-    may_hide = False  # rows are left out of the answers
+    may_hide = False  # rows are left out of the answers, and the hint is reported again when asked for
 
     @initialize(
         rows=st.integers(0, 60),
@@ -68,63 +68,56 @@ class Reading(RuleBasedStateMachine):
         self.limits = limits
         self.hint, self.cuts = hint, cuts
         self.given_up = self.ended = self.signs = False
-        ledger = Ledger(self.met)
         self.reader: ListReader[Page] = ListReader(
-            "active",
-            self.model.fetch("active"),
-            ledger,
-            Capacity(),
-            lanes=lanes,
-            limit=self.limit,
-            spare=lambda: spare,
+            Listing("active", self.model.fetch("active"), size=lambda: answered(hint if self.may_hide else None)),
+            Ledger(self.met),
+            Pace(lanes, self.limit, lambda: spare, self.wait),
             hint=lambda: hint if self.asked >= told_after else None,
         )
-        self.steps: Generator[Slice[Page] | None, None, None] = self.reader.steps()
-        self.advance()
+        self.slices: Iterator[Slice[Page]] = self.reader.slices()
 
     def limit(self) -> int:
         """Return another limit each time."""
         self.asked += 1
         return self.limits[self.asked % len(self.limits)]
 
-    def advance(self) -> None:
-        """Let the reader take what it can."""
-        try:
-            for step in self.steps:
-                if step is None:
-                    return
-        except UnavailableError:
-            self.given_up = True
-        self.ended = True
-        self.signs |= self.reader.reading.moved
+    def wait(self, requests: Collection[Future[Any]]) -> None:
+        """Answer a request, whichever is planned."""
+        self.check_frontier()
+        which, pending = self.carry_out(), list(requests)
+        self.model.answer(pending[0 if self.in_sequence else which % len(pending)])
 
-    def pending(self) -> list[Answer]:
-        """Return the requests under way."""
-        return self.reader.pending()
+    def check_frontier(self) -> None:
+        """Hold a claim against what was read so far."""
+
+    def read_on(self) -> None:
+        """Take one more slice."""
+        try:
+            self.ended = next(self.slices, None) is None
+        except UnavailableError:
+            self.given_up = self.ended = True
+        if self.ended:
+            self.signs |= self.reader.reading.moved
 
     @precondition(lambda self: not self.ended)
-    @rule(which=PLACES)
-    def answer(self, which: int) -> None:
-        """A request is answered, whichever."""
-        pending = self.pending()
-        self.model.answer(pending[0 if self.in_sequence else which % len(pending)])
-        self.advance()
+    @rule()
+    def read(self) -> None:
+        """A slice is taken."""
+        self.read_on()
 
-    @precondition(lambda self: self.ended)
+    @precondition(lambda self: self.ended and not self.given_up)
     @rule()
     def look_again(self) -> None:
         """The reader has ended and looks at the end again."""
-        if not self.given_up:
-            self.ended = False
-            self.steps = self.reader.steps()
-            self.advance()
+        self.ended = False
+        self.slices = self.reader.slices()
 
     def teardown(self) -> None:
         """Let the rest of the reading pass quietly, then hold the claims against it."""
         if not hasattr(self, "model"):
             return
         while not self.ended:
-            self.answer(0)
+            self.read_on()
         if not self.given_up or self.must_end:
             self.check()
 
@@ -134,36 +127,31 @@ class Reading(RuleBasedStateMachine):
 
 
 class RowsComeAndGo(Reading):
-    """Rows are inserted anywhere and leave anywhere, singly and in bursts; requests are answered in any order."""
+    """P1: rows are inserted anywhere and leave anywhere, singly and in bursts; requests are answered in any order."""
 
-    @precondition(lambda self: not self.ended)
     @rule(at=PLACES, count=st.sampled_from([1, 1, 2, 7]))
     def insert(self, at: int, count: int) -> None:
         """Rows come."""
-        self.model.insert("active", at % (len(self.model.lists["active"]) + 1), count)
+        self.plan(lambda: self.model.insert("active", at % (len(self.model.lists["active"]) + 1), count))
 
-    @precondition(lambda self: not self.ended)
     @rule(count=st.sampled_from([1, 3]))
     def insert_in_front(self, count: int) -> None:
         """Rows come where newest-first lists grow."""
-        self.model.insert("active", 0, count)
+        self.plan(lambda: self.model.insert("active", 0, count))
 
-    @precondition(lambda self: not self.ended)
     @rule(at=PLACES, count=st.sampled_from([1, 1, 2, 15]))
     def delete(self, at: int, count: int) -> None:
         """Rows leave."""
-        self.model.delete("active", at % (len(self.model.lists["active"]) + 1), count)
+        self.plan(lambda: self.model.delete("active", at % (len(self.model.lists["active"]) + 1), count))
 
-    @precondition(lambda self: not self.ended)
     @rule(count=st.sampled_from([1, 4, 15]))
     def delete_at_the_end(self, count: int) -> None:
         """The last rows leave."""
-        self.model.delete("active", max(0, len(self.model.lists["active"]) - count), count)
+        self.plan(lambda: self.model.delete("active", max(0, len(self.model.lists["active"]) - count), count))
 
-    @rule()
-    def frontier(self) -> None:
+    def check_frontier(self) -> None:
         """At any moment the rows that stayed are met up to the frontier, without a gap."""
-        if self.ended or not self.reader.reading.joined:
+        if not self.reader.reading.joined:
             return
         stayed = [row for row in self.model.lists["active"] if row in self.model.start - self.model.broken]
         met = [row in self.met.numbers for row in stayed]
@@ -178,14 +166,16 @@ class RowsComeAndGo(Reading):
 
 
 class RowsMove(Reading):
-    """Rows move within the list and nothing else happens; requests are answered in the order asked."""
+    """P2: rows move within the list and nothing else happens; requests are answered in the order asked."""
 
     in_sequence = True
 
-    @precondition(lambda self: not self.ended)
     @rule(at=PLACES, to=st.one_of(st.just(0), PLACES))
     def move(self, at: int, to: int) -> None:
         """A row moves, often to the front; one that can't be told from others leaves no sign of that."""
+        self.plan(lambda: self._move(at, to))
+
+    def _move(self, at: int, to: int) -> None:
         rows = self.model.lists["active"]
         if rows and rows[at % len(rows)] not in self.model.broken:
             self.model.move("active", at % len(rows), to % len(rows))
@@ -198,7 +188,7 @@ class RowsMove(Reading):
 
 
 class NothingHappens(Reading):
-    """The list is still, whatever the sequence of the answers."""
+    """P3: the list is still, whatever the sequence of the answers."""
 
     must_end = True
     may_hide = True

@@ -1,32 +1,49 @@
 """Reading both lists of a queue: the sequence, its cost, the verdict, and queues that never stand still."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import pytest
 
 from annolake.errors import RefusedError
-from annolake.extract.offset.queue_reader import Listing, QueueReader
+from annolake.extract.offset.list_reader import Listing
+from annolake.extract.offset.queue_reader import QueueReader
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.verdict import Signs
-from extract.moving import Answer, Change, Model, Page, PlainSeenKeys, drive, still
+from annolake.extract.paging.waiting import Wait, answered, wait_for_one
+from extract.moving import Answer, Change, Model, Page, still
+from extract.rows import PlainSeenKeys
 
 
-def reader_of(model: Model, *, lanes: int = 1, spare: int = 0, hints: bool = False) -> QueueReader[Page]:
-    """Return a reader of the model's lists; without `hints` nothing is told of their sizes."""
+def reader_of(
+    model: Model, *, lanes: int = 1, spare: int = 0, hints: bool = False, wait: Wait | None = None
+) -> QueueReader[Page]:
+    """Return a reader of the model's lists; without `hints` nothing is reported of their sizes."""
     if not hints:
         model.told = lambda _: None
-    sources = [model.source(name) for name in model.lists]
-    return QueueReader(sources, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100, spare=lambda: spare)
+    return QueueReader(
+        [model.listing(name) for name in model.lists],
+        seen_keys=PlainSeenKeys(),
+        lanes=lanes,
+        limit=lambda: 100,
+        spare=lambda: spare,
+        wait=wait or model.wait,
+    )
+
+
+def reader_over(*listings: Listing[Page], lanes: int = 1, wait: Wait = wait_for_one) -> QueueReader[Page]:
+    """Return a reader of these lists."""
+    return QueueReader(listings, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100, wait=wait)
 
 
 def read(reader: QueueReader[Page], model: Model, change: Change = still, seed: float = 0) -> dict[bytes, str]:
     """Return the rows read, each with the list it was read in last."""
-    pages = drive(reader.steps(), reader.pending, model, random.Random(seed), change)
-    return {row: name for name, page in pages for row in page.keys}
+    model.change, model.rng = change, random.Random(seed)
+    return {row: name for name, page in reader.read() for row in page.keys}
 
 
 def sequence(model: Model) -> list[str]:
@@ -48,9 +65,9 @@ def test_a_quiet_queue_costs_its_pages_and_little_more(lanes: int, hints: bool, 
     rows = read(reader, model)
 
     assert rows.keys() == model.start
-    assert reader.complete
-    assert reader.signs == Signs()
-    assert reader.rows == active + archived
+    assert reader.verdict.complete
+    assert reader.verdict.signs == Signs()
+    assert reader.verdict.rows == active + archived
     assert (
         reader.requests == len(model.log) <= (active + archived) / 95 + 10 + lanes // 2 + (0 if hints else lanes + 10)
     )
@@ -68,23 +85,21 @@ def test_the_archived_list_is_first_asked_for_after_the_last_active_answer() -> 
 def test_one_list_alone_is_read_once() -> None:
     """Without the archived list there is nothing to look at again."""
     model = Model(250)
-    reader = QueueReader(
-        [Listing("active", model.fetch("active"))], seen_keys=PlainSeenKeys(), lanes=1, limit=lambda: 100
-    )
+    reader = reader_over(Listing("active", model.fetch("active")), wait=model.wait)
 
     assert read(reader, model).keys() == model.start
     assert [offset for _, offset, *_ in model.log] == [0, 95, 190, 245, 250, 350, 450, 650, 1050]
-    assert reader.complete
+    assert reader.verdict.complete
 
 
 def test_rows_are_counted_as_they_are_read() -> None:
     """Whoever watches sees the number grow with every page, and rows met twice count once."""
     model = Model(300, 100)
     reader = reader_of(model)
-    seen = [reader.rows for _ in drive(reader.steps(), reader.pending, model, random.Random(0))]
+    seen = [reader.verdict.rows for _ in reader.read()]
 
     assert seen[:4] == [100, 195, 290, 300]
-    assert seen[-1] == reader.rows == 400
+    assert seen[-1] == reader.verdict.rows == 400
 
 
 # --- something happens
@@ -109,9 +124,9 @@ def test_a_row_that_finishes_is_met_in_both_lists_and_its_last_reading_counts() 
     rows = read(reader, model, when(1, "archived", lambda model: model.hand_over("active", 10, 290)))
 
     assert rows[row] == "archived"
-    assert reader.signs.finished == 1
+    assert reader.verdict.signs.finished == 1
     assert sequence(model)[:3] == ["active", "archived", "active"]
-    assert reader.complete
+    assert reader.verdict.complete
 
 
 @pytest.mark.parametrize("to", [0, 250, 500])
@@ -123,7 +138,7 @@ def test_a_row_requeued_behind_both_readings_is_met(to: int) -> None:
     rows = read(reader, model, when(1, "archived", lambda model: model.hand_over("archived", 250, to)))
 
     assert rows[row] == "active"
-    assert reader.complete
+    assert reader.verdict.complete
 
 
 def test_a_requeue_that_a_finishing_row_makes_up_for_is_met() -> None:
@@ -147,7 +162,7 @@ def test_a_requeue_that_a_finishing_row_makes_up_for_is_met() -> None:
     rows = read(reader, model, change)
 
     assert row in rows
-    assert reader.complete
+    assert reader.verdict.complete
 
 
 def test_a_row_that_comes_back_and_finishes_again_is_met() -> None:
@@ -172,7 +187,7 @@ def test_a_row_that_comes_back_and_finishes_again_is_met() -> None:
     assert rows[row] == "archived"
     assert sequence(model) == ["active", "archived", "active", "archived", "active", "archived"]
     assert sum((name, offset) == ("active", 0) for name, offset, *_ in model.log) == 3
-    assert reader.complete
+    assert reader.verdict.complete
 
 
 def test_a_row_that_a_reading_skipped_is_told() -> None:
@@ -188,13 +203,11 @@ def test_a_row_that_a_reading_skipped_is_told() -> None:
             if len(begun) == 2:
                 model.move("active", model.lists["active"].index(row), 0)
 
-    reader = QueueReader(
-        [Listing("active", model.fetch("active"))], seen_keys=PlainSeenKeys(), lanes=1, limit=lambda: 100
-    )
+    reader = reader_over(Listing("active", model.fetch("active")), wait=model.wait)
     read(reader, model, change)
 
-    assert reader.signs.skipped == 1
-    assert reader.reasons == ["rows of the active list kept changing their order"]
+    assert reader.verdict.signs.skipped == 1
+    assert reader.verdict.reasons == ["rows of the active list kept changing their order"]
 
 
 def test_rows_that_keep_coming_back_while_others_turn_up_are_told() -> None:
@@ -209,7 +222,7 @@ def test_rows_that_keep_coming_back_while_others_turn_up_are_told() -> None:
     reader = reader_of(model)
     read(reader, model, change)
 
-    assert "rows kept coming back to the active list, with others never met before" in reader.reasons
+    assert "rows kept coming back to the active list, with others never met before" in reader.verdict.reasons
 
 
 def test_an_archived_list_that_moved_since_it_was_read_is_read_again() -> None:
@@ -219,7 +232,7 @@ def test_an_archived_list_that_moved_since_it_was_read_is_read_again() -> None:
     rows = read(reader, model, when(5 + 1, "active", lambda model: model.insert("archived", 0)))
 
     assert len(rows) == 601
-    assert reader.complete
+    assert reader.verdict.complete
 
 
 def telling(model: Model, *told: tuple[int | None, int | None]) -> None:
@@ -236,10 +249,10 @@ def test_sizes_that_differ_are_a_sign(after: tuple[int, int]) -> None:
     reader = reader_of(model, hints=True)
     read(reader, model)
 
-    assert reader.signs.resized == 1
-    assert reader.signs.rereadings == 1
+    assert reader.verdict.signs.resized == 1
+    assert reader.verdict.signs.rereadings == 1
     assert sum((name, offset) == ("active", 0) for name, offset, *_ in model.log) == 2
-    assert reader.complete
+    assert reader.verdict.complete
 
 
 @pytest.mark.parametrize("told", [[(None, None)], [(5, 3), (None, None)], [(5, None), (5, None)], [(5, 3), (5, 3)]])
@@ -250,7 +263,7 @@ def test_sizes_not_told_or_equal_are_no_sign(told: list[tuple[int | None, int | 
     reader = reader_of(model, hints=True)
     read(reader, model)
 
-    assert reader.signs == Signs()
+    assert reader.verdict.signs == Signs()
 
 
 @pytest.mark.parametrize("told", [0, 1, 99, 700, -1])
@@ -262,7 +275,7 @@ def test_sizes_that_are_too_small_cost_little_and_no_rows(told: int) -> None:
     rows = read(reader, model)
 
     assert rows.keys() == model.start
-    assert reader.signs == Signs()
+    assert reader.verdict.signs == Signs()
     assert reader.requests <= 2 * (1400 / 90 + 9 + 16)
 
 
@@ -275,8 +288,8 @@ def test_sizes_that_are_too_large_are_a_reason_to_look_further(told: int) -> Non
     rows = read(reader, model)
 
     assert rows.keys() == model.start
-    assert reader.complete
-    assert reader.not_shown == 2 * (told - 1400)
+    assert reader.verdict.complete
+    assert reader.verdict.not_shown == 2 * (told - 1400)
     assert reader.requests <= 4 * (1400 / 90 + 10 + 16 + told - 1400)
 
 
@@ -284,63 +297,62 @@ def test_a_list_longer_than_told_is_read_by_all_lanes() -> None:
     """Behind the size told slices are asked for by 1, 2, 4, ... again."""
     model = Model(3000)
     model.told = lambda name: 500 if name == "active" else 0
-    reader = reader_of(model, lanes=8, hints=True)
 
-    assert trips(reader, model) <= 17
+    assert trips(model) <= 17
 
 
-def trips(reader: QueueReader[Page], model: Model) -> int:
-    """Return how often all that was asked for was answered at once."""
-    count = 0
-    for step in reader.steps():
-        if step is None:
-            count += 1
-            for answer in reader.pending():
-                model.answer(answer)
-    return count
+def trips(model: Model, *, spare: int = 0) -> int:
+    """Return how often all that was asked for, over eight lanes, was answered at once."""
+    counted = []
+
+    def wait(requests: Collection[Future[Any]]) -> None:
+        counted.append(len(requests))
+        for answer in requests:
+            model.answer(answer)
+
+    list(reader_of(model, lanes=8, spare=spare, hints=True, wait=wait).read())
+    return len(counted)
 
 
 def test_a_quiet_queue_takes_five_round_trips() -> None:
     """The first page beside the sizes, the rest of the list, the other list, and two looks, sizes beside the first."""
     model = Model(1400, 900)
 
-    assert trips(reader_of(model, lanes=8, spare=8, hints=True), model) == 5
+    assert trips(model, spare=8) == 5
 
 
 def test_sizes_told_late_are_used_at_once() -> None:
     """The first page is not held up by them, and all lanes are sent out when they come, be it before the next page."""
     model = Model(3000)
-    reader = reader_of(model, lanes=8, hints=True)
-    steps = reader.steps()
+    busy: list[int] = []
 
-    def busy() -> int:
-        while next(steps) is not None:
-            pass
-        return sum(answer not in model.sizes for answer in reader.pending())
+    def wait(requests: Collection[Future[Any]]) -> None:
+        slices = [request for request in requests if request not in model.sizes]
+        busy.append(len(slices))
+        for request in slices[:1] if len(busy) < 3 else list(model.sizes):
+            model.answer(request)
+        if len(busy) > 3:
+            model.answer(slices[0])
 
-    assert busy() == 1
-    sizes = list(model.sizes)
-    for _ in range(2):
-        model.answer(next(answer for answer in reader.pending() if answer not in sizes))
-        assert busy() < 8
-    for size in sizes:
-        model.answer(size)
+    list(reader_of(model, lanes=8, hints=True, wait=wait).read())
 
-    assert busy() == 8
+    assert busy[0] == 1
+    assert max(busy[:3]) < 8
+    assert busy[3] == 8
 
 
 def test_slices_are_taken_while_the_caller_is_busy() -> None:
     """What is spare is taken ahead, so that its place is asked for again before the caller comes back."""
     for spare in (0, 3):
         model, met = Model(5000), PlainSeenKeys()
-        source = Listing("active", partial(answered, model))
+        source = Listing("active", partial(answered_by, model))
         reader = QueueReader([source], seen_keys=met, lanes=2, limit=lambda: 100, spare=partial(int, spare))
         taken = [len(met.numbers) for _ in zip(range(3), reader.read(), strict=False)]
 
         assert taken == [100 + 95 * (spare + place) for place in range(3)]
 
 
-def answered(model: Model, offset: int, limit: int) -> Answer:
+def answered_by(model: Model, offset: int, limit: int) -> Answer:
     """Return a slice of the active list, answered already."""
     answer = model.fetch("active")(offset, limit)
     model.answer(answer)
@@ -356,8 +368,8 @@ def test_a_row_that_moves_back_is_found_by_reading_again() -> None:
         rows = read(reader, model, when(5, name, partial(Model.move, name=name, at=900, to=3)))
 
         assert row in rows
-        assert reader.signs.shifts
-        assert reader.complete
+        assert reader.verdict.signs.shifts
+        assert reader.verdict.complete
 
 
 def test_rows_that_keep_moving_make_the_export_incomplete() -> None:
@@ -370,9 +382,9 @@ def test_rows_that_keep_moving_make_the_export_incomplete() -> None:
     reader = reader_of(model)
     read(reader, model, change)
 
-    assert reader.reasons == ["rows of the active list kept changing their order"]
-    assert not reader.complete
-    assert reader.signs.rereadings == 2
+    assert reader.verdict.reasons == ["rows of the active list kept changing their order"]
+    assert not reader.verdict.complete
+    assert reader.verdict.signs.rereadings == 2
 
 
 def test_an_order_that_does_not_repeat_makes_the_export_incomplete() -> None:
@@ -383,7 +395,7 @@ def test_an_order_that_does_not_repeat_makes_the_export_incomplete() -> None:
     reader = reader_of(model)
     rows = read(reader, model)
 
-    assert reader.reasons == ["the pages of the active list do not join: its order does not repeat"]
+    assert reader.verdict.reasons == ["the pages of the active list do not join: its order does not repeat"]
     assert len(rows) > 1000
 
 
@@ -397,7 +409,7 @@ def test_the_order_of_each_list_is_measured() -> None:
     reader = reader_of(model, lanes=4)
     read(reader, model)
 
-    assert {name: str(order) for name, order in reader.orders.items()} == {
+    assert {name: str(order) for name, order in reader.verdict.orders.items()} == {
         "active": "added_at asc",
         "archived": "reviewed desc",
     }
@@ -415,18 +427,11 @@ def test_an_error_reaches_the_caller_and_cancels_the_rest() -> None:
         asked[-1].set_exception(RefusedError("no", status=403, endpoint="/runs", attempts=1))
         return asked[-1]
 
-    reader = QueueReader([Listing("active", fetch)], seen_keys=PlainSeenKeys(), lanes=4, limit=lambda: 100)
+    reader = reader_over(Listing("active", fetch), lanes=4)
 
     with pytest.raises(RefusedError, match="no"):
         list(reader.read())
-    assert reader.pending() == []
-
-
-def sized(size: int) -> Future[int | None]:
-    """Return a size that is told at once."""
-    told: Future[int | None] = Future()
-    told.set_result(size)
-    return told
+    assert len(asked) == 1
 
 
 def test_a_caller_that_stops_reading_cancels_what_is_under_way() -> None:
@@ -441,10 +446,7 @@ def test_a_caller_that_stops_reading_cancels_what_is_under_way() -> None:
             asked[-1].set_result(Slice(rows, {"added_at": [None] * len(rows)}, tuple(rows)))
         return asked[-1]
 
-    reader = QueueReader(
-        [Listing("active", fetch, size=partial(sized, 5000))], seen_keys=PlainSeenKeys(), lanes=4, limit=lambda: 100
-    )
-    pages = reader.read()
+    pages = reader_over(Listing("active", fetch, size=lambda: answered(5000)), lanes=4).read()
     next(pages)
     next(pages)
     pages.close()
@@ -465,13 +467,11 @@ def test_real_threads_read_a_queue() -> None:
         return lambda offset, limit: lanes.submit(answer, offset, limit)
 
     with ThreadPoolExecutor(8) as lanes:
-        reader = QueueReader(
-            [Listing(name, fetch(name)) for name in model.lists], seen_keys=PlainSeenKeys(), lanes=8, limit=lambda: 100
-        )
+        reader = reader_over(*[Listing(name, fetch(name)) for name in model.lists], lanes=8)
         rows = {row for _, page in reader.read() for row in page.keys}
 
     assert rows == model.start
-    assert reader.complete
+    assert reader.verdict.complete
 
 
 # --- queues that never stand still
@@ -576,7 +576,7 @@ def test_rows_that_come_and_go_are_never_missed(kinds: str, newest_first: bool, 
         rows = read(reader, model, Work(kinds, rate=rate, newest_first=newest_first), rng.random())
 
         assert model.throughout <= rows.keys()
-        assert reader.complete, reader.reasons
+        assert reader.verdict.complete, reader.verdict.reasons
         assert len(model.log) < 330
 
 
@@ -605,7 +605,7 @@ def test_rows_that_move_are_found_or_told(kinds: str, newest_first: bool, lanes:
         reader = reader_of(model, lanes=lanes)
         rows = read(reader, model, Work(kinds, rate=rate, newest_first=newest_first), rng.random())
 
-        assert model.throughout <= rows.keys() or not reader.complete
+        assert model.throughout <= rows.keys() or not reader.verdict.complete
 
 
 @pytest.mark.parametrize("group", [2, 5, 30, 400])
@@ -627,4 +627,4 @@ def test_ties_that_are_not_stable_are_found_or_told(group: int, how: str) -> Non
         reader = reader_of(model, lanes=rng.choice([1, 6]))
         rows = read(reader, model, still, rng.random())
 
-        assert model.throughout <= rows.keys() or not reader.complete
+        assert model.throughout <= rows.keys() or not reader.verdict.complete

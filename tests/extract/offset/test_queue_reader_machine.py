@@ -1,21 +1,22 @@
-"""The claims in the docstring of `lists`, held against a queue whose rows pass from list to list as it is read.
+"""P6 to P8 of docs/paging.md, held against a queue whose rows pass from list to list as it is read."""
 
-Each rule is one event: something happens to a row, or one of the requests under way is answered.
-"""
-
-from collections.abc import Generator
+from collections.abc import Collection, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import initialize, rule
 
 from annolake.errors import UnavailableError
 from annolake.extract.offset.queue_reader import QueueReader
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.verdict import Signs
-from extract.moving import Model, Page, PlainSeenKeys
+from extract.moving import Model, Page
+from extract.rows import PlainSeenKeys
+from extract.scripted import PLACES, Scripted
 
 SETTINGS = settings(
     derandomize=True,
@@ -25,12 +26,11 @@ SETTINGS = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 _JOINED = 4  # rows: shorter slices join by a single row, or by none
-PLACES = st.integers(0, 10_000)
 NAMES = st.sampled_from(["active", "archived"])
 
 
-class Queue(RuleBasedStateMachine):
-    """A reader of both lists, stepped by hand."""
+class Queue(Scripted):
+    """A reader of both lists."""
 
     @initialize(
         active=st.integers(0, 30),
@@ -49,38 +49,36 @@ class Queue(RuleBasedStateMachine):
         self.model.cut = lambda shown: min(shown, cuts[len(self.model.log) % len(cuts)])
         self.met = PlainSeenKeys()
         self.model.told = lambda name: None if told is None else len(self.model.lists[name]) + told
-        sources = [self.model.source(name) for name in self.model.lists]
         self.reader: QueueReader[Page] = QueueReader(
-            sources, seen_keys=self.met, lanes=lanes, limit=lambda: 10, spare=lambda: spare
+            [self.model.listing(name) for name in self.model.lists],
+            seen_keys=self.met,
+            lanes=lanes,
+            limit=lambda: 10,
+            spare=lambda: spare,
+            wait=self.wait,
         )
-        self.steps: Generator[tuple[str, Slice[Page]] | None, None, None] = self.reader.steps()
+        self.slices: Iterator[tuple[str, Slice[Page]]] = self.reader.read()
         self.ended = self.given_up = False
-        self.advance()
 
-    def advance(self) -> None:
-        """Let the reader take what it can."""
+    def wait(self, requests: Collection[Future[Any]]) -> None:
+        """Answer a request, whichever is planned."""
+        which, pending = self.carry_out(), list(requests)
+        self.model.answer(pending[which % len(pending)])
+
+    @rule()
+    def read(self) -> None:
+        """A slice is taken."""
         try:
-            for step in self.steps:
-                if step is None:
-                    return
+            self.ended = self.ended or next(self.slices, None) is None
         except UnavailableError:
-            self.given_up = True
-        self.ended = True
-
-    @rule(which=PLACES)
-    def answer(self, which: int) -> None:
-        """A request is answered, whichever."""
-        if not self.ended:
-            pending = self.reader.pending()
-            self.model.answer(pending[which % len(pending)])
-            self.advance()
+            self.given_up = self.ended = True
 
     def teardown(self) -> None:
         """Let the rest pass quietly, then hold the claims against the reader."""
         if not hasattr(self, "model"):
             return
         while not self.ended:
-            self.answer(0)
+            self.read()
         if not self.given_up:
             self.check()
 
@@ -88,47 +86,46 @@ class Queue(RuleBasedStateMachine):
         """Hold the claims against the reader."""
         raise NotImplementedError
 
+    def _requeue(self, at: int, to: int) -> None:
+        self.model.hand_over("archived", self.place("archived", at), self.place("active", to))
+
     def place(self, name: str, at: int) -> int:
         """Return a place in a list, its end included."""
         return at % (len(self.model.lists[name]) + 1)
 
 
 class RowsComeAndGo(Queue):
-    """Rows finish, are deleted and are inserted."""
+    """P7: rows finish, are deleted and are inserted."""
 
     @rule(at=PLACES, to=PLACES, count=st.sampled_from([1, 1, 6]))
     def finish(self, at: int, to: int, count: int) -> None:
         """Rows pass from the active to the archived list, to any place of it."""
-        if not self.ended:
-            self.model.hand_over("active", self.place("active", at), self.place("archived", to), count)
+        self.plan(lambda: self.model.hand_over("active", self.place("active", at), self.place("archived", to), count))
 
     @rule(name=NAMES, at=PLACES, count=st.sampled_from([1, 2, 6]))
     def delete(self, name: str, at: int, count: int) -> None:
         """Rows leave the queue."""
-        if not self.ended:
-            self.model.delete(name, self.place(name, at), count)
+        self.plan(lambda: self.model.delete(name, self.place(name, at), count))
 
     @rule(name=NAMES, at=st.one_of(st.just(0), PLACES), count=st.sampled_from([1, 2]))
     def insert(self, name: str, at: int, count: int) -> None:
         """Rows come to the queue."""
-        if not self.ended:
-            self.model.insert(name, self.place(name, at), count)
+        self.plan(lambda: self.model.insert(name, self.place(name, at), count))
 
     def check(self) -> None:
         """Every row that was there throughout is met, and the reader says so, unless slices were cut or sizes wrong."""
-        assert self.model.throughout <= self.met.numbers.keys() or not self.reader.complete
+        assert self.model.throughout <= self.met.numbers.keys() or not self.reader.verdict.complete
         assert self.model.throughout <= self.met.numbers.keys() or min(self.cuts) < _JOINED
-        assert self.reader.complete or self.cuts != [10] or (self.told or 0) > 0
+        assert self.reader.verdict.complete or self.cuts != [10] or (self.told or 0) > 0
 
 
 class RowsComeBack(RowsComeAndGo):
-    """Rows are requeued besides."""
+    """P6: rows are requeued besides."""
 
     @rule(at=PLACES, to=st.one_of(st.just(0), PLACES))
     def requeue(self, at: int, to: int) -> None:
         """A row passes from the archived to the active list."""
-        if not self.ended:
-            self.model.hand_over("archived", self.place("archived", at), self.place("active", to))
+        self.plan(lambda: self._requeue(at, to))
 
     def check(self) -> None:
         """A row that was there throughout and did not change lists too often is met."""
@@ -137,23 +134,22 @@ class RowsComeBack(RowsComeAndGo):
         sure = {row for row in self.model.throughout if len(passed.get(row, [])) <= readings - 2}
         finished = {row for row in self.model.throughout if passed.get(row) == ["archived"]}
 
-        if not any("join" in reason for reason in self.reader.reasons):
+        if not any("join" in reason for reason in self.reader.verdict.reasons):
             assert sure | finished <= self.met.numbers.keys()
 
 
 class OneRowComesBack(Queue):
-    """A single row is requeued, once, and nothing else happens."""
+    """P8: a single row is requeued, once, and nothing else happens."""
 
     @rule(at=PLACES, to=PLACES)
     def requeue(self, at: int, to: int) -> None:
         """The row passes from the archived to the active list."""
-        if not (self.ended or self.model.passed):
-            self.model.hand_over("archived", self.place("archived", at), self.place("active", to))
+        self.plan(lambda: None if self.model.passed else self._requeue(at, to))
 
     def check(self) -> None:
         """Everything is met, and where nothing happened there is no sign of it but a size that was told too large."""
         quiet = self.cuts == [10] and not self.model.passed
-        signs = replace(self.reader.signs, rereadings=0) if (self.told or 0) > 0 else self.reader.signs
+        signs = replace(self.reader.verdict.signs, rereadings=0) if (self.told or 0) > 0 else self.reader.verdict.signs
 
         assert self.met.numbers.keys() == self.model.start or min(self.cuts) < _JOINED
         assert not quiet or signs == Signs()

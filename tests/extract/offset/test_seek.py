@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import pytest
 
 from annolake.errors import UnavailableError
-from annolake.extract.offset.queue_reader import Listing, QueueReader
+from annolake.extract.offset.list_reader import Listing
+from annolake.extract.offset.queue_reader import QueueReader
 from annolake.extract.paging.sort_order import Order
 from annolake.extract.paging.verdict import Signs
 from annolake.extract.paging.watermark import Watermark
-from extract.moving import Change, Model, Page, PlainSeenKeys, drive, key, still
+from extract.moving import Change, Model, Page, still
+from extract.rows import PlainSeenKeys, key
 
 MARK = 1_000_000
 
@@ -50,8 +52,8 @@ class Sorted:
         """Return a reader of the new rows."""
         since = Watermark(Order(self.column, self.descending), MARK)
         self.model.told = dict(zip(self.model.lists, hints, strict=True)).__getitem__
-        sources = [self.model.source(name, watermark=since) for name in self.model.lists]
-        return QueueReader(sources, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100)
+        listings = [self.model.listing(name, watermark=since) for name in self.model.lists]
+        return QueueReader(listings, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100, wait=self.model.wait)
 
     def new(self) -> set[bytes]:
         """Return the rows from the mark on that were there throughout."""
@@ -60,8 +62,8 @@ class Sorted:
 
 def read(reader: QueueReader[Page], model: Model, change: Change = still, seed: float = 0) -> list[bytes]:
     """Return the rows read, those read twice included."""
-    pages = drive(reader.steps(), reader.pending, model, random.Random(seed), change)
-    return [row for _, page in pages for row in page.keys]
+    model.change, model.rng = change, random.Random(seed)
+    return [row for _, page in reader.read() for row in page.keys]
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -89,9 +91,9 @@ def test_new_rows_are_read_without_a_sweep(
     rows = read(reader, queue.model)
 
     assert queue.new() <= set(rows)
-    assert reader.complete
-    assert not reader.swept
-    assert reader.signs.repairs == 0
+    assert reader.verdict.complete
+    assert not reader.verdict.swept
+    assert reader.verdict.signs.repairs == 0
     assert reader.requests == len(queue.model.log) <= (37 if hinted else 45)
     assert len(rows) <= 900
 
@@ -104,8 +106,8 @@ def test_wrong_sizes_mislead_no_search(told: int, descending: bool) -> None:
     reader = queue.reader(lanes=8, hints=(told, told))
 
     assert queue.new() <= set(read(reader, queue.model))
-    assert reader.complete
-    assert not reader.swept
+    assert reader.verdict.complete
+    assert not reader.verdict.swept
     assert reader.requests <= 70
     assert max(offset for _, offset, *_ in queue.model.log) <= 20_000
 
@@ -119,7 +121,7 @@ def test_lists_may_be_all_new_all_old_or_empty(descending: bool, old: tuple[int,
     rows = read(reader, queue.model)
 
     assert queue.new() <= set(rows)
-    assert reader.complete
+    assert reader.verdict.complete
     assert reader.requests <= 25
 
 
@@ -130,7 +132,7 @@ def test_a_list_without_new_rows_leaves_no_sign() -> None:
         reader = queue.reader()
         read(reader, queue.model)
 
-        assert reader.signs == Signs()
+        assert reader.verdict.signs == Signs()
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -154,7 +156,7 @@ def test_rows_without_added_at_count_as_new(descending: bool) -> None:
     reader = queue.reader()
 
     assert set(late) <= set(read(reader, queue.model))
-    assert not reader.swept
+    assert not reader.verdict.swept
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -173,8 +175,8 @@ def test_a_list_that_is_no_longer_sorted_is_swept(descending: bool, how: str) ->
     reader = queue.reader(lanes=2)
     met = set(read(reader, queue.model))
 
-    assert reader.swept == ["archived"]
-    assert reader.complete
+    assert reader.verdict.swept == ["archived"]
+    assert reader.verdict.complete
     assert set(rows) <= met
     assert len(set(queue.model.lists["active"]) & met) < 300
 
@@ -191,7 +193,7 @@ def test_a_list_that_shrinks_while_it_is_searched_loses_nothing() -> None:
         reader = queue.reader()
 
         assert queue.new() <= set(read(reader, queue.model, change))
-        assert reader.complete
+        assert reader.verdict.complete
 
 
 class Work:
@@ -253,8 +255,8 @@ def test_new_rows_are_never_missed_while_rows_come_and_go(kinds: str, descending
         rows = read(reader, queue.model, Work(queue, kinds, rate), rng.random())
 
         assert queue.new() <= set(rows)
-        assert reader.complete
-        assert not reader.swept
+        assert reader.verdict.complete
+        assert not reader.verdict.swept
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -277,8 +279,7 @@ def test_a_server_that_repeats_one_row_ends_the_search() -> None:
     fetch = model.fetch("active")
     since = Watermark(Order("added_at", descending=False), MARK)
     source = Listing("active", lambda _, limit: fetch(0, limit), watermark=since)
-    reader = QueueReader([source], seen_keys=PlainSeenKeys(), lanes=1, limit=lambda: 100)
-    pages = drive(reader.steps(), reader.pending, model, random.Random(0))
+    reader = QueueReader([source], seen_keys=PlainSeenKeys(), lanes=1, limit=lambda: 100, wait=model.wait)
 
     with pytest.raises(UnavailableError, match="never ends"):
-        list(pages)
+        list(reader.read())

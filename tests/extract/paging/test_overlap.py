@@ -1,7 +1,7 @@
 """A slice held against the rows read before it."""
 
 from annolake.extract.paging.overlap import TAIL_ROWS, Overlap, Tail
-from extract.moving import key
+from extract.rows import key
 
 
 def keys(*numbers: int) -> list[bytes]:
@@ -18,37 +18,37 @@ def tail_of(*numbers: int) -> Tail:
 
 def test_a_slice_of_a_still_list_joins_where_expected() -> None:
     """Its first rows are the last ones read, and nothing is seen to have moved."""
-    joint = tail_of(1, 2, 3, 4, 5).compare(2, keys(3, 4, 5, 6, 7))
+    overlap = tail_of(1, 2, 3, 4, 5).compare(2, keys(3, 4, 5, 6, 7))
 
-    assert joint.holds(3)
-    assert not joint.moved
-    assert (joint.first, joint.behind, joint.left) == (0, 3, 0)
+    assert overlap.holds(3)
+    assert not overlap.moved
+    assert (overlap.first, overlap.behind, overlap.left) == (0, 3, 0)
 
 
 def test_known_rows_in_another_order_join_nothing() -> None:
     """As many known rows as needed are at the head, but too few that follow each other as they did."""
-    joint = tail_of(1, 2, 3, 4, 5).compare(2, keys(5, 3, 4, 6, 7))
+    overlap = tail_of(1, 2, 3, 4, 5).compare(2, keys(5, 3, 4, 6, 7))
 
-    assert not joint.holds(3)
-    assert joint.holds(2)
-    assert not joint.ordered
+    assert not overlap.holds(3)
+    assert overlap.holds(2)
+    assert not overlap.ordered
 
 
 def test_known_rows_behind_strangers_join_nothing() -> None:
     """Rows in front of the known ones may follow rows that were never read."""
-    joint = tail_of(1, 2, 3, 4, 5).compare(2, keys(11, 12, 13, 14, 3, 4, 5))
+    overlap = tail_of(1, 2, 3, 4, 5).compare(2, keys(11, 12, 13, 14, 3, 4, 5))
 
-    assert joint.anchors
-    assert not joint.holds(3)
+    assert overlap.anchors
+    assert not overlap.holds(3)
 
 
 def test_a_row_that_left_between_known_rows_is_missing() -> None:
     """The slice joins, and shows that the list has changed."""
-    joint = tail_of(1, 2, 3, 4, 5).compare(2, keys(3, 5, 6, 7))
+    overlap = tail_of(1, 2, 3, 4, 5).compare(2, keys(3, 5, 6, 7))
 
-    assert joint.holds(2)
-    assert joint.missing == 1
-    assert joint.moved
+    assert overlap.holds(2)
+    assert overlap.missing == 1
+    assert overlap.moved
 
 
 def test_a_row_twice_in_a_slice_is_out_of_order() -> None:

@@ -1,27 +1,24 @@
 """A section of a queue's items, page by page at cursors: what the two ways of reading one have in common.
 
-Owns the types of their one seam (`FetchAt`), the count of what a page tells, and the end of what never ends. Pure logic
-over a function that fetches the page at a cursor: no HTTP, no threads.
-
-A *cursor* is opaque, and stands behind the last row of the page that gave it. It may be a count of rows (then it shifts
-with the rows before it: the service's public docs say of one that it "counts" items) or a place between two rows.
-Nothing tells which. *Reading* and *stayer* are what they are in `pages`.
+Owns the types of their one seam (`FetchAt`), and the end of a section that never ends. Pure logic over a function that
+fetches the page at a cursor: no HTTP, no threads. What a cursor is taken for: docs/paging.md#assumptions, A6.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from annolake.errors import UnavailableError
+from annolake.extract.paging.notes import Notes
+from annolake.extract.paging.patience import STALLED, Patience
 from annolake.extract.paging.readings import Ledger, Reading
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.watermark import Watermark
 
 P = TypeVar("P")
 
-STALLED = 100  # pages in a row without a row that is new to the reading
 MOST_PAGES = 2_000_000
-MOST_HIDDEN = 100_000  # told rows that may be left out of pages in a row, ten a page
+MOST_HIDDEN = 100_000  # reported rows that may be left out of pages in a row, ten a page
+RESTARTS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class Piece(Generic[P]):
 
 @dataclass(frozen=True)
 class Section(Generic[P]):
-    """A section to read: its name, its pages, and from which mark on (None: all of it)."""
+    """A section to read: its name, its pages, and from which watermark on (None: all of it)."""
 
     name: str
     fetch: FetchAt[P]
@@ -55,8 +52,8 @@ class Section(Generic[P]):
 class Reader(Generic[P]):
     """What both ways of reading share. `later` are the sections behind this one in a row's life.
 
-    `reading` tells what was seen, `back` how many of the rows that crossed came from a later section, `seen` how many
-    rows were met in this reading. `told` is how many rows the service says there are (None: it does not).
+    `reading` has what was seen, `seen` is the number of rows met in this reading. `size` is the number of rows that the
+    service reports (None: it does not).
     """
 
     def __init__(
@@ -66,49 +63,36 @@ class Reader(Generic[P]):
         *,
         limit: Callable[[], int],
         later: Collection[str] = (),
-        told: int | None = None,
+        size: int | None = None,
+        earlier: Reading | None = None,
     ) -> None:
         self.requests = 0
-        self.back = 0
-        self.seen = 0
-        self._patience = STALLED + min(told or 0, MOST_HIDDEN) // 10
         self._section = section
-        self._ledger = ledger
         self._limit = limit
-        self._later = later
-        self._number = ledger.open(section.name)
-        self._idle = 0
-        self.reading = Reading(self._number, whole=section.watermark is None)
+        self._notes = Notes(section.name, ledger, watermark=section.watermark, earlier=earlier, later=later)
+        self._patience = Patience(
+            f"the section {section.name}",
+            section.name,
+            lambda: self.requests,
+            restarts=RESTARTS,
+            answers=STALLED + min(size or 0, MOST_HIDDEN) // 10,
+        )
 
     @property
-    def name(self) -> str:
-        """The section's name."""
-        return self._section.name
+    def reading(self) -> Reading:
+        """What was seen."""
+        return self._notes.reading
+
+    @property
+    def seen(self) -> int:
+        """Rows met in this reading."""
+        return self._notes.seen
 
     def _fetch(self, cursor: str | None, limit: int) -> CursorSlice[P]:
         self.requests += 1
         if self.requests > MOST_PAGES:
-            raise self._unavailable("never ends")
+            raise self._patience.error("never ends")
         return self._section.fetch(cursor, limit)
-
-    def _note(self, page: CursorSlice[P], numbers: Sequence[int], *, behind: int = 0) -> set[bytes]:
-        """Count the rows met for the first time or in another section before; return them, vague ones aside.
-
-        Rows from index `behind` on are new to the reading, whatever they are.
-        """
-        watermark, lists = self._section.watermark, self._ledger.lists
-        asked_for = watermark.span(page) if watermark else range(len(page.keys))
-        anew: set[bytes] = set()
-        for index, (key, number) in enumerate(zip(page.keys, numbers, strict=True)):
-            self.reading.rows += number == 0
-            self.seen += index >= behind if key in page.ambiguous_keys else number != self._number
-            if key in page.ambiguous_keys or (number and lists[number - 1] == self._section.name):
-                continue
-            anew.add(key)
-            self.reading.fresh += number == 0 and index in asked_for
-            self.reading.crossed += number > 0
-            self.back += number > 0 and lists[number - 1] in self._later
-        return anew
 
     def _closes(self, page: CursorSlice[P]) -> bool:
         """Note whether the page is in the order it was said to be in; tell whether the reading ends with it."""
@@ -118,14 +102,5 @@ class Reader(Generic[P]):
         return page.cursor is None or bool(watermark and (self.reading.contradicted or watermark.closes(page)))
 
     def _stall(self, *, progress: bool) -> None:
-        self._idle = 0 if progress else self._idle + 1
-        if self._idle > self._patience:
-            raise self._unavailable("repeats itself, or changes faster than it can be read")
-
-    def _unavailable(self, how: str) -> UnavailableError:
-        return UnavailableError(
-            f"the section {self._section.name} {how}: {self.requests} pages were asked for; run again later",
-            status=200,
-            endpoint=self._section.name,
-            attempts=self.requests,
-        )
+        if self._patience.is_out(progress=progress):
+            raise self._patience.stalled()

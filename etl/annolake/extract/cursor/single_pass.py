@@ -1,19 +1,7 @@
 """A section read straight on: each page from the cursor behind the one before, one request for each 100 rows.
 
-Owns that reading, and the looking for signs that it was not enough. No two of its pages share a row, and cursors stand
-at the ends of pages alone, so that joints can't be had for less than twice the requests (`chains`).
-
-**Proved.** Every stayer is met if cursors are places between rows; or if the number of rows before each cursor was
-the same when it was given and when it was used. The end is a page without a next cursor.
-
-**Not proved** is the latter. It is looked for:
-- a row met twice in this reading, or met before in another section, or with a time at or after `touched_since`,
-  which is when the export began: somebody is at work, and the reading is given up there (`moved`);
-- when the end is reached, one cursor for every ten pages, `PROBES` at most, spread over the section, is asked again for
-  one row: it must be the row that followed then. A number of rows before it that is not what it was shows there;
-- `look`, to be asked for later: the first and the last page are as they were.
-
-**No loop.** A cursor that comes again is an error; so are `cursors.STALLED` pages in a row without a row.
+Owns that reading, and the looking for signs that it was not enough. What it proves, and what it only looks for, is P10
+in docs/paging.md#single-pass.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -31,7 +19,7 @@ _PAGES_A_PROBE = 10
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
+class _Place:
     """What was behind a cursor: a page, and whether the section ended with it; or its first row alone (None)."""
 
     cursor: str | None
@@ -51,7 +39,7 @@ class _Mark:
 
 
 class SinglePassReader(Reader[P]):
-    """Reads a section once, straight on; the module tells what that proves.
+    """Reads a section once, straight on.
 
     `touched_since`: microseconds since 1970. `again`: the section was read before, and only rows not met then
     are wanted.
@@ -64,17 +52,17 @@ class SinglePassReader(Reader[P]):
         *,
         limit: Callable[[], int],
         later: Collection[str] = (),
-        told: int | None = None,
+        size: int | None = None,
         touched_since: int | None = None,
         again: bool = False,
     ) -> None:
-        super().__init__(section, ledger, limit=limit, later=later, told=told)
+        super().__init__(section, ledger, limit=limit, later=later, size=size)
         self._again = again
         self._touched_since = touched_since
         self._touched = False  # a row was, since then
         self._pages = 0
-        self._ends: list[_Mark] = []
-        self._probes: list[_Mark] = []
+        self._ends: list[_Place] = []
+        self._probes: list[_Place] = []
         self._apart = 1  # pages between two cursors to be asked again
 
     def pages(self) -> Iterator[Piece[P]]:
@@ -88,15 +76,15 @@ class SinglePassReader(Reader[P]):
         while not ended:
             limit = self._limit()
             page = self._fetch(cursor, limit)
-            wanted = self._meet(page)
-            self._remember(_Mark(cursor, limit, tuple(page.keys), page.cursor is None))
+            wanted = self._note(page)
+            self._remember(_Place(cursor, limit, tuple(page.keys), page.cursor is None))
             ended = self._closes(page)
             yield Piece(self._section.name, page, wanted)
             if self.moved:
                 return
             cursor = page.cursor
             if hash(cursor) in given:
-                raise self._unavailable("has a cursor that comes again")
+                raise self._patience.error("has a cursor that comes again")
             given.add(hash(cursor))
             self._stall(progress=bool(page.keys))
         self._probe()
@@ -111,23 +99,21 @@ class SinglePassReader(Reader[P]):
         """Tell whether the section was seen to change."""
         return self.reading.moved or self.reading.crossed > 0 or self._touched
 
-    def _meet(self, page: CursorSlice[P]) -> frozenset[bytes]:
-        numbers = self._ledger.seen_keys.meet(page.keys, self._number)
-        anew = self._note(page, numbers)
+    def _note(self, page: CursorSlice[P]) -> frozenset[bytes]:
+        """Note the rows as met; return those wanted. No row may come twice, be it in one page."""
+        noted = self._notes.note(page)
         if self._touched_since is not None:
             times = (time for values in page.times.values() for time in values if time is not None)
             self._touched |= max(times, default=self._touched_since - 1) >= self._touched_since
-        named = [
-            (key, number) for key, number in zip(page.keys, numbers, strict=True) if key not in page.ambiguous_keys
-        ]
-        wanted = frozenset(key for key, _ in named)
-        self.reading.again += sum(number == self._number for _, number in named) + len(named) - len(wanted)
-        return frozenset(anew) if self._again else wanted
+        named = [key for key in page.keys if key not in page.ambiguous_keys]
+        wanted = frozenset(named)
+        self.reading.again += len(named) - len(wanted)
+        return noted.anew if self._again else wanted
 
-    def _remember(self, time: _Mark) -> None:
-        self._ends = [*self._ends[:1], time]
+    def _remember(self, place: _Place) -> None:
+        self._ends = [*self._ends[:1], place]
         if self._pages and self._pages % self._apart == 0:
-            self._probes.append(_Mark(time.cursor, 1, time.keys[:1]))
+            self._probes.append(_Place(place.cursor, 1, place.keys[:1]))
         if len(self._probes) > PROBES:
             self._probes = self._probes[1::2]
             self._apart *= 2
@@ -139,8 +125,8 @@ class SinglePassReader(Reader[P]):
             apart = -(-len(self._probes) // many)
             self._compare(self._probes[apart // 2 :: apart])
 
-    def _compare(self, marks: Sequence[_Mark]) -> None:
-        for time in marks:
-            if not time.fits(self._fetch(time.cursor, time.limit)):
+    def _compare(self, places: Sequence[_Place]) -> None:
+        for place in places:
+            if not place.fits(self._fetch(place.cursor, place.limit)):
                 self.reading.shifts += 1
                 return

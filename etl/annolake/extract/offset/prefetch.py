@@ -1,7 +1,7 @@
 """How much is asked for at once, and how far apart: size of slices, their overlap, and how many are in flight.
 
-Everything here costs or saves requests and nothing else: whether a slice joins and where a list ends is decided in
-`pages`, whatever was asked for.
+Everything here costs or saves requests and nothing else: whether a slice joins and where a list ends is decided
+elsewhere, whatever was asked for (docs/paging.md#overlaps).
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from annolake.extract.offset.in_flight import Ask
 P = TypeVar("P")
 
 OVERLAP = 10  # rows of a full page that were read before, in a queue that moves
-_STILL = 5  # the same as long as none was seen to leave: a joint needs 3
+_STILL = 5  # the same as long as none was seen to leave: to join takes 3
 _REGAINED = 0.25  # lanes, for each slice that joins
 _LEAST = 2  # rows: a slice of one row can't hold a row read before and a new one
 
@@ -44,7 +44,7 @@ class Capacity:
 
 
 class Prefetch:
-    """The pace of one reading: `limit`, `spare` and `hint` are asked whenever they are needed (see `pages`)."""
+    """How much one reading asks for; `limit`, `spare` and `hint` are those of `list_reader.ListReader`."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Prefetch:
     ) -> None:
         self._capacity = capacity
         self._lanes = lanes
-        self._limit = limit
+        self.limit = limit
         self._spare = spare
         self._hint = hint
         self._window = lanes
@@ -68,31 +68,31 @@ class Prefetch:
         self._full = hint() is not None and capacity.honoured
 
     def size(self) -> tuple[int, int, int]:
-        """Return limit, expected rows and overlap of the next slice to ask for."""
-        limit = max(self._limit(), _LEAST)
+        """Return limit, expected rows and shared rows of the next slice to ask for."""
+        limit = max(self.limit(), _LEAST)
         expected = self._capacity.expected(limit)
         least = OVERLAP if self._capacity.stirred else _STILL
-        overlap = max(1, min(least, expected // 4)) + self._drift
-        return limit, expected, max(1, min(overlap, expected * 3 // 4))
+        shared = max(1, min(least, expected // 4)) + self._drift
+        return limit, expected, max(1, min(shared, expected * 3 // 4))
 
-    def ahead(self, last: Ask[P], overlap: int) -> int:
+    def ahead(self, last: Ask[P], shared: int) -> int:
         """Return the offset of the slice behind `last` in a still list; where that is behind the hint, of its end."""
-        offset = max(0, last.offset + last.expected - overlap)
+        offset = max(0, last.offset + last.expected - shared)
         hint = self._hint()
-        if hint is not None and last.offset < hint - overlap <= offset:
-            return hint - overlap
+        if hint is not None and last.offset < hint - shared <= offset:
+            return hint - shared
         return offset
 
     def behind(self, last: Ask[P], flying: int) -> int | None:
         """Return the offset behind a list of which `last` asks for the end, None where it does not, or lanes lack."""
         hint = self._hint()
-        ends = last.overlap > 0 and hint is not None and last.offset + last.overlap == hint
+        ends = last.shared > 0 and hint is not None and last.offset + last.shared == hint
         return hint if ends and flying < self._lanes + self._spare() and not self._backs else None
 
     def allows(self, flying: int, offset: int) -> bool:
         """Tell whether one more slice, at `offset`, may be in flight.
 
-        One alone at the start, while a joint is mended and behind a short slice; else as many as there are lanes
+        One alone at the start, while an overlap is mended and behind a short slice; else as many as there are lanes
         as far as the list is known to reach (`hint`), and 1, 2, 4, ... beyond, so that little is asked for behind
         the end of a list. Where all lanes may be busy, `spare` more wait for one to be free.
         """
@@ -107,7 +107,7 @@ class Prefetch:
         """Ask for the next slice alone; return how many known rows it had best begin with."""
         self._full = False
         self._capacity.cut = None
-        return self._capacity.expected(max(self._limit(), _LEAST)) * 9 // 10
+        return self._capacity.expected(max(self.limit(), _LEAST)) * 9 // 10
 
     def joined(self, *, lost: int, full: bool, end: int) -> None:
         """Note a slice that joined: `lost` rows had left before it, the list is now read to offset `end`."""

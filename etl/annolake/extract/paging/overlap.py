@@ -1,8 +1,7 @@
 """Where a slice meets what was read before it: the tail of a reading, and a slice held against it.
 
-Owns the memory of the last rows read and the comparison. What follows from a comparison is decided in `pages`;
-nothing here asks for anything. A row may be `lanes.NAMELESS`: it has its place among the others, is never known, and
-is never missed.
+Owns the memory of the last rows read and the comparison; what follows from it is decided by the readers. A row may be
+`NAMELESS`: it has its place among the others, is never known, and is never missed. docs/paging.md#overlaps
 """
 
 from bisect import bisect_left
@@ -69,6 +68,10 @@ class Tail:
     def __contains__(self, key: bytes) -> bool:
         return key in self._place
 
+    def remembers(self, key: bytes) -> bool:
+        """Tell whether the row was among the last ones read, be its place known or not."""
+        return key in self._place or key in self.loose
+
     def compare(self, offset: int, keys: Sequence[bytes]) -> Overlap:
         """Hold the slice at `offset` against the tail."""
         places = self._place
@@ -100,14 +103,14 @@ class Tail:
         origin = self._next - len(self._rows)
         return self._rows[low - origin : high + 1 - origin].count(NAMELESS)
 
-    def extend(self, offset: int, keys: Sequence[bytes], joint: Overlap, *, ends: bool) -> None:
+    def extend(self, offset: int, keys: Sequence[bytes], overlap: Overlap, *, ends: bool) -> None:
         """Take a slice that joins (or, with an empty tail, opens the reading); `ends`: it holds the list's end."""
-        still = joint.ordered and not (joint.strangers or joint.missing or joint.left)
+        still = overlap.ordered and not (overlap.strangers or overlap.missing or overlap.left)
         self.end, self.assumed = offset + len(keys), 0
         if still and (offset or not self._rows):
-            self._append(keys[joint.behind :])
+            self._append(keys[overlap.behind :])
         else:
-            self._rearrange(keys, joint, starts=offset == 0, ends=ends)
+            self._rearrange(keys, overlap, starts=offset == 0, ends=ends)
 
     def doubt(self) -> None:
         """Give up the assumed rows: a slice aimed at them did not join."""
@@ -133,20 +136,20 @@ class Tail:
                 self._place.pop(key, None)
             del self._rows[:-TAIL_ROWS]
 
-    def _rearrange(self, keys: Sequence[bytes], joint: Overlap, *, starts: bool, ends: bool) -> None:
+    def _rearrange(self, keys: Sequence[bytes], overlap: Overlap, *, starts: bool, ends: bool) -> None:
         """Set the slice in the place of the part of the tail that it overlaps."""
         seen = {key for key in keys if key}
         origin = self._next - len(self._rows)
-        known = [place - origin for _, place in joint.anchors] or [0, len(self._rows) - 1]
+        known = [place - origin for _, place in overlap.anchors] or [0, len(self._rows) - 1]
         low, high = min(known), max(known)
         before = [] if starts else [key for key in self._rows[:low] if key not in seen]
         between = [key for key in self._rows[low : high + 1] if key not in seen]
         after = [key for key in self._rows[high + 1 :] if key not in seen]
         # rows in front of the first known one may stand before or behind some of `before`
-        rows = [*before, *keys[joint.first if before else 0 :]]
-        follow = after if joint.behind == len(keys) and not ends else []
+        rows = [*before, *keys[overlap.first if before else 0 :]]
+        follow = after if overlap.behind == len(keys) and not ends else []
         self.end += len(follow)
-        self._replace(rows + follow, [*between, *(after if not follow else ()), *keys[: joint.first]])
+        self._replace(rows + follow, [*between, *(after if not follow else ()), *keys[: overlap.first]])
         self.assumed = len(follow)
 
     def _replace(self, rows: list[bytes], loose: Iterable[bytes]) -> None:

@@ -1,6 +1,6 @@
 """What a reading of a list notes: which rows were met before, by which reading, and what was seen of movement.
 
-Owns these records and nothing else; `pages` fills them, `lists` judges by them.
+Owns these records and nothing else: `notes` and the readers fill them, the queue readers decide by them.
 """
 
 from collections.abc import Sequence
@@ -34,15 +34,15 @@ class Reading:
     """What one reading saw. `first`: its number, or the first of its numbers if it had to start over."""
 
     first: int
-    whole: bool  # not only what was added after a mark
+    whole: bool  # not only what was added after a watermark
     joined: bool = True
-    gaps: int = 0  # slices taken without a joint behind offsets that showed nothing, or ends that showed less than told
-    unproven: bool = False  # more told offsets showed nothing than can be asked for alone
+    gaps: int = 0  # slices taken without an overlap, or ends that showed less than is reported
+    unproven: bool = False  # more reported offsets showed nothing than can be asked for alone
     contradicted: bool = False  # rows stood in another order than the one recorded: nothing was shown
-    seen: int = 0  # rows that this reading met
     rows: int = 0  # rows that no reading of any list had met
-    fresh: int = 0  # of these, the ones that were asked for: all, or those from a mark on
+    fresh: int = 0  # of these, the ones that were asked for: all, or those from a watermark on
     crossed: int = 0  # rows that a reading of another list had met last
+    back: int = 0  # of these, the ones last met in a later list
     breaks: int = 0  # slices that did not join
     shifts: int = 0  # slices that joined at an unexpected offset, or with rows come or gone between known ones
     disorders: int = 0  # slices with known rows in another order than before

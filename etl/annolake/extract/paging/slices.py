@@ -26,7 +26,7 @@ class Slice(Generic[P]):
 
     @property
     def names(self) -> Sequence[bytes]:
-        """The keys, with `NAMELESS` in the place of vague ones."""
+        """The keys, with `NAMELESS` in the place of ambiguous ones."""
         return (
             [NAMELESS if key in self.ambiguous_keys else key for key in self.keys] if self.ambiguous_keys else self.keys
         )

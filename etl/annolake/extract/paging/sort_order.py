@@ -1,6 +1,6 @@
 """The order a list was in: measured over all its rows, free of cost, and used by the next export.
 
-Owns the measurement and its small value. What follows from an order is `time`'s.
+Owns the measurement and its small value. What follows from an order is `watermark`'s.
 """
 
 from collections.abc import Mapping, Sequence

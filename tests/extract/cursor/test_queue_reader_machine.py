@@ -1,17 +1,20 @@
-"""State machines that check what `chains` and `sections` claim, between any two requests, against a model."""
+"""P11 and P13 to P15 of docs/paging.md, held against sections that change between any two requests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from annolake.extract.cursor.overlapping import OverlappingReader
-from annolake.extract.cursor.queue_reader import Reads, SectionsReader
+from annolake.extract.cursor.queue_reader import QueueReader
 from annolake.extract.cursor.section_reader import Piece
 from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.paging.readings import Ledger
-from extract.passing import Cursors, Page, Passing, PlainSeenKeys
+from extract.passing import Cursors, Page, Passing
+from extract.rows import PlainSeenKeys
+from extract.scripted import PLACES, Scripted
 
 MINE, THEIRS, ARCHIVED = SECTIONS
 LIMIT = 12
@@ -23,30 +26,23 @@ CHECKED = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 
-places = st.integers(0, 10_000)
 counts = st.sampled_from([1, 1, 1, 2, 5, 9, 30])
 
 
-class Changing(RuleBasedStateMachine):
-    """A queue to which things happen between any two requests: rules say what, and before which request to come."""
+class Changing(Scripted):
+    """A queue to which things happen between any two requests."""
 
     steps: Iterator[Piece[Page]]
 
     def begin(self, sizes: tuple[int, int, int], cursors: Cursors) -> None:
         """Set the model up."""
-        self.queue = Passing(sizes, cursors, change=self._carry_out)
+        self.queue = Passing(sizes, cursors, change=self.carry_out_before)
         self.met = PlainSeenKeys()
         self.taken: set[bytes] = set()
-        self.planned: list[list[Callable[[], None]]] = [[]]
 
-    def _carry_out(self, _: Passing) -> None:
-        for change in self.planned.pop(0) if self.planned else ():
-            change()
-
-    def plan(self, change: Callable[[], None]) -> None:
-        """Have a change happen before the request that is planned for."""
-        self.planned = self.planned or [[]]
-        self.planned[-1].append(change)
+    def carry_out_before(self, _: Passing) -> None:
+        """Have happen what is planned before the next request."""
+        self.carry_out()
 
     def read_on(self) -> None:
         """Take one more page."""
@@ -56,24 +52,19 @@ class Changing(RuleBasedStateMachine):
         else:
             self.taken |= piece.wanted
 
-    @rule()
-    def the_next_request(self) -> None:
-        """Plan for the request behind the one planned for."""
-        self.planned.append([])
-
-    @rule(name=st.sampled_from(SECTIONS), at=places, count=counts)
+    @rule(name=st.sampled_from(SECTIONS), at=PLACES, count=counts)
     def insert(self, name: str, at: int, count: int) -> None:
         """Rows come."""
         self.plan(lambda: self.queue.insert(name, at % (len(self.queue.sections[name]) + 1), count))
 
-    @rule(name=st.sampled_from(SECTIONS), at=places, count=counts)
+    @rule(name=st.sampled_from(SECTIONS), at=PLACES, count=counts)
     def delete(self, name: str, at: int, count: int) -> None:
         """Neighbours leave for good."""
         self.plan(lambda: self.queue.delete(name, at % (len(self.queue.sections[name]) + 1), count))
 
 
-class Chains(Changing):
-    """One section read in two chains: every stayer at or before the last row taken has been met."""
+class OneSection(Changing):
+    """P11: every stayer at or before the last row taken in overlapping pages has been met."""
 
     moves = 0
 
@@ -87,9 +78,9 @@ class Chains(Changing):
         self.steps = self.reader.pages()
 
     @precondition(lambda self: self.queue.cap == LIMIT and self.moves < 2)
-    @rule(at=places, to=places)
+    @rule(at=PLACES, to=PLACES)
     def move(self, at: int, to: int) -> None:
-        """A row is moved; so few are that of the three rows of a joint one was not."""
+        """A row is moved; so few are that of the three rows of an overlap one was not."""
         self.moves += 1
         rows = self.queue.sections[MINE]
         self.plan(lambda: self.queue.move(MINE, at % len(rows), to % len(rows)) if rows else None)
@@ -115,8 +106,8 @@ class Chains(Changing):
         assert self.moves or not self.reader.reading.restless
 
 
-class Watched(SectionsReader[Page]):
-    """Notes before how many requests each joined reading began."""
+class Watched(QueueReader[Page]):
+    """Notes before how many requests each reading in overlapping pages began."""
 
     def __init__(self, queue: Passing, met: PlainSeenKeys, *, told: bool) -> None:
         self.joined: list[tuple[str, int]] = []
@@ -125,13 +116,13 @@ class Watched(SectionsReader[Page]):
         sizes = queue.told_now if told else dict
         super().__init__(sections, seen_keys=met, limit=lambda: LIMIT, sizes=sizes)
 
-    def _join(self, name: str) -> Reads[Page, None]:
-        self.joined.append((name, len(self._queue.log)))
-        yield from super()._join(name)
+    def _read_in_pairs(self, one: Any) -> Iterator[Piece[Page]]:
+        self.joined.append((one.section.name, len(self._queue.log)))
+        yield from super()._read_in_pairs(one)
 
 
-class Sections(Changing):
-    """All sections: claims 1 and 2, and that what only passes on, leaves or comes is never told as incomplete."""
+class AllSections(Changing):
+    """P13, P14 and P15: rows that pass on, leave or come, and few that go back."""
 
     backs = 0
 
@@ -145,15 +136,15 @@ class Sections(Changing):
         self.reader = Watched(self.queue, self.met, told=told)
         self.steps = self.reader.read()
 
-    @rule(way=st.sampled_from([(MINE, THEIRS), (MINE, ARCHIVED), (THEIRS, ARCHIVED)]), at=places, to=places, n=counts)
+    @rule(way=st.sampled_from([(MINE, THEIRS), (MINE, ARCHIVED), (THEIRS, ARCHIVED)]), at=PLACES, to=PLACES, n=counts)
     def pass_on(self, way: tuple[str, str], at: int, to: int, n: int) -> None:
         """Neighbours pass on, to anywhere in a later section."""
         self.plan(lambda: self._pass(way, at, to, n))
 
     @precondition(lambda self: self.backs < 2)
-    @rule(way=st.sampled_from([(THEIRS, MINE), (ARCHIVED, MINE), (ARCHIVED, THEIRS)]), at=places, to=places)
+    @rule(way=st.sampled_from([(THEIRS, MINE), (ARCHIVED, MINE), (ARCHIVED, THEIRS)]), at=PLACES, to=PLACES)
     def go_back(self, way: tuple[str, str], at: int, to: int) -> None:
-        """A row goes back; so few do that of the three rows of a joint one did not."""
+        """A row goes back; so few do that of the three rows of an overlap one did not."""
         self.backs += 1
         self.plan(lambda: self._pass(way, at, to, 1))
 
@@ -188,8 +179,8 @@ class Sections(Changing):
             self.taken |= piece.wanted
         queue, reader = self.queue, self.reader
 
-        assert reader.rows == len(self.taken)
-        assert reader.complete or queue.backs
+        assert reader.verdict.rows == len(self.taken)
+        assert reader.verdict.complete or queue.backs
         missed = queue.throughout - self.taken
         if not reader.joined:
             assert missed <= queue.backs.keys() or (queue.cursors == "offset" and self.changed)
@@ -207,7 +198,7 @@ class Sections(Changing):
         return self.queue.sections != self.before or bool(self.queue.backs or self.queue.gone or self.queue.born)
 
 
-TestChains = Chains.TestCase
-TestChains.settings = CHECKED
-TestSections = Sections.TestCase
-TestSections.settings = CHECKED
+TestOneSection = OneSection.TestCase
+TestOneSection.settings = CHECKED
+TestAllSections = AllSections.TestCase
+TestAllSections.settings = CHECKED

@@ -1,0 +1,117 @@
+"""What a reading does where a list seems to end, or an answer shows nothing.
+
+Owns when `list_end` is asked, and what follows from its answer: P4 in docs/paging.md#the-end-of-a-list.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Generic, TypeVar
+
+from annolake.extract.offset.asker import Asker
+from annolake.extract.offset.in_flight import Ask
+from annolake.extract.offset.list_end import End, EndCheck, Found
+from annolake.extract.offset.taker import LEAST, Taker
+from annolake.extract.paging.slices import Slice
+
+P = TypeVar("P")
+
+Look = Callable[[], Slice[P] | None]
+"""Ends the reading, or returns a slice that was taken instead. Its first request is under way."""
+
+
+class Ending(Generic[P]):
+    """Looks behind what seems to be the end of a list; `check` makes what does so, by what is known at that time.
+
+    With `look_only` the reading has ended before, and goes on from its frontier.
+    """
+
+    def __init__(self, asker: Asker[P], taker: Taker[P], check: Callable[[], EndCheck[P]]) -> None:
+        self.look_only = False
+        self._asker = asker
+        self._taker = taker
+        self._tail = asker.tail
+        self._check = check
+        self._proven: int | None = None  # the offset at which the list was last found to end
+        self._doubted = -1  # the frontier behind which an answer that showed nothing was asked for again
+        self._away = False  # no known row is where the last one was
+        self._tried: bytes | None = None  # the row found behind the frontier that was asked for with an overlap
+
+    def after(self, ask: Ask[P], page: Slice[P], *, taken: bool) -> "Look[P] | None":
+        """Return what is to be looked at before reading on, None: nothing."""
+        taker = self._taker
+        if not taken:
+            return partial(self._doubt, ask) if ask.shared and not page.keys and self._tail else None
+        self._away = False
+        if taker.ended or taker.unjoined:
+            return None
+        if taker.over:
+            return self._behind(ask.offset + ask.limit, len(page.keys))
+        return self._ahead if taker.growth.suspected else None
+
+    def _ahead(self) -> None:
+        growth = self._taker.growth
+        growth.looked(clear=self._check().is_clear(growth.ahead))
+
+    def _doubt(self, ask: Ask[P]) -> Slice[P] | None:
+        """Find out what an answer that shows nothing means: the rows before it left, or it shows less than there is.
+
+        Two rows are asked for from the last known one on, then that row alone: if a known row is there, none left.
+        """
+        end = self._tail.end
+        if not self._away and self._doubted != end:
+            self._asker.window.drop()
+            self._taker.stall(progress=False)
+            self._doubted, self._asker.few, self._asker.offset = end, LEAST, None
+            return None
+        if not self._away:
+            (alone,) = self._check().ask([end - 1], 1)
+            self._away = not any(name in self._tail for name in alone.names)
+        if not self._away:
+            look = self._behind(end, 1)
+        elif ask.offset:
+            self._taker.step_back(ask)
+            return None
+        else:
+            self._taker.open(0)
+            self._away = False
+            look = self._behind(ask.limit, 0)
+        return look() if look else None
+
+    def _behind(self, reach: int, shown: int) -> "Look[P] | None":
+        """Look behind the frontier, unless the list was found to end there before.
+
+        `shown` is the number of rows of the slice that showed nothing new, `reach` the offset behind what it was asked
+        for.
+        """
+        if self.look_only and self._tail.end == self._proven:
+            self._taker.ended = True
+            return None
+        check = self._check()
+        check.begin(reach)
+        return partial(self._conclude, check, reach, shown)
+
+    def _conclude(self, check: EndCheck[P], reach: int, shown: int) -> Slice[P] | None:
+        end, reading = self._tail.end, self._taker.notes.reading
+        behind = check.run(shown=shown, reach=reach)
+        reading.gaps += check.silent
+        reading.unproven |= check.unproven
+        if isinstance(behind, Found):
+            return self._go_on(behind)
+        if behind is End.REACHED:
+            self._taker.ended, self._proven = True, end
+        else:
+            reading.shifts += 1
+            self._taker.wear()
+        return None
+
+    def _go_on(self, found: Found[P]) -> Slice[P] | None:
+        """Go on behind the frontier; by slices that join, if asking again with an overlap brings one."""
+        offset, page, silent = found
+        overlap = self._tail.compare(offset, page.names)
+        if not overlap.anchors and not silent and self._tried != page.names[0] and self._tail:
+            self._tried = page.names[0]
+            self._taker.read_few()
+            return None
+        self._taker.take_found(offset, page, overlap)
+        self._away = False
+        return page

@@ -1,0 +1,182 @@
+"""Which slices of a list are taken: those that join what was read before them.
+
+Owns that decision and what follows from it: the frontier, the notes, stepping back, and giving up. The invariant is P1
+in docs/paging.md#overlaps.
+"""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from annolake.extract.offset.asker import Asker
+from annolake.extract.offset.growth import Growth
+from annolake.extract.offset.in_flight import Ask
+from annolake.extract.offset.prefetch import Capacity
+from annolake.extract.offset.unjoined import Unjoined
+from annolake.extract.paging.notes import Notes
+from annolake.extract.paging.overlap import Overlap
+from annolake.extract.paging.patience import STALLED, Patience
+from annolake.extract.paging.slices import Slice
+from annolake.extract.paging.watermark import Watermark
+
+P = TypeVar("P")
+
+LEAST = 2  # rows: the fewest that can hold a known row and a new one
+
+_EMPTY_RESTART = 0.25  # of a restart, where the start of the list shows nothing
+
+
+class Taker(Generic[P]):
+    """Takes slices of one list. `ended`: the reading ends; `over`: the slice taken last may be the list's last one.
+
+    `hint()` is the list's size as first reported, as far as known by now.
+    """
+
+    def __init__(
+        self,
+        asker: Asker[P],
+        notes: Notes,
+        capacity: Capacity,
+        patience: Patience,
+        *,
+        hint: Callable[[], int | None],
+        watermark: Watermark | None,
+    ) -> None:
+        self.ended = False
+        self.over = False
+        self.growth = Growth()
+        self.unjoined: Unjoined | None = None
+        self.notes = notes
+        self._asker = asker
+        self._tail = asker.tail
+        self._capacity = capacity
+        self._patience = patience
+        self._hint = hint
+        self._watermark = watermark
+        self._short = False  # the slice taken last had fewer rows than were asked for
+
+    def take(self, ask: Ask[P], page: Slice[P]) -> bool:
+        """Take the slice if it joins or opens the reading, else step back; tell whether it was taken."""
+        if not ask.shared:
+            return False  # asked for behind an end that has not been reached
+        rows = len(page.keys)
+        self._capacity.saw(ask.limit, rows)
+        if self.unjoined:
+            self._take_unjoined(self.unjoined, ask, page)
+            return True
+        overlap = self._tail.compare(ask.offset, page.names)
+        self.notes.reading.disorders += not overlap.ordered
+        if not self._joins(ask, rows, overlap):
+            if not self._opens(ask, page):
+                if rows or not self._tail:
+                    self.step_back(ask)
+                return False
+            self.open(rows)
+            overlap = Overlap(ordered=overlap.ordered)
+        self._take(ask, page, overlap)
+        return True
+
+    def _joins(self, ask: Ask[P], rows: int, overlap: Overlap) -> bool:
+        if ask.offset == 0:
+            return bool(overlap.anchors) and overlap.ordered
+        nothing_new = overlap.behind == rows > 0 and overlap.ordered and not overlap.strangers
+        return nothing_new or overlap.holds(max(1, self._asker.need(ask)))
+
+    def _opens(self, ask: Ask[P], page: Slice[P]) -> bool:
+        if ask.offset == 0:
+            return bool(page.keys) or not self._tail
+        return self._watermark is not None and self._watermark.opens(page)
+
+    def open(self, rows: int) -> None:
+        """Begin at a slice of so many rows that needs no overlap; again, if slices were read before."""
+        if self._tail:
+            self.notes.reading.breaks += 1
+            self._tail.clear()
+            self.notes.restart()
+            if self._patience.restart(1 if rows else _EMPTY_RESTART):
+                self._give_up_joining()
+
+    def _take(self, ask: Ask[P], page: Slice[P], overlap: Overlap) -> None:
+        rows = len(page.keys)
+        new, short = rows - overlap.behind, rows < ask.limit
+        progress = self._note(page, overlap)
+        cut = short and not new and overlap.left > 0  # perhaps: a smaller overlap will tell
+        self.over = short and not new and not overlap.left
+        self.notes.reading.shifts += overlap.moved or (overlap.left > 0 and (self.over or overlap.behind < rows))
+        self._tail.extend(ask.offset, page.names, overlap, ends=self.over)
+        self._capacity.cut = rows if cut else self._capacity.cut
+        self._learn(ask, rows, new)
+        self._asker.prefetch.joined(lost=max(0, -overlap.shift), full=rows >= ask.expected, end=self._tail.end)
+        self._asker.go_on()
+        if not self.over:
+            self._asker.drop_useless()
+        self._check_order(page)
+        self.stall(progress=progress)
+
+    def take_found(self, offset: int, page: Slice[P], overlap: Overlap) -> None:
+        """Take a slice that was found behind the frontier, by an overlap or without one."""
+        self.notes.reading.gaps += offset > 0 and not overlap.anchors
+        progress = self._note(page, overlap)
+        self._tail.extend(offset, page.names, overlap, ends=False)
+        self._check_order(page)
+        self._asker.offset = None
+        self._short, self._asker.few = False, LEAST if len(page.keys) == 1 else None
+        self.stall(progress=progress)
+
+    def _note(self, page: Slice[P], overlap: Overlap) -> bool:
+        return self.notes.note(page, overlap, self._tail).progress
+
+    def _learn(self, ask: Ask[P], rows: int, new: int) -> None:
+        """Learn from a slice that was taken how long the next may be, and whether the list grows as it is read."""
+        short, hint = rows < ask.limit, self._hint()
+        if new:
+            if not short:
+                self._capacity.cut = None
+            elif self._short:
+                self._capacity.cut = rows
+        self._short = short
+        self.ended = self.growth.saw(new, short=short, beyond=hint is None or hint <= self._tail.end)
+
+    def _check_order(self, page: Slice[P]) -> None:
+        """End the reading where no row from the watermark on follows, or the list is not sorted as recorded."""
+        if self._watermark:
+            contradicted = not self._watermark.holds(page)
+            self.notes.reading.contradicted = contradicted
+            self.ended |= contradicted or self._watermark.closes(page)
+
+    def read_few(self) -> None:
+        """Have the next slice hold a known row and a new one, and no more."""
+        self._capacity.cut = self._asker.few = LEAST
+
+    def wear(self) -> None:
+        """Note that known rows were shown where there can be none: that may not go on for long."""
+        self._patience.is_out(progress=False, weight=STALLED // 10)
+
+    def step_back(self, ask: Ask[P]) -> None:
+        """Throw an answer away that does not join, and begin further back."""
+        self._asker.window.drop()
+        self.stall(progress=False)
+        self._capacity.cut = None
+        self.notes.reading.breaks += 1
+        self._asker.step_back(ask)
+
+    def stall(self, *, progress: bool) -> None:
+        """Note whether an answer brought anything; give the reading up, or its joining, where too many did not."""
+        if self._patience.is_out(progress=progress) and not self.ended:
+            if not self.notes.reading.disorders:
+                raise self._patience.stalled()
+            self._give_up_joining()
+
+    def _give_up_joining(self) -> None:
+        """Take what comes from now on, from the start."""
+        self._asker.restart()
+        self._patience.renew()
+        self.unjoined = Unjoined()
+        self.notes.reading.joined = False
+
+    def _take_unjoined(self, unjoined: Unjoined, ask: Ask[P], page: Slice[P]) -> None:
+        rows, hint = len(page.keys), self._hint()
+        self._note(page, Overlap())
+        self._asker.offset = ask.offset + rows
+        self.ended = unjoined.ends(ask, rows, longest=self._capacity.longest, hint=hint)
+        if unjoined.is_endless(hint):
+            raise self._patience.error("never ends, and no page of it joins another")
