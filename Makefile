@@ -20,7 +20,7 @@ demo: .venv/ready  ## a sandbox queue into ./demo-lake, then a polars and a Duck
 	$(BIN)/annolake demo
 
 test: .venv/ready  ## every test
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: .venv/ready lint types layers  ## ruff, mypy --strict, import-linter
 
