@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check lint format types layers bench docs lock clean
+.PHONY: help demo test check lint format types layers bench mutants docs lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,7 @@ demo: .venv/ready  ## a sandbox queue into ./demo-lake, then a polars and a Duck
 	$(BIN)/annolake demo
 
 test: .venv/ready  ## every test
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: .venv/ready lint types layers  ## ruff, mypy --strict, import-linter
 
@@ -46,6 +46,15 @@ bench: .venv-bench/ready  ## drift and speed against the SDK and dlt; a while, w
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt -e .
 	@touch $@
 
+mutants: .venv-mutants/ready  ## which changes of the core no test notices; long; MODULES="decide flatten" for some
+	.venv-mutants/bin/python tests/mutants.py $(MODULES)
+
+.venv-mutants/ready: requirements.lock tests/mutants.txt
+	$(PYTHON) -m venv .venv-mutants
+	.venv-mutants/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-mutants/bin/pip install --quiet --disable-pip-version-check -r tests/mutants.txt
+	@touch $@
+
 docs: .venv/ready  ## write config.example.toml and docs/{cli,schema,settings}.md from the program
 	$(BIN)/python docs/generate.py
 
@@ -56,4 +65,4 @@ lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
 		--no-emit-index-url --no-emit-find-links --extra dev --no-emit-package annolake -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .venv-bench demo-lake build dist
+	rm -rf .venv .venv-bench .venv-mutants demo-lake build dist

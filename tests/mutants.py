@@ -42,7 +42,7 @@ NOTICED = {"killed", "timeout", "segfault", "suspicious"}
 
 CONFIGURATION = """\
 [tool.pytest.ini_options]
-addopts = ["-q", "-x", "--import-mode=importlib", "-p", "no:cacheprovider"]
+addopts = ["-q", "-x", "--import-mode=importlib", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
 pythonpath = ["tests"]
 
 [tool.mutmut]

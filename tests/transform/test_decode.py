@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from annolake.keys import key_of
-from annolake.transform.decode import runs_decoder
-from annolake.transform.row_batch import Page
+from annolake.transform.decode import decode_queue, runs_decoder
+from annolake.transform.row_batch import Page, Reject
 
 KEY = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 REQUIRED = {
@@ -218,3 +218,78 @@ def test_costs_are_exact() -> None:
 
     assert row.total_cost == Decimal("12345678901234567890.123456789012345678")
     assert row.prompt_cost == Decimal("0.000000000000000001")
+
+
+def test_a_queue_s_record_is_a_row_with_its_hash() -> None:
+    """What the contract does not know is kept beside it and counts; the order of fields does not."""
+    record = decode_queue(b'{"id": "q", "name": "n", "later": 1.0}')
+    again = decode_queue(b'{"later": 1.0, "name": "n", "id": "q"}')
+
+    assert (record.row.name, record.unmapped) == ("n", b'{"later":1.0}')
+    assert (again.unmapped, again.hash) == (record.unmapped, record.hash)
+    assert decode_queue(b'{"id": "q", "name": "m", "later": 1.0}').hash != record.hash
+    assert decode_queue(b'{"id": "q", "name": "n", "later": 2.0}').hash != record.hash
+    with pytest.raises(ValueError, match="not a JSON object"):
+        decode_queue(b"[]")
+
+
+def test_a_page_that_fits_counts_its_bytes_and_keys() -> None:
+    """A page has the size of its answer, and of each row its key, its hash and no unknown fields."""
+    body = f"[{text()}, {text(queue_run_id='other')}]".encode()
+
+    page = runs_decoder().decode(body, archived=True)
+
+    assert (page.size, page.rejects) == (len(body), [])
+    assert page.keys == [each.key for each in page.rows] == [key_of(KEY), key_of("other")]
+    assert [(each.archived, each.unmapped, len(each.hash)) for each in page.rows] == [(True, None, 16)] * 2
+
+
+def test_pages_can_be_put_together() -> None:
+    """Rows, rejects and bytes of the page that follows come behind those of the first."""
+    first, second = decode(text(), text(name=None)), decode(text(surprise=1))
+    whole = decode(text(), text(name=None), text(surprise=1))
+    size = first.size + second.size
+
+    first.append(second)
+
+    assert (first.keys, first.rows, first.rejects) == (whole.keys, whole.rows, whole.rejects)
+    assert (first.size, len(first.rows)) == (size, 2)
+
+
+def test_the_same_elements_can_be_read_one_by_one() -> None:
+    """`read` returns of each element the row and its unknown fields, or the reject."""
+    body = f"[{text()}, {text(name=None)}, {text(surprise=1)}]".encode()
+    sound, broken, odd = runs_decoder().read(body)
+
+    assert isinstance(sound, tuple)
+    assert isinstance(broken, Reject)
+    assert isinstance(odd, tuple)
+    assert (sound[0].queue_run_id, sound[1]) == (KEY, None)
+    assert (broken.path, broken.queue_run_id, broken.key) == ("$.name", KEY, key_of(KEY))
+    assert (odd[0].queue_run_id, odd[1]) == (KEY, b'{"surprise":1}')
+    (alone,) = runs_decoder().read(f"[{text()}]".encode())
+    assert not isinstance(alone, Reject)
+    assert (alone[0].queue_run_id, alone[1]) == (KEY, None)
+
+
+@pytest.mark.parametrize("before", range(4))
+def test_a_character_on_the_border_of_a_megabyte_is_read(before: int) -> None:
+    """Text is checked piece by piece, no character is torn in two by it, and the page is decoded in one call."""
+    start = 1 + text(inputs="HERE").encode().index(b"HERE")
+    padding = "x" * ((1 << 20) - start - before)
+    row = text(inputs="HERE").replace("HERE", f"{padding}\U0001f600")
+
+    rows = runs_decoder()._fitting(f"[{row}]".encode())
+
+    assert rows is not None
+    assert bytes(rows[0].inputs).decode() == f'"{padding}\U0001f600"'
+
+
+def test_bytes_that_are_no_text_beyond_a_megabyte_cost_their_row_alone() -> None:
+    """The second piece is checked like the first."""
+    torn = with_raw("inputs", b'"' + b"x" * (1 << 20) + b'\xff"')
+
+    page = decode(text(), torn)
+
+    assert [reject.reason for reject in page.rejects] == ["not UTF-8 text"]
+    assert len(page.rows) == 1

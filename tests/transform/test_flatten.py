@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import openapi_rows
 import oracle
 from annolake import contract
-from annolake.transform.decode import runs_decoder
+from annolake.transform.decode import decode_queue, runs_decoder
 from annolake.transform.flatten import flatten
 from annolake.transform.row_batch import Page
 
@@ -109,3 +109,51 @@ def test_the_exports_own_columns(tmp_path: Path) -> None:
         assert stored["row_hash"] == page.rows[0].hash
         assert stored["exported_at"] == EXPORTED_AT
         assert (stored["assigned_to"], stored["removed_at"], stored["unmapped"]) == (None, None, None)
+
+
+def test_kinds_of_tokens_and_costs_have_columns_of_their_own() -> None:
+    """Each is taken out of its map, and null where the map is null or does not name it."""
+    details = {"cache_read": 5, "audio": 2, "vendor": 1}
+    rows = [{"prompt_token_details": details, "completion_cost_details": {"reasoning": "0.25"}}, {}]
+    texts = [dict.fromkeys(oracle.REQUIRED, "x") | row for row in rows]
+
+    batch = batch_of(runs_decoder().decode(json.dumps(texts).encode(), archived=False))
+
+    assert batch.column("prompt_cache_read_tokens").to_pylist() == [5, None]
+    assert batch.column("prompt_cache_creation_tokens").to_pylist() == [None, None]
+    assert batch.column("prompt_audio_tokens").to_pylist() == [2, None]
+    assert batch.column("completion_reasoning_cost").to_pylist() == [Decimal("0.25"), None]
+
+
+def test_seconds_are_between_two_times() -> None:
+    """Latency and the first token's time are counted from the start, to the microsecond."""
+    times = {"start_time": "2026-11-01T00:00:00Z", "end_time": "2026-11-01T00:01:00.500001Z"}
+    row = dict.fromkeys(oracle.REQUIRED, "x") | times | {"first_token_time": "2026-11-01T00:00:00.25Z"}
+
+    batch = batch_of(runs_decoder().decode(json.dumps([row]).encode(), archived=False))
+
+    assert batch.column("latency_s").to_pylist() == [60.500001]
+    assert batch.column("first_token_s").to_pylist() == [0.25]
+
+
+@pytest.mark.parametrize("reviewers", [None, [], [{"id": "1", "name": "Ada", "email": None}]])
+def test_reviewers_of_a_queue_are_a_list_of_records(reviewers: Any) -> None:
+    """As they were sent; a queue's record has no facts of its own."""
+    text = json.dumps({"id": "q", "name": "n", "assigned_reviewers": reviewers}).encode()
+    record = decode_queue(text)
+
+    batch = flatten(contract.QUEUES, [record], exported_at=EXPORTED_AT)
+
+    assert batch.schema == contract.QUEUES.schema
+    assert batch.column("assigned_reviewers").to_pylist() == [reviewers]
+    assert (batch.column("name").to_pylist(), batch.column("row_hash").to_pylist()) == (["n"], [record.hash])
+
+
+def test_a_lone_surrogate_hides_no_model() -> None:
+    """Where `extra` holds an escape that no text can hold, the names in it are found all the same."""
+    extra = b'{"metadata": {"ls_model_name": 3, "note": "\\ud800"}, "invocation_params": {"model": "m"}}'
+    row = json.dumps(dict.fromkeys(oracle.REQUIRED, "x")).encode()
+
+    batch = batch_of(runs_decoder().decode(b"[" + row[:-1] + b', "extra": ' + extra + b"}]", archived=False))
+
+    assert batch.column("model").to_pylist() == ["m"]

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from annolake.load.merge.blocks import Blocks
 from annolake.load.merge.columns import hashes_of, one_chunk
-from annolake.load.merge.decide import Arriving, Counts, Decision, Stored, decide, merged
+from annolake.load.merge.decide import NONE, Arriving, Counts, Decision, Stored, decide, merged
 from annolake.load.merge.spill import SORT_BY
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -170,6 +171,7 @@ def test_a_merge_is_what_the_rules_say_row_by_row(
     assert after.equals(pa.Table.from_pylist(wanted, schema=SCHEMA))
     assert decision.changed == (wanted != table(stored).to_pylist())
     assert decision.forward
+    assert unavailable or not (len(decision.preserved_numbers) or (decision.preserved_from != NONE).any())
 
 
 @given(ROWS, RUNS)
@@ -229,3 +231,66 @@ def test_a_file_out_of_order_is_recognised() -> None:
     )
 
     assert not decide(side, [arriving]).forward
+
+
+class Reads:
+    """The rows of a table in blocks, of 100 bytes each, and which of them were read."""
+
+    def __init__(self, of: pa.Table, size: int) -> None:
+        self.ranges: list[tuple[int, int]] = []
+        self._blocks = blocks(of, size)
+        self.ends, self.row_bytes = self._blocks.ends, 100.0
+
+    def read(self, low: int, high: int) -> pa.Table:
+        """Note and return a range of rows."""
+        self.ranges.append((low, high))
+        return self._blocks.read(low, high)
+
+
+def pieces_of(
+    stored: Sequence[One], run: Sequence[One], *, size: int, unavailable: frozenset[str] = frozenset()
+) -> tuple[list[int], Reads, Reads]:
+    """Merge one run; return how many rows each piece has, and what was read of the stored file and of the run."""
+    held, arrived = table(stored), table(run)
+    decision, _ = one_merge(stored, [run], unavailable=unavailable)
+    sources = Reads(held, size), Reads(arrived, size)
+    pieces = merged(
+        decision,
+        cast("list[Blocks]", sources),
+        preserved=held.slice(0, 0).select(sorted(unavailable)),
+        unavailable_sets=[frozenset(), unavailable],
+        now=NOW,
+        schema=SCHEMA,
+    )
+    return [piece.num_rows for piece in pieces], *sources
+
+
+def test_a_piece_is_of_one_block_of_the_stored_file() -> None:
+    """However rows are added between, a block is read once, and no two at a time."""
+    stored = [One(number, 2 * number, 0) for number in range(9)]
+
+    sizes, held, _ = pieces_of(stored, [One(9, 1, 0), One(10, 7, 0), One(11, 18, 0)], size=3)
+
+    assert sizes == [4, 4, 4]
+    assert held.ranges == [(0, 3), (3, 6), (6, 9)]
+
+
+def test_a_piece_of_new_rows_is_of_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is stored, a piece ends when its rows have come to that weight."""
+    run = [One(number, number, 0) for number in range(10)]
+    monkeypatch.setattr("annolake.load.merge.decide.PIECE_BYTES", 400)
+
+    sizes, _, arrived = pieces_of([], run, size=10)
+
+    assert sizes == [3, 4, 3]
+    assert arrived.ranges == [(0, 3), (3, 7), (7, 10)]
+
+
+def test_of_a_run_its_own_rows_alone_are_read() -> None:
+    """Where a value of the stored row stays, the stored row is read beside the new one."""
+    stored = [One(number, number, 0) for number in range(6)]
+
+    sizes, held, arrived = pieces_of(stored, [One(4, 4, 1)], size=6, unavailable=frozenset({"cost"}))
+
+    assert sizes == [6]
+    assert (held.ranges, arrived.ranges) == ([(0, 6)], [(0, 1)])

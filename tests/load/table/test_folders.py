@@ -1,15 +1,21 @@
 """The folders of a table: names, which file is true, and how one takes another's place."""
 
+import errno
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from annolake.errors import LakeError
 from annolake.load.storage.local import Store
+from annolake.load.table.days import NO_DAY, day_from
+from annolake.load.table.folders import day_named, folder_name, true_part
+from annolake.load.table.part_file import Footer, Part
 from load.model_queue import (
     QUEUE,
     START,
@@ -123,3 +129,88 @@ def test_a_lake_written_by_another_export_meanwhile_is_not_overwritten(tmp_path:
         export(lake_at(tmp_path, store=Store(gate)), [replace(row, version=9) for row in queue], number=2)
 
     assert {row["status"] for row in stored(lake).values()} == {"version 1"}
+
+
+@pytest.mark.parametrize("when", [date(2026, 11, 1), date(1970, 1, 1), date(1969, 12, 31), date.min, date.max])
+def test_a_day_comes_back_from_its_folder_s_name(when: date) -> None:
+    """Days before 1970 too."""
+    assert folder_name(day_from(when)) == f"added_date={when.isoformat()}"
+    assert day_named(folder_name(day_from(when))) == day_from(when)
+
+
+def test_rows_without_a_day_have_a_folder_of_their_own() -> None:
+    """It has the name that readers of partitions take for null."""
+    assert folder_name(NO_DAY) == "added_date=__HIVE_DEFAULT_PARTITION__"
+    assert day_named(folder_name(NO_DAY)) == NO_DAY
+
+
+STRANGE = [
+    *("", "2026-11-01", "__HIVE_DEFAULT_PARTITION__", "added_date=", "added_date=20261101", "added_date=2026-W45-1"),
+    *("added_date=2026-11-31", "added_date=null", "Added_date=2026-11-01", "added_date=2026-11-01 "),
+]
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_name_that_no_export_writes_is_no_day(name: str) -> None:
+    """Other spellings of a date are other folders."""
+    assert day_named(name) is None
+
+
+def part(name: str, generation: int) -> Part:
+    """Return a file as a listing tells of it."""
+    return Part(Path(name), Footer(1, 1, "an export", generation), rows=1, size=1)
+
+
+def test_the_later_generation_is_true() -> None:
+    """In whatever order files are listed; of none, none is."""
+    one, other = part("one", 9), part("other", 10)
+
+    assert true_part([one, other]) == true_part([other, one]) == other
+    assert true_part([one]) == one
+    assert true_part([]) is None
+
+
+def test_of_one_generation_neither_is_true() -> None:
+    """An earlier one beside them changes nothing; both are named."""
+    with pytest.raises(LakeError, match="which of b and c is true|which of c and b is true"):
+        true_part([part("b", 2), part("a", 1), part("c", 2)])
+
+
+@pytest.mark.parametrize("exchanges", [True, False], ids=["exchange", "in-then-out"])
+@pytest.mark.parametrize("done", [True, False], ids=["after the deed", "before it"])
+def test_an_error_of_a_swap_counts_where_nothing_was_done(tmp_path: Path, *, done: bool, exchanges: bool) -> None:
+    """A file that is replaced, one in a new folder and one that goes: the export looks, and goes on or stops."""
+    lake, before = lake_at(tmp_path), [Row(1, START), Row(2, START + timedelta(days=1))]
+    after = [changed(before[0]), changed(before[1], added_at=START + timedelta(days=2))]
+    export(lake, before)
+    was, broken = parts(lake), []
+
+    def gate(verb: str, path: Path, call: Callable[[], Any]) -> Any:
+        swapping = verb in {"write", "replace"} and (tmp_path / "runs" in path.parents or path.name.endswith(".old"))
+        result = call() if done or not swapping else None
+        if swapping:
+            broken.append(path)
+            raise OSError(errno.EIO, "broken", str(path))
+        return result
+
+    store = Store(gate, exchanges=exchanges)
+    if done:
+        export(lake_at(tmp_path, store=store), after, number=2)
+        assert {row["status"] for row in stored(lake).values()} == {"version 1"}
+        assert len(broken) == 3
+    else:
+        with pytest.raises(LakeError, match="Input/output error"):
+            export(lake_at(tmp_path, store=store), after, number=2)
+        assert parts(lake) == was
+    assert not list((tmp_path / "_annolake/tmp").iterdir())
+
+
+def test_each_file_is_of_the_generation_after_the_one_it_replaces(tmp_path: Path) -> None:
+    """The first one is of generation 1."""
+    lake, told = lake_at(tmp_path), []
+    for version in range(3):
+        export(lake, [Row(1, START, version)], number=version)
+        (path,) = lake.runs_folder(QUEUE).glob("*/*")
+        told.append(pq.ParquetFile(path).metadata.metadata[b"annolake.generation"])
+
+    assert told == [b"1", b"2", b"3"]

@@ -214,7 +214,7 @@ def _cuts(decision: Decision, inputs: Sequence[Blocks]) -> list[int]:
     rows = np.flatnonzero(touched != NONE)
     blocks = np.searchsorted(inputs[0].ends, touched[rows], side="right")
     cuts = {*np.flatnonzero(np.diff(full)) + 1, *rows[1:][np.diff(blocks) > 0]}
-    return [0, *sorted(int(cut) for cut in cuts - {0, size}), size] if size else []
+    return [0, *sorted(int(cut) for cut in cuts), size] if size else []
 
 
 def _gathered(

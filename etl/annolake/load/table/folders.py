@@ -29,11 +29,10 @@ def folder_name(day: int) -> str:
 
 def day_named(name: str) -> int | None:
     """Return the day of a partition folder's name, None where it is no such name."""
-    text = name.removeprefix(_DAY_START)
-    if text == _NO_DATE and name == folder_name(NO_DAY):
+    if name == folder_name(NO_DAY):
         return NO_DAY
     with suppress(ValueError):
-        day = day_from(date.fromisoformat(text))
+        day = day_from(date.fromisoformat(name.removeprefix(_DAY_START)))
         return day if folder_name(day) == name else None
     return None
 
