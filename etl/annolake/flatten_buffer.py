@@ -20,23 +20,23 @@ _BYTES_AT_ONCE = 8 << 20
 class FlattenBuffer:
     """Takes the rows of one queue in reading order; `flush` when all were taken.
 
-    Rows of which the same columns are unavailable are flattened together. `run_missing` has the keys of rows whose run
-    was not found, `run_missing_new` how many of them are new or changed.
+    Rows of which the same columns are unavailable are flattened together. `run_missing` has the numbers of rows whose
+    run was not found, `run_missing_new` how many of them are new or changed.
     """
 
     def __init__(self, upsert: Upsert, endpoint: Endpoint, now: Callable[[], datetime]) -> None:
-        self.run_missing: set[bytes] = set()
+        self.run_missing: set[int] = set()
         self.run_missing_new = 0
         self._upsert, self._endpoint, self._now = upsert, endpoint, now
         self._waiting: dict[frozenset[str], list[DecodedRow]] = {}
-        self._keys: set[bytes] = set()
+        self._numbers: set[int] = set()
         self._size = 0
 
     def take(self, batch: RowBatch) -> None:
         """Have the rows that are new or changed wait, and flatten those that wait where they are enough."""
         rows = batch.latest().rows
-        changed = list(compress(rows, self._upsert.index.changed([r.key for r in rows], [r.hash for r in rows])))
-        self.run_missing.update(row.key for row in rows if row.run_found is False)
+        changed = list(compress(rows, self._upsert.index.changed([r.number for r in rows], [r.hash for r in rows])))
+        self.run_missing.update(row.number for row in rows if row.run_found is False)
         self.run_missing_new += sum(row.run_found is False for row in changed)
         row_bytes = max(1, batch.size // max(1, len(rows)))
         step = max(1, _BYTES_AT_ONCE // row_bytes)  # a page may be larger than what is flattened at once
@@ -44,18 +44,18 @@ class FlattenBuffer:
             self._wait(changed[start : start + step], row_bytes)
 
     def _wait(self, rows: list[DecodedRow], row_bytes: int) -> None:
-        if any(row.key in self._keys for row in rows):
+        if any(row.number in self._numbers for row in rows):
             self.flush()  # an earlier version must be added first, for the last one added counts
         for row in rows:
             self._waiting.setdefault(row.unavailable, []).append(row)
-            self._keys.add(row.key)
+            self._numbers.add(row.number)
         self._size += len(rows) * row_bytes
-        if len(self._keys) >= _ROWS_AT_ONCE or self._size >= _BYTES_AT_ONCE:
+        if len(self._numbers) >= _ROWS_AT_ONCE or self._size >= _BYTES_AT_ONCE:
             self.flush()
 
     def flush(self) -> None:
         """Flatten the rows that wait, and hand them to the upsert."""
         for unavailable, rows in self._waiting.items():
             batch = flatten(contract.RUNS, rows, exported_at=self._now(), endpoint=self._endpoint)
-            self._upsert.add(batch, unavailable=unavailable)
-        self._waiting, self._keys, self._size = {}, set(), 0
+            self._upsert.add(batch, [row.number for row in rows], unavailable=unavailable)
+        self._waiting, self._numbers, self._size = {}, set(), 0

@@ -12,10 +12,10 @@ class PlainSeenKeys:
     """The plainest thing that does what `readings.SeenKeys` asks."""
 
     def __init__(self) -> None:
-        self.numbers: dict[bytes, int] = {}
+        self.readings: dict[bytes, int] = {}
 
-    def meet(self, keys: Sequence[bytes], number: int) -> list[int]:
-        """See `readings.SeenKeys`."""
-        earlier = [self.numbers.get(one, 0) for one in keys]
-        self.numbers.update(dict.fromkeys(keys, number))
-        return earlier
+    def meet(self, keys: Sequence[bytes], reading: int) -> tuple[list[int], list[int]]:
+        """See `readings.SeenKeys`; a row's number is that of its key."""
+        earlier = [self.readings.get(one, 0) for one in keys]
+        self.readings.update(dict.fromkeys(keys, reading))
+        return earlier, [int.from_bytes(one, "big") for one in keys]

@@ -18,7 +18,7 @@ from annolake.contract import QUEUES, RUNS
 from annolake.keys import key_of
 from annolake.load.lake import Lake
 from annolake.load.merge.decide import Counts
-from annolake.load.merge.upsert import Outcome
+from annolake.load.merge.upsert import Outcome, Upsert
 from annolake.load.storage.local import Store
 
 QUEUE = "11111111-2222-4333-8444-555555555555"
@@ -75,6 +75,18 @@ def rows(count: int, *, days: int = 5) -> list[Row]:
         Row(number, None if number % 17 == 16 else START + timedelta(days=number % days, seconds=number))
         for number in range(count)
     ]
+
+
+def numbers_of(upsert: Upsert, some: Sequence[Row]) -> list[int]:
+    """Return the numbers of rows, which are met thereby."""
+    return upsert.index.meet([key_of(row.key) for row in some])[1]
+
+
+def take(upsert: Upsert, some: Sequence[Row]) -> None:
+    """Have an upsert take rows that are new or changed."""
+    numbers = numbers_of(upsert, some)
+    upsert.index.changed(numbers, [row.hash for row in some])
+    upsert.add(batch(some), numbers)
 
 
 def batch(some: Sequence[Row]) -> pa.RecordBatch:
@@ -136,15 +148,13 @@ def export(
     ):
         for start in range(0, len(line), page):
             some = line[start : start + page]
-            keys = [key_of(row.key) for row in some]
-            upsert.index.meet(keys)
-            wanted = upsert.index.changed(keys, [row.hash for row in some])
+            wanted = upsert.index.changed(numbers_of(upsert, some), [row.hash for row in some])
             waiting += [row for row, want in zip(some, wanted, strict=True) if want]
             if len(waiting) >= hold:
-                upsert.add(batch(waiting), unavailable=unavailable)
+                upsert.add(batch(waiting), numbers_of(upsert, waiting), unavailable=unavailable)
                 waiting = []
         if waiting:
-            upsert.add(batch(waiting), unavailable=unavailable)
+            upsert.add(batch(waiting), numbers_of(upsert, waiting), unavailable=unavailable)
         outcomes = list(upsert.publish(remove_gone=complete, at_once=at_once))
         return Done(upsert.counts, upsert.unchanged, outcomes)
 

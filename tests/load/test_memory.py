@@ -31,8 +31,9 @@ with lake.workspace(str(number), since=now) as workspace, lake.lock(QUEUE, since
             row = Row(place * 37 % 400, START, number)
             text = random.Random(place).randbytes(150_000).hex()
             batch = pa.RecordBatch.from_pylist([row.values() | {"inputs": text}], schema=RUNS.schema)
-            upsert.index.changed([key_of(row.key)], [row.hash])
-            upsert.add(batch)
+            _, numbers = upsert.index.meet([key_of(row.key)])
+            upsert.index.changed(numbers, [row.hash])
+            upsert.add(batch, numbers)
         list(upsert.publish(remove_gone=False))
 print(peak() - before)
 """

@@ -13,7 +13,19 @@ from annolake.errors import LakeError
 from annolake.load.audit import verify
 from annolake.load.lake import Lake
 from annolake.load.merge.decide import Counts
-from load.model_queue import FIRST_EXPORT, QUEUE, batch, changed, expected, export, lake_at, parts, rows, stored
+from load.model_queue import (
+    FIRST_EXPORT,
+    QUEUE,
+    batch,
+    changed,
+    expected,
+    export,
+    lake_at,
+    numbers_of,
+    parts,
+    rows,
+    stored,
+)
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,7 @@ def test_a_batch_in_another_column_order_lands_by_name(tmp_path: Path) -> None:
         lake.lock(QUEUE, since=FIRST_EXPORT),
         lake.upsert(QUEUE, workspace, now=FIRST_EXPORT) as upsert,
     ):
-        upsert.add(turned)
+        upsert.add(turned, numbers_of(upsert, rows(3)))
         list(upsert.publish(remove_gone=False))
 
     assert stored(lake) == {row.key: expected(row, exported=0) for row in rows(3)}

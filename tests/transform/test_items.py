@@ -17,7 +17,7 @@ from annolake.transform.flatten import flatten
 from annolake.transform.items import decode_items, decode_runs, selects
 from annolake.transform.join import join
 from annolake.transform.row_batch import Page, RowBatch
-from over_items import EXPORTED_AT, read_over_items
+from sources.reading import EXPORTED_AT, read_items
 
 KEY = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 ITEM = {"id": KEY, "queue_id": "q", "item_type": "RUN", "run_id": "r", "project_id": "p", "thread_id": None}
@@ -75,7 +75,7 @@ def _flat(page: Page) -> pa.RecordBatch:
 def test_every_column_is_equal_or_keeps_its_stored_value() -> None:
     """Of odd rows, over either endpoint each column has the same value, or is told as one that can't be known."""
     with Sandbox(Population(rows=500)) as sandbox:
-        listed, read = _listed(sandbox), read_over_items(sandbox)
+        listed, read = _listed(sandbox), read_items(sandbox)
     told = {row["queue_run_id"]: row for row in read.table.to_pylist()}
 
     assert told.keys() == listed.keys()
@@ -90,7 +90,7 @@ def test_every_column_is_equal_or_keeps_its_stored_value() -> None:
 def test_reading_again_gives_the_same_hashes() -> None:
     """Nothing changed at the service is nothing changed in a row's hash."""
     with Sandbox(Population(rows=200, threads=20)) as sandbox:
-        hashes = [{key: one.hash for key, one in read_over_items(sandbox).rows.items()} for _ in range(2)]
+        hashes = [{key: one.hash for key, one in read_items(sandbox).rows.items()} for _ in range(2)]
 
     assert len(hashes[0]) == 220
     assert hashes[0] == hashes[1]

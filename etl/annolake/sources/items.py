@@ -9,13 +9,14 @@ from typing import TypeVar
 
 from annolake.errors import TooLargeError
 from annolake.extract.cursor.queue_reader import QueueReader
-from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Piece, Section
+from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Section
 from annolake.extract.endpoints.items import SECTIONS, ItemsListing
 from annolake.extract.endpoints.runs_query import Batch, Batches, RunsQuery
 from annolake.extract.paging.readings import SeenKeys
+from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.watermark import Watermark
 from annolake.report import Endpoint, Usage
-from annolake.sources.source import Access, ambiguous_keys, microseconds, times_of
+from annolake.sources.source import Access, ambiguous_keys, microseconds, number_rows, times_of
 from annolake.transform.items import ItemsPage, decode_items, decode_runs, selects
 from annolake.transform.join import join
 from annolake.transform.row_batch import RowBatch
@@ -69,6 +70,7 @@ class ItemsSource:
         try:
             for piece in pieces:
                 page = piece.slice.page
+                number_rows(page.items, piece)
                 if page.rejects:
                     yield RowBatch(page.size, rejects=page.rejects)
                 for batch in batches.add(item for item in page.items if item.key in piece.wanted):

@@ -13,10 +13,10 @@ from annolake.extract.offset.in_flight import Fetch
 from annolake.extract.offset.list_reader import Listing
 from annolake.extract.offset.queue_reader import QueueReader
 from annolake.extract.paging.readings import SeenKeys
-from annolake.extract.paging.slices import Slice
+from annolake.extract.paging.slices import Piece, Slice
 from annolake.extract.paging.watermark import Watermark
 from annolake.report import Endpoint, Usage
-from annolake.sources.source import Access, ambiguous_keys, times_of
+from annolake.sources.source import Access, ambiguous_keys, number_rows, times_of
 from annolake.transform.decode import runs_decoder
 from annolake.transform.row_batch import Page, RowBatch
 
@@ -59,11 +59,11 @@ class RunsSource:
 
     def read(self) -> Iterator[RowBatch]:
         """Yield the rows of each page that joins. Raises ServiceError."""
-        return (piece.page for _, piece in self._reader.read())
+        return map(_numbered, self._reader.read())
 
     def read_again(self) -> Iterator[RowBatch]:
         """Yield the rows of each page of another reading. Raises ServiceError."""
-        return (piece.page for _, piece in self._reader.read_again())
+        return map(_numbered, self._reader.read_again())
 
     def _fetch(self, *, archived: bool) -> Fetch[Page]:
         access = self._access
@@ -91,3 +91,9 @@ class RunsSource:
         """Ask what the service reports as a size of the queue: a hint (docs/service.md#sizes)."""
         access = self._access
         return access.lanes.submit(read_size, access.client, access.queue_id, which, access.caller)
+
+
+def _numbered(piece: Piece[Page]) -> RowBatch:
+    page = piece.slice.page
+    number_rows(page.rows, piece)
+    return page

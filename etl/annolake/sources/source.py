@@ -12,6 +12,7 @@ from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.endpoints.runs_query import FEW
 from annolake.extract.http.client import Caller, Client
 from annolake.extract.page_size import PageSize
+from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.verdict import Verdict
 from annolake.report import Endpoint, Usage
 from annolake.transform.row_batch import Reject, RowBatch
@@ -57,6 +58,13 @@ class RowSource(Protocol):
 
     def read_again(self) -> Iterator[RowBatch]:
         """Do the same from the start once more, after `read` has ended, and bring the verdict up to date."""
+
+
+def number_rows(rows: Iterable[Any], piece: Piece[Any]) -> None:
+    """Give each row the number that its key has: it is looked up once and goes with the row."""
+    numbers = piece.numbers_by_key()
+    for row in rows:
+        row.number = numbers[row.key]
 
 
 def ambiguous_keys(rejects: Iterable[Reject]) -> frozenset[bytes]:

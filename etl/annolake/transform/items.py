@@ -114,14 +114,18 @@ def _runs() -> PageDecoder:
     return PageDecoder(_run_rows())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Item:
-    """An item of a section: the row's metadata, normalized, and the text of its unmapped fields."""
+    """An item of a section: the row's metadata, normalized, and the text of its unmapped fields.
+
+    `number` is the row's number in the index of its queue, once it was met.
+    """
 
     key: bytes
     row: Any
     unmapped: bytes | None
     archived: bool
+    number: int = -1
 
     @property
     def run_id(self) -> str | None:

@@ -65,7 +65,7 @@ def _joined(item: Item, run: tuple[Any, bytes | None] | None, *, include_stats: 
         parts.append(b"own usage")
         unavailable |= _OF_DESCENDANTS
     digest = row_hash(row, hash_seed(*parts))
-    return DecodedRow(item.key, row, digest, unmapped, item.archived, row.item_type, found, unavailable)
+    return DecodedRow(item.key, row, digest, unmapped, item.archived, row.item_type, found, unavailable, item.number)
 
 
 def _add_run(row: Any, run: Any) -> None:

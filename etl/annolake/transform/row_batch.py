@@ -9,8 +9,9 @@ import msgspec
 class DecodedRow(msgspec.Struct, gc=False):
     """A row that fits the contract: its typed values, and the text of the fields that the contract does not name.
 
-    `archived`: from the archived list. `run_found`: None where an item names no run. `unavailable` has the columns that
-    the answers could not tell: their stored values stay.
+    `number` is that of its row in the index of its queue, once it was met. `archived`: from the archived list.
+    `run_found`: None where an item names no run. `unavailable` has the columns that the answers could not tell: their
+    stored values stay.
     """
 
     key: bytes
@@ -21,6 +22,7 @@ class DecodedRow(msgspec.Struct, gc=False):
     item_type: str = "RUN"
     run_found: bool | None = True
     unavailable: frozenset[str] = frozenset()
+    number: int = -1
 
 
 @dataclass(frozen=True, slots=True)

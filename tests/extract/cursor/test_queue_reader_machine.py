@@ -9,9 +9,9 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from annolake.extract.cursor.overlapping import OverlappingReader
 from annolake.extract.cursor.queue_reader import QueueReader
-from annolake.extract.cursor.section_reader import Piece
 from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.paging.readings import Ledger
+from annolake.extract.paging.slices import Piece
 from extract.passing import Cursors, Page, Passing
 from extract.rows import PlainSeenKeys
 from extract.scripted import PLACES, Scripted

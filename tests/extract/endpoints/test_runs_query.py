@@ -12,7 +12,7 @@ import pytest
 from annolake.errors import UnavailableError
 from annolake.extract.endpoints.runs_query import MOST_WAITING, Batch, Batches, RunsQuery
 from annolake.extract.http.client import Caller
-from over_items import client_of
+from sources.reading import client_of
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -27,7 +27,7 @@ def queue_reader(model: Model, *, lanes: int = 3) -> QueueReader[Page]:
 def read(reader: QueueReader[Page], model: Model, seed: int = 0) -> set[bytes]:
     """Return the rows read."""
     model.rng = random.Random(seed)
-    return {row for _, page in reader.read() for row in page.keys}
+    return {row for piece in reader.read() for row in piece.slice.keys}
 
 
 LAYOUTS: dict[str, Callable[[list[bytes]], list[bytes]]] = {

@@ -44,7 +44,7 @@ def reader_over(
 def read(reader: ListReader[Page], model: Model, change: Change = still, seed: int = 0) -> list[bytes]:
     """Return the rows read, in the order handed out, those read twice included."""
     model.change, model.rng = change, random.Random(seed)
-    return [row for page in reader.slices() for row in page.keys]
+    return [row for piece in reader.pieces() for row in piece.slice.keys]
 
 
 def after(requests: int, happening: Callable[[Model], object]) -> Change:
@@ -98,7 +98,7 @@ def test_lanes_have_as_many_requests_under_way_as_they_may(spare: int) -> None:
         busy.append(len(requests))
         model.answer(next(iter(requests)))
 
-    list(reader_of(model, lanes=8, spare=spare, hint=3000, wait=wait).slices())
+    list(reader_of(model, lanes=8, spare=spare, hint=3000, wait=wait).pieces())
 
     assert busy[0] == 1
     assert set(busy[1:20]) == {8 + spare}
@@ -114,7 +114,7 @@ def test_a_list_of_known_size_takes_two_round_trips() -> None:
         for answer in requests:
             model.answer(answer)
 
-    list(reader_of(model, lanes=16, hint=950, wait=wait).slices())
+    list(reader_of(model, lanes=16, hint=950, wait=wait).pieces())
 
     assert len(trips) == 2
 
@@ -312,7 +312,7 @@ def test_a_listing_that_begins_again_behind_its_end_is_an_error(rows: int, how: 
         return answer
 
     with pytest.raises(UnavailableError, match=f"the active list {how}"):
-        list(reader_over(fetch).slices())
+        list(reader_over(fetch).pieces())
 
 
 def test_a_listing_of_which_nothing_repeats_is_an_error() -> None:
@@ -326,7 +326,7 @@ def test_a_listing_of_which_nothing_repeats_is_an_error() -> None:
         return answer
 
     with pytest.raises(UnavailableError, match="never ends"):
-        list(reader_over(fetch).slices())
+        list(reader_over(fetch).pieces())
     assert next(made) < 2 * MOST_UNJOINED
 
 
@@ -445,7 +445,7 @@ def test_the_first_error_of_any_request_ends_the_reading() -> None:
     reader = reader_over(fetch, hint=1000, wait=lambda _: asked[3].set_exception(refusal))
 
     with pytest.raises(RefusedError, match="no"):
-        list(reader.slices())
+        list(reader.pieces())
     assert not asked[1].done() or asked[1].cancelled()
     assert all(answer.cancelled() for answer in asked if answer not in {asked[0], asked[3]})
 
@@ -461,9 +461,9 @@ def test_a_reading_given_up_cancels_its_requests() -> None:
             model.answer(asked[-1])
         return asked[-1]
 
-    slices = reader_over(fetch, hint=1000).slices()
-    next(slices)
-    slices.close()
+    pieces = reader_over(fetch, hint=1000).pieces()
+    next(pieces)
+    pieces.close()
 
     assert [answer.cancelled() for answer in asked] == [False, True, True, True, True]
 
@@ -482,7 +482,7 @@ def test_real_threads_read_a_changing_list() -> None:
     met = PlainSeenKeys()
     with ThreadPoolExecutor(8) as lanes:
         reader = reader_over(lambda offset, limit: lanes.submit(answer, offset, limit), met=met, hint=3000)
-        list(reader.slices())
+        list(reader.pieces())
 
-    assert model.throughout <= met.numbers.keys()
+    assert model.throughout <= met.readings.keys()
     assert not reader.reading.restless

@@ -11,7 +11,7 @@ from hypothesis.stateful import initialize, precondition, rule
 from annolake.errors import UnavailableError
 from annolake.extract.offset.list_reader import Listing, ListReader, Pace
 from annolake.extract.paging.readings import Ledger
-from annolake.extract.paging.slices import Slice
+from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.waiting import answered
 from extract.moving import Model, Page
 from extract.rows import PlainSeenKeys, key
@@ -74,7 +74,7 @@ class Reading(Scripted):
             Pace(lanes, self.limit, lambda: spare, self.wait),
             hint=lambda: hint if self.asked >= told_after else None,
         )
-        self.slices: Iterator[Slice[Page]] = self.reader.slices()
+        self.pieces: Iterator[Piece[Page]] = self.reader.pieces()
 
     def limit(self) -> int:
         """Return another limit each time."""
@@ -93,7 +93,7 @@ class Reading(Scripted):
     def read_on(self) -> None:
         """Take one more slice."""
         try:
-            self.ended = next(self.slices, None) is None
+            self.ended = next(self.pieces, None) is None
         except UnavailableError:
             self.given_up = self.ended = True
         if self.ended:
@@ -110,7 +110,7 @@ class Reading(Scripted):
     def look_again(self) -> None:
         """The reader has ended and looks at the end again."""
         self.ended = False
-        self.slices = self.reader.slices()
+        self.pieces = self.reader.pieces()
 
     def teardown(self) -> None:
         """Let the rest of the reading pass quietly, then hold the claims against it."""
@@ -154,7 +154,7 @@ class RowsComeAndGo(Reading):
         if not self.reader.reading.joined:
             return
         stayed = [row for row in self.model.lists["active"] if row in self.model.start - self.model.broken]
-        met = [row in self.met.numbers for row in stayed]
+        met = [row in self.met.readings for row in stayed]
 
         assert met == sorted(met, reverse=True)
 
@@ -162,7 +162,7 @@ class RowsComeAndGo(Reading):
         """Every row that stayed is met, and nothing looks as if rows had changed their order."""
         if self.reader.reading.joined:
             assert not self.reader.reading.restless
-            assert self.model.throughout - self.model.broken <= self.met.numbers.keys()
+            assert self.model.throughout - self.model.broken <= self.met.readings.keys()
 
 
 class RowsMove(Reading):
@@ -182,7 +182,7 @@ class RowsMove(Reading):
 
     def check(self) -> None:
         """A missed row has left a sign."""
-        missed = self.model.throughout - self.model.broken - self.met.numbers.keys()
+        missed = self.model.throughout - self.model.broken - self.met.readings.keys()
 
         assert self.signs or not missed
 
@@ -200,7 +200,7 @@ class NothingHappens(Reading):
         shown = self.model.start - self.model.broken - self.model.hidden
 
         assert not self.given_up or unclear
-        assert self.given_up or not told or shown <= self.met.numbers.keys()
+        assert self.given_up or not told or shown <= self.met.readings.keys()
         assert not self.signs or unclear or self.model.hidden or self.cuts != [100]
 
 

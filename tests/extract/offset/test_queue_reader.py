@@ -43,7 +43,7 @@ def reader_over(*listings: Listing[Page], lanes: int = 1, wait: Wait = wait_for_
 def read(reader: QueueReader[Page], model: Model, change: Change = still, seed: float = 0) -> dict[bytes, str]:
     """Return the rows read, each with the list it was read in last."""
     model.change, model.rng = change, random.Random(seed)
-    return {row: name for name, page in reader.read() for row in page.keys}
+    return {row: piece.name for piece in reader.read() for row in piece.slice.keys}
 
 
 def sequence(model: Model) -> list[str]:
@@ -347,7 +347,7 @@ def test_slices_are_taken_while_the_caller_is_busy() -> None:
         model, met = Model(5000), PlainSeenKeys()
         source = Listing("active", partial(answered_by, model))
         reader = QueueReader([source], seen_keys=met, lanes=2, limit=lambda: 100, spare=partial(int, spare))
-        taken = [len(met.numbers) for _ in zip(range(3), reader.read(), strict=False)]
+        taken = [len(met.readings) for _ in zip(range(3), reader.read(), strict=False)]
 
         assert taken == [100 + 95 * (spare + place) for place in range(3)]
 
@@ -468,7 +468,7 @@ def test_real_threads_read_a_queue() -> None:
 
     with ThreadPoolExecutor(8) as lanes:
         reader = reader_over(*[Listing(name, fetch(name)) for name in model.lists], lanes=8)
-        rows = {row for _, page in reader.read() for row in page.keys}
+        rows = {row for piece in reader.read() for row in piece.slice.keys}
 
     assert rows == model.start
     assert reader.verdict.complete

@@ -12,7 +12,7 @@ from hypothesis.stateful import initialize, rule
 
 from annolake.errors import UnavailableError
 from annolake.extract.offset.queue_reader import QueueReader
-from annolake.extract.paging.slices import Slice
+from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.verdict import Signs
 from extract.moving import Model, Page
 from extract.rows import PlainSeenKeys
@@ -57,7 +57,7 @@ class Queue(Scripted):
             spare=lambda: spare,
             wait=self.wait,
         )
-        self.slices: Iterator[tuple[str, Slice[Page]]] = self.reader.read()
+        self.pieces: Iterator[Piece[Page]] = self.reader.read()
         self.ended = self.given_up = False
 
     def wait(self, requests: Collection[Future[Any]]) -> None:
@@ -69,7 +69,7 @@ class Queue(Scripted):
     def read(self) -> None:
         """A slice is taken."""
         try:
-            self.ended = self.ended or next(self.slices, None) is None
+            self.ended = self.ended or next(self.pieces, None) is None
         except UnavailableError:
             self.given_up = self.ended = True
 
@@ -114,8 +114,8 @@ class RowsComeAndGo(Queue):
 
     def check(self) -> None:
         """Every row that was there throughout is met, and the reader says so, unless slices were cut or sizes wrong."""
-        assert self.model.throughout <= self.met.numbers.keys() or not self.reader.verdict.complete
-        assert self.model.throughout <= self.met.numbers.keys() or min(self.cuts) < _JOINED
+        assert self.model.throughout <= self.met.readings.keys() or not self.reader.verdict.complete
+        assert self.model.throughout <= self.met.readings.keys() or min(self.cuts) < _JOINED
         assert self.reader.verdict.complete or self.cuts != [10] or (self.told or 0) > 0
 
 
@@ -135,7 +135,7 @@ class RowsComeBack(RowsComeAndGo):
         finished = {row for row in self.model.throughout if passed.get(row) == ["archived"]}
 
         if not any("join" in reason for reason in self.reader.verdict.reasons):
-            assert sure | finished <= self.met.numbers.keys()
+            assert sure | finished <= self.met.readings.keys()
 
 
 class OneRowComesBack(Queue):
@@ -151,7 +151,7 @@ class OneRowComesBack(Queue):
         quiet = self.cuts == [10] and not self.model.passed
         signs = replace(self.reader.verdict.signs, rereadings=0) if (self.told or 0) > 0 else self.reader.verdict.signs
 
-        assert self.met.numbers.keys() == self.model.start or min(self.cuts) < _JOINED
+        assert self.met.readings.keys() == self.model.start or min(self.cuts) < _JOINED
         assert not quiet or signs == Signs()
 
 

@@ -63,7 +63,7 @@ class Sorted:
 def read(reader: QueueReader[Page], model: Model, change: Change = still, seed: float = 0) -> list[bytes]:
     """Return the rows read, those read twice included."""
     model.change, model.rng = change, random.Random(seed)
-    return [row for _, page in reader.read() for row in page.keys]
+    return [row for piece in reader.read() for row in piece.slice.keys]
 
 
 @pytest.mark.parametrize("descending", [False, True])

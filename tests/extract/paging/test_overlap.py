@@ -1,6 +1,7 @@
 """A slice held against the rows read before it."""
 
 from annolake.extract.paging.overlap import TAIL_ROWS, Overlap, Tail
+from annolake.extract.paging.slices import NAMELESS
 from extract.rows import key
 
 
@@ -90,3 +91,14 @@ def test_the_tail_is_bounded() -> None:
         assert len(tail) <= 2 * TAIL_ROWS
     assert key(19_999) in tail
     assert key(10_000) not in tail
+
+
+def test_rows_that_can_not_be_told_apart_are_never_counted() -> None:
+    """They have their place, but nobody can know them again, nor miss them."""
+    tail = Tail()
+    tail.extend(0, [key(1), NAMELESS, key(2), NAMELESS, NAMELESS, key(3)], Overlap(), ends=False)
+    overlap = tail.compare(0, [key(1)])
+
+    assert [tail.named(offset) for offset in (0, 1, 3, 5, 6)] == [3, 2, 1, 1, 0]
+    assert (overlap.left, overlap.missing, overlap.strangers) == (2, 0, 0)
+    assert tail.compare(0, [key(1), NAMELESS, key(3)]).missing == 1

@@ -33,9 +33,11 @@ def test_the_index_is_a_dictionary_in_little_room(stored: set[int], pages: list[
     for reading, page in enumerate(pages, 1):
         keys = [_key(number) for number, _ in page]
         numbers = [number for number, _ in page]
-        assert index.meet(keys, reading) == [met.get(number, 0) for number in numbers]
+        before, places = index.meet(keys, reading)
+        assert before == [met.get(number, 0) for number in numbers]
+        assert places == index.find(halves(b"".join(keys))).tolist()
         met.update(dict.fromkeys(numbers, reading))
-        wanted = index.changed(keys, [bytes([version]) * 16 for _, version in page])
+        wanted = index.changed(places, [bytes([version]) * 16 for _, version in page])
         for (number, version), want in zip(page, wanted, strict=True):
             assert want == (last.get(number) != version or numbers.count(number) > 1)
         last.update(page)
@@ -59,8 +61,8 @@ def test_a_hundred_thousand_rows_take_little_room() -> None:
     ):
         index = Index()
         index.close_reading()
-        new = [index.meet(page, 1) for page in _pages(keys, 1000)]
-        again = [index.meet(page, 2) for page in _pages(keys, 777)]
+        new = [index.meet(page, 1)[0] for page in _pages(keys, 1000)]
+        again = [index.meet(page, 2)[0] for page in _pages(keys, 777)]
 
         assert not any(map(any, new))
         assert all(map(all, again))
@@ -72,9 +74,10 @@ def test_a_row_asked_for_is_awaited_until_it_is_taken() -> None:
     index = Index()
     index.close_reading()
 
-    asked = [index.changed([_key(1)], [b"a" * 16]), index.changed([_key(1)], [b"a" * 16])]
+    _, numbers = index.meet([_key(1)])
+    asked = [index.changed(numbers, [b"a" * 16]), index.changed(numbers, [b"a" * 16])]
     awaited = index.awaited
-    index.take(halves(_key(1)), np.array([5], np.int32))
+    index.take(np.array(numbers, np.int32), np.array([5], np.int32))
 
     assert (asked, awaited, index.awaited, index.count(ASKED)) == ([[True], [False]], 1, 0, 1)
 
@@ -92,7 +95,7 @@ def test_a_row_in_two_partitions_is_where_it_was_written_last() -> None:
 
         assert index.days(index.find(halves(_key(1)))).tolist() == [two]
         assert index.days_left() == {one}
-        assert index.changed([_key(1)], [bytes([two]) * 16]) == [False]
+        assert index.changed(index.meet([_key(1)])[1], [bytes([two]) * 16]) == [False]
 
 
 def test_a_row_twice_in_one_partition_is_refused() -> None:

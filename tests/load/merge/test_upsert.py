@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 
 from annolake.errors import LakeError
-from annolake.keys import key_of
 from annolake.load.merge.decide import Counts
 from load.model_queue import (
     FIRST_EXPORT,
     QUEUE,
     START,
     Row,
-    batch,
     changed,
     expected,
     export,
     lake_at,
+    numbers_of,
     parts,
     rows,
     stored,
+    take,
     with_duckdb,
     with_polars,
 )
@@ -124,8 +124,7 @@ def test_rows_can_trade_their_days(tmp_path: Path) -> None:
         lake.lock(QUEUE, since=now),
         lake.upsert(QUEUE, workspace, now=now) as upsert,
     ):
-        upsert.index.changed([key_of(row.key) for row in after], [row.hash for row in after])
-        upsert.add(batch(after))
+        take(upsert, after)
         seen = [set(with_polars(lake)["queue_run_id"]) for _ in upsert.publish(remove_gone=True)]
         counts = upsert.counts
 
@@ -148,8 +147,7 @@ def test_a_move_that_was_cut_short_is_healed(tmp_path: Path) -> None:
         lake.lock(QUEUE, since=now),
         lake.upsert(QUEUE, workspace, now=now) as upsert,
     ):
-        upsert.index.changed([key_of(moved.key)], [moved.hash])
-        upsert.add(batch([moved]))
+        take(upsert, [moved])
         next(upsert.publish(remove_gone=False))
     assert with_duckdb(lake, f"select count(*) from runs where queue_run_id = '{moved.key}'") == [(2,)]
 
@@ -318,7 +316,7 @@ def test_a_row_asked_for_and_not_added_is_not_silently_lost(tmp_path: Path) -> N
         lake.workspace("one", since=FIRST_EXPORT) as workspace,
         lake.upsert(QUEUE, workspace, now=FIRST_EXPORT) as upsert,
     ):
-        upsert.index.changed([key_of(rows(1)[0].key)], [rows(1)[0].hash])
+        upsert.index.changed(numbers_of(upsert, rows(1)), [rows(1)[0].hash])
         with pytest.raises(RuntimeError, match="1 changed rows were read and never added"):
             next(upsert.publish(remove_gone=False))
 
@@ -333,8 +331,7 @@ def test_what_a_queue_spilled_goes_with_the_queue(tmp_path: Path) -> None:
             suppress(LakeError),
             lake.upsert(QUEUE, workspace, now=FIRST_EXPORT, budget=1) as upsert,
         ):
-            upsert.index.changed([key_of(row.key) for row in queue], [row.hash for row in queue])
-            upsert.add(batch(queue))
+            take(upsert, queue)
             assert list(workspace.folder.rglob("spill.arrow"))
             raise LakeError("the disk is full")
         left = list(workspace.folder.iterdir())
@@ -351,8 +348,7 @@ def test_partitions_merged_side_by_side_are_whole_and_counted_when_it_stops(tmp_
         lake.workspace("one", since=FIRST_EXPORT) as workspace,
         lake.upsert(QUEUE, workspace, now=FIRST_EXPORT) as upsert,
     ):
-        upsert.index.changed([key_of(row.key) for row in queue], [row.hash for row in queue])
-        upsert.add(batch(queue))
+        take(upsert, queue)
         with closing(upsert.publish(remove_gone=False, at_once=3)) as outcomes:
             next(outcomes)
 

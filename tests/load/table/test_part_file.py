@@ -19,6 +19,7 @@ from load.model_queue import (
     expected,
     export,
     lake_at,
+    numbers_of,
     parts,
     rows,
     stored,
@@ -134,7 +135,7 @@ def test_a_value_that_does_not_fit_is_a_bug_and_no_damaged_file(tmp_path: Path) 
         lake.workspace("one", since=FIRST_EXPORT) as workspace,
         lake.upsert(QUEUE, workspace, now=FIRST_EXPORT) as upsert,
     ):
-        upsert.add(null)
+        upsert.add(null, numbers_of(upsert, [Row(1, START)]))
         with pytest.raises(pa.ArrowInvalid, match="non-nullable"):
             list(upsert.publish(remove_gone=False))
 

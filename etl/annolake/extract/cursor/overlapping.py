@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from annolake.extract.cursor.section_reader import CursorSlice, Piece, Reader, Section
+from annolake.extract.cursor.section_reader import CursorSlice, Reader, Section
 from annolake.extract.paging.overlap import Overlap, Tail
 from annolake.extract.paging.readings import Ledger, Reading
+from annolake.extract.paging.slices import Piece
 
 P = TypeVar("P")
 
@@ -79,7 +80,7 @@ class OverlappingReader(Reader[P]):
                 self._open()
                 overlap = Overlap()
             ended = self._closes(page)
-            yield Piece(self._section.name, page, self._take(place, page, overlap, ended=ended))
+            yield self._take(place, page, overlap, ended=ended)
 
     def _joins(self, place: _Place, overlap: Overlap) -> bool:
         self.reading.disorders += not overlap.ordered
@@ -107,7 +108,7 @@ class OverlappingReader(Reader[P]):
         """Take what comes from now on, to the section's end."""
         self.reading.joined, self._unjoined = False, True
 
-    def _take(self, place: _Place, page: CursorSlice[P], overlap: Overlap, *, ended: bool) -> frozenset[bytes]:
+    def _take(self, place: _Place, page: CursorSlice[P], overlap: Overlap, *, ended: bool) -> Piece[P]:
         rows = len(page.keys)
         noted = self._notes.note(page, overlap, self._tail)
         self.reading.shifts += overlap.moved or (overlap.left > 0 and (ended or overlap.behind < rows))
@@ -119,7 +120,7 @@ class OverlappingReader(Reader[P]):
         if len(self._plan) == 1 and not self._unjoined and rows:
             self._plan = [place, *self._plan]
             self._half = max(1, rows // 2)
-        return noted.anew | noted.again
+        return Piece(self._section.name, page, noted.numbers, noted.anew | noted.again)
 
     def _pass_over(self, place: _Place, cursor: str) -> None:
         """Go on behind a page that shows nothing: its rows may be left out."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from annolake.extract.cursor.overlapping import OverlappingReader
-from annolake.extract.cursor.section_reader import Piece, Section
+from annolake.extract.cursor.section_reader import Section
 from annolake.extract.cursor.single_pass import SinglePassReader
 from annolake.extract.paging.readings import Ledger, SeenKeys
+from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.sort_order import OrderMeasure
 from annolake.extract.paging.verdict import ListState, Verdict
 from annolake.extract.paging.waiting import answered

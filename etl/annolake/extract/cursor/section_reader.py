@@ -31,15 +31,6 @@ class CursorSlice(Slice[P]):
 FetchAt = Callable[[str | None, int], CursorSlice[P]]  # (cursor, limit); None: the start of the section
 
 
-@dataclass(frozen=True, slots=True)
-class Piece(Generic[P]):
-    """A page to be taken: of its rows those `wanted` that this export meets here for the first time, or anew."""
-
-    section: str
-    slice: CursorSlice[P]
-    wanted: frozenset[bytes]
-
-
 @dataclass(frozen=True)
 class Section(Generic[P]):
     """A section to read: its name, its pages, and from which watermark on (None: all of it)."""

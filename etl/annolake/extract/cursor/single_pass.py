@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from annolake.extract.cursor.section_reader import CursorSlice, Piece, Reader, Section
+from annolake.extract.cursor.section_reader import CursorSlice, Reader, Section
 from annolake.extract.paging.readings import Ledger
+from annolake.extract.paging.slices import Piece
 
 P = TypeVar("P")
 
@@ -76,10 +77,10 @@ class SinglePassReader(Reader[P]):
         while not ended:
             limit = self._limit()
             page = self._fetch(cursor, limit)
-            wanted = self._note(page)
+            piece = self._take(page)
             self._remember(_Place(cursor, limit, tuple(page.keys), page.cursor is None))
             ended = self._closes(page)
-            yield Piece(self._section.name, page, wanted)
+            yield piece
             if self.moved:
                 return
             cursor = page.cursor
@@ -99,8 +100,8 @@ class SinglePassReader(Reader[P]):
         """Tell whether the section was seen to change."""
         return self.reading.moved or self.reading.crossed > 0 or self._touched
 
-    def _note(self, page: CursorSlice[P]) -> frozenset[bytes]:
-        """Note the rows as met; return those wanted. No row may come twice, be it in one page."""
+    def _take(self, page: CursorSlice[P]) -> Piece[P]:
+        """Note the rows as met, and which are wanted. No row may come twice, be it in one page."""
         noted = self._notes.note(page)
         if self._touched_since is not None:
             times = (time for values in page.times.values() for time in values if time is not None)
@@ -108,7 +109,7 @@ class SinglePassReader(Reader[P]):
         named = [key for key in page.keys if key not in page.ambiguous_keys]
         wanted = frozenset(named)
         self.reading.again += len(named) - len(wanted)
-        return noted.anew if self._again else wanted
+        return Piece(self._section.name, page, noted.numbers, noted.anew if self._again else wanted)
 
     def _remember(self, place: _Place) -> None:
         self._ends = [*self._ends[:1], place]

@@ -11,11 +11,11 @@ from annolake.extract.offset.asker import Asker
 from annolake.extract.offset.in_flight import Ask
 from annolake.extract.offset.list_end import End, EndCheck, Found
 from annolake.extract.offset.taker import LEAST, Taker
-from annolake.extract.paging.slices import Slice
+from annolake.extract.paging.slices import Piece, Slice
 
 P = TypeVar("P")
 
-Look = Callable[[], Slice[P] | None]
+Look = Callable[[], Piece[P] | None]
 """Ends the reading, or returns a slice that was taken instead. Its first request is under way."""
 
 
@@ -52,7 +52,7 @@ class Ending(Generic[P]):
         growth = self._taker.growth
         growth.looked(clear=self._check().is_clear(growth.ahead))
 
-    def _doubt(self, ask: Ask[P]) -> Slice[P] | None:
+    def _doubt(self, ask: Ask[P]) -> Piece[P] | None:
         """Find out what an answer that shows nothing means: the rows before it left, or it shows less than there is.
 
         Two rows are asked for from the last known one on, then that row alone: if a known row is there, none left.
@@ -90,7 +90,7 @@ class Ending(Generic[P]):
         check.begin(reach)
         return partial(self._conclude, check, reach, shown)
 
-    def _conclude(self, check: EndCheck[P], reach: int, shown: int) -> Slice[P] | None:
+    def _conclude(self, check: EndCheck[P], reach: int, shown: int) -> Piece[P] | None:
         end, reading = self._tail.end, self._taker.notes.reading
         behind = check.run(shown=shown, reach=reach)
         reading.gaps += check.silent
@@ -104,7 +104,7 @@ class Ending(Generic[P]):
             self._taker.wear()
         return None
 
-    def _go_on(self, found: Found[P]) -> Slice[P] | None:
+    def _go_on(self, found: Found[P]) -> Piece[P] | None:
         """Go on behind the frontier; by slices that join, if asking again with an overlap brings one."""
         offset, page, silent = found
         overlap = self._tail.compare(offset, page.names)
@@ -112,6 +112,5 @@ class Ending(Generic[P]):
             self._tried = page.names[0]
             self._taker.read_few()
             return None
-        self._taker.take_found(offset, page, overlap)
         self._away = False
-        return page
+        return self._taker.take_found(offset, page, overlap)

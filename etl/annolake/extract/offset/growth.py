@@ -35,6 +35,10 @@ class Growth:
         """How many rows behind the end nothing may be shown."""
         return max(1, self._brought) * self._ROWS
 
+    def forget(self) -> None:
+        """Note that the reading goes back: the rows it brings next may be those it brought before."""
+        self._left = None
+
     def looked(self, *, clear: bool) -> None:
         """Note whether nothing was shown there."""
         if clear:

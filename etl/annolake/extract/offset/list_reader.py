@@ -22,7 +22,7 @@ from annolake.extract.paging.notes import Notes
 from annolake.extract.paging.overlap import Tail
 from annolake.extract.paging.patience import Patience
 from annolake.extract.paging.readings import Ledger, Reading
-from annolake.extract.paging.slices import Slice
+from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.waiting import Wait, answered, wait_for_one
 from annolake.extract.paging.watermark import Watermark
 
@@ -114,7 +114,7 @@ class ListReader(Generic[P]):
         """Rows met from the start of the list on."""
         return self._notes.seen
 
-    def slices(self) -> Generator[Slice[P], None, None]:
+    def pieces(self) -> Generator[Piece[P], None, None]:
         """Yield every slice that is to be taken, in the list's order.
 
         Before one is handed out the next ones are asked for, and as many as may be spare are taken, if they are there.
@@ -122,10 +122,10 @@ class ListReader(Generic[P]):
         end, with a `Reading` of its own. Raises the first error of any request, and UnavailableError where the
         listing repeats itself or never ends; requests under way then are cancelled, or end unheard.
         """
-        taken: deque[Slice[P]] = deque()
+        taken: deque[Piece[P]] = deque()
         try:
-            for page in self._take_all():
-                taken.append(page)
+            for piece in self._take_all():
+                taken.append(piece)
                 while taken and (len(taken) > self._pace.spare() or not self._window.is_ready()):
                     yield taken.popleft()
             yield from taken
@@ -133,10 +133,11 @@ class ListReader(Generic[P]):
         finally:
             self._window.drop()
 
-    def _take_all(self) -> Iterator[Slice[P]]:
+    def _take_all(self) -> Iterator[Piece[P]]:
         """Yield every slice once it is taken and the next request is under way."""
         self._begin()
-        before, taken = self.requests, None
+        before = self.requests
+        taken: Piece[P] | None = None
         while not self._taker.ended:
             if self.requests - before > MOST_REQUESTS + 4 * max(self._hint() or 0, self.seen):
                 raise self._patience.error("shows too little of what is asked for")
@@ -144,7 +145,7 @@ class ListReader(Generic[P]):
             if taken:
                 yield taken
             ask, page = self._window.take(meanwhile=self._asker.send)  # by then more may be known, the size above all
-            taken = page if self._taker.take(ask, page) else None
+            taken = self._taker.take(ask, page)
             look = self._ending.after(ask, page, taken=taken is not None)
             if look:
                 if taken:

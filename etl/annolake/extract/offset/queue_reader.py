@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from annolake.extract.offset.list_reader import Listing, ListReader, Pace
 from annolake.extract.paging.readings import Ledger, SeenKeys
-from annolake.extract.paging.slices import Slice
+from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.verdict import ListState, Verdict
 from annolake.extract.paging.waiting import Wait, wait_for_one
 
@@ -82,8 +82,8 @@ class QueueReader(Generic[P]):
         self._is_stirred = False  # something moved in the first readings
         self._is_fresh = False  # rows never met before were met by a look of this round
 
-    def read(self) -> Generator[tuple[str, Slice[P]], None, None]:
-        """Yield every slice to be taken with its list's name, waiting for answers; of a row's versions the last counts.
+    def read(self) -> Generator[Piece[P], None, None]:
+        """Yield every slice to be taken, waiting for answers; of a row's versions the last one counts.
 
         Raises what a request raises, promptly; what was asked for besides is cancelled, or ends unheard.
         """
@@ -98,7 +98,7 @@ class QueueReader(Generic[P]):
                 for size in one.sizes.values():
                     size.cancel()
 
-    def read_again(self) -> Iterator[tuple[str, Slice[P]]]:
+    def read_again(self) -> Iterator[Piece[P]]:
         """Read every list once more from its start, as `read` does, and conclude anew."""
         for one in self._lists.values():
             yield from self._read(one)
@@ -107,7 +107,7 @@ class QueueReader(Generic[P]):
         self._wait_for_sizes(1)
         self._conclude()
 
-    def _read_until_quiet(self) -> Iterator[tuple[str, Slice[P]]]:
+    def _read_until_quiet(self) -> Iterator[Piece[P]]:
         """Read again and look again until no list is open, and conclude."""
         self._wait_for_sizes(0)
         for one in self._lists.values():
@@ -122,7 +122,7 @@ class QueueReader(Generic[P]):
                 break
         self._conclude()
 
-    def _round(self) -> Iterator[tuple[str, Slice[P]]]:
+    def _round(self) -> Iterator[Piece[P]]:
         """Read each list again that is open, look at the end of each that is not."""
         for one in self._lists.values():
             if not one.is_open and len(self._lists) > 1:
@@ -135,7 +135,7 @@ class QueueReader(Generic[P]):
                     one.is_open = one.last.restless or one.last.fresh > 0
                     self._active.is_open |= one.last.fresh > 0
 
-    def _look(self, one: _List[P]) -> Iterator[tuple[str, Slice[P]]]:
+    def _look(self, one: _List[P]) -> Iterator[Piece[P]]:
         """Look at the end of a list again, and read on if rows came behind it."""
         if not one.reader:
             return
@@ -178,7 +178,7 @@ class QueueReader(Generic[P]):
     def _active(self) -> _List[P]:
         return next(iter(self._lists.values()))
 
-    def _read(self, one: _List[P]) -> Iterator[tuple[str, Slice[P]]]:
+    def _read(self, one: _List[P]) -> Iterator[Piece[P]]:
         """Read a list from start to end; whole if it is no longer sorted as recorded."""
         names = tuple(self._lists)
         while True:
@@ -199,15 +199,15 @@ class QueueReader(Generic[P]):
                 one.last = one.latest
                 return
 
-    def _follow(self, one: _List[P], reader: ListReader[P]) -> Iterator[tuple[str, Slice[P]]]:
-        name, verdict = one.listing.name, self.verdict
+    def _follow(self, one: _List[P], reader: ListReader[P]) -> Iterator[Piece[P]]:
+        verdict = self.verdict
         requests, rows = reader.requests, verdict.rows
-        with closing(reader.slices()) as slices:
-            for page in slices:
+        with closing(reader.pieces()) as pieces:
+            for piece in pieces:
                 verdict.rows = rows + reader.reading.rows
                 if one.whole:
-                    one.measure.watch(page.times)
-                yield name, page
+                    one.measure.watch(piece.slice.times)
+                yield piece
         reading = reader.reading
         verdict.rows = rows + reading.rows
         self.requests += reader.requests - requests
@@ -215,5 +215,5 @@ class QueueReader(Generic[P]):
         verdict.signs.count(reading)
         self._is_stirred |= reading.moved or reading.crossed > 0
         if reading.contradicted:
-            verdict.sweep(name)
+            verdict.sweep(one.listing.name)
             one.listing, one.times_read = replace(one.listing, watermark=None), 0

@@ -15,7 +15,7 @@ from annolake.extract.offset.unjoined import Unjoined
 from annolake.extract.paging.notes import Notes
 from annolake.extract.paging.overlap import Overlap
 from annolake.extract.paging.patience import STALLED, Patience
-from annolake.extract.paging.slices import Slice
+from annolake.extract.paging.slices import Piece, Slice
 from annolake.extract.paging.watermark import Watermark
 
 P = TypeVar("P")
@@ -54,26 +54,24 @@ class Taker(Generic[P]):
         self._watermark = watermark
         self._short = False  # the slice taken last had fewer rows than were asked for
 
-    def take(self, ask: Ask[P], page: Slice[P]) -> bool:
-        """Take the slice if it joins or opens the reading, else step back; tell whether it was taken."""
+    def take(self, ask: Ask[P], page: Slice[P]) -> Piece[P] | None:
+        """Take the slice if it joins or opens the reading, else step back and return None."""
         if not ask.shared:
-            return False  # asked for behind an end that has not been reached
+            return None  # asked for behind an end that has not been reached
         rows = len(page.keys)
         self._capacity.saw(ask.limit, rows)
         if self.unjoined:
-            self._take_unjoined(self.unjoined, ask, page)
-            return True
+            return self._take_unjoined(self.unjoined, ask, page)
         overlap = self._tail.compare(ask.offset, page.names)
         self.notes.reading.disorders += not overlap.ordered
         if not self._joins(ask, rows, overlap):
             if not self._opens(ask, page):
                 if rows or not self._tail:
                     self.step_back(ask)
-                return False
+                return None
             self.open(rows)
             overlap = Overlap(ordered=overlap.ordered)
-        self._take(ask, page, overlap)
-        return True
+        return self._take(ask, page, overlap)
 
     def _joins(self, ask: Ask[P], rows: int, overlap: Overlap) -> bool:
         if ask.offset == 0:
@@ -95,10 +93,10 @@ class Taker(Generic[P]):
             if self._patience.restart(1 if rows else _EMPTY_RESTART):
                 self._give_up_joining()
 
-    def _take(self, ask: Ask[P], page: Slice[P], overlap: Overlap) -> None:
+    def _take(self, ask: Ask[P], page: Slice[P], overlap: Overlap) -> Piece[P]:
         rows = len(page.keys)
         new, short = rows - overlap.behind, rows < ask.limit
-        progress = self._note(page, overlap)
+        noted = self.notes.note(page, overlap, self._tail)
         cut = short and not new and overlap.left > 0  # perhaps: a smaller overlap will tell
         self.over = short and not new and not overlap.left
         self.notes.reading.shifts += overlap.moved or (overlap.left > 0 and (self.over or overlap.behind < rows))
@@ -110,20 +108,19 @@ class Taker(Generic[P]):
         if not self.over:
             self._asker.drop_useless()
         self._check_order(page)
-        self.stall(progress=progress)
+        self.stall(progress=noted.progress)
+        return Piece(self.notes.name, page, noted.numbers)
 
-    def take_found(self, offset: int, page: Slice[P], overlap: Overlap) -> None:
+    def take_found(self, offset: int, page: Slice[P], overlap: Overlap) -> Piece[P]:
         """Take a slice that was found behind the frontier, by an overlap or without one."""
         self.notes.reading.gaps += offset > 0 and not overlap.anchors
-        progress = self._note(page, overlap)
+        noted = self.notes.note(page, overlap, self._tail)
         self._tail.extend(offset, page.names, overlap, ends=False)
         self._check_order(page)
         self._asker.offset = None
         self._short, self._asker.few = False, LEAST if len(page.keys) == 1 else None
-        self.stall(progress=progress)
-
-    def _note(self, page: Slice[P], overlap: Overlap) -> bool:
-        return self.notes.note(page, overlap, self._tail).progress
+        self.stall(progress=noted.progress)
+        return Piece(self.notes.name, page, noted.numbers)
 
     def _learn(self, ask: Ask[P], rows: int, new: int) -> None:
         """Learn from a slice that was taken how long the next may be, and whether the list grows as it is read."""
@@ -156,6 +153,7 @@ class Taker(Generic[P]):
         self._asker.window.drop()
         self.stall(progress=False)
         self._capacity.cut = None
+        self.growth.forget()
         self.notes.reading.breaks += 1
         self._asker.step_back(ask)
 
@@ -173,10 +171,11 @@ class Taker(Generic[P]):
         self.unjoined = Unjoined()
         self.notes.reading.joined = False
 
-    def _take_unjoined(self, unjoined: Unjoined, ask: Ask[P], page: Slice[P]) -> None:
+    def _take_unjoined(self, unjoined: Unjoined, ask: Ask[P], page: Slice[P]) -> Piece[P]:
         rows, hint = len(page.keys), self._hint()
-        self._note(page, Overlap())
+        noted = self.notes.note(page, Overlap(), self._tail)
         self._asker.offset = ask.offset + rows
         self.ended = unjoined.ends(ask, rows, longest=self._capacity.longest, hint=hint)
         if unjoined.is_endless(hint):
             raise self._patience.error("never ends, and no page of it joins another")
+        return Piece(self.notes.name, page, noted.numbers)

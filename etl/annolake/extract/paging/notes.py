@@ -17,12 +17,13 @@ _NO_OVERLAP = Overlap()
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What was noted of a slice.
+    """What was noted of a slice: the number of each row, and what its keys tell.
 
     `anew` are the rows met for the first time, or last in another list; `again` those that this reading had met
     elsewhere. `progress` tells whether any row is new to the reading.
     """
 
+    numbers: Sequence[int]
     anew: frozenset[bytes]
     again: frozenset[bytes]
     progress: bool
@@ -67,33 +68,31 @@ class Notes:
 
         Rows behind `overlap` are new to the reading, whatever their keys. Without a `tail` no row may come twice.
         """
-        numbers = self._ledger.seen_keys.meet(page.keys, self._number)
-        if numbers:
+        readings, numbers = self._ledger.seen_keys.meet(page.keys, self._number)
+        if page.keys:
             self._ledger.shown.add(self.name)
         asked_for = self._watermark.span(page) if self._watermark else range(len(page.keys))
         reading, lists = self.reading, self._ledger.lists
         anew: set[bytes] = set()
         again: set[bytes] = set()
-        for index, (key, number) in enumerate(zip(page.keys, numbers, strict=True)):
-            reading.rows += number == 0
+        for index, (key, last) in enumerate(zip(page.keys, readings, strict=True)):
+            reading.rows += last == 0
             if key in page.ambiguous_keys:
                 self.seen += index >= overlap.behind
-            elif number == self._number:
+            elif last == self._number:
                 if tail is None or (overlap.anchors and index > overlap.first and not tail.remembers(key)):
                     reading.again += 1
                     again.add(key)
             else:
                 self.seen += 1
-                if number == 0:
+                if last == 0:
                     reading.fresh += index in asked_for
                     anew.add(key)
-                elif lists[number - 1] != self.name:
+                elif lists[last - 1] != self.name:
                     reading.crossed += 1
-                    reading.back += lists[number - 1] in self._later
+                    reading.back += lists[last - 1] in self._later
                     anew.add(key)
-                elif self._earlier and number < self._earlier.first:
+                elif self._earlier and last < self._earlier.first:
                     reading.skipped += 1
-        return Noted(frozenset(anew), frozenset(again), self._progress(numbers))
-
-    def _progress(self, numbers: Sequence[int]) -> bool:
-        return any(number != self._number for number in numbers)
+        progress = any(last != self._number for last in readings)
+        return Noted(numbers, frozenset(anew), frozenset(again), progress)

@@ -11,8 +11,11 @@ from typing import Protocol
 class SeenKeys(Protocol):
     """The keys met in an export, each with the number of the reading that met it last: 17 bytes a row will do."""
 
-    def meet(self, keys: Sequence[bytes], number: int) -> Sequence[int]:
-        """Note that reading `number` (1 to 255) met the keys; return the number noted before for each, 0: none."""
+    def meet(self, keys: Sequence[bytes], reading: int) -> tuple[Sequence[int], Sequence[int]]:
+        """Note that `reading` (1 to 255) met the keys.
+
+        Returns the reading noted before for each, 0: none, and the number of each row, which goes with it from here.
+        """
 
 
 @dataclass

@@ -30,3 +30,20 @@ class Slice(Generic[P]):
         return (
             [NAMELESS if key in self.ambiguous_keys else key for key in self.keys] if self.ambiguous_keys else self.keys
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Piece(Generic[P]):
+    """A slice that is to be taken, of the list `name`; `numbers` has the number of each of its keys.
+
+    By cursor only the rows `wanted` are: those met for the first time, or where they had not been.
+    """
+
+    name: str
+    slice: Slice[P]
+    numbers: Sequence[int]
+    wanted: frozenset[bytes] = frozenset()
+
+    def numbers_by_key(self) -> dict[bytes, int]:
+        """Return the number of each row."""
+        return dict(zip(self.slice.keys, self.numbers, strict=True))

@@ -28,7 +28,6 @@ _FULLEST = 0.6
 _SMALLEST = 1024
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
 _HALF = np.uint64(32)
-_PAGES_MET = 64
 _REHASHED_AT_ONCE = 1 << 16
 
 
@@ -54,7 +53,6 @@ class Index:
             self._readings,
             self._exported,
         ]
-        self._met: dict[bytes, Numbers] = {}  # of pages just met, for when they are looked at for changes
         self._stale: set[int] = set()  # days with a row whose true version is in another partition
         self._moved: list[tuple[Numbers, Days]] = []  # stored rows read with another day, and the day they left
 
@@ -90,26 +88,24 @@ class Index:
 
     # --- what the export meets, a page at a time
 
-    def meet(self, keys: Sequence[bytes], number: int = 1) -> list[int]:
-        """Note that reading `number` (1 to 255) met the keys; return the number noted before for each, 0: none."""
-        text = b"".join(keys)
-        numbers = self._met[text] = self._number(halves(text))
-        if len(self._met) > _PAGES_MET:
-            del self._met[next(iter(self._met))]
-        before: list[int] = self._readings[numbers].tolist()
-        self._readings[numbers] = number
-        self._flags[numbers] |= MET
-        return before
+    def meet(self, keys: Sequence[bytes], reading: int = 1) -> tuple[list[int], list[int]]:
+        """Note that `reading` (1 to 255) met the keys.
 
-    def changed(self, keys: Sequence[bytes], hashes: Sequence[bytes]) -> list[bool]:
-        """Note decoded rows as met and accepted; True where one must be flattened and taken.
+        Returns the reading noted before for each, 0: none, and the number of each row.
+        """
+        numbers = self._number(halves(b"".join(keys)))
+        before: list[int] = self._readings[numbers].tolist()
+        self._readings[numbers] = reading
+        self._flags[numbers] |= MET
+        return before, numbers.tolist()
+
+    def changed(self, rows: Sequence[int], hashes: Sequence[bytes]) -> list[bool]:
+        """Note decoded rows, given by their numbers, as accepted; True where one must be flattened and taken.
 
         That is where the row is new, its hash is another than that of the version last read or stored, or the
         lake holds it as removed. What was asked for once is not asked for again, so it must be taken.
         """
-        text, sent = b"".join(keys), halves(b"".join(hashes))
-        met = self._met.pop(text, None)
-        numbers = self._number(halves(text)) if met is None else met
+        numbers, sent = np.array(rows, np.int32), halves(b"".join(hashes))
         flags = self._flags[numbers]
         same = (self._hashes[numbers] == sent).all(axis=1)
         current = ((flags & ASKED) != 0) | ((flags & (STORED | REMOVED)) == STORED)
@@ -119,19 +115,14 @@ class Index:
         self._hashes[numbers] = sent
         return _listed(wanted)
 
-    def take(self, keys: Bytes16, days: Days) -> Numbers:
-        """Note that rows asked for were spilled, in reading order: of one key the last one counts.
-
-        Returns the rows' numbers.
-        """
-        numbers = self._number(keys)
+    def take(self, numbers: Numbers, days: Days) -> None:
+        """Note that rows asked for were spilled, in reading order: of one row the last version counts."""
         stored = (self._flags[numbers] & STORED) != 0
         moved = stored & (self._days[numbers] != days)
         if moved.any():
             self._moved.append((numbers[moved], self._days[numbers[moved]]))
         self._days[numbers] = days
         self._flags[numbers] |= TAKEN
-        return numbers
 
     @property
     def awaited(self) -> int:

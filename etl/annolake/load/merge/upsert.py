@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from annolake.errors import AnnolakeError, LakeError
 from annolake.load.merge.blocks import Blocks
-from annolake.load.merge.columns import days_of, keys_of
+from annolake.load.merge.columns import days_of
 from annolake.load.merge.decide import Counts, Decision, decide, merged
 from annolake.load.merge.index import ACCEPTED, Index
 from annolake.load.merge.inputs import arriving_side, nothing_stored, stored_side, stored_values
@@ -67,13 +68,14 @@ class Upsert:
         self._spill, self._publisher = spill, publisher
         self._store, self._format = publisher.store, publisher.file_format
 
-    def add(self, batch: pa.RecordBatch, *, unavailable: frozenset[str] = frozenset()) -> None:
-        """Take rows that `index.changed` asked for, flattened, in reading order.
+    def add(self, batch: pa.RecordBatch, rows: Sequence[int], *, unavailable: frozenset[str] = frozenset()) -> None:
+        """Take rows that `index.changed` asked for, flattened, in reading order; `rows` are their numbers.
 
         `unavailable` names the columns that this export could not have received for these rows: the stored values
         stay. exported_at and removed_at are set here, whatever the batch holds.
         """
-        numbers = self.index.take(keys_of(batch.column("queue_run_id")), days_of(batch.column("added_at")))
+        numbers = np.array(rows, np.int32)
+        self.index.take(numbers, days_of(batch.column("added_at")))
         self._spill.add(batch, numbers, unavailable)
 
     @property
