@@ -39,14 +39,14 @@ def test_an_array_that_is_cut_off_is_refused(values: list[Any], data: st.DataObj
     text = json.dumps(values).encode()
     end = data.draw(st.integers(0, len(text) - 1))
 
-    with pytest.raises(ValueError, match=r"expected \[|brackets do not match|goes on behind"):
+    with pytest.raises(ValueError, match=r"expected \[|brackets do not match|continues after"):
         split_array(text[:end])
 
 
 @pytest.mark.parametrize("text", [b"", b"<html></html>", b'{"detail": []}', b"[1] [2]", b"[[1]", b"null"])
 def test_what_is_no_array_is_refused(text: bytes) -> None:
     """An answer of another shape is told apart from an empty page."""
-    with pytest.raises(ValueError, match="expected|brackets|goes on"):
+    with pytest.raises(ValueError, match="expected|brackets|continues"):
         split_array(text)
 
 

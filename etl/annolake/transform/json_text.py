@@ -54,7 +54,7 @@ def _elements(text: bytes, opening: bytes, closing: bytes) -> Iterator[bytes]:
         elif mark in b"]}":
             depth -= 1
             if depth == 0 and token.end() != len(text):
-                raise ValueError("text goes on behind its end")
+                raise ValueError("text continues after its end")
         elif mark == b"," and depth == 1:
             yield text[start : token.start()].strip(_SPACE)
             start = token.end()

@@ -183,7 +183,7 @@ def _exact(name: str, amount: Decimal) -> Decimal:
             return exact
     except decimal.DecimalException:
         pass
-    raise MisfitError(f"$.{name}", "no amount with at most 20 digits before the point and 18 decimals")
+    raise MisfitError(f"$.{name}", "not an amount with at most 20 digits before the point and 18 decimals")
 
 
 def hash_seed(*parts: bytes) -> int:

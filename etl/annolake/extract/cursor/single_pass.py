@@ -85,7 +85,7 @@ class SinglePassReader(Reader[P]):
                 return
             cursor = page.cursor
             if hash(cursor) in given:
-                raise self._patience.error("has a cursor that comes again")
+                raise self._patience.error("has a cursor that repeats")
             given.add(hash(cursor))
             self._stall(progress=bool(page.keys))
         self._probe()

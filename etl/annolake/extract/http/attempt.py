@@ -133,7 +133,7 @@ class Sender:
             url = request.url.join(answer.location or "")
             origin = _origin(url)
         except (httpx.InvalidURL, ValueError, TypeError):  # an address that cannot be read, in many ways
-            raise self._refusal(call, REDIRECTED, "to what is no address", status=answer.status) from None
+            raise self._refusal(call, REDIRECTED, "to an invalid address", status=answer.status) from None
         if origin != _origin(self.http.base_url):
             raise self._refusal(call, REDIRECTED, f"to {origin[:_SHOWN]}", status=answer.status)
         keeps = answer.status in _KEEPING or request.method == "GET"

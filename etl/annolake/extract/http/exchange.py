@@ -117,7 +117,7 @@ class Exchange:
             if stop is not None and stop.is_set():
                 raise Cancelled
             if clock.monotonic() >= until:
-                raise Fault("not all of it within source.request_timeout_s")
+                raise Fault("no complete answer within source.request_timeout_s")
         if self._answer is None:
             self._raise()
         return self._answer
