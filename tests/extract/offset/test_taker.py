@@ -98,14 +98,23 @@ def test_short_slices_within_the_reported_size_are_no_growth(hint: int | None, s
 
 
 def test_a_growing_list_is_followed_as_far_as_it_was_looked_ahead() -> None:
-    """Ten rows for each that the last slice brought; then it ends, unless the reading went back since."""
-    for goes_back in (False, True):
+    """Ten rows for each that the last slice brought; then it ends. Rows that are read again do not count."""
+    for met in (1, 0):
         growth = Growth()
         for _ in range(3):
-            growth.saw(1, short=True, beyond=True)
+            growth.saw(1, met=1, short=True, beyond=True)
         growth.looked(clear=True)
-        if goes_back:
-            growth.forget()
-        followed = [growth.saw(1, short=True, beyond=True) for _ in range(10)]
+        followed = [growth.saw(1, met=met, short=True, beyond=True) for _ in range(10)]
 
-        assert followed == [False] * 9 + [not goes_back]
+        assert followed == [False] * 9 + [met == 1]
+
+
+@pytest.mark.parametrize(("last", "kept"), [(15, 0), (10, 1)])
+def test_slices_ahead_are_dropped_at_once_but_behind_the_last_slice(last: int, kept: int) -> None:
+    """What was asked for ahead of a slice that may be the list's last one may be what is asked for next."""
+    reading = Reading()
+    reading.show(0, *range(10))
+    reading.window.send(7, LIMIT, expected=3, shared=3)
+    reading.show(5, *range(5, last))
+
+    assert len(reading.window) == kept

@@ -17,12 +17,15 @@ class Growth:
         self._brought = 0
         self._left: int | None = None  # rows to follow
 
-    def saw(self, new: int, *, short: bool, beyond: bool) -> bool:
-        """Note a slice that was taken; tell whether the list has been followed far enough."""
+    def saw(self, new: int, *, met: int, short: bool, beyond: bool) -> bool:
+        """Note a slice with `new` rows behind the frontier, `met` of its rows for the first time in this reading.
+
+        Tells whether the list has been followed far enough: a reading that went back brings rows that do not count.
+        """
         self._shorts = self._shorts + 1 if new and short and beyond else 0
         self._brought = new
         if self._left is not None:
-            self._left -= new
+            self._left -= met
         return bool(new) and short and self._left is not None and self._left <= 0
 
     @property
@@ -34,10 +37,6 @@ class Growth:
     def ahead(self) -> int:
         """How many rows behind the end nothing may be shown."""
         return max(1, self._brought) * self._ROWS
-
-    def forget(self) -> None:
-        """Note that the reading goes back: the rows it brings next may be those it brought before."""
-        self._left = None
 
     def looked(self, *, clear: bool) -> None:
         """Note whether nothing was shown there."""

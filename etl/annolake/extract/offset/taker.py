@@ -96,13 +96,14 @@ class Taker(Generic[P]):
     def _take(self, ask: Ask[P], page: Slice[P], overlap: Overlap) -> Piece[P]:
         rows = len(page.keys)
         new, short = rows - overlap.behind, rows < ask.limit
+        seen = self.notes.seen
         noted = self.notes.note(page, overlap, self._tail)
         cut = short and not new and overlap.left > 0  # perhaps: a smaller overlap will tell
         self.over = short and not new and not overlap.left
         self.notes.reading.shifts += overlap.moved or (overlap.left > 0 and (self.over or overlap.behind < rows))
         self._tail.extend(ask.offset, page.names, overlap, ends=self.over)
         self._capacity.cut = rows if cut else self._capacity.cut
-        self._learn(ask, rows, new)
+        self._learn(ask, rows, new, self.notes.seen - seen)
         self._asker.prefetch.joined(lost=max(0, -overlap.shift), full=rows >= ask.expected, end=self._tail.end)
         self._asker.go_on()
         if not self.over:
@@ -122,7 +123,7 @@ class Taker(Generic[P]):
         self.stall(progress=noted.progress)
         return Piece(self.notes.name, page, noted.numbers)
 
-    def _learn(self, ask: Ask[P], rows: int, new: int) -> None:
+    def _learn(self, ask: Ask[P], rows: int, new: int, met: int) -> None:
         """Learn from a slice that was taken how long the next may be, and whether the list grows as it is read."""
         short, hint = rows < ask.limit, self._hint()
         if new:
@@ -131,7 +132,7 @@ class Taker(Generic[P]):
             elif self._short:
                 self._capacity.cut = rows
         self._short = short
-        self.ended = self.growth.saw(new, short=short, beyond=hint is None or hint <= self._tail.end)
+        self.ended = self.growth.saw(new, met=met, short=short, beyond=hint is None or hint <= self._tail.end)
 
     def _check_order(self, page: Slice[P]) -> None:
         """End the reading where no row from the watermark on follows, or the list is not sorted as recorded."""
@@ -153,7 +154,6 @@ class Taker(Generic[P]):
         self._asker.window.drop()
         self.stall(progress=False)
         self._capacity.cut = None
-        self.growth.forget()
         self.notes.reading.breaks += 1
         self._asker.step_back(ask)
 
