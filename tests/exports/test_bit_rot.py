@@ -14,7 +14,7 @@ from annolake.sandbox import Population, Sandbox
 from exporting import annolake, export_once, one_queue, write_config
 
 COMPRESSIONS = ("none", "lz4", "snappy", "zstd")
-FLIPS = 12
+FLIPS = 8
 
 
 def flipped(content: bytes, rng: random.Random, share: float) -> bytes:

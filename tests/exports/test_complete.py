@@ -129,15 +129,15 @@ def test_a_section_that_ends_at_a_short_page_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_empty_answers_remove_nothing(endpoint: str, tmp_path: Path) -> None:
-    """Empty answers to every request, while sizes tell of 300 rows: none is marked removed, and the command says so."""
-    with Sandbox(Population(rows=300, odd=False, days=2), seed=1) as sandbox:
+    """Empty answers to every request, while sizes tell of 150 rows: none is marked removed, and the command says so."""
+    with Sandbox(Population(rows=150, odd=False, days=2), seed=1) as sandbox:
         ran(sandbox, tmp_path, endpoint=endpoint)
         sandbox.showing = Showing(nothing=True)
         exit_code, report = ran(sandbox, tmp_path, endpoint=endpoint)
         accepted, _ = ran(sandbox, tmp_path, "--accept-removals", endpoint=endpoint)
 
     assert (exit_code, report["status"], report["removed"]) == (3, "partial", 0)
-    assert (report["removed_unconfirmed"], report["rows_not_shown"]) == (300, 300)
+    assert (report["removed_unconfirmed"], report["rows_not_shown"]) == (150, 150)
     assert accepted == 0
     assert live(tmp_path) == set()
 

@@ -37,7 +37,7 @@ def test_every_row_while_reviewers_work(kind: str, order: Any, lanes: int, tmp_p
     """Rows that were there throughout are in the lake exactly once, and the report says so."""
     kinds: Any = KINDS[kind]
     changes = Changes(rate=RATES.get(kinds[0], 0.8), kinds=kinds)
-    with Sandbox(Population(rows=1500, odd=False, order=order, days=2), seed=lanes, changes=changes) as sandbox:
+    with Sandbox(Population(rows=1000, odd=False, order=order, days=2), seed=lanes, changes=changes) as sandbox:
         report = one_queue(export_once(sandbox, tmp_path, {"source.concurrency": lanes}))
         wanted = promised(sandbox, sandbox.queue(), but={"move"})
 

@@ -103,7 +103,7 @@ def test_a_moving_queue_arrives_or_it_is_told(cursors: Cursors, kinds: tuple[str
     for seed in (1, 2):
         changes = Changes(rate=0.7, kinds=kinds)  # type: ignore[arg-type]  # names of kinds, checked there
         with Sandbox(
-            Population(rows=900, odd=False), seed=seed, changes=changes, rules=Rules(cursors=cursors)
+            Population(rows=600, odd=False), seed=seed, changes=changes, rules=Rules(cursors=cursors)
         ) as sandbox:
             read = read_items(sandbox)
             last = len(sandbox.requests)
