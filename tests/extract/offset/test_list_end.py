@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from annolake.errors import UnavailableError
@@ -180,6 +180,8 @@ def still_list(rows: int, told: int, cuts: list[int]) -> Model:
     lanes=st.integers(1, 4),
     seed=st.integers(0, 99),
 )
+@example(rows=4, hidden={0, 1}, cuts=[1], told=0, lanes=1, seed=0)
+@example(rows=5, hidden={1, 2}, cuts=[1], told=3, lanes=1, seed=0)
 def test_whatever_is_left_out_and_cut(  # noqa: PLR0917 - hypothesis names them all
     rows: int, hidden: set[int], cuts: list[int], told: int, lanes: int, seed: int
 ) -> None:

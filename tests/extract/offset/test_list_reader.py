@@ -226,6 +226,19 @@ def test_a_look_after_the_last_rows_left_is_quiet() -> None:
     assert reader.requests == requests + 1
 
 
+def test_a_list_that_grows_in_front_of_a_reading_that_begins_again_is_read_to_its_end() -> None:
+    """Rows that came in front, and are read where it begins again, are none that it has followed the list by."""
+    model = Model(8, cap=5)
+    reader = reader_of(model, limit=lambda: 6)
+    growth = {1: 3, 2: 3, 12: 8}  # rows, when so many requests were answered
+
+    def grow(model: Model, _rng: random.Random) -> None:
+        model.insert("active", 0, growth.pop(len(model.log), 0))
+
+    assert model.throughout <= set(read(reader, model, grow))
+    assert not growth
+
+
 def test_everything_may_leave() -> None:
     """A list that is empty at its start holds no row that stayed."""
     model = Model(500)

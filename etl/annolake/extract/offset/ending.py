@@ -55,7 +55,8 @@ class Ending(Generic[P]):
     def _doubt(self, ask: Ask[P]) -> Piece[P] | None:
         """Find out what an answer that shows nothing means: the rows before it left, or it shows less than there is.
 
-        Two rows are asked for from the last known one on, then that row alone: if a known row is there, none left.
+        Two rows are asked for from the last known one on, then that row alone: if a known row is there, none left. Nor
+        if at the start of the list the slice taken last is as it was: its rows stand behind others that are left out.
         """
         end = self._tail.end
         if not self._away and self._doubted != end:
@@ -72,10 +73,20 @@ class Ending(Generic[P]):
             self._taker.step_back(ask)
             return None
         else:
-            self._taker.open(0)
             self._away = False
-            look = self._behind(ask.limit, 0)
+            reach = self._reach_of_last()
+            if not reach:
+                self._taker.open(0)
+            look = self._behind(reach or ask.limit, 1 if reach else 0)
         return look() if look else None
+
+    def _reach_of_last(self) -> int:
+        """Return the offset behind the slice taken last where it shows the rows that it showed, else 0."""
+        offset, limit, names = self._taker.last
+        if self._tail.assumed:  # it did not reach the last row read
+            return 0
+        (again,) = self._check().ask([offset], limit)
+        return offset + limit if again.names == names else 0
 
     def _behind(self, reach: int, shown: int) -> "Look[P] | None":
         """Look behind the frontier, unless the list was found to end there before.
@@ -106,11 +117,11 @@ class Ending(Generic[P]):
 
     def _go_on(self, found: Found[P]) -> Piece[P] | None:
         """Go on behind the frontier; by slices that join, if asking again with an overlap brings one."""
-        offset, page, silent = found
+        offset, limit, page, silent = found
         overlap = self._tail.compare(offset, page.names)
         if not overlap.anchors and not silent and self._tried != page.names[0] and self._tail:
             self._tried = page.names[0]
             self._taker.read_few()
             return None
         self._away = False
-        return self._taker.take_found(offset, page, overlap)
+        return self._taker.take_found(offset, limit, page, overlap)

@@ -28,6 +28,7 @@ class Found(NamedTuple, Generic[P]):
     """A slice that shows rows behind the last known one; `silent`: offsets before it showed nothing."""
 
     offset: int
+    limit: int
     page: Slice[P]
     silent: bool
 
@@ -115,7 +116,7 @@ class EndCheck(Generic[P]):
             found, silent = self._alone(at, reported)
             if found and silent:  # perhaps rows came since, then nothing is missing between
                 (page,) = self.ask([at], self._page)
-                return Found(at, page, silent=False) if self._is_new(at, page) else found
+                return Found(at, self._page, page, silent=False) if self._is_new(at, page) else found
             if found:
                 return found
             before, reported = reported, self._size() or 0
@@ -143,7 +144,7 @@ class EndCheck(Generic[P]):
             (page,) = self.ask([at], self._page)
             rows, asked = len(page.keys), asked + 1
             if self._is_new(at, page):
-                return Found(at, page, silent=False), at
+                return Found(at, self._page, page, silent=False), at
             if rows and at >= reach:
                 return End.MOVED, at
             at += rows
@@ -159,7 +160,7 @@ class EndCheck(Generic[P]):
             pages = self.ask(offsets, 1)
             for offset, page in zip(offsets, pages, strict=True):
                 if self._is_new(offset, page):
-                    return Found(offset, page, silent), silent
+                    return Found(offset, 1, page, silent), silent
                 silent |= not page.keys
             at = offsets.stop
         return None, silent
@@ -171,7 +172,7 @@ class EndCheck(Generic[P]):
         for offset, page in zip(offsets, pages, strict=True):
             if self._is_new(offset, page):
                 first, _ = self._alone(at, min(offset, at + MOST_ALONE))
-                return first or Found(offset, page, silent=True)
+                return first or Found(offset, self._page, page, silent=True)
             if page.keys:
                 return End.MOVED
         return End.REACHED

@@ -4,7 +4,7 @@ Owns that decision and what follows from it: the frontier, the notes, stepping b
 in docs/paging.md#overlaps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from annolake.extract.offset.asker import Asker
@@ -52,6 +52,7 @@ class Taker(Generic[P]):
         self._patience = patience
         self._hint = hint
         self._watermark = watermark
+        self.last: tuple[int, int, Sequence[bytes]] = (0, LEAST, ())  # the slice taken last: offset, limit, rows
         self._short = False  # the slice taken last had fewer rows than were asked for
 
     def take(self, ask: Ask[P], page: Slice[P]) -> Piece[P] | None:
@@ -88,6 +89,7 @@ class Taker(Generic[P]):
         """Begin at a slice of so many rows that needs no overlap; again, if slices were read before."""
         if self._tail:
             self.notes.reading.breaks += 1
+            self.growth = Growth()
             self._tail.clear()
             self.notes.restart()
             if self._patience.restart(1 if rows else _EMPTY_RESTART):
@@ -105,6 +107,7 @@ class Taker(Generic[P]):
         self._capacity.cut = rows if cut else self._capacity.cut
         self._learn(ask, rows, new, self.notes.seen - seen)
         self._asker.prefetch.joined(lost=max(0, -overlap.shift), full=rows >= ask.expected, end=self._tail.end)
+        self.last = (ask.offset, ask.limit, page.names)
         self._asker.go_on()
         if not self.over:
             self._asker.drop_useless()
@@ -112,11 +115,12 @@ class Taker(Generic[P]):
         self.stall(progress=noted.progress)
         return Piece(self.notes.name, page, noted.numbers)
 
-    def take_found(self, offset: int, page: Slice[P], overlap: Overlap) -> Piece[P]:
+    def take_found(self, offset: int, limit: int, page: Slice[P], overlap: Overlap) -> Piece[P]:
         """Take a slice that was found behind the frontier, by an overlap or without one."""
         self.notes.reading.gaps += offset > 0 and not overlap.anchors
         noted = self.notes.note(page, overlap, self._tail)
         self._tail.extend(offset, page.names, overlap, ends=False)
+        self.last = (offset, limit, page.names)
         self._check_order(page)
         self._asker.offset = None
         self._short, self._asker.few = False, LEAST if len(page.keys) == 1 else None
