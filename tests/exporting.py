@@ -27,7 +27,7 @@ from annolake.console import Console
 from annolake.interruption import Interruption
 from annolake.pipeline import export
 from annolake.report import Mode, QueueReport, Report
-from annolake.sandbox import Queue
+from annolake.sandbox import Queue, Record, Sandbox
 
 KEY_VARIABLE = "LANGSMITH_API_KEY"
 
@@ -108,6 +108,11 @@ def one_queue(report: Report) -> QueueReport:
     """Return the report's only queue."""
     (queue,) = report.queues
     return queue
+
+
+def queries(sandbox: Sandbox) -> list[Record]:
+    """Return the queries of runs that a sandbox had."""
+    return [record for record in sandbox.requests if record.endpoint == "query"]
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,12 @@ from typing import Any
 import pytest
 
 from annolake.contract import RUNS
-from annolake.sandbox import Faults, Population, QueryRules, Record, Rules, Sandbox
-from exporting import annolake, export_once, one_queue, with_polars, write_config
+from annolake.sandbox import Faults, Population, QueryRules, Rules, Sandbox
+from exporting import annolake, export_once, one_queue, queries, with_polars, write_config
 
 ITEMS = {"source.endpoint": "items"}
 CHANGING = {column.name for column in RUNS.column if column.unit in {"tokens", "USD"}}
 CHANGING |= {"first_token_time", "first_token_s"}
-
-
-def queries(sandbox: Sandbox) -> list[Record]:
-    """Return the queries of runs that a sandbox had."""
-    return [record for record in sandbox.requests if record.endpoint == "query"]
 
 
 def columns(lake: Path) -> dict[str, dict[str, Any]]:

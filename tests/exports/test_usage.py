@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from annolake.contract import RUNS
-from annolake.sandbox import Population, QueryRules, Record, Rules, Sandbox
-from exporting import annolake, export_once, files_of, one_queue, with_duckdb, write_config
+from annolake.sandbox import Population, QueryRules, Rules, Sandbox
+from exporting import annolake, export_once, files_of, one_queue, queries, with_duckdb, write_config
 
 ITEMS: dict[str, Any] = {"source.endpoint": "items"}
 OWN: dict[str, Any] = {**ITEMS, "source.subtree_usage": False}
@@ -44,11 +44,6 @@ def a_queue(*, new: int = 0, **rules: Any) -> Iterator[Sandbox]:
 def usage_of(lake: Path) -> dict[str, dict[str, Any]]:
     """Return the tokens and costs of each row."""
     return {key: {name: row[name] for name in USAGE} for key, row in with_duckdb(lake).items()}
-
-
-def queries(sandbox: Sandbox) -> list[Record]:
-    """Return the queries of runs that a sandbox had."""
-    return [record for record in sandbox.requests if record.endpoint == "query"]
 
 
 @pytest.fixture(scope="module")

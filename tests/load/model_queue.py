@@ -189,6 +189,11 @@ def expected(row: Row, *, exported: int, removed: int | None = None) -> dict[str
     return dict.fromkeys(RUNS.schema.names) | row.values() | own
 
 
+def timeless(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return rows without the times of the exports that wrote them; that a row is removed stays."""
+    return {key: row | {"exported_at": None, "removed_at": row["removed_at"] is not None} for key, row in rows.items()}
+
+
 def with_polars(lake: Lake) -> pl.DataFrame:
     """Return the whole table `runs` as polars reads it."""
     return pl.scan_parquet(lake.root / "runs", hive_partitioning=True).collect()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from annolake.errors import LakeError
 from annolake.load.storage.local import Store
 from load.faults import Gate, Killed
-from load.model_queue import START, Row, expected, export, lake_at, stored
+from load.model_queue import START, Row, expected, export, lake_at, stored, timeless
 
 FORGETTABLE = ["feedback_stats", "inputs", "tags", "prompt_cost_details"]
 
@@ -117,9 +117,5 @@ def test_a_broken_export_is_made_good_by_the_next(exports: list[Export]) -> None
             _run(Path(folder), done, 2 * number + 1, None)
             known = apply(known, done, number)
 
-            assert _timeless(stored(lake_at(Path(folder)))) == _timeless(known)
+            assert timeless(stored(lake_at(Path(folder)))) == timeless(known)
             assert not list((Path(folder) / "_annolake" / "tmp").iterdir())
-
-
-def _timeless(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {key: row | {"exported_at": None, "removed_at": row["removed_at"] is not None} for key, row in rows.items()}
