@@ -113,6 +113,15 @@ def test_rejects_hold_no_secret() -> None:
     assert not any("secret" in reject.text for reject in page.rejects)
 
 
+def test_a_reject_loses_signatures_in_the_url_columns_and_keeps_other_text() -> None:
+    """A relative address is one in a column of addresses; in a payload it is text of the run."""
+    page = decode(text(total_tokens="x", s3_urls={"ROOT": "/p?sig=secret"}, inputs={"q": "/p?page=2"}))
+
+    (reject,) = page.rejects
+    assert "secret" not in reject.text
+    assert "/p?page=2" in reject.text
+
+
 def test_a_page_cut_off_is_no_page() -> None:
     """A truncated body raises, so that the client asks again, and never passes for a shorter page."""
     body = f"[{text()}, {text()}]".encode()
