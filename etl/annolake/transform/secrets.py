@@ -1,4 +1,4 @@
-"""Taking secrets out of JSON text: what gives access in its URLs, and the values of share tokens (docs/guarantees.md#secrets).
+"""Taking secrets out of JSON text: signatures of URLs and values of share tokens (docs/guarantees.md#secrets).
 
 Owns what counts as a secret, and how it goes: a URL keeps scheme, host and path and loses user name, password and all
 that stands behind the path; a share token's value becomes null. It is the *decoded* text that is looked at, and what
