@@ -16,7 +16,7 @@ from annolake.extract.paging.watermark import Watermark
 from extract.rows import key
 
 Page = tuple[bytes, ...]
-Answer = Future[Slice[Page]]
+Answer = Future[Slice]
 Size = Future[int | None]
 Change = Callable[["Model", random.Random], object]
 
@@ -69,7 +69,7 @@ class Model:
         """Whether a request was not answered."""
         return bool(self._asked or self.sizes)
 
-    def fetch(self, name: str) -> Fetch[Page]:
+    def fetch(self, name: str) -> Fetch:
         """Return the function that asks for a slice of a list."""
 
         def ask(offset: int, limit: int) -> Answer:
@@ -80,7 +80,7 @@ class Model:
 
         return ask
 
-    def listing(self, name: str, *, watermark: Watermark | None = None) -> Listing[Page]:
+    def listing(self, name: str, *, watermark: Watermark | None = None) -> Listing:
         """Return a list as paging reads it."""
         return Listing(name, self.fetch(name), size=partial(self._size, name), watermark=watermark)
 

@@ -50,14 +50,14 @@ class Passing:
         self.start = {row for rows in self.sections.values() for row in rows}
         self._ranks = {row: Fraction(at) for rows in self.sections.values() for at, row in enumerate(rows)}
 
-    def section(self, name: str) -> Section[Page]:
+    def section(self, name: str) -> Section:
         """Return a section as paging reads it."""
         return Section(name, self.fetch(name))
 
-    def fetch(self, name: str) -> FetchAt[Page]:
+    def fetch(self, name: str) -> FetchAt:
         """Return the function that fetches a page of a section."""
 
-        def ask(cursor: str | None, limit: int) -> CursorSlice[Page]:
+        def ask(cursor: str | None, limit: int) -> CursorSlice:
             self.change(self)
             self.log.append((name, cursor, limit))
             rows = self.shuffle(self.sections[name])

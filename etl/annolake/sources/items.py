@@ -17,7 +17,7 @@ from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.watermark import Watermark
 from annolake.report import Endpoint, Usage
 from annolake.sources.source import Access, ambiguous_keys, microseconds, number_rows, times_of
-from annolake.transform.items import ItemsPage, decode_items, decode_runs, selects
+from annolake.transform.items import decode_items, decode_runs, selects
 from annolake.transform.join import join
 from annolake.transform.row_batch import RowBatch
 
@@ -47,7 +47,7 @@ class ItemsSource:
             access.query_limits,
             settings.subtree_usage,
         )
-        self._reader: QueueReader[ItemsPage] = QueueReader(
+        self._reader: QueueReader = QueueReader(
             [Section(name, self._fetch(name), watermarks.get(name)) for name in self._names],
             seen_keys=seen_keys,
             limit=lambda: settings.page_size,
@@ -64,7 +64,7 @@ class ItemsSource:
         """Yield items that another reading meets for the first time, with their runs. Raises ServiceError."""
         return self._joined(self._reader.read_again())
 
-    def _joined(self, pieces: Iterable[Piece[ItemsPage]]) -> Iterator[RowBatch]:
+    def _joined(self, pieces: Iterable[Piece]) -> Iterator[RowBatch]:
         batches: Batches = Batches(self._at_once)
         asked: deque[Future[RowBatch]] = deque()
         try:
@@ -97,10 +97,10 @@ class ItemsSource:
         self._access.page_size.saw(len(joined.rows), payloads.size)
         return joined
 
-    def _fetch(self, section: str) -> FetchAt[ItemsPage]:
+    def _fetch(self, section: str) -> FetchAt:
         decode = partial(decode_items, archived=section == "archived")
 
-        def fetch(cursor: str | None, limit: int) -> CursorSlice[ItemsPage]:
+        def fetch(cursor: str | None, limit: int) -> CursorSlice:
             page = _smaller(lambda rows: self._listing.read(section, cursor, rows, decode), limit)
             times = times_of([item.row for item in page.items], _TIMES)
             return CursorSlice(page.keys, times, page, page.cursor, ambiguous_keys=ambiguous_keys(page.rejects))

@@ -39,7 +39,7 @@ class RunsSource:
         settings = access.settings
         self._unavailable = _UNAVAILABLE | (frozenset() if settings.include_stats else _STATISTICS)
         names = ("active", "archived") if settings.include_archived else ("active",)
-        self._reader: QueueReader[Page] = QueueReader(
+        self._reader: QueueReader = QueueReader(
             [
                 Listing(
                     name,
@@ -65,7 +65,7 @@ class RunsSource:
         """Yield the rows of each page of another reading. Raises ServiceError."""
         return map(_numbered, self._reader.read_again())
 
-    def _fetch(self, *, archived: bool) -> Fetch[Page]:
+    def _fetch(self, *, archived: bool) -> Fetch:
         access = self._access
         listing = RunsListing(
             access.client,
@@ -79,7 +79,7 @@ class RunsSource:
         def ask(offset: int, rows: int) -> Page:
             return listing.read(offset, rows, archived=archived, decode=decode, patient=rows <= FEW)
 
-        def read(offset: int, limit: int) -> Slice[Page]:
+        def read(offset: int, limit: int) -> Slice:
             page = read_fitting(ask, offset, limit, most=access.most, refused=access.refused)
             access.page_size.saw(len(page.keys), page.size)
             times = times_of([each.row for each in page.rows], _TIMES)
@@ -93,7 +93,7 @@ class RunsSource:
         return access.lanes.submit(read_size, access.client, access.queue_id, which, access.caller)
 
 
-def _numbered(piece: Piece[Page]) -> RowBatch:
-    page = piece.slice.page
+def _numbered(piece: Piece) -> RowBatch:
+    page: RowBatch = piece.slice.page
     number_rows(page.rows, piece)
     return page

@@ -60,7 +60,7 @@ class RowSource(Protocol):
         """Do the same from the start once more, after `read` has ended, and bring the verdict up to date."""
 
 
-def number_rows(rows: Iterable[Any], piece: Piece[Any]) -> None:
+def number_rows(rows: Iterable[Any], piece: Piece) -> None:
     """Give each row the number that its key has: it is looked up once and goes with the row."""
     numbers = piece.numbers_by_key()
     for row in rows:

@@ -11,7 +11,7 @@ from annolake.extract.cursor.section_reader import CursorSlice, Section
 from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.paging.sort_order import Order
 from annolake.extract.paging.watermark import Watermark
-from extract.passing import Cursors, Page, Passing
+from extract.passing import Cursors, Passing
 from extract.rows import PlainSeenKeys, key
 
 MINE, THEIRS, ARCHIVED = SECTIONS
@@ -20,14 +20,14 @@ BEGUN = 1_000
 Change = Callable[[Passing, random.Random], None]
 
 
-def reader_of(queue: Passing, *, touched_since: int | None = BEGUN, told: bool = True) -> QueueReader[Page]:
+def reader_of(queue: Passing, *, touched_since: int | None = BEGUN, told: bool = True) -> QueueReader:
     """Return a reader of the model's sections; `told`: the service tells their sizes."""
     sections = [queue.section(name) for name in SECTIONS]
     sizes = queue.told_now if told else dict
     return QueueReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=sizes, touched_since=touched_since)
 
 
-def read(reader: QueueReader[Page]) -> set[bytes]:
+def read(reader: QueueReader) -> set[bytes]:
     """Read to the end; return the rows that were handed over."""
     return {row for piece in reader.read() for row in piece.wanted}
 
@@ -298,7 +298,7 @@ def test_a_row_is_handed_over_again_only_when_it_came_elsewhere() -> None:
 # --- no loop
 
 
-def _endless(pages: Iterator[CursorSlice[Page]]) -> QueueReader[Page]:
+def _endless(pages: Iterator[CursorSlice]) -> QueueReader:
     return QueueReader(
         [Section(name, lambda _cursor, _limit: next(pages)) for name in SECTIONS],
         seen_keys=PlainSeenKeys(),
@@ -306,7 +306,7 @@ def _endless(pages: Iterator[CursorSlice[Page]]) -> QueueReader[Page]:
     )
 
 
-def _page(rows: range, cursor: str) -> CursorSlice[Page]:
+def _page(rows: range, cursor: str) -> CursorSlice:
     keys = tuple(key(number) for number in rows)
     return CursorSlice(keys, {"added_at": [None] * len(keys)}, keys, cursor)
 
@@ -351,7 +351,7 @@ def test_orders_are_measured_across_pages() -> None:
     assert reader.verdict.orders == {MINE: Order("added_at", descending=False), THEIRS: None, ARCHIVED: None}
 
 
-def _since(queue: Passing, order: Order) -> QueueReader[Page]:
+def _since(queue: Passing, order: Order) -> QueueReader:
     sections = [Section(name, queue.fetch(name), Watermark(order, 350)) for name in SECTIONS]
     return QueueReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100)
 

@@ -12,7 +12,7 @@ from annolake.extract.cursor.queue_reader import QueueReader
 from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Piece
-from extract.passing import Cursors, Page, Passing
+from extract.passing import Cursors, Passing
 from extract.rows import PlainSeenKeys
 from extract.scripted import PLACES, Scripted
 
@@ -32,7 +32,7 @@ counts = st.sampled_from([1, 1, 1, 2, 5, 9, 30])
 class Changing(Scripted):
     """A queue to which things happen between any two requests."""
 
-    steps: Iterator[Piece[Page]]
+    steps: Iterator[Piece]
 
     def begin(self, sizes: tuple[int, int, int], cursors: Cursors) -> None:
         """Set the model up."""
@@ -106,7 +106,7 @@ class OneSection(Changing):
         assert self.moves or not self.reader.reading.restless
 
 
-class Watched(QueueReader[Page]):
+class Watched(QueueReader):
     """Notes before how many requests each reading in overlapping pages began."""
 
     def __init__(self, queue: Passing, met: PlainSeenKeys, *, told: bool) -> None:
@@ -116,7 +116,7 @@ class Watched(QueueReader[Page]):
         sizes = queue.told_now if told else dict
         super().__init__(sections, seen_keys=met, limit=lambda: LIMIT, sizes=sizes)
 
-    def _read_in_pairs(self, one: Any) -> Iterator[Piece[Page]]:
+    def _read_in_pairs(self, one: Any) -> Iterator[Piece]:
         self.joined.append((one.section.name, len(self._queue.log)))
         yield from super()._read_in_pairs(one)
 

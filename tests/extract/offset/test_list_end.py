@@ -13,18 +13,18 @@ from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.offset.list_end import MOST_ALONE, PROBED_ROWS
 from annolake.extract.offset.list_reader import MOST_REQUESTS
 from annolake.extract.offset.queue_reader import QueueReader
-from extract.moving import Model, Page
+from extract.moving import Model
 from extract.passing import Passing
 from extract.rows import PlainSeenKeys
 
 
-def queue_reader(model: Model, *, lanes: int = 3) -> QueueReader[Page]:
+def queue_reader(model: Model, *, lanes: int = 3) -> QueueReader:
     """Return a reader of the model's lists."""
     listings = [model.listing(name) for name in model.lists]
     return QueueReader(listings, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100, wait=model.wait)
 
 
-def read(reader: QueueReader[Page], model: Model, seed: int = 0) -> set[bytes]:
+def read(reader: QueueReader, model: Model, seed: int = 0) -> set[bytes]:
     """Return the rows read."""
     model.rng = random.Random(seed)
     return {row for piece in reader.read() for row in piece.slice.keys}
@@ -208,7 +208,7 @@ def test_windows_that_are_cut_or_show_nothing(rows: int, cuts: list[int], over: 
 # --- sections
 
 
-def sections_reader(queue: Passing) -> SectionsReader[Page]:
+def sections_reader(queue: Passing) -> SectionsReader:
     """Return a reader of the model's sections."""
     sections = [queue.section(name) for name in SECTIONS]
     return SectionsReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=queue.told_now)

@@ -15,7 +15,7 @@ from annolake.extract.offset.unjoined import MOST_UNJOINED
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.waiting import Wait, wait_for_one
-from extract.moving import BROKEN, Answer, Change, Model, Page, still
+from extract.moving import BROKEN, Answer, Change, Model, still
 from extract.rows import PlainSeenKeys, key
 
 
@@ -27,21 +27,21 @@ def reader_of(
     spare: int = 0,
     hint: int | None = None,
     wait: Wait | None = None,
-) -> ListReader[Page]:
+) -> ListReader:
     """Return a reader of the model's active list."""
     pace = Pace(lanes, limit, lambda: spare, wait or model.wait)
     return ListReader(Listing("active", model.fetch("active")), Ledger(PlainSeenKeys()), pace, hint=lambda: hint)
 
 
 def reader_over(
-    fetch: Fetch[Page], *, hint: int | None = None, met: PlainSeenKeys | None = None, wait: Wait = wait_for_one
-) -> ListReader[Page]:
+    fetch: Fetch, *, hint: int | None = None, met: PlainSeenKeys | None = None, wait: Wait = wait_for_one
+) -> ListReader:
     """Return a reader of a list that is fetched so, over four lanes."""
     ledger, pace = Ledger(met or PlainSeenKeys()), Pace(4, lambda: 100, wait=wait)
     return ListReader(Listing("active", fetch), ledger, pace, hint=lambda: hint)
 
 
-def read(reader: ListReader[Page], model: Model, change: Change = still, seed: int = 0) -> list[bytes]:
+def read(reader: ListReader, model: Model, change: Change = still, seed: int = 0) -> list[bytes]:
     """Return the rows read, in the order handed out, those read twice included."""
     model.change, model.rng = change, random.Random(seed)
     return [row for piece in reader.pieces() for row in piece.slice.keys]
@@ -486,7 +486,7 @@ def test_real_threads_read_a_changing_list() -> None:
     model = Model(3000)
     lock, rng = threading.Lock(), random.Random(5)
 
-    def answer(offset: int, limit: int) -> Slice[Page]:
+    def answer(offset: int, limit: int) -> Slice:
         with lock:
             model.delete("active", rng.randrange(len(model.lists["active"])), 2)
             rows = model.lists["active"][offset : offset + limit]

@@ -13,7 +13,7 @@ from annolake.extract.offset.list_reader import Listing, ListReader, Pace
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.waiting import answered
-from extract.moving import Model, Page
+from extract.moving import Model
 from extract.rows import PlainSeenKeys, key
 from extract.scripted import PLACES, Scripted
 
@@ -68,13 +68,13 @@ class Reading(Scripted):
         self.limits = limits
         self.hint, self.cuts = hint, cuts
         self.given_up = self.ended = self.signs = False
-        self.reader: ListReader[Page] = ListReader(
+        self.reader: ListReader = ListReader(
             Listing("active", self.model.fetch("active"), size=lambda: answered(hint if self.may_hide else None)),
             Ledger(self.met),
             Pace(lanes, self.limit, lambda: spare, self.wait),
             hint=lambda: hint if self.asked >= told_after else None,
         )
-        self.pieces: Iterator[Piece[Page]] = self.reader.pieces()
+        self.pieces: Iterator[Piece] = self.reader.pieces()
 
     def limit(self) -> int:
         """Return another limit each time."""

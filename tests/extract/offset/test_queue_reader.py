@@ -15,13 +15,13 @@ from annolake.extract.offset.queue_reader import QueueReader
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.verdict import Signs
 from annolake.extract.paging.waiting import Wait, answered, wait_for_one
-from extract.moving import Answer, Change, Model, Page, still
+from extract.moving import Answer, Change, Model, still
 from extract.rows import PlainSeenKeys
 
 
 def reader_of(
     model: Model, *, lanes: int = 1, spare: int = 0, hints: bool = False, wait: Wait | None = None
-) -> QueueReader[Page]:
+) -> QueueReader:
     """Return a reader of the model's lists; without `hints` nothing is reported of their sizes."""
     if not hints:
         model.told = lambda _: None
@@ -35,12 +35,12 @@ def reader_of(
     )
 
 
-def reader_over(*listings: Listing[Page], lanes: int = 1, wait: Wait = wait_for_one) -> QueueReader[Page]:
+def reader_over(*listings: Listing, lanes: int = 1, wait: Wait = wait_for_one) -> QueueReader:
     """Return a reader of these lists."""
     return QueueReader(listings, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100, wait=wait)
 
 
-def read(reader: QueueReader[Page], model: Model, change: Change = still, seed: float = 0) -> dict[bytes, str]:
+def read(reader: QueueReader, model: Model, change: Change = still, seed: float = 0) -> dict[bytes, str]:
     """Return the rows read, each with the list it was read in last."""
     model.change, model.rng = change, random.Random(seed)
     return {row: piece.name for piece in reader.read() for row in piece.slice.keys}
@@ -420,9 +420,9 @@ def test_the_order_of_each_list_is_measured() -> None:
 
 def test_an_error_reaches_the_caller_and_cancels_the_rest() -> None:
     """The first refused page ends the reading."""
-    asked: list[Future[Slice[Page]]] = []
+    asked: list[Future[Slice]] = []
 
-    def fetch(_offset: int, _limit: int) -> Future[Slice[Page]]:
+    def fetch(_offset: int, _limit: int) -> Future[Slice]:
         asked.append(Future())
         asked[-1].set_exception(RefusedError("no", status=403, endpoint="/runs", attempts=1))
         return asked[-1]
@@ -437,9 +437,9 @@ def test_an_error_reaches_the_caller_and_cancels_the_rest() -> None:
 def test_a_caller_that_stops_reading_cancels_what_is_under_way() -> None:
     """Closing the iterator leaves nothing queued in the lanes."""
     model = Model(5000)
-    asked: list[Future[Slice[Page]]] = []
+    asked: list[Future[Slice]] = []
 
-    def fetch(offset: int, limit: int) -> Future[Slice[Page]]:
+    def fetch(offset: int, limit: int) -> Future[Slice]:
         rows = model.lists["active"][offset : offset + limit]
         asked.append(Future())
         if len(asked) < 3:
@@ -459,8 +459,8 @@ def test_real_threads_read_a_queue() -> None:
     """`read` waits for the lanes itself."""
     model = Model(1500, 700)
 
-    def fetch(name: str) -> Callable[[int, int], Future[Slice[Page]]]:
-        def answer(offset: int, limit: int) -> Slice[Page]:
+    def fetch(name: str) -> Callable[[int, int], Future[Slice]]:
+        def answer(offset: int, limit: int) -> Slice:
             rows = model.lists[name][offset : offset + limit]
             return Slice(rows, {"added_at": [None] * len(rows)}, tuple(rows))
 

@@ -14,7 +14,7 @@ from annolake.errors import UnavailableError
 from annolake.extract.offset.queue_reader import QueueReader
 from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.verdict import Signs
-from extract.moving import Model, Page
+from extract.moving import Model
 from extract.rows import PlainSeenKeys
 from extract.scripted import PLACES, Scripted
 
@@ -49,7 +49,7 @@ class Queue(Scripted):
         self.model.cut = lambda shown: min(shown, cuts[len(self.model.log) % len(cuts)])
         self.met = PlainSeenKeys()
         self.model.told = lambda name: None if told is None else len(self.model.lists[name]) + told
-        self.reader: QueueReader[Page] = QueueReader(
+        self.reader: QueueReader = QueueReader(
             [self.model.listing(name) for name in self.model.lists],
             seen_keys=self.met,
             lanes=lanes,
@@ -57,7 +57,7 @@ class Queue(Scripted):
             spare=lambda: spare,
             wait=self.wait,
         )
-        self.pieces: Iterator[Piece[Page]] = self.reader.read()
+        self.pieces: Iterator[Piece] = self.reader.read()
         self.ended = self.given_up = False
 
     def wait(self, requests: Collection[Future[Any]]) -> None:

@@ -12,7 +12,7 @@ from annolake.extract.offset.queue_reader import QueueReader
 from annolake.extract.paging.sort_order import Order
 from annolake.extract.paging.verdict import Signs
 from annolake.extract.paging.watermark import Watermark
-from extract.moving import Change, Model, Page, still
+from extract.moving import Change, Model, still
 from extract.rows import PlainSeenKeys, key
 
 MARK = 1_000_000
@@ -48,7 +48,7 @@ class Sorted:
         times = [sign * (self.model.times[one][self.column] or 0) for one in self.model.lists[name]]
         return bisect.bisect(times, sign * (self.model.times[row][self.column] or 0))
 
-    def reader(self, *, lanes: int = 1, hints: tuple[int | None, int | None] = (None, None)) -> QueueReader[Page]:
+    def reader(self, *, lanes: int = 1, hints: tuple[int | None, int | None] = (None, None)) -> QueueReader:
         """Return a reader of the new rows."""
         since = Watermark(Order(self.column, self.descending), MARK)
         self.model.told = dict(zip(self.model.lists, hints, strict=True)).__getitem__
@@ -60,7 +60,7 @@ class Sorted:
         return {row for row in self.model.throughout if (self.model.times[row][self.column] or MARK) >= MARK}
 
 
-def read(reader: QueueReader[Page], model: Model, change: Change = still, seed: float = 0) -> list[bytes]:
+def read(reader: QueueReader, model: Model, change: Change = still, seed: float = 0) -> list[bytes]:
     """Return the rows read, those read twice included."""
     model.change, model.rng = change, random.Random(seed)
     return [row for piece in reader.read() for row in piece.slice.keys]

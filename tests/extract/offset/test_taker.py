@@ -14,7 +14,7 @@ from annolake.extract.paging.overlap import Tail
 from annolake.extract.paging.patience import Patience
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Slice
-from extract.moving import Answer, Page
+from extract.moving import Answer
 from extract.rows import PlainSeenKeys, key
 
 LIMIT = 10
@@ -25,7 +25,7 @@ class Reading:
 
     def __init__(self, hint: int | None = None) -> None:
         capacity, patience = Capacity(), Patience("the active list", "active", lambda: 0, restarts=3)
-        self.window: Window[Page] = Window(lambda _offset, _limit: Answer())
+        self.window: Window = Window(lambda _offset, _limit: Answer())
         prefetch = Prefetch(capacity, lanes=1, limit=lambda: LIMIT, spare=lambda: 0, hint=lambda: hint)
         self.asker = Asker(self.window, Tail(), prefetch, patience)
         self.notes = Notes("active", Ledger(PlainSeenKeys()))
@@ -34,7 +34,7 @@ class Reading:
     def show(self, offset: int, *rows: int) -> bool:
         """Have a slice be shown; tell whether it was taken."""
         keys = [key(row) for row in rows]
-        ask: Ask[Page] = Ask(offset, LIMIT, LIMIT, 3, Future())
+        ask: Ask = Ask(offset, LIMIT, LIMIT, 3, Future())
         return self.taker.take(ask, Slice(keys, {"added_at": [None] * len(keys)}, tuple(keys))) is not None
 
 

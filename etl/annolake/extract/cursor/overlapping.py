@@ -8,14 +8,11 @@ docs/paging.md#overlapping-passes.
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 from annolake.extract.cursor.section_reader import CursorSlice, Reader, Section
 from annolake.extract.paging.overlap import Overlap, Tail
 from annolake.extract.paging.readings import Ledger, Reading
 from annolake.extract.paging.slices import Piece
-
-P = TypeVar("P")
 
 _JOINING = 3  # known rows, at least, that a page must begin with
 _LEAST = 2  # rows: a page of one can't hold a row read before and a new one
@@ -33,12 +30,12 @@ class _Place:
 _START = _Place(0, None)
 
 
-class OverlappingReader(Reader[P]):
+class OverlappingReader(Reader):
     """Reads a section in overlapping pages; `earlier` is the reading of the section before that was read so."""
 
     def __init__(
         self,
-        section: Section[P],
+        section: Section,
         ledger: Ledger,
         *,
         limit: Callable[[], int],
@@ -56,7 +53,7 @@ class OverlappingReader(Reader[P]):
         self._unjoined = False
         self._passed = False  # a page without a row, which had another one behind it
 
-    def pages(self) -> Iterator[Piece[P]]:
+    def pages(self) -> Iterator[Piece]:
         """Yield the pages that are to be taken, up to the end.
 
         Raises UnavailableError where the section never ends, and what `fetch` raises.
@@ -108,7 +105,7 @@ class OverlappingReader(Reader[P]):
         """Take what comes from now on, to the section's end."""
         self.reading.joined, self._unjoined = False, True
 
-    def _take(self, place: _Place, page: CursorSlice[P], overlap: Overlap, *, ended: bool) -> Piece[P]:
+    def _take(self, place: _Place, page: CursorSlice, overlap: Overlap, *, ended: bool) -> Piece:
         rows = len(page.keys)
         noted = self._notes.note(page, overlap, self._tail)
         self.reading.shifts += overlap.moved or (overlap.left > 0 and (ended or overlap.behind < rows))

@@ -6,7 +6,6 @@ makes the verdict incomplete: docs/paging.md#sections-of-a-queue.
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
 
 from annolake.extract.cursor.overlapping import OverlappingReader
 from annolake.extract.cursor.section_reader import Section
@@ -17,18 +16,16 @@ from annolake.extract.paging.sort_order import OrderMeasure
 from annolake.extract.paging.verdict import ListState, Verdict
 from annolake.extract.paging.waiting import answered
 
-P = TypeVar("P")
-
 READINGS = 3
 
 _OTHER_SIZES = (0.73, 0.41)  # of a page, for reading again
 
 
 @dataclass(kw_only=True)
-class _Section(ListState, Generic[P]):
+class _Section(ListState):
     """One of the sections; of its readings `last` and `latest` are the one in overlapping pages."""
 
-    section: Section[P]
+    section: Section
     agrees: bool | None = None  # the last two readings in a single pass met the same rows; None: there was one only
     came_back: bool = False  # rows did, and others were met for the first time, when read again
 
@@ -49,7 +46,7 @@ class _Section(ListState, Generic[P]):
         return reasons + super().reasons()
 
 
-class QueueReader(Generic[P]):
+class QueueReader:
     """Reads the sections of a queue, given in the order of a row's life.
 
     `limit` is asked before every request and may answer differently each time. `sizes` returns what the service reports
@@ -61,7 +58,7 @@ class QueueReader(Generic[P]):
 
     def __init__(
         self,
-        sections: Sequence[Section[P]],
+        sections: Sequence[Section],
         *,
         seen_keys: SeenKeys,
         limit: Callable[[], int],
@@ -82,13 +79,13 @@ class QueueReader(Generic[P]):
             if one.watermark and not one.watermark.order.descending:
                 self._sweep(self._sections[one.name])
 
-    def read(self) -> Iterator[Piece[P]]:
+    def read(self) -> Iterator[Piece]:
         """Yield every page to be taken; of a row's versions the last one counts.
 
         Raises what a request raises; UnavailableError where a section never ends.
         """
         self._note_sizes(0)
-        readers: list[SinglePassReader[P]] = []
+        readers: list[SinglePassReader] = []
         for one in self._sections.values():
             reader = yield from self._read_once(one)
             readers.append(reader)
@@ -100,7 +97,7 @@ class QueueReader(Generic[P]):
             yield from self._read_gaps_again()
         self._conclude()
 
-    def read_again(self) -> Iterator[Piece[P]]:
+    def read_again(self) -> Iterator[Piece]:
         """Read every section once more from its start, as `read` does, and conclude anew; only new rows are wanted."""
         for one in self._sections.values():
             reader = yield from self._read_once(one, again=True)
@@ -119,8 +116,8 @@ class QueueReader(Generic[P]):
     # --- in a single pass
 
     def _read_once(
-        self, one: _Section[P], *, again: bool = False, limit: Callable[[], int] | None = None
-    ) -> Generator[Piece[P], None, SinglePassReader[P]]:
+        self, one: _Section, *, again: bool = False, limit: Callable[[], int] | None = None
+    ) -> Generator[Piece, None, SinglePassReader]:
         reader = SinglePassReader(
             one.section,
             self._ledger,
@@ -136,7 +133,7 @@ class QueueReader(Generic[P]):
             reader = yield from self._read_once(one)
         return reader
 
-    def _read_gaps_again(self) -> Iterator[Piece[P]]:
+    def _read_gaps_again(self) -> Iterator[Piece]:
         """Read each section again that shows less than is reported, until two readings agree."""
         for size in _OTHER_SIZES:
             for one in [one for one in self._sections.values() if one.lacks_rows and not one.agrees]:
@@ -155,7 +152,7 @@ class QueueReader(Generic[P]):
         self._note_sizes(1)
         return self.verdict.is_resized()
 
-    def _has_moved(self, readers: Sequence[SinglePassReader[P]]) -> bool:
+    def _has_moved(self, readers: Sequence[SinglePassReader]) -> bool:
         """Tell whether the first or the last page of a section is another one than it was."""
         for reader in readers:
             requests = reader.requests
@@ -168,7 +165,7 @@ class QueueReader(Generic[P]):
 
     # --- in overlapping pages
 
-    def _read_overlapping(self) -> Iterator[Piece[P]]:
+    def _read_overlapping(self) -> Iterator[Piece]:
         *others, archived = self._sections.values()
         for one in others:
             yield from self._read_in_pairs(one)
@@ -181,7 +178,7 @@ class QueueReader(Generic[P]):
             ):
                 return
 
-    def _read_in_pairs(self, one: _Section[P]) -> Iterator[Piece[P]]:
+    def _read_in_pairs(self, one: _Section) -> Iterator[Piece]:
         self.verdict.signs.rereadings += 1
         reader = OverlappingReader(
             one.section,
@@ -203,12 +200,12 @@ class QueueReader(Generic[P]):
 
     def _follow(
         self,
-        one: _Section[P],
-        reader: SinglePassReader[P] | OverlappingReader[P],
-        pages: Iterable[Piece[P]],
+        one: _Section,
+        reader: SinglePassReader | OverlappingReader,
+        pages: Iterable[Piece],
         *,
         share_rows: bool,
-    ) -> Iterator[Piece[P]]:
+    ) -> Iterator[Piece]:
         """Hand the pages on; unless they share rows, the neighbours of two pages count for the order as well."""
         one.measure = OrderMeasure()
         last: dict[str, Sequence[int | None]] = {}
@@ -224,11 +221,11 @@ class QueueReader(Generic[P]):
         self.verdict.rows += reader.reading.rows
         self.verdict.signs.count(reader.reading)
 
-    def _later(self, one: _Section[P]) -> tuple[str, ...]:
+    def _later(self, one: _Section) -> tuple[str, ...]:
         names = tuple(self._sections)
         return names[names.index(one.section.name) + 1 :]
 
-    def _sweep(self, one: _Section[P]) -> None:
+    def _sweep(self, one: _Section) -> None:
         """Give a section's watermark up: it is read whole."""
         self.verdict.sweep(one.section.name)
         one.section = replace(one.section, watermark=None)

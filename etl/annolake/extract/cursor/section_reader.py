@@ -6,7 +6,6 @@ fetches the page at a cursor: no HTTP, no threads. What a cursor is taken for: d
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from annolake.extract.paging.notes import Notes
 from annolake.extract.paging.patience import STALLED, Patience
@@ -14,33 +13,31 @@ from annolake.extract.paging.readings import Ledger, Reading
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.watermark import Watermark
 
-P = TypeVar("P")
-
 MOST_PAGES = 2_000_000
 MOST_HIDDEN = 100_000  # reported rows that may be left out of pages in a row, ten a page
 RESTARTS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class CursorSlice(Slice[P]):
+class CursorSlice(Slice):
     """A page of a section, and the cursor behind it: None where the section ends with it."""
 
     cursor: str | None
 
 
-FetchAt = Callable[[str | None, int], CursorSlice[P]]  # (cursor, limit); None: the start of the section
+FetchAt = Callable[[str | None, int], CursorSlice]  # (cursor, limit); None: the start of the section
 
 
 @dataclass(frozen=True)
-class Section(Generic[P]):
+class Section:
     """A section to read: its name, its pages, and from which watermark on (None: all of it)."""
 
     name: str
-    fetch: FetchAt[P]
+    fetch: FetchAt
     watermark: Watermark | None = None
 
 
-class Reader(Generic[P]):
+class Reader:
     """What both ways of reading share. `later` are the sections behind this one in a row's life.
 
     `reading` has what was seen, `seen` is the number of rows met in this reading. `size` is the number of rows that the
@@ -49,7 +46,7 @@ class Reader(Generic[P]):
 
     def __init__(
         self,
-        section: Section[P],
+        section: Section,
         ledger: Ledger,
         *,
         limit: Callable[[], int],
@@ -79,13 +76,13 @@ class Reader(Generic[P]):
         """Rows met in this reading."""
         return self._notes.seen
 
-    def _fetch(self, cursor: str | None, limit: int) -> CursorSlice[P]:
+    def _fetch(self, cursor: str | None, limit: int) -> CursorSlice:
         self.requests += 1
         if self.requests > MOST_PAGES:
             raise self._patience.error("never ends")
         return self._section.fetch(cursor, limit)
 
-    def _closes(self, page: CursorSlice[P]) -> bool:
+    def _closes(self, page: CursorSlice) -> bool:
         """Note whether the page is in the order it was said to be in; tell whether the reading ends with it."""
         watermark = self._section.watermark
         if watermark:

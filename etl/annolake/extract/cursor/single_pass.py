@@ -6,13 +6,10 @@ in docs/paging.md#single-pass.
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from annolake.extract.cursor.section_reader import CursorSlice, Reader, Section
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Piece
-
-P = TypeVar("P")
 
 PROBES = 16
 
@@ -28,7 +25,7 @@ class _Place:
     keys: tuple[bytes, ...]
     last: bool | None = None
 
-    def fits(self, page: CursorSlice[P]) -> bool:
+    def fits(self, page: CursorSlice) -> bool:
         """Tell whether the same is there.
 
         One row that was asked for alone may be left out, with others behind it, or come with more than were asked for.
@@ -39,7 +36,7 @@ class _Place:
         return tuple(page.keys) == self.keys and self.last == (page.cursor is None)
 
 
-class SinglePassReader(Reader[P]):
+class SinglePassReader(Reader):
     """Reads a section once, straight on.
 
     `touched_since`: microseconds since 1970. `again`: the section was read before, and only rows not met then
@@ -48,7 +45,7 @@ class SinglePassReader(Reader[P]):
 
     def __init__(
         self,
-        section: Section[P],
+        section: Section,
         ledger: Ledger,
         *,
         limit: Callable[[], int],
@@ -66,7 +63,7 @@ class SinglePassReader(Reader[P]):
         self._probes: list[_Place] = []
         self._apart = 1  # pages between two cursors to be asked again
 
-    def pages(self) -> Iterator[Piece[P]]:
+    def pages(self) -> Iterator[Piece]:
         """Yield the pages up to the end, or to the first that shows that rows moved.
 
         Raises UnavailableError where a cursor comes again or the section never ends, and what `fetch` raises.
@@ -100,7 +97,7 @@ class SinglePassReader(Reader[P]):
         """Tell whether the section was seen to change."""
         return self.reading.moved or self.reading.crossed > 0 or self._touched
 
-    def _take(self, page: CursorSlice[P]) -> Piece[P]:
+    def _take(self, page: CursorSlice) -> Piece:
         """Note the rows as met, and which are wanted. No row may come twice, be it in one page."""
         noted = self._notes.note(page)
         if self._touched_since is not None:

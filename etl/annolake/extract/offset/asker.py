@@ -3,28 +3,24 @@
 Owns the offsets. How much is asked for at once is `prefetch`'s; whether a slice joins is `taker`'s.
 """
 
-from typing import Generic, TypeVar
-
 from annolake.extract.offset.in_flight import Ask, Window
 from annolake.extract.offset.prefetch import Prefetch
 from annolake.extract.paging.overlap import Tail
 from annolake.extract.paging.patience import Patience
-
-P = TypeVar("P")
 
 MOST_ROWS = 100_000_000
 
 _JOINING = 3  # known rows, at least, that a slice must begin with (docs/paging.md#overlaps)
 
 
-class Asker(Generic[P]):
+class Asker:
     """Asks for the slices of one list through `window`: the next one, and those ahead of it in a still list.
 
     `offset` is that of the next one (None: some rows before the end of `tail`), `few` the most rows to ask for while
     slices that showed nothing are looked into. With `one_by_one` nothing is asked for ahead.
     """
 
-    def __init__(self, window: Window[P], tail: Tail, prefetch: Prefetch, patience: Patience) -> None:
+    def __init__(self, window: Window, tail: Tail, prefetch: Prefetch, patience: Patience) -> None:
         self.window = window
         self.tail = tail
         self.prefetch = prefetch
@@ -57,7 +53,7 @@ class Asker(Generic[P]):
                 raise self._patience.error("never ends")
             self.window.send(offset, limit, expected, shared)
 
-    def _allows(self, last: Ask[P], flying: int, offset: int) -> bool:
+    def _allows(self, last: Ask, flying: int, offset: int) -> bool:
         return last.shared > 0 and self.few is None and self.prefetch.allows(flying, offset)
 
     def _before_frontier(self, shared: int) -> int:
@@ -76,7 +72,7 @@ class Asker(Generic[P]):
         """Have the next slice begin a good part of a page before the frontier, to see whether anything came."""
         self.offset = max(0, self.tail.end - min(self.prefetch.look(), len(self.tail)))
 
-    def need(self, ask: Ask[P]) -> int:
+    def need(self, ask: Ask) -> int:
         """Return how many known rows a slice must begin with to join, if a still list would give it as many."""
         return min(_JOINING, ask.shared, self.tail.named(ask.offset))
 
@@ -88,7 +84,7 @@ class Asker(Generic[P]):
             if not joins or self.tail.end >= ahead.offset + ahead.expected:
                 self.window.drop()
 
-    def step_back(self, ask: Ask[P]) -> None:
+    def step_back(self, ask: Ask) -> None:
         """Throw the window away, and have the next slice begin further back than one that did not join."""
         self.window.drop()
         self.few = None

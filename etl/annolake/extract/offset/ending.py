@@ -5,7 +5,6 @@ Owns when `list_end` is asked, and what follows from its answer: P4 in docs/pagi
 
 from collections.abc import Callable
 from functools import partial
-from typing import Generic, TypeVar
 
 from annolake.extract.offset.asker import Asker
 from annolake.extract.offset.in_flight import Ask
@@ -13,19 +12,17 @@ from annolake.extract.offset.list_end import End, EndCheck, Found
 from annolake.extract.offset.taker import LEAST, Taker
 from annolake.extract.paging.slices import Piece, Slice
 
-P = TypeVar("P")
-
-Look = Callable[[], Piece[P] | None]
+Look = Callable[[], Piece | None]
 """Ends the reading, or returns a slice that was taken instead. Its first request is under way."""
 
 
-class Ending(Generic[P]):
+class Ending:
     """Looks behind what seems to be the end of a list; `check` makes what does so, by what is known at that time.
 
     With `look_only` the reading has ended before, and goes on from its frontier.
     """
 
-    def __init__(self, asker: Asker[P], taker: Taker[P], check: Callable[[], EndCheck[P]]) -> None:
+    def __init__(self, asker: Asker, taker: Taker, check: Callable[[], EndCheck]) -> None:
         self.look_only = False
         self._asker = asker
         self._taker = taker
@@ -36,7 +33,7 @@ class Ending(Generic[P]):
         self._away = False  # no known row is where the last one was
         self._tried: bytes | None = None  # the row found behind the frontier that was asked for with an overlap
 
-    def after(self, ask: Ask[P], page: Slice[P], *, taken: bool) -> "Look[P] | None":
+    def after(self, ask: Ask, page: Slice, *, taken: bool) -> "Look | None":
         """Return what is to be looked at before reading on, None: nothing."""
         taker = self._taker
         if not taken:
@@ -52,7 +49,7 @@ class Ending(Generic[P]):
         growth = self._taker.growth
         growth.looked(clear=self._check().is_clear(growth.ahead))
 
-    def _doubt(self, ask: Ask[P]) -> Piece[P] | None:
+    def _doubt(self, ask: Ask) -> Piece | None:
         """Find out what an answer that shows nothing means: the rows before it left, or it shows less than there is.
 
         Two rows are asked for from the last known one on, then that row alone: if a known row is there, none left. Nor
@@ -88,7 +85,7 @@ class Ending(Generic[P]):
         (again,) = self._check().ask([offset], limit)
         return offset + limit if again.names == names else 0
 
-    def _behind(self, reach: int, shown: int) -> "Look[P] | None":
+    def _behind(self, reach: int, shown: int) -> "Look | None":
         """Look behind the frontier, unless the list was found to end there before.
 
         `shown` is the number of rows of the slice that showed nothing new, `reach` the offset behind what it was asked
@@ -101,7 +98,7 @@ class Ending(Generic[P]):
         check.begin(reach)
         return partial(self._conclude, check, reach, shown)
 
-    def _conclude(self, check: EndCheck[P], reach: int, shown: int) -> Piece[P] | None:
+    def _conclude(self, check: EndCheck, reach: int, shown: int) -> Piece | None:
         end, reading = self._tail.end, self._taker.notes.reading
         behind = check.run(shown=shown, reach=reach)
         reading.gaps += check.silent
@@ -115,7 +112,7 @@ class Ending(Generic[P]):
             self._taker.wear()
         return None
 
-    def _go_on(self, found: Found[P]) -> Piece[P] | None:
+    def _go_on(self, found: Found) -> Piece | None:
         """Go on behind the frontier; by slices that join, if asking again with an overlap brings one."""
         offset, limit, page, silent = found
         overlap = self._tail.compare(offset, page.names)

@@ -6,7 +6,7 @@ still in its place, both stood side by side at the moment at which the second wa
 """
 
 from collections.abc import Callable
-from typing import Protocol, Self, TypeVar
+from typing import Any
 
 from annolake.errors import TooLargeError, UnavailableError
 
@@ -14,24 +14,11 @@ _PAIR = 2
 _TRIES = 3
 
 
-class Part(Protocol):
-    """What an answer showed."""
-
-    @property
-    def keys(self) -> list[bytes]:
-        """Return the key of each element."""
-
-    def append(self, other: Self) -> None:
-        """Add what follows."""
+Read = Callable[[int, int], Any]
+"""Reads (offset, rows); what it returns has the `keys` of its elements, and can `append` what follows."""
 
 
-P = TypeVar("P", bound=Part)
-Read = Callable[[int, int], P]  # (offset, rows)
-
-
-def read_fitting(
-    read: Read[P], offset: int, rows: int, *, most: Callable[[], int], refused: Callable[[int], None]
-) -> P:
+def read_fitting(read: Read, offset: int, rows: int, *, most: Callable[[], int], refused: Callable[[int], None]) -> Any:
     """Return what is at `offset`, of `rows` rows as many as fit (`most` at most).
 
     `refused` hears how many did not fit. Raises TooLargeError where a single row does not, UnavailableError where
@@ -50,7 +37,7 @@ def read_fitting(
         some = max(_PAIR, min(some // 2, most()))
 
 
-def _pair(read: Read[P], offset: int) -> P:
+def _pair(read: Read, offset: int) -> Any:
     for _ in range(_TRIES):
         first, second = read(offset, 1), read(offset + 1, 1)
         if read(offset, 1).keys == first.keys:

@@ -8,18 +8,16 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.waiting import Wait, wait_for_one
 
-P = TypeVar("P")
-
-Fetch = Callable[[int, int], Future[Slice[P]]]  # (offset, limit)
+Fetch = Callable[[int, int], Future[Slice]]  # (offset, limit)
 
 
 @dataclass(frozen=True, slots=True)
-class Ask(Generic[P]):
+class Ask:
     """A request: `expected` rows by what the server gave so far, the first `shared` of them met before.
 
     Where no row is shared, it looks behind the end of the list.
@@ -29,29 +27,29 @@ class Ask(Generic[P]):
     limit: int
     expected: int
     shared: int
-    answer: Future[Slice[P]]
+    answer: Future[Slice]
 
 
-class Window(Generic[P]):
+class Window:
     """The requests of one list that are under way, in the order asked."""
 
-    def __init__(self, fetch: Fetch[P], wait: Wait = wait_for_one) -> None:
+    def __init__(self, fetch: Fetch, wait: Wait = wait_for_one) -> None:
         self.requests = 0
         self._fetch = fetch
         self._wait = wait
-        self._asks: deque[Ask[P]] = deque()
-        self._dropped: list[Future[Slice[P]]] = []
+        self._asks: deque[Ask] = deque()
+        self._dropped: list[Future[Slice]] = []
 
     def __len__(self) -> int:
         return len(self._asks)
 
     @property
-    def first(self) -> Ask[P]:
+    def first(self) -> Ask:
         """The request whose answer is taken next."""
         return self._asks[0]
 
     @property
-    def last(self) -> Ask[P]:
+    def last(self) -> Ask:
         """The request sent last."""
         return self._asks[-1]
 
@@ -67,7 +65,7 @@ class Window(Generic[P]):
                 ask.answer.result()
         return bool(self._asks) and self._asks[0].answer.done()
 
-    def take(self, meanwhile: Callable[[], None] = lambda: None) -> tuple[Ask[P], Slice[P]]:
+    def take(self, meanwhile: Callable[[], None] = lambda: None) -> tuple[Ask, Slice]:
         """Wait for the next answer and take it; call `meanwhile` whenever any request was answered."""
         while not self.is_ready():
             self._wait(self._pending())
@@ -94,5 +92,5 @@ class Window(Generic[P]):
         while pending := self._pending():
             self._wait(pending)
 
-    def _pending(self) -> list[Future[Slice[P]]]:
+    def _pending(self) -> list[Future[Slice]]:
         return [a for a in (*(ask.answer for ask in self._asks), *self._dropped) if not a.done()]

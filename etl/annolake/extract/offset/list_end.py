@@ -7,13 +7,11 @@ P3 and P4 in docs/paging.md#the-end-of-a-list.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from enum import Enum
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from annolake.extract.offset.in_flight import Window
 from annolake.extract.paging.overlap import Tail
 from annolake.extract.paging.slices import Slice
-
-P = TypeVar("P")
 
 PROBED_ROWS = 800
 """How far probes go behind the last known row; as far again as the list is long, where that is more and it is read
@@ -24,12 +22,12 @@ MOST_ALONE = 20_000
 _ROUNDS = 3  # of asking again, where what is reported or shown changes each time
 
 
-class Found(NamedTuple, Generic[P]):
+class Found(NamedTuple):
     """A slice that shows rows behind the last known one; `silent`: offsets before it showed nothing."""
 
     offset: int
     limit: int
-    page: Slice[P]
+    page: Slice
     silent: bool
 
 
@@ -40,10 +38,10 @@ class End(Enum):
     MOVED = "known rows, which cannot be there in a list that stands still"
 
 
-Behind = Found[P] | End
+Behind = Found | End
 
 
-class EndCheck(Generic[P]):
+class EndCheck:
     """Looks behind the end of the list that `tail` has the last rows of.
 
     At most `at_once` requests are under way. `seen` is the number of rows met in the list (None: it is not read whole),
@@ -55,7 +53,7 @@ class EndCheck(Generic[P]):
     def __init__(
         self,
         tail: Tail,
-        window: Window[P],
+        window: Window,
         *,
         at_once: int,
         page: int,
@@ -83,7 +81,7 @@ class EndCheck(Generic[P]):
     def _asks_behind(self, reach: int) -> bool:
         return bool(self._tail.end) or self._emptied or (reach < self._page and self._reported != 0)
 
-    def run(self, *, shown: int, reach: int) -> Behind[P]:
+    def run(self, *, shown: int, reach: int) -> Behind:
         """Return what lies behind the end.
 
         `shown` is the number of rows of the slice that showed nothing new, `reach` the offset behind the last one it
@@ -107,7 +105,7 @@ class EndCheck(Generic[P]):
         """Tell whether all reported offsets lie before `at`, and no fewer rows were met than are reported."""
         return reported is not None and reported <= at and (self._seen is None or reported <= self._seen)
 
-    def _cover(self, at: int, reported: int) -> Behind[P]:
+    def _cover(self, at: int, reported: int) -> Behind:
         """Ask for the offsets from `at` up to the reported size, and behind it."""
         for _ in range(_ROUNDS):
             if reported - at > MOST_ALONE:
@@ -134,7 +132,7 @@ class EndCheck(Generic[P]):
         pages = self.ask(offsets, self._page)
         return not any(page.keys for page in pages)
 
-    def _behind(self, shown: int, reach: int) -> tuple[Behind[P], int]:
+    def _behind(self, shown: int, reach: int) -> tuple[Behind, int]:
         """Ask right behind the end, and on behind what that shows; return the first offset that showed nothing, too.
 
         Known rows can be shown there: rows came in front, or were left out before them. Behind `reach` they can't.
@@ -152,7 +150,7 @@ class EndCheck(Generic[P]):
             if not rows or (covered and (rows < shown or rows == 1)):
                 return End.REACHED, at
 
-    def _alone(self, at: int, until: int) -> tuple[Found[P] | None, bool]:
+    def _alone(self, at: int, until: int) -> tuple[Found | None, bool]:
         """Ask for each offset by itself; tell also whether any showed nothing."""
         silent = False
         while at < until:
@@ -165,7 +163,7 @@ class EndCheck(Generic[P]):
             at = offsets.stop
         return None, silent
 
-    def _probe(self, at: int) -> Behind[P]:
+    def _probe(self, at: int) -> Behind:
         """Ask at offsets ever further behind; where one shows new rows, all before it are asked for."""
         offsets = list(self._ahead(at))
         pages = self.ask(offsets, self._page)
@@ -183,12 +181,12 @@ class EndCheck(Generic[P]):
             yield at + ahead
             ahead *= 2
 
-    def _is_new(self, offset: int, page: Slice[P]) -> bool:
+    def _is_new(self, offset: int, page: Slice) -> bool:
         return len(page.keys) > self._tail.compare(offset, page.names).behind
 
-    def ask(self, offsets: Sequence[int], limit: int) -> list[Slice[P]]:
+    def ask(self, offsets: Sequence[int], limit: int) -> list[Slice]:
         """Ask for slices, several at once; one that is under way already is not asked for again."""
-        pages: list[Slice[P]] = []
+        pages: list[Slice] = []
         sent = self._start(offsets[0], limit)
         while len(pages) < len(offsets):
             while sent < len(offsets) and len(self._window) < self._at_once:

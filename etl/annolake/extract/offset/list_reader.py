@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
 from annolake.extract.offset.asker import Asker
 from annolake.extract.offset.ending import Ending
@@ -26,14 +25,12 @@ from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.waiting import Wait, answered, wait_for_one
 from annolake.extract.paging.watermark import Watermark
 
-P = TypeVar("P")
-
 RESTARTS = 12
 MOST_REQUESTS = 2_000  # of a reading, and four for each row reported or met
 
 
 @dataclass(frozen=True)
-class Listing(Generic[P]):
+class Listing:
     """A list to read: its name, its slices, and from which watermark on (None: all of it).
 
     `size` asks what the service reports as the list's size (None: nothing). What that counts is not known for certain
@@ -41,7 +38,7 @@ class Listing(Generic[P]):
     """
 
     name: str
-    fetch: Fetch[P]
+    fetch: Fetch
     size: Callable[[], Future[int | None]] = lambda: answered(None)
     partly: bool = False
     watermark: Watermark | None = None
@@ -66,7 +63,7 @@ class Pace:
     capacity: Capacity = field(default_factory=Capacity)
 
 
-class ListReader(Generic[P]):
+class ListReader:
     """Reads one list; `reading` tells what the last reading saw.
 
     `hint()` is the list's size as first reported, as far as known by now. `earlier` is the reading of this list before,
@@ -75,7 +72,7 @@ class ListReader(Generic[P]):
 
     def __init__(
         self,
-        listing: Listing[P],
+        listing: Listing,
         ledger: Ledger,
         pace: Pace,
         *,
@@ -114,7 +111,7 @@ class ListReader(Generic[P]):
         """Rows met from the start of the list on."""
         return self._notes.seen
 
-    def pieces(self) -> Generator[Piece[P], None, None]:
+    def pieces(self) -> Generator[Piece, None, None]:
         """Yield every slice that is to be taken, in the list's order.
 
         Before one is handed out the next ones are asked for, and as many as may be spare are taken, if they are there.
@@ -122,7 +119,7 @@ class ListReader(Generic[P]):
         end, with a `Reading` of its own. Raises the first error of any request, and UnavailableError where the
         listing repeats itself or never ends; requests under way then are cancelled, or end unheard.
         """
-        taken: deque[Piece[P]] = deque()
+        taken: deque[Piece] = deque()
         try:
             for piece in self._take_all():
                 taken.append(piece)
@@ -133,11 +130,11 @@ class ListReader(Generic[P]):
         finally:
             self._window.drop()
 
-    def _take_all(self) -> Iterator[Piece[P]]:
+    def _take_all(self) -> Iterator[Piece]:
         """Yield every slice once it is taken and the next request is under way."""
         self._begin()
         before = self.requests
-        taken: Piece[P] | None = None
+        taken: Piece | None = None
         while not self._taker.ended:
             if self.requests - before > MOST_REQUESTS + 4 * max(self._hint() or 0, self.seen):
                 raise self._patience.error("shows too little of what is asked for")
@@ -164,7 +161,7 @@ class ListReader(Generic[P]):
         elif self._listing.watermark:
             self._asker.offset = seek(self._listing.watermark, self._window, self._hint())
 
-    def _check(self) -> EndCheck[P]:
+    def _check(self) -> EndCheck:
         tail = self._asker.tail
         return EndCheck(
             tail,

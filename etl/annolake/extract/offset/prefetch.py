@@ -6,11 +6,8 @@ elsewhere, whatever was asked for (docs/paging.md#overlaps).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from annolake.extract.offset.in_flight import Ask
-
-P = TypeVar("P")
 
 OVERLAP = 10  # rows of a full page that were read before, in a queue that moves
 _STILL = 5  # the same as long as none was seen to leave: to join takes 3
@@ -75,7 +72,7 @@ class Prefetch:
         shared = max(1, min(least, expected // 4)) + self._drift
         return limit, expected, max(1, min(shared, expected * 3 // 4))
 
-    def ahead(self, last: Ask[P], shared: int) -> int:
+    def ahead(self, last: Ask, shared: int) -> int:
         """Return the offset of the slice behind `last` in a still list; where that is behind the hint, of its end."""
         offset = max(0, last.offset + last.expected - shared)
         hint = self._hint()
@@ -83,7 +80,7 @@ class Prefetch:
             return hint - shared
         return offset
 
-    def behind(self, last: Ask[P], flying: int) -> int | None:
+    def behind(self, last: Ask, flying: int) -> int | None:
         """Return the offset behind a list of which `last` asks for the end, None where it does not, or lanes lack."""
         hint = self._hint()
         ends = last.shared > 0 and hint is not None and last.offset + last.shared == hint

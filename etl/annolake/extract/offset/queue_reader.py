@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from annolake.extract.offset.list_reader import Listing, ListReader, Pace
 from annolake.extract.paging.readings import Ledger, SeenKeys
@@ -17,18 +17,16 @@ from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.verdict import ListState, Verdict
 from annolake.extract.paging.waiting import Wait, wait_for_one
 
-P = TypeVar("P")
-
 READINGS = 3
 LOOKS = 3
 
 
 @dataclass(kw_only=True)
-class _List(ListState, Generic[P]):
+class _List(ListState):
     """One of the lists, and its readings so far. `seen_before`: rows met in the reading before the last one."""
 
-    listing: Listing[P]
-    reader: ListReader[P] | None = None
+    listing: Listing
+    reader: ListReader | None = None
     seen_before: int = 0
     times_read: int = 0
     is_open: bool = False  # it is to be read again
@@ -53,7 +51,7 @@ class _List(ListState, Generic[P]):
         return reasons + super().reasons()
 
 
-class QueueReader(Generic[P]):
+class QueueReader:
     """Reads the lists of a queue: `listings` is the active list, or the active and the archived one.
 
     `lanes`, `limit`, `spare` and `wait` are those of `list_reader.Pace`. `verdict` is valid when `read` has ended.
@@ -61,7 +59,7 @@ class QueueReader(Generic[P]):
 
     def __init__(
         self,
-        listings: Sequence[Listing[P]],
+        listings: Sequence[Listing],
         *,
         seen_keys: SeenKeys,
         lanes: int,
@@ -82,7 +80,7 @@ class QueueReader(Generic[P]):
         self._is_stirred = False  # something moved in the first readings
         self._is_fresh = False  # rows never met before were met by a look of this round
 
-    def read(self) -> Generator[Piece[P], None, None]:
+    def read(self) -> Generator[Piece, None, None]:
         """Yield every slice to be taken, waiting for answers; of a row's versions the last one counts.
 
         Raises what a request raises, promptly; what was asked for besides is cancelled, or ends unheard.
@@ -98,7 +96,7 @@ class QueueReader(Generic[P]):
                 for size in one.sizes.values():
                     size.cancel()
 
-    def read_again(self) -> Iterator[Piece[P]]:
+    def read_again(self) -> Iterator[Piece]:
         """Read every list once more from its start, as `read` does, and conclude anew."""
         for one in self._lists.values():
             yield from self._read(one)
@@ -107,7 +105,7 @@ class QueueReader(Generic[P]):
         self._wait_for_sizes(1)
         self._conclude()
 
-    def _read_until_quiet(self) -> Iterator[Piece[P]]:
+    def _read_until_quiet(self) -> Iterator[Piece]:
         """Read again and look again until no list is open, and conclude."""
         self._wait_for_sizes(0)
         for one in self._lists.values():
@@ -122,7 +120,7 @@ class QueueReader(Generic[P]):
                 break
         self._conclude()
 
-    def _round(self) -> Iterator[Piece[P]]:
+    def _round(self) -> Iterator[Piece]:
         """Read each list again that is open, look at the end of each that is not."""
         for one in self._lists.values():
             if not one.is_open and len(self._lists) > 1:
@@ -135,7 +133,7 @@ class QueueReader(Generic[P]):
                     one.is_open = one.last.restless or one.last.fresh > 0
                     self._active.is_open |= one.last.fresh > 0
 
-    def _look(self, one: _List[P]) -> Iterator[Piece[P]]:
+    def _look(self, one: _List) -> Iterator[Piece]:
         """Look at the end of a list again, and read on if rows came behind it."""
         if not one.reader:
             return
@@ -175,10 +173,10 @@ class QueueReader(Generic[P]):
     # --- one list
 
     @property
-    def _active(self) -> _List[P]:
+    def _active(self) -> _List:
         return next(iter(self._lists.values()))
 
-    def _read(self, one: _List[P]) -> Iterator[Piece[P]]:
+    def _read(self, one: _List) -> Iterator[Piece]:
         """Read a list from start to end; whole if it is no longer sorted as recorded."""
         names = tuple(self._lists)
         while True:
@@ -199,7 +197,7 @@ class QueueReader(Generic[P]):
                 one.last = one.latest
                 return
 
-    def _follow(self, one: _List[P], reader: ListReader[P]) -> Iterator[Piece[P]]:
+    def _follow(self, one: _List, reader: ListReader) -> Iterator[Piece]:
         verdict = self.verdict
         requests, rows = reader.requests, verdict.rows
         with closing(reader.pieces()) as pieces:

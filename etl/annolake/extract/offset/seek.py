@@ -4,20 +4,16 @@ Proves nothing, for the list moves while it is searched: it only finds a good pl
 (docs/paging.md#reading-from-a-watermark).
 """
 
-from typing import TypeVar
-
 from annolake.extract.offset.in_flight import Window
 from annolake.extract.offset.prefetch import OVERLAP
 from annolake.extract.paging.watermark import Watermark
-
-P = TypeVar("P")
 
 _GRAIN = 64  # rows: nearer than this a page is cheaper than another probe
 _FIRST = 128  # rows: where the search of a list of unknown length begins
 _MOST = 1 << 27  # rows: a server that answers any offset with the same row is found out by its pages
 
 
-def seek(watermark: Watermark, window: Window[P], hint: int | None) -> int:
+def seek(watermark: Watermark, window: Window, hint: int | None) -> int:
     """Return an offset at or a little before the first row from the watermark on.
 
     O(log n) requests of one row. `hint`, the list's size as far as known, saves some.
@@ -36,7 +32,7 @@ def seek(watermark: Watermark, window: Window[P], hint: int | None) -> int:
     return max(before - OVERLAP, 0)  # some rows more, for the end's proof
 
 
-def _precedes(watermark: Watermark, window: Window[P], offset: int) -> bool:
+def _precedes(watermark: Watermark, window: Window, offset: int) -> bool:
     window.send(offset, limit=1, expected=1, shared=0)
     _, page = window.take()
     return watermark.precedes(page, 0)

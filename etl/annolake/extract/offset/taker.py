@@ -5,7 +5,6 @@ in docs/paging.md#overlaps.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
 
 from annolake.extract.offset.asker import Asker
 from annolake.extract.offset.growth import Growth
@@ -18,14 +17,12 @@ from annolake.extract.paging.patience import STALLED, Patience
 from annolake.extract.paging.slices import Piece, Slice
 from annolake.extract.paging.watermark import Watermark
 
-P = TypeVar("P")
-
 LEAST = 2  # rows: the fewest that can hold a known row and a new one
 
 _EMPTY_RESTART = 0.25  # of a restart, where the start of the list shows nothing
 
 
-class Taker(Generic[P]):
+class Taker:
     """Takes slices of one list. `ended`: the reading ends; `over`: the slice taken last may be the list's last one.
 
     `hint()` is the list's size as first reported, as far as known by now.
@@ -33,7 +30,7 @@ class Taker(Generic[P]):
 
     def __init__(
         self,
-        asker: Asker[P],
+        asker: Asker,
         notes: Notes,
         capacity: Capacity,
         patience: Patience,
@@ -55,7 +52,7 @@ class Taker(Generic[P]):
         self.last: tuple[int, int, Sequence[bytes]] = (0, LEAST, ())  # the slice taken last: offset, limit, rows
         self._short = False  # the slice taken last had fewer rows than were asked for
 
-    def take(self, ask: Ask[P], page: Slice[P]) -> Piece[P] | None:
+    def take(self, ask: Ask, page: Slice) -> Piece | None:
         """Take the slice if it joins or opens the reading, else step back and return None."""
         if not ask.shared:
             return None  # asked for behind an end that has not been reached
@@ -74,13 +71,13 @@ class Taker(Generic[P]):
             overlap = Overlap(ordered=overlap.ordered)
         return self._take(ask, page, overlap)
 
-    def _joins(self, ask: Ask[P], rows: int, overlap: Overlap) -> bool:
+    def _joins(self, ask: Ask, rows: int, overlap: Overlap) -> bool:
         if ask.offset == 0:
             return bool(overlap.anchors) and overlap.ordered
         nothing_new = overlap.behind == rows > 0 and overlap.ordered and not overlap.strangers
         return nothing_new or overlap.holds(max(1, self._asker.need(ask)))
 
-    def _opens(self, ask: Ask[P], page: Slice[P]) -> bool:
+    def _opens(self, ask: Ask, page: Slice) -> bool:
         if ask.offset == 0:
             return bool(page.keys) or not self._tail
         return self._watermark is not None and self._watermark.opens(page)
@@ -95,7 +92,7 @@ class Taker(Generic[P]):
             if self._patience.restart(1 if rows else _EMPTY_RESTART):
                 self._give_up_joining()
 
-    def _take(self, ask: Ask[P], page: Slice[P], overlap: Overlap) -> Piece[P]:
+    def _take(self, ask: Ask, page: Slice, overlap: Overlap) -> Piece:
         rows = len(page.keys)
         new, short = rows - overlap.behind, rows < ask.limit
         seen = self.notes.seen
@@ -115,7 +112,7 @@ class Taker(Generic[P]):
         self.stall(progress=noted.progress)
         return Piece(self.notes.name, page, noted.numbers)
 
-    def take_found(self, offset: int, limit: int, page: Slice[P], overlap: Overlap) -> Piece[P]:
+    def take_found(self, offset: int, limit: int, page: Slice, overlap: Overlap) -> Piece:
         """Take a slice that was found behind the frontier, by an overlap or without one."""
         self.notes.reading.gaps += offset > 0 and not overlap.anchors
         noted = self.notes.note(page, overlap, self._tail)
@@ -127,7 +124,7 @@ class Taker(Generic[P]):
         self.stall(progress=noted.progress)
         return Piece(self.notes.name, page, noted.numbers)
 
-    def _learn(self, ask: Ask[P], rows: int, new: int, met: int) -> None:
+    def _learn(self, ask: Ask, rows: int, new: int, met: int) -> None:
         """Learn from a slice that was taken how long the next may be, and whether the list grows as it is read."""
         short, hint = rows < ask.limit, self._hint()
         if new:
@@ -138,7 +135,7 @@ class Taker(Generic[P]):
         self._short = short
         self.ended = self.growth.saw(new, met=met, short=short, beyond=hint is None or hint <= self._tail.end)
 
-    def _check_order(self, page: Slice[P]) -> None:
+    def _check_order(self, page: Slice) -> None:
         """End the reading where no row from the watermark on follows, or the list is not sorted as recorded."""
         if self._watermark:
             contradicted = not self._watermark.holds(page)
@@ -153,7 +150,7 @@ class Taker(Generic[P]):
         """Note that known rows were shown where there can be none: that may not go on for long."""
         self._patience.is_out(progress=False, weight=STALLED // 10)
 
-    def step_back(self, ask: Ask[P]) -> None:
+    def step_back(self, ask: Ask) -> None:
         """Throw an answer away that does not join, and begin further back."""
         self._asker.window.drop()
         self.stall(progress=False)
@@ -175,7 +172,7 @@ class Taker(Generic[P]):
         self.unjoined = Unjoined()
         self.notes.reading.joined = False
 
-    def _take_unjoined(self, unjoined: Unjoined, ask: Ask[P], page: Slice[P]) -> Piece[P]:
+    def _take_unjoined(self, unjoined: Unjoined, ask: Ask, page: Slice) -> Piece:
         rows, hint = len(page.keys), self._hint()
         noted = self.notes.note(page, Overlap(), self._tail)
         self._asker.offset = ask.offset + rows

@@ -3,8 +3,6 @@
 Owns where such a reading ends: P5 in docs/paging.md#overlaps.
 """
 
-from typing import Any
-
 from annolake.extract.offset.in_flight import Ask
 from annolake.extract.paging.patience import STALLED
 
@@ -18,7 +16,7 @@ class Unjoined:
         self._rows = 0
         self._shorts = 0  # short slices in a row
 
-    def ends(self, ask: Ask[Any], rows: int, *, longest: int, hint: int | None) -> bool:
+    def ends(self, ask: Ask, rows: int, *, longest: int, hint: int | None) -> bool:
         """Note a slice of so many rows; tell whether the list ends with it. `longest` is the longest one ever."""
         self._rows += rows
         short = rows < min(ask.limit, longest)

@@ -5,7 +5,6 @@ Words: docs/paging.md#words. What follows from the counts is decided by the queu
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from annolake.extract.paging.overlap import Overlap, Tail
 from annolake.extract.paging.readings import Ledger, Reading
@@ -63,7 +62,7 @@ class Notes:
         self._number = self._ledger.open(self.name)
         self.seen = 0
 
-    def note(self, page: Slice[Any], overlap: Overlap = _NO_OVERLAP, tail: Tail | None = None) -> Noted:
+    def note(self, page: Slice, overlap: Overlap = _NO_OVERLAP, tail: Tail | None = None) -> Noted:
         """Note the rows as met.
 
         Rows behind `overlap` are new to the reading, whatever their keys. Without a `tail` no row may come twice.

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
-
-P = TypeVar("P")
+from typing import Any
 
 NAMELESS = b""  # stands for a row that can't be told from others
 
 
 @dataclass(frozen=True, slots=True)
-class Slice(Generic[P]):
+class Slice:
     """What one answer shows of a window of a list at one moment: the rows in it, or fewer, in the list's order.
 
     `keys` has the 16-byte key of every element, in order, unreadable ones included (by their content). `times` has,
@@ -21,7 +19,7 @@ class Slice(Generic[P]):
 
     keys: Sequence[bytes]
     times: Mapping[str, Sequence[int | None]]
-    page: P
+    page: Any
     ambiguous_keys: frozenset[bytes] = field(default=frozenset(), kw_only=True)
 
     @property
@@ -33,14 +31,14 @@ class Slice(Generic[P]):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece(Generic[P]):
+class Piece:
     """A slice that is to be taken, of the list `name`; `numbers` has the number of each of its keys.
 
     By cursor only the rows `wanted` are: those met for the first time, or where they had not been.
     """
 
     name: str
-    slice: Slice[P]
+    slice: Slice
     numbers: Sequence[int]
     wanted: frozenset[bytes] = frozenset()
 
