@@ -51,10 +51,7 @@ def flattened(row: dict[str, Any]) -> dict[str, Any]:
     """Return the flattened and the derived columns of a row."""
     values = expected(row)
     wanted: dict[str, Any] = {}
-    for side, kinds in (
-        ("prompt", ("cache_read", "cache_creation", "audio")),
-        ("completion", ("reasoning", "audio")),
-    ):
+    for side, kinds in (("prompt", ("cache_read", "cache_creation", "audio")), ("completion", ("reasoning", "audio"))):
         for kind in kinds:
             wanted[f"{side}_{kind}_tokens"] = (values[f"{side}_token_details"] or {}).get(kind)
             wanted[f"{side}_{kind}_cost"] = (values[f"{side}_cost_details"] or {}).get(kind)

@@ -154,9 +154,7 @@ def test_the_example_shows_every_setting_with_its_default(folder: Path) -> None:
 
     assert {section: set(table) for section, table in tomllib.loads(example_toml()).items()} == sections
     assert config == load_config(
-        None,
-        {},
-        {"source.queues": ["00000000-0000-0000-0000-000000000000"], "lake.path": folder / "etc" / "lake"},
+        None, {}, {"source.queues": ["00000000-0000-0000-0000-000000000000"], "lake.path": folder / "etc" / "lake"}
     )
 
 
@@ -234,10 +232,7 @@ def test_a_wrong_value_is_told_with_what_is_allowed(folder: Path, line: str, say
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (
-            "[source]\npage_sice = 5",
-            "source.page_sice: no such setting (in {file}); did you mean source.page_size?",
-        ),
+        ("[source]\npage_sice = 5", "source.page_sice: no such setting (in {file}); did you mean source.page_size?"),
         ("[lake]\npage_size = 5", "lake.page_size: no such setting (in {file}); did you mean source.page_size?"),
         ("page_size = 5", "page_size: no such section (in {file}); did you mean source.page_size?"),
         ("[sorce]\npage_size = 5", "sorce: no such section (in {file}); did you mean source?"),
@@ -527,14 +522,7 @@ def test_credentials_show_themselves_nowhere() -> None:
     """No way to print, copy or write them down brings the key out."""
     found = credentials(_configured(), {"LANGSMITH_API_KEY": KEY})
 
-    for text in (
-        repr(found),
-        str(found),
-        f"{found}",
-        f"{found!r:>50}",
-        repr([found]),
-        repr(vars(Credentials)),
-    ):
+    for text in (repr(found), str(found), f"{found}", f"{found!r:>50}", repr([found]), repr(vars(Credentials))):
         assert KEY not in text
     for write in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="cannot be copied or pickled"):

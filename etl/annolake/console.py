@@ -28,12 +28,7 @@ class Console:
     """
 
     def __init__(
-        self,
-        stream: TextIO,
-        *,
-        now: Callable[[], datetime],
-        quiet: bool = False,
-        log_format: LogFormat = "text",
+        self, stream: TextIO, *, now: Callable[[], datetime], quiet: bool = False, log_format: LogFormat = "text"
     ) -> None:
         self._stream = stream
         self._as_json = log_format == "json"
@@ -99,13 +94,7 @@ class ProgressBar:
             self._progress.update(task, total=queue.rows_seen, completed=queue.rows_seen)
 
 
-def _logger(
-    stream: TextIO,
-    now: Callable[[], datetime],
-    *,
-    as_json: bool,
-    routine: bool,
-) -> FilteringBoundLogger:
+def _logger(stream: TextIO, now: Callable[[], datetime], *, as_json: bool, routine: bool) -> FilteringBoundLogger:
     def stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["timestamp"] = now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return event

@@ -111,23 +111,12 @@ QUEUES = load_table("queues")
 def as_document(table: Table) -> dict[str, object]:
     """Return the contract as plain JSON values, for `annolake schema --format json`."""
     columns = [
-        {
-            "name": c.name,
-            "type": c.type,
-            "nullable": c.nullable,
-            "unit": c.unit,
-            "kind": c.kind,
-            "json": c.json,
-        }
+        {"name": c.name, "type": c.type, "nullable": c.nullable, "unit": c.unit, "kind": c.kind, "json": c.json}
         | {"runs": c.runs or c.queue, "items": c.items, "from": c.source, "required": c.required}
         | {"since": c.since, "description": c.description}
         for c in table.column
     ]
-    head: dict[str, object] = {
-        "table": table.name,
-        "version": table.version,
-        "description": table.description,
-    }
+    head: dict[str, object] = {"table": table.name, "version": table.version, "description": table.description}
     return head | {"dropped": table.dropped, "columns": columns}
 
 
@@ -135,11 +124,7 @@ def as_markdown(table: Table) -> str:
     """Return the contract as a Markdown section, for `annolake schema`."""
     dropped = "; ".join(f"`{field}` ({reason})" for field, reason in table.dropped.items())
     lines = [f"## Table `{table.name}` (schema version {table.version})", "", table.description, ""]
-    lines += [
-        f"Not kept: {dropped}.",
-        "",
-        "| column | type | null | unit | where it comes from | what it is |",
-    ]
+    lines += [f"Not kept: {dropped}.", "", "| column | type | null | unit | where it comes from | what it is |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     lines += [
         f"| `{c.name}` | `{c.type}`{' (JSON text)' if c.json else ''} | {'yes' if c.nullable else 'never'} "

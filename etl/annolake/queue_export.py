@@ -14,13 +14,7 @@ from itertools import chain, islice
 
 from annolake.clock import Clock
 from annolake.config import Config, Source
-from annolake.errors import (
-    AnnolakeError,
-    GoneError,
-    InterruptedExport,
-    LockedError,
-    NotFoundError,
-)
+from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LockedError, NotFoundError
 from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.endpoints.queues import require_queue_id
 from annolake.extract.http.client import Caller, Cancelled, Client

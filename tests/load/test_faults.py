@@ -14,16 +14,7 @@ from annolake.errors import LakeError
 from annolake.load.merge.decide import Counts
 from annolake.load.storage.local import Store
 from load.faults import Gate, Killed
-from load.model_queue import (
-    START,
-    Row,
-    changed,
-    export,
-    keys_with_polars,
-    lake_at,
-    stored,
-    timeless,
-)
+from load.model_queue import START, Row, changed, export, keys_with_polars, lake_at, stored, timeless
 
 DAY = timedelta(days=1)
 BEFORE = [Row(0, START), Row(1, START), Row(2, START + DAY), Row(3, START)]

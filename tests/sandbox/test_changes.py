@@ -139,11 +139,7 @@ def test_edit_sets_fields_and_moves_only_on_new_times(queue: Queue) -> None:
     renamed = queue.row(before[3])
     queue.edit(before[3], added_at="1999-01-01T00:00:00Z", effective_added_at=None)
 
-    assert renamed.value() == {
-        **renamed.with_text(text).value(),
-        "name": "new\u0000name",
-        "x_new": [1, {"a": None}],
-    }
+    assert renamed.value() == {**renamed.with_text(text).value(), "name": "new\u0000name", "x_new": [1, {"a": None}]}
     assert _ids(queue)[0 if _newest_end(queue) else -1] == before[3]
     assert queue.moved(0, 1) == {before[3]}
 
@@ -180,7 +176,7 @@ def test_history_tells_who_was_there_throughout(connect: Connect) -> None:
         assert queue.throughout(0, 3) == {start[2], *start[4:]}
         assert (queue.moved(1, 2), queue.moved(1, 3)) == (set(), {start[2]})
         assert [(event.request, event.kind) for event in queue.history] == [
-            *((1, "delete"), (2, "add"), (2, "delete"), (2, "finish"), (3, "requeue"), (3, "delete")),
+            *((1, "delete"), (2, "add"), (2, "delete"), (2, "finish"), (3, "requeue"), (3, "delete"))
         ]
 
 

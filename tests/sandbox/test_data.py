@@ -149,9 +149,7 @@ def test_1500_odd_rows_are_about_15_megabytes(odd_rows: list[Row]) -> None:
     assert 9_000_000 < sum(sizes) < 20_000_000
 
 
-def test_every_optional_field_is_also_absent_and_null_wherever_it_may_be(
-    odd_values: list[dict[str, Any]],
-) -> None:
+def test_every_optional_field_is_also_absent_and_null_wherever_it_may_be(odd_values: list[dict[str, Any]]) -> None:
     """A field that need not be there is sometimes not, one that may be null sometimes is, none always."""
     schema = _row_schema()["RunSchemaWithAnnotationQueueInfo"]
     for name, field in schema["properties"].items():
@@ -169,24 +167,9 @@ def test_every_list_and_map_is_also_empty(odd_values: list[dict[str, Any]]) -> N
     empty = {name for value in odd_values for name, member in value.items() if member in ([], {})}
 
     assert empty >= {
-        *(
-            "inputs",
-            "outputs",
-            "extra",
-            "serialized",
-            "events",
-            "messages",
-            "feedback_stats",
-            "s3_urls",
-            "tags",
-        ),
+        *("inputs", "outputs", "extra", "serialized", "events", "messages", "feedback_stats", "s3_urls", "tags"),
         *("inputs_s3_urls", "outputs_s3_urls", "child_run_ids", "direct_child_run_ids", "parent_run_ids"),
-        *(
-            "prompt_token_details",
-            "completion_token_details",
-            "prompt_cost_details",
-            "completion_cost_details",
-        ),
+        *("prompt_token_details", "completion_token_details", "prompt_cost_details", "completion_cost_details"),
         *("reserved_by", "completed_by"),
     }
 
@@ -255,7 +238,7 @@ def test_enumerations_are_open_and_unknown_fields_come(odd_values: list[dict[str
     assert "glacial" in {value.get("trace_tier") for value in odd_values}
     assert "interrupted" in {value["status"] for value in odd_values}
     assert {name for value in odd_values for name in value} - set(known) == {
-        *("reviewer_notes", "x_weights", "priority", "share_url"),
+        *("reviewer_notes", "x_weights", "priority", "share_url")
     }
 
 

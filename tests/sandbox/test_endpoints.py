@@ -143,13 +143,7 @@ def test_forbidden_endpoints_answer_403_and_the_others_go_on(connect: Connect) -
         base = f"/api/v1/annotation-queues/{sandbox.queue_ids[0]}"
         statuses = [
             client.get(path).status_code
-            for path in (
-                base,
-                f"{base}/size",
-                "/api/v1/annotation-queues",
-                f"{base}/total_size",
-                f"{base}/runs",
-            )
+            for path in (base, f"{base}/size", "/api/v1/annotation-queues", f"{base}/total_size", f"{base}/runs")
         ]
 
     assert statuses == [403, 403, 403, 200, 200]
@@ -310,18 +304,8 @@ def test_requests_are_recorded_without_the_key(connect: Connect) -> None:
         connect(sandbox).get("/elsewhere")
         first, second = sandbox.requests
 
-    assert (first.number, first.method, first.endpoint, first.status, first.rows) == (
-        1,
-        "GET",
-        "runs",
-        200,
-        2,
-    )
-    assert (first.path, first.query, first.queue_id) == (
-        _runs_path(sandbox),
-        {"limit": "2"},
-        sandbox.queue_ids[0],
-    )
+    assert (first.number, first.method, first.endpoint, first.status, first.rows) == (1, "GET", "runs", 200, 2)
+    assert (first.path, first.query, first.queue_id) == (_runs_path(sandbox), {"limit": "2"}, sandbox.queue_ids[0])
     assert first.headers["user-agent"] == "me/1"
     assert first.key_seen
     assert sandbox.api_key not in repr(sandbox.requests)

@@ -263,27 +263,14 @@ def test_the_query_tells_the_same_runs_in_its_own_words(connect: Connect) -> Non
 
 
 def _same_run(row: dict[str, Any], run: dict[str, Any]) -> None:
-    for name in (
-        "name",
-        "error",
-        "tags",
-        "trace_id",
-        "dotted_order",
-        "app_path",
-        "total_tokens",
-        "thread_id",
-    ):
+    for name in ("name", "error", "tags", "trace_id", "dotted_order", "app_path", "total_tokens", "thread_id"):
         assert (name in run, run.get(name)) == (name in row, row.get(name))
     for name in ("inputs", "outputs", "extra", "events", "feedback_stats"):
         assert (name in run) == (name in row)
         assert _decimal(run.get(name)) == row.get(name)
     for name in ("run_type", "status"):
         assert run[name] == row[name].upper()
-    for name, new in (
-        ("session_id", "project_id"),
-        ("in_dataset", "is_in_dataset"),
-        ("serialized", "manifest"),
-    ):
+    for name, new in (("session_id", "project_id"), ("in_dataset", "is_in_dataset"), ("serialized", "manifest")):
         assert (new in run, run.get(new)) == (name in row, row.get(name))
     for name in ("start_time", "end_time", "first_token_time", "last_queued_at"):
         assert _instant(run.get(name)) == _instant(row.get(name))

@@ -43,11 +43,7 @@ def read_back(batch: pa.RecordBatch, path: Path) -> list[list[dict[str, Any]]]:
     max_examples=40,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[
-        HealthCheck.too_slow,
-        HealthCheck.function_scoped_fixture,
-        HealthCheck.data_too_large,
-    ],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
 )
 @given(sent=st.lists(openapi_rows.rows(), min_size=1, max_size=4))
 def test_export_and_read_back_is_the_input(sent: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -14,10 +14,7 @@ from annolake.transform.secrets import scrubbed, scrubbed_words
 SECRET = "5ecret5ignature"
 
 CLEANED = [
-    (
-        rb'{"ROOT": {"presigned_url": "https://h/p?X-Sig=1&a=b"}}',
-        rb'{"ROOT": {"presigned_url": "https://h/p"}}',
-    ),
+    (rb'{"ROOT": {"presigned_url": "https://h/p?X-Sig=1&a=b"}}', rb'{"ROOT": {"presigned_url": "https://h/p"}}'),
     (rb'"https:\/\/h\/p?sig=1\u0026b=2"', rb'"https:\/\/h\/p"'),
     (rb'"https\u003a\u002f\u002fh\u002Fp\u003fsig=1"', rb'"https\u003a\u002f\u002fh\u002Fp"'),
     (rb'"https://h/p\u003Fsig=\"1\""', rb'"https://h/p"'),

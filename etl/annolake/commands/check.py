@@ -123,11 +123,7 @@ class _QueueCheck:
     def _ask_runs(self) -> None:
         source, decoder = self._source, runs_decoder()
         listing = RunsListing(
-            self._client,
-            self.queue_id,
-            include_stats=source.include_stats,
-            status=source.status,
-            caller=self._caller,
+            self._client, self.queue_id, include_stats=source.include_stats, status=source.status, caller=self._caller
         )
         for archived in (False, True) if source.include_archived else (False,):
             listing.read(0, 1, archived=archived, decode=partial(decoder.decode, archived=archived))

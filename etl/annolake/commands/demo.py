@@ -90,10 +90,7 @@ def _answer(lake: Path, out: TextIO) -> None:
         .head(5)
         .collect()
     )
-    print(
-        f"\nThe five most expensive days and models, asked with polars:\n\n{POLARS.format(lake=lake)}\n",
-        file=out,
-    )
+    print(f"\nThe five most expensive days and models, asked with polars:\n\n{POLARS.format(lake=lake)}\n", file=out)
     print(frame, file=out)
     query = SQL.format(lake=lake)
     print(f"\nThe same, asked with DuckDB:\n\n{query}\n", file=out)

@@ -40,12 +40,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     add("--error-rate", type=float, default=0.0, help="share of requests that fail (0)")
     add("--errors", default="", help=f"kinds of failure, separated by commas: {', '.join(FAULTS)} (most of them)")
     add("--page-cap", type=_at_least(1), default=None, help="the most rows in a page, whatever is asked for")
-    add(
-        "--retire-runs-after",
-        type=_at_least(1),
-        default=None,
-        help="retire the runs endpoint from this request on",
-    )
+    add("--retire-runs-after", type=_at_least(1), default=None, help="retire the runs endpoint from this request on")
     add("--gzip", action="store_true", help="compress answers for clients that ask for it")
     add("--json", action="store_true", help="print one line of JSON: url, api_key, tenant_id, queue_ids")
     return made

@@ -204,11 +204,7 @@ class _Draft:
         self._maybe("tags", [self.values.words(1) for _ in range(rng.choice((0, 1, 3)))])
         self._maybe("extra", self.values.extra())
         self._maybe("serialized", rng.choice(({}, {"lc": 1, "id": ["langchain", self.values.words(1)], "kwargs": {}})))
-        event = {
-            "name": "new_token",
-            "time": "2026-11-01T09:30:00.123",
-            "kwargs": {"token": self.values.words(1)},
-        }
+        event = {"name": "new_token", "time": "2026-11-01T09:30:00.123", "kwargs": {"token": self.values.words(1)}}
         self._maybe("events", [event] * rng.choice((0, 1, 3)))
         self._maybe("messages", rng.choice(([], [{}], [{"role": "user", "content": self.values.words(5)}])))
 

@@ -19,14 +19,7 @@ HOUR = 3600 * SECOND
 _SYSTEM = "Answer politely, from the articles that you are given."
 _NULLS = dict.fromkeys(
     (
-        *(
-            "serialized",
-            "parent_run_id",
-            "manifest_id",
-            "manifest_s3_id",
-            "inputs_s3_urls",
-            "outputs_s3_urls",
-        ),
+        *("serialized", "parent_run_id", "manifest_id", "manifest_s3_id", "inputs_s3_urls", "outputs_s3_urls"),
         *("s3_urls", "trace_min_start_time", "trace_max_start_time", "child_run_ids", "direct_child_run_ids"),
         *("reference_example_id", "price_model_id", "messages", "share_token", "reference_dataset_id"),
         "source_proposed_example_id",

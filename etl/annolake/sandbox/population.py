@@ -20,14 +20,7 @@ from annolake.sandbox.timeline import Timeline
 UNTIL = datetime(2026, 11, 20, 18, tzinfo=UTC)
 """When the newest row of every sandbox came: fixed, so that a seed always means the same data."""
 
-_QUEUE_NAMES = (
-    "Support answers",
-    "Checkout agent",
-    "Summaries",
-    "Search answers",
-    "Réponses longues",
-    "訳文",
-)
+_QUEUE_NAMES = ("Support answers", "Checkout agent", "Summaries", "Search answers", "Réponses longues", "訳文")
 _BATCHES = 0.03
 
 

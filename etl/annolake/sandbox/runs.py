@@ -17,13 +17,7 @@ Query = Mapping[str, list[str]]
 
 
 def page(
-    queue: Queue,
-    query: Query,
-    *,
-    page_cap: int | None,
-    ties: random.Random | None,
-    signature: bytes,
-    showing: Showing,
+    queue: Queue, query: Query, *, page_cap: int | None, ties: random.Random | None, signature: bytes, showing: Showing
 ) -> Answer:
     """Answer a page of the runs listing: a bare array, what is shown of one window of a list as it is now.
 

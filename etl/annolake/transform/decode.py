@@ -139,9 +139,7 @@ def runs_decoder() -> PageDecoder:
 
 _queue_record = PageDecoder(
     Rows(
-        contract.QUEUES,
-        {column.queue: column for column in contract.QUEUES.column if column.queue},
-        name="QueueRecord",
+        contract.QUEUES, {column.queue: column for column in contract.QUEUES.column if column.queue}, name="QueueRecord"
     )
 )
 

@@ -37,7 +37,8 @@ class Listing:
 
     def fitting(self, offset: int, rows: int, most: int = 100) -> list[bytes]:
         """Return the keys that fit."""
-        return read_fitting(self.read, offset, rows, most=lambda: most, refused=lambda _: None).keys
+        shown: Rows = read_fitting(self.read, offset, rows, most=lambda: most, refused=lambda _: None)
+        return shown.keys
 
 
 def test_the_first_half_is_asked_for_until_it_fits() -> None:

@@ -97,11 +97,7 @@ def test_a_row_that_changes_its_day_moves(tmp_path: Path) -> None:
     lake, queue = lake_at(tmp_path), rows(10)
     lonely = Row(99, START + timedelta(days=40))
     export(lake, [*queue, lonely])
-    after = [
-        changed(queue[0], added_at=None),
-        *queue[1:],
-        changed(lonely, added_at=START + timedelta(days=1)),
-    ]
+    after = [changed(queue[0], added_at=None), *queue[1:], changed(lonely, added_at=START + timedelta(days=1))]
 
     done = export(lake, after, number=2)
 
@@ -130,10 +126,7 @@ def test_rows_can_trade_their_days(tmp_path: Path) -> None:
 
     assert all(keys == {one.key, other.key} for keys in seen)
     assert counts == Counts(updated=2)
-    assert {key: row["status"] for key, row in stored(lake).items()} == {
-        one.key: "version 1",
-        other.key: "version 1",
-    }
+    assert {key: row["status"] for key, row in stored(lake).items()} == {one.key: "version 1", other.key: "version 1"}
 
 
 def test_a_move_that_was_cut_short_is_healed(tmp_path: Path) -> None:
@@ -327,10 +320,7 @@ def test_what_a_queue_spilled_goes_with_the_queue(tmp_path: Path) -> None:
     lake.prepare()
 
     with lake.workspace("one", since=FIRST_EXPORT) as workspace:
-        with (
-            suppress(LakeError),
-            lake.upsert(QUEUE, workspace, now=FIRST_EXPORT, budget=1) as upsert,
-        ):
+        with suppress(LakeError), lake.upsert(QUEUE, workspace, now=FIRST_EXPORT, budget=1) as upsert:
             take(upsert, queue)
             assert list(workspace.folder.rglob("spill.arrow"))
             raise LakeError("the disk is full")

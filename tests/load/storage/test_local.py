@@ -12,14 +12,7 @@ import pytest
 
 from annolake.errors import LakeError
 from annolake.load.storage.local import Store
-from load.model_queue import (
-    START,
-    Row,
-    export,
-    lake_at,
-    parts,
-    stored,
-)
+from load.model_queue import START, Row, export, lake_at, parts, stored
 
 
 @pytest.mark.parametrize("place", ["lake", "lake/runs", "lake/_annolake", "lake/_annolake/tmp"])

@@ -74,10 +74,7 @@ def test_a_lock_whose_file_goes_while_it_is_taken_is_taken_anew(
         flock(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", removed_before)
-    with (
-        hold(Store(), path, since=FIRST_EXPORT, wait=True) as first,
-        hold(Store(), path, since=FIRST_EXPORT) as second,
-    ):
+    with hold(Store(), path, since=FIRST_EXPORT, wait=True) as first, hold(Store(), path, since=FIRST_EXPORT) as second:
         assert first is None
         assert second is not None
 

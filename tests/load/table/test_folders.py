@@ -16,18 +16,7 @@ from annolake.load.storage.local import Store
 from annolake.load.table.days import NO_DAY, day_from
 from annolake.load.table.folders import day_named, folder_name, true_part
 from annolake.load.table.part_file import Footer, Part
-from load.model_queue import (
-    QUEUE,
-    START,
-    Row,
-    changed,
-    export,
-    lake_at,
-    parts,
-    rows,
-    stored,
-    with_duckdb,
-)
+from load.model_queue import QUEUE, START, Row, changed, export, lake_at, parts, rows, stored, with_duckdb
 
 
 def test_readers_meet_both_files_only_without_exchange(tmp_path: Path) -> None:

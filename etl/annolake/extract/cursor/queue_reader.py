@@ -181,12 +181,7 @@ class QueueReader:
     def _read_in_pairs(self, one: _Section) -> Iterator[Piece]:
         self.verdict.signs.rereadings += 1
         reader = OverlappingReader(
-            one.section,
-            self._ledger,
-            limit=self._limit,
-            later=self._later(one),
-            size=one.reported(0),
-            earlier=one.last,
+            one.section, self._ledger, limit=self._limit, later=self._later(one), size=one.reported(0), earlier=one.last
         )
         yield from self._follow(one, reader, reader.pages(), share_rows=True)
         if reader.reading.contradicted:
@@ -199,12 +194,7 @@ class QueueReader:
     # --- both
 
     def _follow(
-        self,
-        one: _Section,
-        reader: SinglePassReader | OverlappingReader,
-        pages: Iterable[Piece],
-        *,
-        share_rows: bool,
+        self, one: _Section, reader: SinglePassReader | OverlappingReader, pages: Iterable[Piece], *, share_rows: bool
     ) -> Iterator[Piece]:
         """Hand the pages on; unless they share rows, the neighbours of two pages count for the order as well."""
         one.measure = OrderMeasure()

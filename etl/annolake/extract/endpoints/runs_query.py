@@ -187,12 +187,7 @@ class RunsQuery:
 
         def ask(body: Mapping[str, object]) -> Any:
             return self.client.post(
-                _ENDPOINT,
-                body,
-                decode,
-                caller=self.caller,
-                patient=several <= FEW,
-                divisible=several > 1,
+                _ENDPOINT, body, decode, caller=self.caller, patient=several <= FEW, divisible=several > 1
             )
 
         if not self.subtree_usage or not self.query_limits.subtree_usage:

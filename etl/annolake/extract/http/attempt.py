@@ -18,15 +18,7 @@ import httpx
 
 from annolake.clock import Clock
 from annolake.errors import ConfigError, RefusedError, ServiceError
-from annolake.extract.http.exchange import (
-    Answer,
-    Bounds,
-    Exchange,
-    Fault,
-    OversizeError,
-    UntrustedError,
-    hide_location,
-)
+from annolake.extract.http.exchange import Answer, Bounds, Exchange, Fault, OversizeError, UntrustedError, hide_location
 from annolake.extract.http.named_numbers import numbers_in
 from annolake.extract.http.rate_limit import RateLimit
 from annolake.extract.http.refusals import OVERSIZE, REDIRECTED, REFUSALS, REFUSED, UNTRUSTED, Refusal, refusal
