@@ -21,10 +21,12 @@ CORE = {
     "transform/decode": [],
     "transform/flatten": [],
     "extract/paging/overlap": [],
-    "extract/offset/list_reader": [],
-    "extract/offset/taker": ["extract/offset/test_list_reader.py", "extract/offset/test_list_reader_machine.py"],
-    "extract/offset/queue_reader": ["extract/offset/test_list_end.py"],
-    "extract/cursor/queue_reader": [],
+    "extract/offset/list_reader": ["extract/offset/test_list_end.py", "extract/offset/test_queue_reader.py"],
+    "extract/offset/taker": [
+        *(f"extract/offset/test_{each}.py" for each in ("list_reader", "list_end", "seek", "queue_reader"))
+    ],
+    "extract/offset/queue_reader": ["extract/offset/test_list_end.py", "extract/offset/test_seek.py"],
+    "extract/cursor/queue_reader": ["extract/offset/test_list_end.py"],
 }
 """The modules that are changed, and the tests of each besides those that have its name."""
 
