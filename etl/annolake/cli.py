@@ -83,7 +83,7 @@ def _run_command(argv: Sequence[str] | None, arguments: argparse.Namespace, stre
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; the README's reference is generated from its help."""
+    """Return the parser of all commands; docs/cli.md is generated from it."""
     parser = argparse.ArgumentParser(
         prog="annolake",
         description="Export LangSmith annotation queues into a lake of partitioned Parquet files.",

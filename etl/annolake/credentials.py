@@ -70,7 +70,7 @@ def _file_text(file: Path) -> tuple[str, bool]:
             others = os.fstat(opened.fileno()).st_mode & (stat.S_IRGRP | stat.S_IROTH)
             return opened.read(10_000).decode(), bool(others)
     except OSError as error:
-        # Not even its name is told: somebody may have put the key there.
+        # Its name is not shown either: it may be the key, pasted into the wrong setting.
         raise ConfigError(f"source.api_key_file: the file cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError("source.api_key_file: the file is not text: it should hold the key alone") from None

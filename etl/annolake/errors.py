@@ -63,7 +63,7 @@ class GoneError(ServiceError):
 
 
 class TooLargeError(ServiceError):
-    """An answer was larger than may be held: whoever can asks again for fewer rows."""
+    """An answer was larger than allowed: the caller asks for fewer rows where that is possible."""
 
 
 class UnavailableError(ServiceError):

@@ -1,4 +1,4 @@
-"""Who watches an export: a log and a progress bar, or nobody."""
+"""The interfaces of log and progress bar, and an implementation of both that does nothing."""
 
 from typing import Any, Protocol
 
@@ -22,20 +22,20 @@ class Log(Protocol):
 
 
 class Progress(Protocol):
-    """Who is told how far each queue is; called from several threads."""
+    """Receives the progress of each queue; called from several threads."""
 
     def started(self, queue_id: str, name: str | None, expected: int | None) -> None:
-        """Hear that a queue's reading begins."""
+        """Note that the reading of a queue begins."""
 
     def read(self, queue_id: str, rows: int) -> None:
-        """Hear how many rows of a queue were read so far."""
+        """Note how many rows of a queue were read so far."""
 
     def finished(self, queue: QueueReport) -> None:
-        """Hear how a queue ended."""
+        """Note how a queue ended."""
 
 
 class _Silence:
-    """A log and a progress bar that keep everything to themselves."""
+    """A log and a progress bar that do nothing."""
 
     def _ignore(self, *_what: Any, **_facts: Any) -> None:
         """Do nothing."""

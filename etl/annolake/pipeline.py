@@ -41,7 +41,8 @@ def export(
 
     In mode "new" only rows added since the last complete exports are read, where those allow it (`plan`). With
     `accept_removals` rows that were not met are marked removed even where the service still counts them (`removals`).
-    Raises ConfigError, ServiceError or LakeError where no queue could be begun.
+    Raises ConfigError, ServiceError, LakeError or InterruptedExport where no queue could be begun, and LakeError where
+    the report could not be written.
     """
     clock, interruption = clock or Clock(), interruption or Interruption()
     started = clock.now()

@@ -42,7 +42,7 @@ def plan_new_only(
 ) -> Plan:
     """Plan an export of new rows, or a full one with the reason where earlier exports do not allow that.
 
-    `pasts` are the queue's entries in earlier reports, the newest first. The mark is the smaller of the newest
+    `pasts` are the queue's entries in earlier reports, the newest first. The watermark is the smaller of the newest
     added_at that the last complete full export, and complete new-only ones since, met, and the time the last of
     them started; minus the look-back. So a row that was added while they ran, or by a clock that is behind, is
     read again rather than missed. A time later than now is no time to go by, and an export that began then no proof.

@@ -15,7 +15,7 @@ _COLLECT_AFTER = (10_000, 20, 50)  # new containers, then collections of the you
 
 
 def settle_process(environ: MutableMapping[str, str]) -> None:
-    """Have memory go back to the system when it is freed, and no thread run that nobody needs.
+    """Have memory go back to the system when it is freed, and no unneeded thread run.
 
     Measured on 5,000 rows of 300 kB: 341 MB at the peak, against 495; on 20,000 ordinary rows 190 against 223, and an
     eighth of the CPU less. numpy would start a thread a core for linear algebra: 0.1 s of CPU a start. Rows are made by

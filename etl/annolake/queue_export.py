@@ -89,7 +89,7 @@ class QueueExport:
         self._report = QueueReport(queue_id=queue_id, filtered=filtered)
 
     def export(self) -> QueueReport:
-        """Export the queue; whatever goes wrong is in the report, not raised."""
+        """Export the queue; every error is put into the report, and none is raised."""
         report, begun = self._report, self._context.clock.monotonic()
         self._context.log.info("queue_started", queue_id=self._queue_id)
         try:

@@ -15,8 +15,8 @@ _SHARE = 5
 class Absence:
     """What is known of the rows that were not met.
 
-    `missing` is their number, `live` that of all rows the lake holds as present. `excess` is by how much the told sizes
-    exceed the rows met, and `usual` the same at the last complete full export; None: not told.
+    `missing` is their number, `live` that of all rows the lake holds as present. `excess` is by how much the reported
+    sizes exceed the rows met, and `usual` the same at the last complete full export; None: not reported.
     """
 
     missing: int

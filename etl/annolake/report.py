@@ -25,8 +25,9 @@ _URGENCY = (130, 143, 1, 5, 4, 6, 2, PARTIAL, 0)
 class QueueReport(msgspec.Struct, kw_only=True):
     """What became of one queue. Counts are of rows, sizes in bytes, times RFC 3339 in UTC.
 
-    `rows_not_shown` is by how much the told sizes exceed the rows met, `size_excess` the same with its sign (None: not
-    told), for the next export to compare with. `removed_unconfirmed` counts rows that were not met and are not marked.
+    `rows_not_shown` is by how much the reported sizes exceed the rows met, `size_excess` the same with its sign (None:
+    not reported), for the next export to compare with. `removed_unconfirmed` counts rows that were not met and whose
+    removal is in doubt.
     """
 
     queue_id: str
@@ -105,7 +106,7 @@ def export_id(started_at: datetime, suffix: str) -> str:
 
 
 def in_words(queue: QueueReport) -> str:
-    """Return one or two lines that tell a person what became of a queue."""
+    """Return what became of a queue in words: a line, and one more for each shortcoming."""
     title = printable(f"{queue.name or 'queue'} ({queue.queue_id})")
     if queue.status in {"failed", "skipped"}:
         return f"{title}: {queue.status}: {printable(str(queue.error))}"

@@ -114,7 +114,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         description="Export only rows in this state of review; then no row is marked removed. Runs endpoint only.",
     )] = ""
     page_size: Annotated[int, Meta(
-        ge=1, le=100, description="The most rows to ask for in one request; fewer are asked for when rows are heavy.",
+        ge=1, le=100,
+        description="The most rows to ask for in one request (over runs two at least); fewer where rows are heavy.",
     )] = 100
     concurrency: Annotated[int, Meta(ge=1, le=64, description="Lanes: the most requests in flight at once.")] = 8
     max_requests_per_second: Annotated[float, Meta(

@@ -58,7 +58,7 @@ class Streams:
 
     @property
     def lost(self) -> str | None:
-        """Why a part of the result could not be written, None where that is not so, or where nobody reads on."""
+        """Why a part of the result could not be written, None where nothing was lost, or where the reader has gone."""
         drain = getattr(getattr(self.out, "buffer", None), "raw", None)
         error = drain.error if isinstance(drain, Drain) else None
         return None if error is None or isinstance(error, BrokenPipeError) else error.strerror

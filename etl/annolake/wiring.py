@@ -20,7 +20,7 @@ from annolake.version import __version__
 
 
 def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log) -> Client:
-    """Return a client for the configured service. Raises ConfigError where the key can't be had."""
+    """Return a client for the configured service. Raises ConfigError where the key is missing or unusable."""
     found = credentials(config, environ)
     if found.exposed:
         log.warning("key_file_exposed", setting="source.api_key_file", advice="others can read the file: chmod 600 it")

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
 def check(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log, say: Callable[[str], None]) -> int:
     """Tell about settings, key, each queue and the lake; return the exit code that an export would earn.
 
-    Raises ConfigError where the key can't be had.
+    Raises ConfigError where the key is missing or unusable.
     """
     lake = open_lake(config)
     codes = [_check_lake(config, lake, say)]

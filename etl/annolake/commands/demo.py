@@ -16,7 +16,7 @@ from annolake.config import load_config
 from annolake.console import Console
 from annolake.interruption import Interruption
 from annolake.pipeline import export
-from annolake.report import Report, in_words
+from annolake.report import Report, in_words, worst
 from annolake.sandbox import Population, Sandbox
 from annolake.streams import Streams
 
@@ -77,7 +77,7 @@ def run_demo(lake: Path, environ: Mapping[str, str], out: TextIO, err: TextIO) -
         reports.append(once("Three reviews are finished; the next export rewrites their days and no others:"))
     if all(report.exit_code == 0 for report in reports):
         _answer(lake, out)
-    return max(report.exit_code for report in reports)
+    return worst(report.exit_code for report in reports)
 
 
 def _answer(lake: Path, out: TextIO) -> None:

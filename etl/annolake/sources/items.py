@@ -15,7 +15,7 @@ from annolake.extract.endpoints.runs_query import Batch, Batches, RunsQuery
 from annolake.extract.paging.readings import SeenKeys
 from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.watermark import Watermark
-from annolake.report import Endpoint, Usage
+from annolake.report import Usage
 from annolake.sources.source import Access, ambiguous_keys, microseconds, number_rows, times_of
 from annolake.transform.items import decode_items, decode_runs, selects
 from annolake.transform.join import join
@@ -29,8 +29,6 @@ _CLOCKS_DIFFER = timedelta(minutes=1)  # the service's and this machine's, at mo
 
 class ItemsSource:
     """The sections, each item with its run; `watermarks` as for `RunsSource`."""
-
-    endpoint: Endpoint = "items"
 
     def __init__(
         self, access: Access, seen_keys: SeenKeys, watermarks: Mapping[str, Watermark], *, now: datetime

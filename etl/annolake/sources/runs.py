@@ -15,7 +15,7 @@ from annolake.extract.offset.queue_reader import QueueReader
 from annolake.extract.paging.readings import SeenKeys
 from annolake.extract.paging.slices import Piece, Slice
 from annolake.extract.paging.watermark import Watermark
-from annolake.report import Endpoint, Usage
+from annolake.report import Usage
 from annolake.sources.source import Access, ambiguous_keys, number_rows, times_of
 from annolake.transform.decode import runs_decoder
 from annolake.transform.row_batch import Page, RowBatch
@@ -30,7 +30,6 @@ _UNAVAILABLE = frozenset(column.name for column in contract.RUNS.columns_of("fie
 class RunsSource:
     """The active and the archived list; `watermarks` are those of lists that are not read whole."""
 
-    endpoint: Endpoint = "runs"
     usage: Usage = "subtree"
 
     def __init__(self, access: Access, seen_keys: SeenKeys, watermarks: Mapping[str, Watermark]) -> None:

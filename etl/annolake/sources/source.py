@@ -14,7 +14,7 @@ from annolake.extract.http.client import Caller, Client
 from annolake.extract.page_size import PageSize
 from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.verdict import Verdict
-from annolake.report import Endpoint, Usage
+from annolake.report import Usage
 from annolake.transform.row_batch import Reject, RowBatch
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,7 +46,6 @@ class Access:
 class RowSource(Protocol):
     """A queue's rows over one endpoint; `usage` tells, once they were read, what their tokens and costs include."""
 
-    endpoint: Endpoint
     usage: Usage
 
     @property

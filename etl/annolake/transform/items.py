@@ -156,14 +156,9 @@ class ItemsPage:
     items: list[Item] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
-    @property
-    def rows(self) -> list[Any]:
-        """The items' rows, for the times that paging goes by."""
-        return [item.row for item in self.items]
-
 
 Run = tuple[Any, bytes | None] | Reject
-"""A run as a query told it: its normalized row and the text of its unmapped fields; or why it is no row."""
+"""A run as a query returned it: its normalized row and the text of its unmapped fields; or why it is no row."""
 
 
 @dataclass(slots=True)

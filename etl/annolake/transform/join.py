@@ -26,7 +26,7 @@ _OF_RUN = frozenset(RUN_PLACES) - {"thread_id"}
 _OF_ITEM = tuple(column.name for column in _TOLD if column.name not in _OF_RUN)
 
 _Row = msgspec.defstruct(
-    "SuccessorRow",
+    "JoinedRow",
     [(column.name, Any, UNSET if column.json else None) for column in _TOLD],
     kw_only=True,
     omit_defaults=True,
@@ -77,7 +77,7 @@ def _add_run(row: Any, run: Any) -> None:
 
 
 def _merged(of_item: bytes | None, of_run: bytes | None) -> bytes | None:
-    """Return the unknown fields of an item and of its run as one object; one that both have is told apart."""
+    """Return the unmapped fields of an item and its run as one object; the item's get a prefix where both have one."""
     if of_item is None or of_run is None:
         return of_item or of_run
     item, run = ({json.loads(name): text for name, text in split_object(one)} for one in (of_item, of_run))
@@ -104,8 +104,8 @@ _OF_DESCENDANTS = _dependants(
 def _unavailable(row: Any, *, found: bool | None, unmapped: bytes | None, include_stats: bool) -> frozenset[str]:
     """Return the columns whose stored value stays: one of few sets.
 
-    `unmapped` is among them where nothing is in it, since what the contract does not name of the runs listing can't
-    be had here. So what was once in `unmapped` stays until something else is.
+    `unmapped` is among them where nothing is in it, since this endpoint does not send what the runs listing
+    does beyond the contract. A stored `unmapped` stays until there is another one.
     """
     unavailable = _NEVER
     if found is False:

@@ -63,11 +63,11 @@ def json_type(column: Column) -> Any:
 
 
 class Rows:
-    """How the rows of one endpoint are decoded: its struct types and the columns that need settling.
+    """How the rows of one endpoint are decoded: its struct types and the columns that are normalized.
 
     `fields` maps the name of a field in the endpoint's JSON to its column. The struct's attributes are named
-    after the columns; fields that are `dropped` (the table's, unless told) are read, so that they are no unknown
-    ones, and forgotten. `key` is the field that tells a reject's row from others.
+    after the columns; fields that are `dropped` (by default the table's) are read, so that they are not unmapped,
+    and forgotten. `key` is the field that tells a reject's row from others.
     """
 
     def __init__(

@@ -165,7 +165,7 @@ class _Layer:
 
 
 def _secrets(text: str, *, urls: bool) -> Iterator[Cut]:
-    """Yield what is secret in a text; some of it may be told twice."""
+    """Yield what is secret in a text; some of it may be yielded twice."""
     for found in _HOSTED.finditer(text):
         if found["user"]:
             yield found.span("user")

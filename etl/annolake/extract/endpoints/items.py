@@ -38,7 +38,7 @@ class ItemsListing:
     def read(self, section: str, cursor: str | None, limit: int, decode: Callable[[bytes], T]) -> T:
         """Return the page of a section that begins at `cursor` (None: at the section's start), decoded.
 
-        Raises ServiceError, and whatever of ValueError `decode` raises is asked for again.
+        Raises ServiceError. A ValueError of `decode` makes the client ask again.
         """
         parameters: dict[str, str | int | bool] = {"status": section, "page_size": limit}
         if cursor is not None and len(cursor) > MOST_CURSOR:

@@ -38,7 +38,7 @@ class QueryLimits:
         return min(self._size, self._cap)
 
     def answered(self, asked: int) -> None:
-        """Hear that a query of so many runs was answered."""
+        """Note that a query of so many runs was answered."""
         with self._lock:
             if asked < self.most or self.most == self._cap:
                 return
@@ -47,7 +47,7 @@ class QueryLimits:
                 self._size, self._answered, self._grown = min(self._size * 2, MOST), 0, True
 
     def refused(self, asked: int, *, status: int | None, numbers: Sequence[int]) -> bool:
-        """Hear that a query of so many runs was not; tell whether `most` is now smaller, so that asking again helps."""
+        """Note that a query of so many runs was not; tell whether `most` is now smaller, so that asking again helps."""
         with self._lock:
             if asked <= self.most:
                 cap = max((number for number in numbers if 0 < number < asked), default=0)

@@ -20,7 +20,7 @@ from annolake.printable import printable
 
 T = TypeVar("T")
 
-Key = str | bytes  # of a record: the queue's id, or the digest of a text that tells none
+Key = str | bytes  # of a record: the queue's id, or the digest of a record without a readable id
 
 MOST_PAGES = 2_000
 
@@ -40,7 +40,7 @@ _decode_size = msgspec.json.Decoder(_Size).decode
 
 @dataclass
 class Listing:
-    """The ids of the queues that a key can see, each once, and how many records told none."""
+    """The ids of the queues that a key can see, each once, and how many records had none."""
 
     ids: list[str]
     unreadable: int
@@ -126,7 +126,7 @@ def is_queue_id(text: str) -> bool:
 
 
 def require_queue_id(text: str) -> None:
-    """Raise NotFoundError where a text, told by the service perhaps, is no queue's id."""
+    """Raise NotFoundError where a text, perhaps one from the service, is not the id of a queue."""
     if not is_queue_id(text):
         raise NotFoundError(
             f'"{text}" is not the id of a queue, although the service lists it: report it to whoever runs the service',

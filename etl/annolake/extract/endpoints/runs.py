@@ -25,7 +25,7 @@ class RunsListing:
     def read(self, offset: int, limit: int, *, archived: bool, decode: Callable[[bytes], T], patient: bool = True) -> T:
         """Return one slice of the active or the archived list, decoded.
 
-        Raises ServiceError, and whatever of ValueError `decode` raises is asked for again. `patient` is the client's.
+        Raises ServiceError. A ValueError of `decode` makes the client ask again. `patient` is the client's.
         """
         parameters: dict[str, int | bool | str] = {
             "offset": offset,

@@ -123,8 +123,8 @@ class RunsQuery:
     def read(self, batch: Batch, decode: Decode) -> Payloads:
         """Return the runs of a batch, those that did not come back asked for once more alone.
 
-        Raises ServiceError; UnavailableError also where the pages of an answer never end. Whatever of ValueError
-        `decode` raises is asked for again.
+        Raises ServiceError; UnavailableError also where the pages of an answer never end. A ValueError of
+        `decode` makes the client ask again.
         """
         payloads = Payloads()
         asked = batch.asked

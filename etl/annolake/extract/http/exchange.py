@@ -1,8 +1,8 @@
-"""One request over the wire, within bounds of time and memory, and left at once when nobody waits for its answer.
+"""One request over the wire, within bounds of time and memory, and abandoned once its answer is not needed.
 
 Owns the reading of a body: how long all of it may take, how much of it is held, and what is said where it fails. It
 runs in a thread of its own: in a name's resolution, a connect, a handshake or a read nothing else ends a wait in time.
-Who asked may leave; what is left behind ends with the next byte or the timeout, and never keeps the process.
+The caller may stop waiting; the thread then ends with the next byte or the timeout, and never delays the exit.
 """
 
 import io
@@ -91,7 +91,7 @@ def hide_location(response: httpx.Response) -> None:
 class Exchange:
     """One request under way. `turn` is held by the one answer above `Bounds.alone` that is in memory.
 
-    `patient`: such an answer waits for its turn; else OversizeError tells that it was somebody else's.
+    `patient`: such an answer waits for its turn; else OversizeError is raised while another one holds it.
     """
 
     def __init__(self, request: httpx.Request, bounds: Bounds, turn: Lock, *, patient: bool) -> None:
@@ -134,7 +134,7 @@ class Exchange:
             del error  # it has this frame in its traceback: a circle
 
     def close(self) -> None:
-        """Leave: whatever is still under way is nobody's."""
+        """Abandon the request: an answer that still comes is dropped."""
         with self._ends:
             self._left.set()
             if self._over.is_set():

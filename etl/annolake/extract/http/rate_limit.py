@@ -1,7 +1,7 @@
 """How fast the service is asked: one rate limit for all lanes and all queues of an export.
 
 Owns the moment at which a request may be sent, and what 429s teach about the rate that the service allows; how it
-learns is told in docs/service.md#rate-limits. Knows neither HTTP nor requests. Time is an argument.
+learns: docs/service.md#rate-limits. Knows neither HTTP nor requests. Time is an argument.
 """
 
 import math
@@ -27,7 +27,7 @@ _UNLIMITED = 3.0  # raised to e^3 times the last known rate, there is no limit a
 _GAP_S, _GAP_GROWTH, _GAP_MAX_S = 0.1, 1.5, 5.0
 
 
-class Cancelled(Exception):  # noqa: N818 - not an error: whoever waited was told that nobody needs the answer
+class Cancelled(Exception):  # noqa: N818 - not an error: the answer is not needed any more
     """The wait was called off by its `stop` event."""
 
 
@@ -52,7 +52,7 @@ class RateLimit:
         self._lock = Lock()
         self._most = max_requests_per_second or math.inf
         self._allowed = AllowedRate(clock.monotonic())
-        self._next = -math.inf  # the first turn nobody has
+        self._next = -math.inf  # the first free turn
         self._plan = 0  # turns given under an older plan are void
         self._throttled_at = -math.inf
         self._held_until = -math.inf
@@ -76,7 +76,7 @@ class RateLimit:
                 pause(self._clock, min(turn - now, TICK_S), stop)
 
     def throttled(self, sent: float, retry_after_s: float | None = None) -> None:
-        """Hear that the request of turn `sent` was answered 429: all lanes wait, `retry_after_s` if given."""
+        """Note that the request of turn `sent` was answered 429: all lanes wait, `retry_after_s` if given."""
         with self._lock:
             now = self._clock.monotonic()
             if sent > self._throttled_at:
@@ -91,7 +91,7 @@ class RateLimit:
                 self._hold(now + retry_after_s)
 
     def succeeded(self, sent: float) -> None:
-        """Hear that the request of turn `sent` was answered, be it with an error, and not throttled."""
+        """Note that the request of turn `sent` got an answer other than 429, errors included."""
         with self._lock:
             if self._refusals and sent > self._throttled_at:
                 self._refusals = 0

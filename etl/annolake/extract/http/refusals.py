@@ -1,4 +1,4 @@
-"""What is said where asking again is no use: one sentence for each status, and for what no status says.
+"""The messages of errors that are not retried: one for each status, and for failures without a status.
 
 Owns these sentences and the class of each error. None of them holds anything of an answer but its status.
 """

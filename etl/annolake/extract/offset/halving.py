@@ -21,8 +21,8 @@ Read = Callable[[int, int], Any]
 def read_fitting(read: Read, offset: int, rows: int, *, most: Callable[[], int], refused: Callable[[int], None]) -> Any:
     """Return what is at `offset`, of `rows` rows as many as fit (`most` at most).
 
-    `refused` hears how many did not fit. Raises TooLargeError where a single row does not, UnavailableError where
-    rows keep moving while they are read one by one, and what `read` raises.
+    `refused` is called with the number of rows that did not fit. Raises TooLargeError where a single row does not,
+    UnavailableError where rows keep moving while they are read one by one, and what `read` raises.
     """
     some = min(rows, most())
     while True:

@@ -117,7 +117,7 @@ class ListReader:
         Before one is handed out the next ones are asked for, and as many as may be spare are taken, if they are there.
         When it ends, no request is under way any more. Called again it goes on from the frontier: a look at the
         end, with a `Reading` of its own. Raises the first error of any request, and UnavailableError where the
-        listing repeats itself or never ends; requests under way then are cancelled, or end unheard.
+        listing repeats itself or never ends; requests under way are then cancelled, or their answers dropped.
         """
         taken: deque[Piece] = deque()
         try:

@@ -41,7 +41,7 @@ class Capacity:
 
 
 class Prefetch:
-    """How much one reading asks for; `limit`, `spare` and `hint` are those of `list_reader.ListReader`."""
+    """How much one reading asks for; the arguments are those of `list_reader.Pace` and `ListReader`."""
 
     def __init__(
         self,

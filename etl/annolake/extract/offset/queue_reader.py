@@ -83,7 +83,7 @@ class QueueReader:
     def read(self) -> Generator[Piece, None, None]:
         """Yield every slice to be taken, waiting for answers; of a row's versions the last one counts.
 
-        Raises what a request raises, promptly; what was asked for besides is cancelled, or ends unheard.
+        Raises what a request raises, promptly; other requests are cancelled, or their answers dropped.
         """
         try:
             for one in self._lists.values():

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from annolake.errors import UnavailableError
+
 
 class SeenKeys(Protocol):
     """The keys met in an export, each with the number of the reading that met it last: 17 bytes a row will do."""
@@ -18,6 +20,9 @@ class SeenKeys(Protocol):
         """
 
 
+MOST_READINGS = 255  # of a queue: `SeenKeys` keeps a byte of each row's last one
+
+
 @dataclass
 class Ledger:
     """What the readings of one queue share."""
@@ -27,7 +32,14 @@ class Ledger:
     shown: set[str] = field(default_factory=set)  # the lists of which any row was met
 
     def open(self, name: str) -> int:
-        """Return the number of a new reading of that list."""
+        """Return the number of a new reading of that list. Raises UnavailableError above `MOST_READINGS`."""
+        if len(self.lists) == MOST_READINGS:
+            raise UnavailableError(
+                f"{name}: the service shows other rows each time, after {MOST_READINGS} readings: run again later",
+                status=200,
+                endpoint=name,
+                attempts=MOST_READINGS,
+            )
         self.lists.append(name)
         return len(self.lists)
 

@@ -1,4 +1,4 @@
-"""Rows of one partition from one source, in sort order, read forward a block at a time."""
+"""Rows of one partition from one input, in sort order, read forward a block at a time."""
 
 from collections.abc import Callable, Sequence
 

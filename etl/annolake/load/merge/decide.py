@@ -42,7 +42,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Arriving:
-    """The rows of one run that were read for a partition, in its order; a later run is a later reading."""
+    """The rows of a sorted chunk that arrive for a partition, in its order; a later chunk was read later."""
 
     numbers: Numbers
     keys: pa.Table
@@ -66,7 +66,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Decision:
-    """The rows of the new file, in its order; `input_number` 0 is the stored file, n the nth run."""
+    """The rows of the new file, in its order; `input_number` 0 is the stored file, n the nth chunk."""
 
     input_number: Numbers
     position: Ints
@@ -75,7 +75,7 @@ class Decision:
     clearing: Bools  # removed_at becomes null
     unavailable: npt.NDArray[np.uint8]
     preserved_from: Ints  # place in the stored file of the row whose values stay; NONE: there is none in this order
-    preserved_at: Ints  # place in `wanting` of such a row out of this order or elsewhere; NONE: there is none
+    preserved_at: Ints  # place in `preserved_numbers` of such a row out of this order or elsewhere; NONE: there is none
     preserved_numbers: Numbers  # the rows whose stored values are to be fetched beforehand
     counts: Counts
     changed: bool
@@ -137,7 +137,7 @@ def decide(stored: Stored, arriving: Sequence[Arriving]) -> Decision:
 
 @dataclass(frozen=True)
 class _Line:
-    """The rows of all sources in one line, the stored ones first."""
+    """The rows of all inputs in one line, the stored ones first."""
 
     input_number: Numbers
     position: Ints
@@ -195,7 +195,7 @@ def merged(
 ) -> Iterator[pa.Table]:
     """Yield the rows of the new file in pieces: of one block of the stored file at most, and `PIECE_BYTES`.
 
-    `inputs` are the stored file and the runs; `preserved` has the rows of `decision.preserved_numbers`, with those
+    `inputs` are the stored file and the chunks; `preserved` has the rows of `decision.preserved_numbers`, with those
     columns that any of the `unavailable_sets` names.
     """
     for start, stop in pairwise(_cuts(decision, inputs)):

@@ -1,4 +1,4 @@
-"""What is known of every row of a queue, in flat arrays: about 45 bytes a row.
+"""What is known of every row of a queue, in flat arrays: about 50 bytes a row.
 
 Owns the numbering of keys (open addressing over 16-byte keys; a row's number is its position in the arrays) and the
 flags of each row: what the lake holds, and what this export read. Written by one thread, while no other looks things

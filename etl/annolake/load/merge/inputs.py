@@ -58,7 +58,7 @@ def stored_side(
 
 
 def arriving_side(index: Index, arrival: Arrival, day: int) -> Arriving:
-    """Return what one run of the spill has for a partition."""
+    """Return what one sorted chunk of the spill has for a partition."""
     numbers = index.find(keys_of(one_chunk(arrival.keys.column("queue_run_id"))))
     return Arriving(
         numbers=numbers,

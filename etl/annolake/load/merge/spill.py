@@ -26,7 +26,7 @@ LEAST_BUFFER_BYTES = 16 << 20
 _BLOCK_BYTES = 1 << 20
 _COLUMN_BYTES = 1_000  # measured: what a column of a batch takes besides its values, were it of one row
 
-UNAVAILABLE = "_ignorance"
+UNAVAILABLE = "_unavailable"
 """Column of the spill beside the table's own: the number of the set of columns the export could not know."""
 KEY_COLUMNS = ("queue_run_id", "added_at", "row_hash", UNAVAILABLE)
 SORT_BY = ("added_at", "queue_run_id")
@@ -34,7 +34,7 @@ SORT_BY = ("added_at", "queue_run_id")
 
 @dataclass(frozen=True)
 class Arrival:
-    """The rows of one run that belong to one partition, sorted: their key columns, and themselves."""
+    """The rows of a sorted chunk that belong to one partition: their key columns, and themselves."""
 
     keys: pa.Table
     rows: Blocks
@@ -42,7 +42,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class _SortedChunk:
-    """A sorted run in memory: for each day its blocks, each of them the places of its rows in `table`."""
+    """A chunk in memory: for each day its blocks, each of them the places of its rows in `table`."""
 
     table: pa.Table
     days: dict[int, list[Ints]]
@@ -51,7 +51,7 @@ class _SortedChunk:
 
 @dataclass(frozen=True)
 class _FiledChunk:
-    """A run in the file: for each day the number of its first block, and the rows of each block from there."""
+    """A chunk in the file: for each day the number of its first block, and the rows of each block from there."""
 
     days: dict[int, tuple[int, list[int]]]
     row_bytes: float
@@ -75,7 +75,7 @@ class Spill:
         self._source: pa.NativeFile | None = None
 
     def add(self, batch: pa.RecordBatch, numbers: Numbers, unavailable: frozenset[str]) -> None:
-        """Keep rows in reading order; `numbers` is theirs in the index, `unavailable` the unknown columns."""
+        """Keep rows in reading order; `numbers` is theirs in the index, `unavailable` the unavailable columns."""
         if unavailable not in self.unavailable_sets:
             self.unavailable_sets.append(unavailable)
         mark = pa.repeat(pa.scalar(self.unavailable_sets.index(unavailable), pa.uint8()), batch.num_rows)
@@ -87,7 +87,7 @@ class Spill:
             self._overflow()
 
     def seal(self) -> None:
-        """End the spilling: what is in the buffer becomes the last run, and stays in memory."""
+        """End the spilling: what is in the buffer becomes the last chunk, and stays in memory."""
         if self._batches:
             self._last = self._sorted()
         if self._writer is not None and self._sink is not None:
@@ -107,7 +107,7 @@ class Spill:
         return filed + (sum(map(len, last.days[day])) * last.row_bytes if last and day in last.days else 0)
 
     def arrivals(self, day: int) -> Iterator[Arrival]:
-        """Yield the rows of one day, one `Arrival` a run, in reading order; after `seal`."""
+        """Yield the rows of one day, one `Arrival` a chunk, in reading order; after `seal`."""
         for chunk in self._filed:
             if day in chunk.days:
                 first, sizes = chunk.days[day]
@@ -141,7 +141,7 @@ class Spill:
         return self._block(reader, first + place).drop_columns([UNAVAILABLE])
 
     def _overflow(self) -> None:
-        """Append the buffer to the file as one run, in blocks small enough to hold one of every run."""
+        """Append the buffer to the file as one chunk, in blocks small enough to hold one of every chunk."""
         chunk, days = self._sorted(), dict[int, tuple[int, list[int]]]()
         writer = self._writer = self._writer or self._open()
         for day, blocks in chunk.days.items():
@@ -158,7 +158,7 @@ class Spill:
         return self._store.step("write", self._path, lambda: pa.ipc.new_file(sink, self._schema, options=options))
 
     def _sorted(self) -> _SortedChunk:
-        """Empty the buffer into a run in memory: the last version of each row, in sort order, cut by day."""
+        """Empty the buffer into a chunk in memory: the last version of each row, in sort order, cut by day."""
         table = pa.Table.from_batches(self._batches, schema=self._schema)
         keep = last_of(np.concatenate(self._numbers))
         self._batches, self._numbers, self._size = [], [], 0

@@ -15,8 +15,8 @@ _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
 def exchange(one: Path, other: Path) -> bool:
     """Give both paths each other's name (Linux `renameat2`).
 
-    False, with nothing done, where that is not to be had. Raises `OSError`; after one it must be looked up
-    whether it happened.
+    Return False, with nothing done, where the system does not support it. After an `OSError` the caller must check
+    whether the exchange happened.
     """
     call = _renameat2()
     if call is None:

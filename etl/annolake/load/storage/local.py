@@ -24,7 +24,7 @@ Gate = Callable[[str, Path, Callable[[], Any]], Any]
 
 
 def straight(_verb: str, _path: Path, call: Callable[[], T]) -> T:
-    """Do the call: the gate of every real run."""
+    """Do the call: the gate of every real export."""
     return call()
 
 

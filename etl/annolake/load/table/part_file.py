@@ -131,7 +131,7 @@ class PartReader:
             yield self._read(number, names)
 
     def row_group(self, number: int, names: Sequence[str] | None = None) -> pa.Table:
-        """Return columns of a row group as the form has them (all, unless named).
+        """Return columns of a row group as the file format has them (all, unless named).
 
         A column that a later schema version brought is null, one that it dropped is gone.
         """
