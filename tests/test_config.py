@@ -167,7 +167,7 @@ def test_the_table_has_a_row_for_every_setting() -> None:
     assert {row.count("|") for row in rows} == {5}
     assert (
         "| `source.page_size` | `100` | a whole number from 1 to 100 | The most rows to ask for in one "
-        "request; fewer are asked for when rows are heavy. |" in rows
+        "request (over runs two at least); fewer where rows are heavy. |" in rows
     )
 
 
