@@ -7,7 +7,7 @@ Owns the memory of the last rows read and the comparison; what follows from it i
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
+from itertools import takewhile
 
 from annolake.extract.paging.slices import NAMELESS
 
@@ -74,22 +74,22 @@ class Tail:
 
     def compare(self, offset: int, keys: Sequence[bytes]) -> Overlap:
         """Hold the slice at `offset` against the tail."""
-        places = self._place
+        places, rows, origin = self._place, self._rows, self._next - len(self._rows)
         anchors = tuple((index, places[key]) for index, key in enumerate(keys) if key in places)
-        nameless = keys.count(NAMELESS)
-        once = len(set(keys)) + max(0, nameless - 1) == len(keys)
+        named = [key for key in keys if key]
+        once = len(set(named)) == len(named)
         if not anchors:
             return Overlap(ordered=once)
-        known = [place for _, place in anchors]
-        (first, place), (last, _) = anchors[0], anchors[-1]
+        known = [place - origin for _, place in anchors]
         low, high = min(known), max(known)
-        after = self._rows[high + 1 - self._next + len(self._rows) :]
+        first, last = anchors[0][0], anchors[-1][0]
+        after = rows[high + 1 :]
         return Overlap(
             anchors=anchors,
-            ordered=once and _rising(known),
-            shift=offset + first - (self.end - (self._next - place)),
-            strangers=last + 1 - len(anchors) - (keys[: last + 1].count(NAMELESS) if nameless else 0),
-            missing=high + 1 - low - len(set(known)) - self._nameless(low, high),
+            ordered=once and known == sorted(known),
+            shift=offset + first - (self.end - (len(rows) - known[0])),
+            strangers=last + 1 - len(anchors) - keys[: last + 1].count(NAMELESS),
+            missing=high + 1 - low - len(set(known)) - rows[low : high + 1].count(NAMELESS),
             left=len(after) - after.count(NAMELESS),
             behind=last + 1 + min(_nameless_first(keys[last + 1 :]), _nameless_first(after)),
         )
@@ -98,10 +98,6 @@ class Tail:
         """Return how many rows of the tail, expected at `offset` or behind it, can be known again."""
         rows = self._rows[max(0, len(self._rows) - max(0, self.end - offset)) :]
         return len(rows) - rows.count(NAMELESS)
-
-    def _nameless(self, low: int, high: int) -> int:
-        origin = self._next - len(self._rows)
-        return self._rows[low - origin : high + 1 - origin].count(NAMELESS)
 
     def extend(self, offset: int, keys: Sequence[bytes], overlap: Overlap, *, ends: bool) -> None:
         """Take a slice that joins (or, with an empty tail, opens the reading); `ends`: it holds the list's end."""
@@ -140,16 +136,14 @@ class Tail:
         """Set the slice in the place of the part of the tail that it overlaps."""
         seen = {key for key in keys if key}
         origin = self._next - len(self._rows)
-        known = [place - origin for _, place in overlap.anchors] or [0, len(self._rows) - 1]
+        known = [place - origin for _, place in overlap.anchors] or [0, len(self._rows)]
         low, high = min(known), max(known)
         before = [] if starts else [key for key in self._rows[:low] if key not in seen]
-        between = [key for key in self._rows[low : high + 1] if key not in seen]
-        after = [key for key in self._rows[high + 1 :] if key not in seen]
         # rows in front of the first known one may stand before or behind some of `before`
         rows = [*before, *keys[overlap.first if before else 0 :]]
-        follow = after if overlap.behind == len(keys) and not ends else []
+        follow = self._rows[high + 1 :] if overlap.behind == len(keys) and not ends else []
         self.end += len(follow)
-        self._replace(rows + follow, [*between, *(after if not follow else ()), *keys[: overlap.first]])
+        self._replace(rows + follow, [*self._rows[low:], *keys[: overlap.first]])
         self.assumed = len(follow)
 
     def _replace(self, rows: list[bytes], loose: Iterable[bytes]) -> None:
@@ -159,12 +153,9 @@ class Tail:
         self._next += len(self._rows)
         self.loose.update(dict.fromkeys(loose))
         self.loose.pop(NAMELESS, None)
-        self.loose = {key: None for key in list(self.loose)[-2 * TAIL_ROWS :] if key not in self._place}
+        unplaced = [key for key in self.loose if key not in self._place]
+        self.loose = dict.fromkeys(unplaced[-2 * TAIL_ROWS :])
 
 
 def _nameless_first(keys: Sequence[bytes]) -> int:
     return len(list(takewhile(lambda key: not key, keys)))
-
-
-def _rising(places: Sequence[int]) -> bool:
-    return all(one < other for one, other in pairwise(places))
