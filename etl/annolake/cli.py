@@ -15,7 +15,7 @@ from typing import Any
 
 from annolake.errors import AnnolakeError, ConfigError
 from annolake.printable import printable, printable_lines
-from annolake.process import settle_process
+from annolake.process import freeze_imports, settle_process
 from annolake.streams import Streams, settle_streams
 from annolake.version import __version__
 
@@ -66,6 +66,7 @@ def _run_command(argv: Sequence[str] | None, arguments: argparse.Namespace, stre
     try:
         build_parser().parse_args(argv, arguments)
         command: Command = import_module(f"annolake.commands.{arguments.command}").run
+        freeze_imports()
         return command(arguments, os.environ, streams)
     except SystemExit as end:  # argparse's: after --help and --version, or of a command line that is wrong
         return int(end.code or 0)
