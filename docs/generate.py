@@ -67,10 +67,9 @@ def _commands() -> Iterator[str]:
     parser = build_parser()
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001 - argparse has no other way
     yield f"```text\nannolake [--help] [--version] command ...\n```\n\n{parser.description}"
-    for command in commands.choices.values():
+    for name, command in commands.choices.items():
         # the stand-in's options are read by a parser of its own
-        late = any(action.nargs == argparse.REMAINDER for action in command._actions)  # noqa: SLF001
-        yield _command(sandbox.parser(command.prog) if late else command)
+        yield _command(sandbox.parser(command.prog) if name == "sandbox" else command)
 
 
 def _command(parser: argparse.ArgumentParser) -> str:

@@ -170,6 +170,27 @@ def test_the_demo_answers_with_both_engines_and_says_nothing_else(tmp_path: Path
     assert (tmp_path / "demo-lake/runs").is_dir()
 
 
+def test_the_sandbox_takes_its_own_options(tmp_path: Path) -> None:
+    """It serves as it was told to until it is interrupted; what it does not know is an error of its own."""
+    command = [sys.executable, "-m", "annolake", "sandbox", "--rows", "7", "--seed", "3", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as serving:
+        assert serving.stdout is not None
+        there = json.loads(serving.stdout.readline())
+        serving.send_signal(signal.SIGINT)
+    wrong = annolake("sandbox", "--row-count", "7", cwd=tmp_path)
+
+    assert (serving.returncode, len(there["queue_ids"])) == (0, 1)
+    assert (wrong.exit_code, "annolake sandbox: error: unrecognized arguments" in wrong.err) == (2, True)
+    assert "--change-rate" in annolake("sandbox", "--help", cwd=tmp_path).out
+
+
+def test_an_option_that_a_command_does_not_have_is_an_error(tmp_path: Path) -> None:
+    """Only the sandbox reads options that the parser does not know."""
+    ran = annolake("status", "--rows", "7", cwd=tmp_path)
+
+    assert (ran.exit_code, ran.err.splitlines()[-1]) == (2, "annolake: error: unrecognized arguments: --rows 7")
+
+
 def test_help_and_version(tmp_path: Path) -> None:
     """Every command is in the help, with the exit codes."""
     told = annolake_process("--help", cwd=tmp_path)

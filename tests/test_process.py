@@ -47,21 +47,3 @@ def test_heavy_rows_pass_through_little_memory(tmp_path: Path) -> None:
 
     assert len(with_polars(tmp_path / "lake")) == 400
     assert int(ran.stdout) < MOST_MB
-
-
-FREEZE = """
-import gc
-from annolake.process import freeze_imports
-freeze_imports()
-first = gc.get_freeze_count()
-more = [[] for _ in range(1000)]
-freeze_imports()
-print(first > 0, gc.get_freeze_count() == first)
-"""
-
-
-def test_what_was_imported_is_frozen_once() -> None:
-    """A program that calls the command again keeps what it has made since out of it."""
-    done = subprocess.run([sys.executable, "-c", FREEZE], capture_output=True, text=True, check=True)
-
-    assert done.stdout.split() == ["True", "True"]

@@ -5,6 +5,7 @@ and polars cost 0.5 s.
 """
 
 import argparse
+import gc
 import os
 import signal
 import traceback
@@ -15,7 +16,7 @@ from typing import Any
 
 from annolake.errors import AnnolakeError, ConfigError
 from annolake.printable import printable, printable_lines
-from annolake.process import freeze_imports, settle_process
+from annolake.process import settle_process
 from annolake.streams import Streams, settle_streams
 from annolake.version import __version__
 
@@ -64,9 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_command(argv: Sequence[str] | None, arguments: argparse.Namespace, streams: Streams) -> int:
     try:
-        build_parser().parse_args(argv, arguments)
+        parser = build_parser()
+        _, arguments.options = parser.parse_known_args(argv, arguments)
+        if arguments.options and arguments.command != "sandbox":  # which has a parser of its own
+            parser.error(f"unrecognized arguments: {' '.join(arguments.options)}")
         command: Command = import_module(f"annolake.commands.{arguments.command}").run
-        freeze_imports()
+        if argv is None:  # the process is ours: nothing imported need be looked at for cycles; measured, 0.06 s of CPU
+            gc.freeze()
         return command(arguments, os.environ, streams)
     except SystemExit as end:  # argparse's: after --help and --version, or of a command line that is wrong
         return int(end.code or 0)
@@ -119,8 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     schema = _command(commands, "schema", "print the tables' columns, types and sources")
     schema.add_argument("--format", choices=["md", "json"], default="md", help="Markdown (default) or JSON")
 
-    stand_in = _command(commands, "sandbox", "run the embedded stand-in for the service", add_help=False)
-    stand_in.add_argument("options", nargs=argparse.REMAINDER, help="see annolake sandbox --help")
+    _command(commands, "sandbox", "run the embedded stand-in for the service", add_help=False)
 
     demo = _command(commands, "demo", "export a sandbox queue into ./demo-lake and query it")
     demo.add_argument("--lake", type=Path, default=Path("demo-lake"), metavar="DIR", help="default: ./demo-lake")

@@ -36,9 +36,3 @@ def _settle_malloc() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, _LARGE)
     mallopt(_M_ARENA_MAX, _ARENAS)
-
-
-def freeze_imports() -> None:
-    """Have Python not look for cycles in what was imported: measured, 0.06 s of an export's CPU."""
-    if not gc.get_freeze_count():  # once: a program that calls the command again may have garbage of its own
-        gc.freeze()
