@@ -10,12 +10,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from annolake.extract.cursor.section_reader import CursorSlice, Reader, Section
-from annolake.extract.paging.overlap import Overlap, Tail
+from annolake.extract.paging.overlap import JOINING, LEAST, Overlap, Tail
 from annolake.extract.paging.readings import Ledger, Reading
 from annolake.extract.paging.slices import Piece
 
-_JOINING = 3  # known rows, at least, that a page must begin with
-_LEAST = 2  # rows: a page of one can't hold a row read before and a new one
 _PLACES = 64  # cursors that can be gone back to
 
 
@@ -61,7 +59,7 @@ class OverlappingReader(Reader):
         ended = False
         while not ended:
             place, half, self._half = self._plan.pop(0), self._half, None
-            page = self._fetch(place.cursor, half or max(self._limit(), _LEAST))
+            page = self._fetch(place.cursor, half or max(self._limit(), LEAST))
             if half and len(page.keys) > half:  # the page before once more: the service ignores the limit
                 self._give_up_joining()
                 continue
@@ -89,7 +87,7 @@ class OverlappingReader(Reader):
             return True
         if place.cursor is None:
             return bool(overlap.anchors) and overlap.ordered
-        return overlap.holds(max(1, min(_JOINING, self._longest // 4, len(self._tail))))
+        return overlap.holds(max(1, min(JOINING, self._longest // 4, len(self._tail))))
 
     def _open(self) -> None:
         """Begin at the start; again, if pages were taken before."""

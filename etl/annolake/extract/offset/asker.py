@@ -5,12 +5,10 @@ Owns the offsets. How much is asked for at once is `prefetch`'s; whether a slice
 
 from annolake.extract.offset.in_flight import Ask, Window
 from annolake.extract.offset.prefetch import Prefetch
-from annolake.extract.paging.overlap import Tail
+from annolake.extract.paging.overlap import JOINING, Tail
 from annolake.extract.paging.patience import Patience
 
 MOST_ROWS = 100_000_000
-
-_JOINING = 3  # known rows, at least, that a slice must begin with (docs/paging.md#overlaps)
 
 
 class Asker:
@@ -74,13 +72,13 @@ class Asker:
 
     def need(self, ask: Ask) -> int:
         """Return how many known rows a slice must begin with to join, if a still list would give it as many."""
-        return min(_JOINING, ask.shared, self.tail.named(ask.offset))
+        return min(JOINING, ask.shared, self.tail.named(ask.offset))
 
     def drop_useless(self) -> None:
         """Drop slices asked for ahead that can't join where the frontier is now, or bring nothing."""
         if len(self.window) and self.window.first.shared:
             ahead = self.window.first
-            joins = self.tail.named(ahead.offset) >= min(_JOINING, ahead.shared)
+            joins = self.tail.named(ahead.offset) >= min(JOINING, ahead.shared)
             if not joins or self.tail.end >= ahead.offset + ahead.expected:
                 self.window.drop()
 

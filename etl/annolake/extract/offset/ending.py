@@ -9,7 +9,8 @@ from functools import partial
 from annolake.extract.offset.asker import Asker
 from annolake.extract.offset.in_flight import Ask
 from annolake.extract.offset.list_end import End, EndCheck, Found
-from annolake.extract.offset.taker import LEAST, Taker
+from annolake.extract.offset.taker import Taker
+from annolake.extract.paging.overlap import LEAST
 from annolake.extract.paging.slices import Piece, Slice
 
 Look = Callable[[], Piece | None]

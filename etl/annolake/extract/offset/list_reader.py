@@ -16,9 +16,9 @@ from annolake.extract.offset.in_flight import Fetch, Window
 from annolake.extract.offset.list_end import EndCheck
 from annolake.extract.offset.prefetch import Capacity, Prefetch
 from annolake.extract.offset.seek import seek
-from annolake.extract.offset.taker import LEAST, Taker
+from annolake.extract.offset.taker import Taker
 from annolake.extract.paging.notes import Notes
-from annolake.extract.paging.overlap import Tail
+from annolake.extract.paging.overlap import LEAST, Tail
 from annolake.extract.paging.patience import Patience
 from annolake.extract.paging.readings import Ledger, Reading
 from annolake.extract.paging.slices import Piece

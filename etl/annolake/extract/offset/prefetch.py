@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from annolake.extract.offset.in_flight import Ask
+from annolake.extract.paging.overlap import LEAST
 
 OVERLAP = 10  # rows of a full page that were read before, in a queue that moves
 _STILL = 5  # the same as long as none was seen to leave: to join takes 3
 _REGAINED = 0.25  # lanes, for each slice that joins
-_LEAST = 2  # rows: a slice of one row can't hold a row read before and a new one
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Prefetch:
 
     def size(self) -> tuple[int, int, int]:
         """Return limit, expected rows and shared rows of the next slice to ask for."""
-        limit = max(self.limit(), _LEAST)
+        limit = max(self.limit(), LEAST)
         expected = self._capacity.expected(limit)
         least = OVERLAP if self._capacity.stirred else _STILL
         shared = max(1, min(least, expected // 4)) + self._drift
@@ -104,7 +104,7 @@ class Prefetch:
         """Ask for the next slice alone; return how many known rows it had best begin with."""
         self._full = False
         self._capacity.cut = None
-        return self._capacity.expected(max(self.limit(), _LEAST)) * 9 // 10
+        return self._capacity.expected(max(self.limit(), LEAST)) * 9 // 10
 
     def joined(self, *, lost: int, full: bool, end: int) -> None:
         """Note a slice that joined: `lost` rows had left before it, the list is now read to offset `end`."""

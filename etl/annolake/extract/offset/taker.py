@@ -12,12 +12,10 @@ from annolake.extract.offset.in_flight import Ask
 from annolake.extract.offset.prefetch import Capacity
 from annolake.extract.offset.unjoined import Unjoined
 from annolake.extract.paging.notes import Notes
-from annolake.extract.paging.overlap import Overlap
+from annolake.extract.paging.overlap import LEAST, Overlap
 from annolake.extract.paging.patience import STALLED, Patience
 from annolake.extract.paging.slices import Piece, Slice
 from annolake.extract.paging.watermark import Watermark
-
-LEAST = 2  # rows: the fewest that can hold a known row and a new one
 
 _EMPTY_RESTART = 0.25  # of a restart, where the start of the list shows nothing
 

@@ -11,6 +11,8 @@ from itertools import takewhile
 
 from annolake.extract.paging.slices import NAMELESS
 
+JOINING = 3  # known rows, at least, that a slice must begin with (docs/paging.md#overlaps)
+LEAST = 2  # rows: the fewest that can hold a known row and a new one
 TAIL_ROWS = 1024  # at least so many of the last rows are remembered, at most twice as many: about 0.3 MB
 
 
