@@ -184,6 +184,21 @@ def test_the_sandbox_takes_its_own_options(tmp_path: Path) -> None:
     assert "--change-rate" in annolake("sandbox", "--help", cwd=tmp_path).out
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--port", "99999"], "annolake sandbox: error: argument --port: must be 65535 or less, not 99999"),
+        (["--rows", "-1"], "annolake sandbox: error: argument --rows: must be 0 or more, not -1"),
+        (["--errors", "nope"], "annolake: unknown fault 'nope', choose from ok, 429"),
+    ],
+)
+def test_a_wrong_option_of_the_sandbox_is_one_sentence(options: list[str], sentence: str, tmp_path: Path) -> None:
+    """With what was given and what is allowed."""
+    ran = annolake("sandbox", *options, cwd=tmp_path)
+
+    assert (ran.exit_code, ran.err.splitlines()[-1][: len(sentence)]) == (2, sentence)
+
+
 def test_an_option_that_a_command_does_not_have_is_an_error(tmp_path: Path) -> None:
     """Only the sandbox reads options that the parser does not know."""
     ran = annolake("status", "--rows", "7", cwd=tmp_path)

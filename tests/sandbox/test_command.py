@@ -75,7 +75,7 @@ def test_options_reach_the_service() -> None:
         (("--queues", "0"), "must be 1 or more, not 0"),
         (("--errors", "boom"), "unknown fault 'boom'"),
         (("--changes", "boom"), "unknown kind of change 'boom'"),
-        (("--port", "70000"), "port must be 0-65535"),
+        (("--port", "70000"), "argument --port: must be 65535 or less, not"),
     ],
 )
 def test_wrong_options_are_code_2_and_no_traceback(options: tuple[str, ...], words: str) -> None:

@@ -11,7 +11,7 @@ def main() -> int:
     try:
         return run(parser("annolake sandbox").parse_args(), sys.stdout)
     except AnnolakeError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"annolake sandbox: {error}\n")
         return error.exit_code
 
 

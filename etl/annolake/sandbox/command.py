@@ -32,7 +32,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     add("--payload-kb", type=float, default=None, help="more text in each row, in kB")
     orders = ("oldest_first", "newest_first", "unsorted")
     add("--order", choices=orders, default="oldest_first", help="order of the rows (oldest_first)")
-    add("--port", type=_at_least(0), default=0, help="port on 127.0.0.1 (any free one)")
+    add("--port", type=_at_least(0, most=65_535), default=0, help="port on 127.0.0.1 (any free one)")
     add("--change-rate", type=float, default=0.0, help="changes before each request to a queue (0)")
     add("--changes", default="finish", help=f"kinds of change, separated by commas: {', '.join(KINDS)} (finish)")
     add("--latency-ms", type=float, default=0.0, help="latency of each request, in ms (0)")
@@ -69,11 +69,9 @@ def _entered(args: argparse.Namespace, stack: ExitStack) -> Sandbox:
     try:
         return stack.enter_context(_sandbox(args))
     except (ValueError, OverflowError) as wrong:
-        raise ConfigError(f"annolake sandbox: {wrong}") from wrong
+        raise ConfigError(str(wrong)) from wrong
     except OSError as taken:
-        raise ConfigError(
-            f"annolake sandbox: port {args.port} cannot be opened ({taken.strerror}), choose another --port"
-        ) from taken
+        raise ConfigError(f"port {args.port} cannot be opened ({taken.strerror}), choose another --port") from taken
 
 
 def _sandbox(args: argparse.Namespace) -> Sandbox:
@@ -130,11 +128,13 @@ def _as_text(sandbox: Sandbox) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _at_least(low: int) -> Callable[[str], int]:
+def _at_least(low: int, *, most: int | None = None) -> Callable[[str], int]:
     def number(text: str) -> int:
         value = int(text)
         if value < low:
             raise argparse.ArgumentTypeError(f"must be {low} or more, not {value}")
+        if most is not None and value > most:
+            raise argparse.ArgumentTypeError(f"must be {most} or less, not {value}")
         return value
 
     return number
