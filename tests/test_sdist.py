@@ -5,14 +5,15 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
-MADE = {".venv", ".venv-bench", "__pycache__", "build", "dist", "PKG-INFO"}
-"""Names of what tools make, which no archive has to carry."""
+MADE = [*(line.rstrip("/") for line in (ROOT / ".gitignore").read_text().split()), "PKG-INFO"]
+"""Patterns of what tools make, which no archive has to carry."""
 
 
 def project_files() -> set[str]:
@@ -26,8 +27,13 @@ def project_files() -> set[str]:
 def files_under(folder: Path) -> Iterator[str]:
     """Yield the files of a folder, but for what tools make there."""
     for where, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name not in MADE and not name.endswith(("_cache", ".egg-info"))]
-        yield from ((Path(where) / name).relative_to(folder).as_posix() for name in files if name not in MADE)
+        folders[:] = [name for name in folders if not is_made(name)]
+        yield from ((Path(where) / name).relative_to(folder).as_posix() for name in files if not is_made(name))
+
+
+def is_made(name: str) -> bool:
+    """Tell whether a tool made what has that name."""
+    return any(fnmatch(name, pattern) for pattern in MADE)
 
 
 @pytest.fixture(scope="module")
