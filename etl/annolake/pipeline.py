@@ -58,6 +58,7 @@ def export(
             _written(_ReportFile(report, lake, workspace, clock)) as file,
             open_client(config, environ, clock=clock, log=log) as client,
             ThreadPoolExecutor(config.source.concurrency, "lane") as lanes,
+            ThreadPoolExecutor(config.source.concurrency, "query") as query_lanes,
         ):
             try:
                 queue_ids = configured_queues(config, client, interruption.event(), log)
@@ -65,7 +66,18 @@ def export(
                 raise InterruptedExport(interruption.signal_number or 0) from None
             report.expect(queue_ids, mode)
             context = ExportContext(
-                config, mode, accept_removals, client, lanes, lake, workspace, clock, log, progress, interruption
+                config=config,
+                mode=mode,
+                accept_removals=accept_removals,
+                client=client,
+                lanes=lanes,
+                query_lanes=query_lanes,
+                lake=lake,
+                workspace=workspace,
+                clock=clock,
+                log=log,
+                progress=progress,
+                interruption=interruption,
             )
             _export_queues(context, queue_ids, file)
     except BaseException as error:

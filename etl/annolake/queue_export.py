@@ -15,7 +15,7 @@ from itertools import chain, islice
 from annolake.clock import Clock
 from annolake.config import Config, Source
 from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LockedError, NotFoundError
-from annolake.extract.endpoints.query_limits import QueryLimits
+from annolake.extract.endpoints.query_limits import QueryLimits, QuerySize
 from annolake.extract.endpoints.queues import require_queue_id
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.extract.page_size import PageSize
@@ -29,7 +29,7 @@ from annolake.plan import FULL, plan_new_only, swept_because
 from annolake.queue_record import QueueRecord
 from annolake.rejects import RejectKeeper
 from annolake.removals import Absence
-from annolake.report import Endpoint, Mode, QueueReport
+from annolake.report import Endpoint, Mode, QueueReport, Throttled
 from annolake.sources.items import ItemsSource
 from annolake.sources.runs import RunsSource
 from annolake.sources.source import Access, RowSource
@@ -57,6 +57,7 @@ class ExportContext:
     accept_removals: bool
     client: Client
     lanes: ThreadPoolExecutor
+    query_lanes: ThreadPoolExecutor
     lake: Lake
     workspace: Workspace
     clock: Clock
@@ -79,9 +80,11 @@ class QueueExport:
         self._access = Access(
             context.client,
             context.lanes,
+            context.query_lanes,
             queue_id,
             source,
             PageSize(source.page_size, budget, source.concurrency, largest),
+            QuerySize(budget, largest),
             self._caller,
             context.query_limits,
         )
@@ -110,8 +113,10 @@ class QueueExport:
             self._context.log.error("bug", **facts)  # noqa: TRY400 - see above
         finally:
             self._caller.stop.set()
-        report.requests, report.retries = self._caller.requests, self._caller.retries
-        report.bytes_read = self._caller.bytes_read
+        caller = self._caller
+        report.requests, report.queries, report.retries = caller.requests, caller.queries, caller.retries
+        report.throttled = {k: Throttled(t.answers, round(t.seconds, 3)) for k, t in caller.throttled.items()}
+        report.bytes_read = caller.bytes_read
         report.seconds = round(self._context.clock.monotonic() - begun, 3)
         report.finished_at = self._context.clock.now()
         self._context.progress.finished(report)

@@ -25,6 +25,13 @@ PARTIAL = 3
 _URGENCY = (130, 143, 1, 5, 4, 6, 2, PARTIAL, 0)
 
 
+class Throttled(msgspec.Struct):
+    """How requests of one kind were limited: the 429s received, and the seconds that they waited for it, in all."""
+
+    answers: int = 0
+    seconds: float = 0.0
+
+
 class QueueReport(msgspec.Struct, kw_only=True):
     """What became of one queue. Counts are of rows, sizes in bytes, times RFC 3339 in UTC.
 
@@ -61,7 +68,9 @@ class QueueReport(msgspec.Struct, kw_only=True):
     partitions_written: int = 0
     bytes_written: int = 0
     requests: int = 0
+    queries: int = 0
     retries: int = 0
+    throttled: dict[str, Throttled] = {}
     bytes_read: int = 0
     repairs: int = 0
     newest_added_at: datetime | None = None

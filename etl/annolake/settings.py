@@ -121,6 +121,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     max_requests_per_second: Annotated[float, Meta(
         ge=0, le=10_000, description="The most requests a second; 0: no limit. 429s slow an export down in any case.",
     )] = 0.0
+    max_queries_per_10_s: Annotated[int, Meta(
+        ge=0, le=10_000, description="The most run queries in any 10 seconds; 0: learned from the service's answers.",
+    )] = 0
     max_inflight_mb: Annotated[int, Meta(
         ge=1, le=65_536, description="The most memory for pages, all lanes together, in MB.",
     )] = 64

@@ -9,7 +9,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -32,19 +32,23 @@ Field = Callable[[Members], bytes | None]
 
 @dataclass(frozen=True)
 class Existence:
-    """Which runs cannot be had: a share of `gone` never, one of `late` only when asked for alone."""
+    """Which runs are not found: a share of `gone` never, one of `late` not by the first query that asks for them."""
 
     seed: int
     gone: float
     late: float
+    _missed: set[str] = field(default_factory=set)
 
     def is_gone(self, run_id: str) -> bool:
         """Tell whether the run was deleted although its row is in a queue."""
         return random.Random(f"{self.seed}:gone:{run_id}").random() < self.gone
 
-    def is_late(self, run_id: str) -> bool:
-        """Tell whether the run is left out of an answer to several ids."""
-        return random.Random(f"{self.seed}:late:{run_id}").random() < self.late
+    def comes_late(self, run_id: str) -> bool:
+        """Tell whether the run is left out of this answer, which is the first that it could be in."""
+        if run_id in self._missed or random.Random(f"{self.seed}:late:{run_id}").random() >= self.late:
+            return False
+        self._missed.add(run_id)
+        return True
 
 
 def read(body: bytes) -> dict[str, Any]:
@@ -98,11 +102,10 @@ def page(
 
 
 def _candidates(queues: Iterable[Queue], asked: list[str] | None, existence: Existence) -> Iterable[Row]:
-    several = asked is None or len(asked) > 1
     for queue in queues:
         for run_id in queue.run_ids() if asked is None else asked:
             row = queue.run(run_id)
-            if row is None or existence.is_gone(run_id) or (several and existence.is_late(run_id)):
+            if row is None or existence.is_gone(run_id) or existence.comes_late(run_id):
                 continue
             yield row
 

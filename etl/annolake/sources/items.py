@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -64,6 +64,7 @@ class ItemsSource:
 
     def _joined(self, pieces: Iterable[Piece]) -> Iterator[RowBatch]:
         batches: Batches = Batches(self._at_once)
+        most = min(self._access.settings.concurrency, self._access.query_size.at_once)
         asked: deque[Future[RowBatch]] = deque()
         try:
             for piece in pieces:
@@ -72,18 +73,29 @@ class ItemsSource:
                 if page.rejects:
                     yield RowBatch(page.size, rejects=page.rejects)
                 for batch in batches.add(item for item in page.items if item.key in piece.wanted):
-                    asked.append(self._access.lanes.submit(self._join, batch))
-                while len(asked) > self._access.settings.concurrency:
-                    yield asked.popleft().result()
-            asked.extend(self._access.lanes.submit(self._join, batch) for batch in batches.rest())
-            while asked:
-                yield asked.popleft().result()
+                    asked.append(self._asked(batch))
+                    yield from self._answered(asked, most)
+            wait(list(asked)[:1])  # what it weighs tells how the rest is cut
+            for batch in batches.rest():
+                asked.append(self._asked(batch))
+                yield from self._answered(asked, most)
+            yield from self._answered(asked, 0)
         finally:
             for future in asked:
                 future.cancel()
 
     def _at_once(self) -> int:
-        return min(self._access.page_size(), self._access.query_limits.most)
+        return min(self._access.query_size(), self._access.query_limits.most)
+
+    def _asked(self, batch: Batch) -> Future[RowBatch]:
+        if batch.asked:
+            self._access.query_size.asks()
+        return self._access.query_lanes.submit(self._join, batch)
+
+    def _answered(self, asked: deque[Future[RowBatch]], most: int) -> Iterator[RowBatch]:
+        """Yield what was asked for first, until no more than `most` are under way."""
+        while len(asked) > most:
+            yield asked.popleft().result()
 
     def _join(self, batch: Batch) -> RowBatch:
         payloads = self._query.read(batch, decode_runs)
@@ -92,7 +104,7 @@ class ItemsSource:
         include_stats = self._access.settings.include_stats
         joined = join(batch.items, payloads.runs, include_stats=include_stats, own=payloads.own)
         joined.size = payloads.size
-        self._access.page_size.saw(len(joined.rows), payloads.size)
+        self._access.query_size.saw(len(payloads.runs), payloads.size)
         return joined
 
     def _fetch(self, section: str) -> FetchAt:

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from annolake.config import Source as Settings
-from annolake.extract.endpoints.query_limits import QueryLimits
+from annolake.extract.endpoints.query_limits import QueryLimits, QuerySize
 from annolake.extract.endpoints.runs_query import FEW
 from annolake.extract.http.client import Caller, Client
 from annolake.extract.page_size import PageSize
@@ -23,13 +23,18 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Access:
-    """How a queue is asked: the client, its lanes, and what bounds and stops it; queues share `query_limits`."""
+    """How a queue is asked: the client, its lanes, and what bounds and stops it; queues share `query_limits`.
+
+    Queries of runs have lanes of their own: while they wait for their turn, listings go on.
+    """
 
     client: Client
     lanes: ThreadPoolExecutor
+    query_lanes: ThreadPoolExecutor
     queue_id: str
     settings: Settings
     page_size: PageSize
+    query_size: QuerySize
     caller: Caller
     query_limits: QueryLimits
 

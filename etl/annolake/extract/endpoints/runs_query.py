@@ -1,9 +1,8 @@
-"""The runs of items: asked for in batches, and once more alone where a run did not come back.
+"""The runs of items: asked for in batches, and once more where runs did not come back.
 
-Owns which items are asked for together, the bounds of a query, and the pages of its answer. A batch has items of one
-project, since that is what the service searches by; only what is left over is asked for with several projects at once.
-It is bounded by the earliest and the latest start of its items, a little widened: without bounds a query searches the
-last day alone (docs/service.md#runs-query). Items whose start is not known are asked for apart.
+Owns which items are asked for together, the bounds of a query, and the pages of its answer. A query is bounded by the
+earliest and the latest start of its items, a little widened: without bounds it searches the last day alone
+(docs/service.md#runs-query). Items whose start is not known are asked for apart.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,9 +13,6 @@ from typing import Any, Protocol
 from annolake.errors import RefusedError, ServiceError, TooLargeError, UnavailableError
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, QueryLimits
 from annolake.extract.http.client import Caller, Client
-
-MOST_WAITING = 1_000
-"""Items that wait for others of their project, all projects together: metadata, of about a kilobyte each."""
 
 FEW = 20
 """Rows of which an answer larger than most waits until no other of its size is held; of more, half are asked for."""
@@ -57,42 +53,33 @@ class Batch:
 
 
 class Batches:
-    """Items on their way into batches of `size()` of them; those of one run, project and start keep their order."""
+    """Items on their way into batches of `size()` of them, in reading order; those of unknown start apart.
+
+    Projects share a batch: what bounds a query are times, and neighbours in a list are near in time.
+    """
 
     def __init__(self, size: Callable[[], int]) -> None:
         self._size = size
-        self._waiting: dict[tuple[str, bool], list[Subject]] = {}
-        self._count = 0
+        self._dated: list[Subject] = []
+        self._undated: list[Subject] = []
 
     def add(self, items: Iterable[Subject]) -> Iterator[Batch]:
         """Take items in; yield the batches that are full."""
         for item in items:
-            kind = _kind(item)
-            waiting = self._waiting.setdefault(kind, [])
+            waiting = self._undated if item.run_id and item.start_time is None else self._dated
             waiting.append(item)
-            self._count += 1
-            if len(waiting) >= self._size():
-                self._count -= len(waiting)
-                yield Batch(self._waiting.pop(kind))
-        if self._count >= MOST_WAITING:
-            yield from self.rest()
+            yield from self._cut(waiting, self._size())
 
     def rest(self) -> Iterator[Batch]:
-        """Yield what waits, projects side by side."""
-        for dated in (True, False):
-            items = [item for kind in sorted(self._waiting) if kind[1] is dated for item in self._waiting[kind]]
-            while items:
-                size = max(self._size(), 1)
-                yield Batch(items[:size])
-                del items[:size]
-        self._waiting.clear()
-        self._count = 0
+        """Yield what waits."""
+        for waiting in (self._dated, self._undated):
+            yield from self._cut(waiting, 1)
 
-
-def _kind(item: Subject) -> tuple[str, bool]:
-    if not (item.run_id and item.project_id):
-        return "", True
-    return item.project_id, item.start_time is not None
+    def _cut(self, waiting: list[Subject], least: int) -> Iterator[Batch]:
+        while len(waiting) >= least:
+            size = self._size()
+            yield Batch(waiting[:size])
+            del waiting[:size]
 
 
 @dataclass
@@ -121,17 +108,19 @@ class RunsQuery:
     subtree_usage: bool = True
 
     def read(self, batch: Batch, decode: Decode) -> Payloads:
-        """Return the runs of a batch, those that did not come back asked for once more alone.
+        """Return the runs of a batch; those that did not come back are asked for again as long as that finds some.
 
-        Raises ServiceError; UnavailableError also where the pages of an answer never end. A ValueError of
-        `decode` makes the client ask again.
+        Never one by one: the service limits queries most, and many runs of an old queue are gone. Raises ServiceError;
+        UnavailableError also where the pages of an answer never end. A ValueError of `decode` makes the client ask
+        again.
         """
         payloads = Payloads()
-        asked = batch.asked
-        if asked:
-            self._ask(list(asked.values()), _MARGIN, decode, payloads)
-        for run_id in [run_id for run_id in asked if run_id not in payloads.runs]:
-            self._ask([asked[run_id]], _WIDE, decode, payloads)
+        missing, before, margin = batch.asked, -1, _MARGIN
+        while missing and len(payloads.runs) > before:
+            before = len(payloads.runs) if margin == _WIDE else -1
+            self._ask(list(missing.values()), margin, decode, payloads)
+            missing = {run_id: item for run_id, item in missing.items() if run_id not in payloads.runs}
+            margin = _WIDE
         return payloads
 
     def _ask(self, items: Sequence[Subject], margin: timedelta, decode: Decode, payloads: Payloads) -> None:
