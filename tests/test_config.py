@@ -65,6 +65,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "page_size": 100,
         "concurrency": 8,
         "max_requests_per_second": 0,
+        "max_queries_per_10_s": 0,
         "max_inflight_mb": 64,
         "timeout_s": 30.0,
         "request_timeout_s": 300.0,
