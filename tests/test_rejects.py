@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from annolake.config import Config
+from annolake.config import Config, load_config
+from annolake.interruption import Interruption
 from annolake.load.lake import Lake, Workspace
 from annolake.load.storage.local import Store
+from annolake.pipeline import export
 from annolake.rejects import RejectKeeper
 from annolake.sandbox import Population, Queue, Rules, Sandbox
 from annolake.sandbox.answers import Answer, Asked
 from annolake.transform.row_batch import DecodedRow, Reject, RowBatch
-from exporting import export_once, files_of, one_queue, with_polars
+from exporting import KEY_VARIABLE, export_once, files_of, one_queue, with_polars, write_config
 from hostile import Hostile, Wire
 from load.faults import Gate, Killed
 from load.model_queue import FIRST_EXPORT, QUEUE, lake_at
@@ -234,6 +236,30 @@ def test_a_killed_export_leaves_new_rejects_new_and_mended_ones_known(
     assert (good.exit_code, good.rejected, good.rejected_new) == (3, 1, 1)
     (after,) = rejects_in(lake)
     assert (after["path"], next(iter(after))) == ("$.name", "table")
+
+
+def test_an_interrupted_export_leaves_new_rejects_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that comes between two partitions ends the export before anything is known."""
+    interruption = Interruption()
+
+    def gate(verb: str, path: Path, call: Callable[[], Any]) -> Any:
+        if verb == "write" and path.is_relative_to(tmp_path / "lake" / "runs"):
+            interruption.interrupt(15)
+        return call()
+
+    with Sandbox(Population(rows=100, odd=False, days=9), seed=8) as sandbox:
+        plant(sandbox.queue())
+        environ = {KEY_VARIABLE: sandbox.api_key}
+        config = load_config(write_config(tmp_path, sandbox), environ, {})
+        with monkeypatch.context() as patched:
+            lake_with(patched, gate)
+            interrupted = one_queue(export(config, environ, interruption=interruption))
+        left = rejects_in(tmp_path / "lake")
+        good = one_queue(export_once(sandbox, tmp_path))
+
+    assert (interrupted.status, interrupted.exit_code, left) == ("failed", 143, [])
+    assert 0 < interrupted.inserted < 94
+    assert (good.exit_code, good.rejected_new) == (3, 6)
 
 
 def test_any_kill_reports_a_reject_once_at_least(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
