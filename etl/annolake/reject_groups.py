@@ -114,13 +114,14 @@ class _Describe:
 
     def __call__(self) -> Example:
         record = self.kept.record or {}
-        row = RejectedRow(str(record.get("row", "")))
-        path, app_path = record.get("path"), row.text_of("app_path")
+        text, path = record.get("row"), record.get("path")
+        row = RejectedRow(text if isinstance(text, str) else "")
+        app_path = row.text_of("app_path")
         queue_run_id = row.text_of("queue_run_id") if _DIGEST.fullmatch(self.kept.name) else self.kept.name
         return Example(
             queue_id=self.queue_id,
             queue_run_id=queue_run_id if queue_run_id and len(queue_run_id) <= _LONGEST_ID else None,
-            value=row.shown(path) if isinstance(path, str) and "row" in record else None,
+            value=row.shown(path) if isinstance(path, str) and isinstance(text, str) else None,
             first_seen=self.seen,
             url=run_url(self.base_url, app_path) if app_path else None,
             file=f"_annolake/rejected/queue_id={self.queue_id}/{self.kept.name}.json",

@@ -227,6 +227,17 @@ def test_what_cannot_be_read_is_a_group_of_its_own(tmp_path: Path) -> None:
     assert (good["path"], good["examples"][0]["value"]) == ("$.a", "1")
     assert (record["rejects"], files(tmp_path / "lake")) == (7, {QUEUES[0]: 7})
     assert f"6 x {group['reason']}" in words
+    assert f"_annolake/rejected/queue_id={QUEUES[0]}/untabled.json" in words
+
+
+@pytest.mark.parametrize("row", [5, {"a": 1}, None, "", '{"b": 1}'])
+def test_a_row_that_has_no_such_value(row: object, tmp_path: Path) -> None:
+    """The field is missing, or there is no text of a row: no value, and the reject counts all the same."""
+    hand_made(tmp_path, {"id-1": reject("$.a", "") | {"row": row}})
+
+    (group,) = told(tmp_path)["groups"]
+    assert (group["rejects"], group["examples"][0]["value"]) == (1, None)
+    assert "id-1  no value\n" in in_words(tmp_path)
 
 
 def test_rejects_of_before_there_were_tables(tmp_path: Path) -> None:

@@ -88,16 +88,12 @@ def _in_words(group: Group, names: Names) -> Iterator[str]:
         same = group.oldest == group.newest
         yield f"  first seen: {_time(group.oldest)}{'' if same else f' to {_time(group.newest)}'}"
     for example in islice(group.examples, _EXAMPLES_IN_WORDS):
-        yield f"  {_example(example)}"
+        yield f"  {_example(example)}" if group.path is not None else f"  {example.file}"
 
 
 def _example(example: Example) -> str:
-    parts = [example.queue_run_id or example.file]
-    if example.value is not None:
-        parts.append(example.value)
-    if example.url:
-        parts.append(example.url)
-    return "  ".join(parts)
+    value = "no value" if example.value is None else example.value
+    return "  ".join(part for part in (example.queue_run_id or example.file, value, example.url) if part)
 
 
 def _called(queue_id: str, names: Names) -> str:
