@@ -7,14 +7,14 @@ errors (`QueueExport`). A row's way is told in docs/architecture.md#one-row-over
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
 
 from annolake.clock import Clock
 from annolake.config import Config, Source
-from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LockedError, NotFoundError
+from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LakeError, LockedError, NotFoundError
 from annolake.extract.endpoints.query_limits import QueryLimits, QuerySize
 from annolake.extract.endpoints.queues import require_queue_id
 from annolake.extract.http.client import Caller, Cancelled, Client
@@ -119,6 +119,8 @@ class QueueExport:
         report.bytes_read = caller.bytes_read
         report.seconds = round(self._context.clock.monotonic() - begun, 3)
         report.finished_at = self._context.clock.now()
+        with suppress(LakeError):  # an id that is none, or what has failed the queue already
+            report.rejects_known = self._context.lake.rejects_known(self._queue_id)
         self._context.progress.finished(report)
         facts = {name: getattr(report, name) for name in ("status", "exit_code", "rows_seen", "inserted", "updated")}
         self._context.log.info("queue_finished", queue_id=self._queue_id, **facts)
@@ -131,26 +133,28 @@ class QueueExport:
             record = QueueRecord(self._access, self._context.log)
             source = self._access.settings
             try:
-                self._export_over("items" if source.endpoint == "items" else "runs", record, now)
+                rejects = self._export_over("items" if source.endpoint == "items" else "runs", record, now)
             except (GoneError, NotFoundError) as error:
                 if not is_retired(error, source, alive=lambda: record.row is not None):
                     raise
                 facts = {"queue_id": self._queue_id, "status": error.status, "now": "items"}
                 self._context.log.warning("endpoint_retired", **facts)
-                self._export_over("items", record, now)
+                rejects = self._export_over("items", record, now)
             finally:
                 self._report.name = record.name_if_known or self._report.name
             table = record.table(self._context.clock.now())
             lake.write_queue(self._queue_id, self._context.workspace, table)
+            rejects.commit()  # the last step: what fails before it leaves them new for the next export
 
-    def _export_over(self, endpoint: Endpoint, record: QueueRecord, now: datetime) -> None:
-        """Export over one endpoint from the start; what was read over another is forgotten."""
+    def _export_over(self, endpoint: Endpoint, record: QueueRecord, now: datetime) -> RejectKeeper:
+        """Export over one endpoint from the start and return the rejects; what was read over another is forgotten."""
         self._report.endpoint = endpoint
         lake, workspace = self._context.lake, self._context.workspace
         budget = BUFFER_BYTES // self._at_once
         with lake.upsert(self._queue_id, workspace, now=now, budget=budget) as upsert:
             export = EndpointExport(self._context, self._access, upsert, record=record, report=self._report, now=now)
             export.run(merges=max(1, MERGES_AT_ONCE // self._at_once))
+            return export.rejects
 
 
 class EndpointExport:
@@ -169,8 +173,15 @@ class EndpointExport:
         self._context, self._access, self._record = context, access, record
         self._upsert, self._report, self._now = upsert, report, now
         self._source = self._planned_source()
-        self._rejects = RejectKeeper(context.lake.rejects(access.queue_id, context.workspace), access.queue_id, now)
+        self.rejects = self._kept_rejects()
         self._buffer = FlattenBuffer(upsert, report.endpoint, context.clock.now)
+
+    def _kept_rejects(self) -> RejectKeeper:
+        context, queue_id = self._context, self._access.queue_id
+        kept = context.lake.rejects(queue_id, context.workspace)
+        export_id = context.workspace.export_id
+        unreported = context.lake.reports.unreported(queue_id, now=self._now) - {export_id} if kept.names else set()
+        return RejectKeeper(kept, queue_id, self._now, export_id=export_id, unreported=unreported)
 
     def run(self, *, merges: int) -> None:
         """Export; `merges` partitions are merged at once. The report is filled on the way."""
@@ -207,7 +218,7 @@ class EndpointExport:
         """Land the rows that are new or changed, and keep the rejects."""
         report = self._report
         for batch in batches:
-            self._rejects.see(batch)
+            self.rejects.see(batch)
             self._buffer.take(batch)
             times = [each.row.added_at for each in batch.rows]
             report.newest_added_at = max(filter(None, (report.newest_added_at, *times)), default=None)
@@ -248,7 +259,7 @@ class EndpointExport:
         """Whether this export can know that a row has left the queue (docs/guarantees.md#removals)."""
         report = self._report
         whole = report.mode == "full" and not report.filtered
-        return whole and self._source.verdict.complete and not self._rejects.unreadable
+        return whole and self._source.verdict.complete and not self.rejects.unreadable
 
     def _conclude_reading(self) -> None:
         report, verdict = self._report, self._source.verdict
@@ -262,7 +273,7 @@ class EndpointExport:
         report.repairs = verdict.signs.repairs
         report.rows_not_shown, report.size_excess = verdict.not_shown, verdict.size_excess
         report.complete, report.incomplete_because = verdict.complete, list(verdict.reasons)
-        report.rejected, report.rejected_new = len(self._rejects.seen), self._rejects.new
+        report.rejected, report.rejected_new = len(self.rejects.seen), self.rejects.new
         report.payloads_missing = len(self._buffer.run_missing)
         report.orders = {name: str(order) if order else None for name, order in verdict.orders.items()}
         if verdict.swept:

@@ -1,9 +1,11 @@
 """Rejects on their way into the lake: each is written once, and taken back when its row is accepted after all.
 
-Owns what a reject says and when it is new (docs/lake.md#rejects). `load.records` stores it.
+Owns what a reject says and when it is new (docs/lake.md#rejects). `load.records` stores it. Nothing of it reaches the
+lake before `commit`, so that an export that fails leaves no reject known that it has not reported.
 """
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 
 from annolake.keys import key_of
@@ -16,18 +18,28 @@ _DIGEST = re.compile("[0-9a-f]{32}")
 class RejectKeeper:
     """The rejects of one queue in one export.
 
-    `seen` has the keys of those met and not accepted since, `new` how many of them the lake did not know;
-    `unreadable` tells whether one was met whose queue_run_id could not be read.
+    `seen` has the keys of those met and not accepted since; `unreadable` tells whether one was met whose
+    queue_run_id could not be read. `unreported` are exports that were killed before they could report what they met
+    first: that is new once more.
     """
 
-    def __init__(self, kept: Rejects, queue_id: str, now: datetime) -> None:
+    def __init__(
+        self, kept: Rejects, queue_id: str, now: datetime, *, export_id: str, unreported: Collection[str] = ()
+    ) -> None:
         self._kept = kept
         self._queue_id = queue_id
         self._now = now
+        self._export_id = export_id
+        self._unreported = unreported
         self._names = {key: name for name in kept.names for key in _keys_of(name)}
         self.seen: set[bytes] = set()
-        self.new = 0
+        self._new: set[str] = set()
         self.unreadable = False
+
+    @property
+    def new(self) -> int:
+        """How many of those seen the lake did not know before this export."""
+        return len(self._new)
 
     def see(self, batch: RowBatch) -> None:
         """Note the rejects and the accepted rows of a batch."""
@@ -35,19 +47,34 @@ class RejectKeeper:
             self._keep(reject)
         for row in batch.rows if self._names else ():
             if row.key in self._names:
-                self._kept.remove(self._names.pop(row.key))
+                name = self._names.pop(row.key)
+                self._kept.remove(name)
+                self._new.discard(name)
                 self.seen.discard(row.key)
+
+    def commit(self) -> None:
+        """Have the lake know what was seen, once the queue is published. Raises LakeError."""
+        self._kept.commit()
 
     def _keep(self, reject: Reject) -> None:
         name = reject.queue_run_id or reject.key.hex()
         self.unreadable |= reject.queue_run_id is None
-        record = {"queue_id": self._queue_id, "path": reject.path, "reason": reject.reason}
-        known = self._kept.get(name)
-        if known is None:
-            self.new += 1
-        first_seen = known["first_seen"] if known else self._now.isoformat().replace("+00:00", "Z")
-        record |= {"first_seen": first_seen, "row": reject.text}
-        if record != known:
+        known = self._kept.get(name) or {}
+        if not known or known.get("export_id") in self._unreported:
+            self._new.add(name)
+            known = {name: fact for name, fact in known.items() if name != "export_id"}
+        record = {
+            "table": "runs",
+            "queue_id": self._queue_id,
+            "path": reject.path,
+            "reason": reject.reason,
+            "first_seen": known.get("first_seen") or self._now.isoformat().replace("+00:00", "Z"),
+            "export_id": known.get("export_id") or self._export_id,
+            "row": reject.text,
+        }
+        if record == known:
+            self._kept.keep(name)
+        else:
             self._kept.put(name, record)
         self._names[reject.key] = name
         self.seen.add(reject.key)

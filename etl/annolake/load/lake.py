@@ -18,8 +18,8 @@ from annolake.errors import LakeError, LockedError
 from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
 from annolake.load.merge.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, SORT_BY, Spill
 from annolake.load.merge.upsert import State, Upsert
-from annolake.load.records import Rejects, Reports
-from annolake.load.storage.local import Store
+from annolake.load.records import KeptReject, Rejects, Reports, read_rejects, reject_files
+from annolake.load.storage.local import MissingError, Store
 from annolake.load.storage.locks import hold, is_free
 from annolake.load.table.days import microseconds, moment
 from annolake.load.table.folders import Publisher, days_there, folder_name, part_names, true_part
@@ -27,6 +27,7 @@ from annolake.load.table.part_file import FileFormat, PartReader, prove
 
 _LOCK = ".lock"
 _QUEUE_START = "queue_id="
+_LOOKS = 3  # at a file that a running export replaces
 _ID = re.compile(r"[0-9A-Za-z-]+")
 
 
@@ -150,6 +151,40 @@ class Lake:
                 ids.add(name.removeprefix(_QUEUE_START))
         return sorted(ids)
 
+    def rejected_queues(self) -> list[str]:
+        """Return the ids of the queues that have a folder of rejects."""
+        names = [name for name in self.store.names(self._own / "rejected") if name.startswith(_QUEUE_START)]
+        return [queue_id for name in names if _ID.fullmatch(queue_id := name.removeprefix(_QUEUE_START))]
+
+    def rejected(self, queue_id: str) -> Iterator[KeptReject]:
+        """Yield the rejects of a queue; needs no lock."""
+        return read_rejects(self.store, self._rejected_folder(queue_id))
+
+    def rejects_known(self, queue_id: str) -> int:
+        """Return how many rejects the lake has of a queue; needs no lock."""
+        return len(reject_files(self.store, self._rejected_folder(queue_id)))
+
+    def _rejected_folder(self, queue_id: str) -> Path:
+        return self._own / "rejected" / _queue_folder(queue_id)
+
+    def queue_name(self, queue_id: str) -> str | None:
+        """Return a queue's name from the table `queues`, None where there is none that can be read; needs no lock."""
+        folder = self.queue_folder(queue_id)
+        for _ in range(_LOOKS):
+            try:
+                names = [value for name in part_names(self.store, folder) for value in self._names(folder / name)]
+            except MissingError:  # a running export has just replaced it
+                continue
+            except LakeError:
+                return None
+            return next(iter(names), None)
+        return None
+
+    def _names(self, path: Path) -> list[str | None]:
+        with PartReader(self.store, path, self.queues_format) as reader:
+            groups = [reader.row_group(number, ["name"]) for number in range(len(reader.row_groups))]
+        return [value.as_py() for table in groups for value in table.column("name")]
+
     def read_state(self, queue_id: str) -> State:
         """Read back what the lake holds of a queue: key columns of every partition, a row group at a time.
 
@@ -232,8 +267,7 @@ class Lake:
 
     def rejects(self, queue_id: str, workspace: Workspace) -> Rejects:
         """Return the rows of the queue that were set aside; needs the queue's lock."""
-        folder = self._own / "rejected" / _queue_folder(queue_id)
-        return Rejects(self.store, folder, workspace.folder / f"{queue_id}.rejected")
+        return Rejects(self.store, self._rejected_folder(queue_id), workspace.folder / f"{queue_id}.rejected")
 
     def write_report(self, report: Mapping[str, Any], workspace: Workspace) -> Path:
         """Write the export's report; return its path."""
