@@ -48,6 +48,17 @@ def is_retired(error: GoneError | NotFoundError, source: Source, *, alive: Calla
     return error.endpoint.endswith("/runs") and (isinstance(error, GoneError) or alive())
 
 
+def explained(error: NotFoundError, *, alive: Callable[[], bool]) -> NotFoundError:
+    """Return the error of a queue without items; where the queue is `alive` it is the endpoint that is missing."""
+    if not error.endpoint.endswith("/items") or not alive():
+        return error
+    message = (
+        f"the service has the queue, but no {error.endpoint} (404): it must be of version 0.16.14 or newer to be "
+        'exported over items; or set source.endpoint to "runs" while it has that'
+    )
+    return NotFoundError(message, status=error.status, endpoint=error.endpoint, attempts=error.attempts)
+
+
 @dataclass(frozen=True)
 class ExportContext:
     """What the queues of one export share."""
@@ -153,7 +164,10 @@ class QueueExport:
         budget = BUFFER_BYTES // self._at_once
         with lake.upsert(self._queue_id, workspace, now=now, budget=budget) as upsert:
             export = EndpointExport(self._context, self._access, upsert, record=record, report=self._report, now=now)
-            export.run(merges=max(1, MERGES_AT_ONCE // self._at_once))
+            try:
+                export.run(merges=max(1, MERGES_AT_ONCE // self._at_once))
+            except NotFoundError as error:
+                raise explained(error, alive=lambda: record.row is not None) from error
             return export.rejects
 
 

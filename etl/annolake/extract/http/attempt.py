@@ -164,7 +164,8 @@ class Sender:
         status = answer.status
         self.log.debug("answered", endpoint=call.endpoint, status=status, attempt=call.attempts)
         call.too_large = call.too_large + 1 if status in _TOO_LARGE else 0
-        if status in _ASKED_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        unserved = status == HTTPStatus.NOT_IMPLEMENTED and call.kind == "query"  # by a service without that backend
+        if status in _ASKED_AGAIN or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and not unserved):
             last = call.divisible and call.too_large >= _TWICE
             raise Fault(f"status {status}", status=status, retry_after_s=self._retry_after_s(answer), last=last)
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
