@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from annolake.errors import LakeError, LockedError
+from annolake.load.counts import counts_of, keep_counts
 from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
 from annolake.load.merge.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, SORT_BY, Spill
 from annolake.load.merge.upsert import State, Upsert
@@ -26,6 +27,7 @@ from annolake.load.table.folders import Publisher, days_there, folder_name, part
 from annolake.load.table.part_file import FileFormat, PartReader, prove
 
 _LOCK = ".lock"
+_TABLES = ("runs", "queues")
 _QUEUE_START = "queue_id="
 _ID = re.compile(r"[0-9A-Za-z-]+")
 
@@ -75,9 +77,9 @@ class Lake:
 
     def prepare(self) -> None:
         """Make the folders that are missing and prove that they can be written to."""
-        for folder in ("reports", "rejected", "tmp", "locks"):
+        for folder in ("reports", "rejected", "tmp", "locks", "counts"):
             self.store.make_folder(self._own / folder)
-        for table in ("runs", "queues"):
+        for table in _TABLES:
             self.store.make_folder(self.root / table)
         probe = self._own / "tmp" / f"probe-{os.getpid()}"
         self.store.write(probe, b"")
@@ -90,6 +92,11 @@ class Lake:
     def queue_folder(self, queue_id: str) -> Path:
         """Return the folder of a queue's row in the table `queues`."""
         return self.root / "queues" / _queue_folder(queue_id)
+
+    def counts_file(self, queue_id: str) -> Path:
+        """Return the file with the counts of a queue's parts, which can be missing."""
+        _queue_folder(queue_id)
+        return self._own / "counts" / f"{queue_id}.json"
 
     # --- who may write
 
@@ -122,6 +129,10 @@ class Lake:
         tmp = self._own / "tmp"
         return [tmp / name for name in self._exports() if is_free(self.store, tmp / (name + _LOCK))]
 
+    def is_running(self, export_id: str) -> bool:
+        """Tell whether a process holds the workspace of that export."""
+        return bool(_ID.fullmatch(export_id)) and not is_free(self.store, self._own / "tmp" / (export_id + _LOCK))
+
     def _exports(self) -> list[str]:
         return sorted({name.removesuffix(_LOCK) for name in self.store.names(self._own / "tmp")})
 
@@ -142,13 +153,21 @@ class Lake:
 
     def queues(self) -> list[str]:
         """Return the ids of the queues that the lake has something of."""
-        ids = set()
-        for folder in (self.root / "runs", self.root / "queues"):
-            for name in self.store.names(folder):
-                if not name.startswith(_QUEUE_START):
-                    raise LakeError(f"cannot trust {folder / name}: only queue_id=... belongs there; move it away")
-                ids.add(name.removeprefix(_QUEUE_START))
-        return sorted(ids)
+        for path in self.strangers():
+            raise LakeError(f"cannot trust {path}: only queue_id=... belongs there; move it away")
+        return self.queues_named()
+
+    def queues_named(self) -> list[str]:
+        """Return the same, whatever else is there."""
+        names = {path.name for path in self._tables() if path.name.startswith(_QUEUE_START)}
+        return sorted(name.removeprefix(_QUEUE_START) for name in names)
+
+    def strangers(self) -> list[Path]:
+        """Return what lies in the tables' folders and is no queue's."""
+        return [path for path in self._tables() if not path.name.startswith(_QUEUE_START)]
+
+    def _tables(self) -> list[Path]:
+        return [self.root / table / name for table in _TABLES for name in self.store.names(self.root / table)]
 
     def read_state(self, queue_id: str) -> State:
         """Read back what the lake holds of a queue: key columns of every partition, a row group at a time.
@@ -207,6 +226,7 @@ class Lake:
             yield upsert
         finally:
             upsert.close()
+            keep_counts(self.store, self.counts_file(queue_id), counts_of(state.parts.values()), aside=aside)
             with suppress(LakeError):  # else it goes with the workspace; the report and other queues may need the room
                 self.store.discard(aside)
 
@@ -234,6 +254,11 @@ class Lake:
         """Return the rows of the queue that were set aside; needs the queue's lock."""
         folder = self._own / "rejected" / _queue_folder(queue_id)
         return Rejects(self.store, folder, workspace.folder / f"{queue_id}.rejected")
+
+    def rejects_known(self, queue_id: str) -> int:
+        """Return how many rejects of a queue are kept."""
+        names = self.store.names(self._own / "rejected" / _queue_folder(queue_id))
+        return sum(name.endswith(".json") for name in names)
 
     def write_report(self, report: Mapping[str, Any], workspace: Workspace) -> Path:
         """Write the export's report; return its path."""

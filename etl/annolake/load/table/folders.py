@@ -6,7 +6,7 @@ Owns the layout below `runs/queue_id=<id>/` and the exchange of folders (docs/la
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -91,7 +91,7 @@ class Publisher:
         if replaced:
             self.store.sync(target.parent)  # before the old file goes; a new folder waits for the end
         self._tidy(folder)
-        return Part(target / built.path.name, footer, built.rows, built.size)
+        return replace(built, path=target / built.path.name)
 
     def withdraw(self, target: Path, *, replaced: Part) -> None:
         """Take the folder `target` out of the table: none of its rows is true there any more."""
