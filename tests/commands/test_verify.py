@@ -1,4 +1,4 @@
-"""`annolake status` and `annolake verify` on a real lake, sound and damaged."""
+"""`annolake verify` on a real lake, sound and damaged."""
 
 import json
 import shutil
@@ -28,20 +28,6 @@ def folder(exported: Path, tmp_path: Path) -> Path:
     config = copy / "annolake.toml"
     config.write_text(config.read_text().replace(str(exported), str(copy)))
     return copy
-
-
-def test_status_tells_each_queue(folder: Path) -> None:
-    """Rows, partitions, bytes, newest row and how the last export ended, for people and as JSON, without a key."""
-    words = annolake("status", cwd=folder)
-    record = json.loads(annolake("status", "--json", cwd=folder).out)
-
-    assert words.exit_code == 0
-    assert words.out.count("120 rows") == 2
-    for queue in record["queues"]:
-        files = list((folder / "lake/runs" / f"queue_id={queue['queue_id']}").rglob("*.parquet"))
-        assert (queue["rows"], queue["bytes"]) == (120, sum(path.stat().st_size for path in files))
-        assert (queue["last_export"]["status"], queue["last_export"]["complete"]) == ("ok", True)
-        assert queue["newest_added_at"]
 
 
 def test_verify_finds_nothing_in_a_sound_lake(folder: Path) -> None:
@@ -74,3 +60,17 @@ def test_verify_without_a_lake_says_so(folder: Path) -> None:
 
     assert ran.exit_code == 5
     assert "no lake" in ran.err
+
+
+def test_verify_names_a_wrong_count(folder: Path) -> None:
+    """A count that is not the footer's is named with its file, and the next export puts it right."""
+    counts = next((folder / "lake/_annolake/counts").iterdir())
+    kept = json.loads(counts.read_text())
+    name = next(iter(kept))
+    counts.write_text(json.dumps(kept | {name: [kept[name][0] + 1, 0]}))
+    ran = annolake("verify", "--json", cwd=folder)
+
+    (finding,) = json.loads(ran.out)["findings"]
+    assert ran.exit_code == 5
+    assert finding["path"] == str(counts)
+    assert f"wrong about {name}, which has {kept[name][0]} rows" in finding["what"]
