@@ -52,9 +52,9 @@ without it they are reported as removed_unconfirmed, and the next export looks a
 
 
 MAX_AGE = """\
-exit with 3 where a queue has no good export, one that was complete and published, that ended less than this ago: 90m,
-26h, 2d; for monitors. The queues of source.queues count, also when they were never exported; where these are "all",
-those in the lake and those of the newest export"""
+exit with 3 where a queue has no good export (complete and published) younger than this, counted from its end: 90m, 26h,
+2d; for monitors. The queues of source.queues count, also when they were never exported; where these are "all", those in
+the lake and those of the newest export"""
 
 
 Command = Callable[[argparse.Namespace, Mapping[str, str], Streams], int]

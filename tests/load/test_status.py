@@ -182,7 +182,7 @@ def test_a_lake_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_a_running_export_shows_each_queue_before_or_after(tmp_path: Path) -> None:
-    """Over 40 queues of two schema versions, without counts at first: rows, removed and rejects are of either moment."""
+    """Over 40 queues of two schema versions, without counts at first: figures are of either moment."""
     ids = [str(UUID(int=number, version=4)) for number in range(1, 41)]
     before, after = rows(9, days=3), [*rows(9, days=3)[1:], *(Row(number, START) for number in range(100, 103))]
     older, newer = lake_of(tmp_path, 1, OLDER), lake_of(tmp_path, 2, RUNS.schema)
