@@ -12,6 +12,8 @@ AnnolakeError
 └── InterruptedExport      130 or 143
 """
 
+import signal
+
 
 class AnnolakeError(Exception):
     """Base of every error a user can meet; `exit_code` is the process's (docs/guarantees.md#exit-codes).
@@ -88,3 +90,15 @@ class InterruptedExport(AnnolakeError):  # noqa: N818 - not an error of anything
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"interrupted by signal {signal_number}: what was published stays; run again")
         self.exit_code = 128 + signal_number  # 130 and 143, by the shell's convention
+
+
+def outcome(error: BaseException) -> tuple[str, int]:
+    """Return what a report says of an error: one sentence, and the exit code.
+
+    Of a bug only its kind is named: its message may quote a row.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        error = InterruptedExport(signal.SIGINT)
+    if isinstance(error, AnnolakeError):
+        return str(error), error.exit_code
+    return f"a bug ({type(error).__name__}): report it with the traceback", AnnolakeError.exit_code

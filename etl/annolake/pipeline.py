@@ -1,29 +1,29 @@
 """One export of any number of queues: the lake's workspace, the threads, the report.
 
-Owns what the queues share and what happens when a signal comes. One queue is exported by `queue_export`; a row's way is
-told in docs/architecture.md#one-row-over-runs.
+Owns what the queues share, what happens when a signal comes, and that the lake has a report of each attempt from its
+first second on (docs/lake.md#reports). One queue is exported by `queue_export`.
 """
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from threading import Event
-from uuid import uuid4
-
-import msgspec
 
 from annolake.clock import Clock
 from annolake.config import Config
-from annolake.errors import InterruptedExport
+from annolake.errors import InterruptedExport, LakeError
 from annolake.extract.endpoints.queues import list_queues
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.interruption import Interruption
+from annolake.load.lake import Lake, Workspace
 from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import ExportContext, QueueExport
-from annolake.report import Mode, QueueReport, Report, export_id, worst
+from annolake.report import Mode, Report, new_report
 from annolake.wiring import open_client, open_lake
 
 QUEUES_AT_ONCE = 4
 HEED_SIGNALS_S = 0.2
+_PAUSE = 20  # times as long as the last writing of the report took, before it is written again
 
 
 def export(
@@ -36,49 +36,103 @@ def export(
     log: Log = SILENCE,
     progress: Progress = SILENCE,
     interruption: Interruption | None = None,
+    report: Report | None = None,
 ) -> Report:
     """Export every configured queue and return what became of each; the report is in the lake as well.
 
     In mode "new" only rows added since the last complete exports are read, where those allow it (`plan`). With
     `accept_removals` rows that were not met are marked removed even where the service still counts them (`removals`).
+    A `report` that is handed in is filled, so that it can be read where this raises.
     Raises ConfigError, ServiceError, LakeError or InterruptedExport where no queue could be begun, and LakeError where
     the report could not be written.
     """
     clock, interruption = clock or Clock(), interruption or Interruption()
-    started = clock.now()
-    report = Report(export_id=export_id(started, uuid4().hex[:8]), started_at=started)
+    report = report or new_report(clock.now())
+    if config.source.queues != "all":
+        report.expect(config.source.queues, mode)
     lake = open_lake(config)
-    with open_client(config, environ, clock=clock, log=log) as client:
+    try:
         lake.prepare()
         with (
-            lake.workspace(report.export_id, since=started) as workspace,
+            lake.workspace(report.export_id, since=report.started_at) as workspace,
+            _written(_ReportFile(report, lake, workspace, clock)) as file,
+            open_client(config, environ, clock=clock, log=log) as client,
             ThreadPoolExecutor(config.source.concurrency, "lane") as lanes,
         ):
             try:
                 queue_ids = configured_queues(config, client, interruption.event(), log)
             except Cancelled:
                 raise InterruptedExport(interruption.signal_number or 0) from None
+            report.expect(queue_ids, mode)
             context = ExportContext(
                 config, mode, accept_removals, client, lanes, lake, workspace, clock, log, progress, interruption
             )
-            report.queues = _export_queues(context, queue_ids)
-            report.finished_at = clock.now()
-            report.exit_code = worst(queue.exit_code for queue in report.queues)
-            lake.write_report(msgspec.to_builtins(report), workspace)
+            _export_queues(context, queue_ids, file)
+    except BaseException as error:
+        report.finish(clock.now(), error)
+        raise
     return report
 
 
-def _export_queues(context: ExportContext, queue_ids: Sequence[str]) -> list[QueueReport]:
+class _ReportFile:
+    """The lake's copy of the report of an export that runs."""
+
+    def __init__(self, report: Report, lake: Lake, workspace: Workspace, clock: Clock) -> None:
+        self.report, self.clock = report, clock
+        self._lake, self._workspace = lake, workspace
+        self._due = 0.0
+
+    def write(self) -> None:
+        """Put the report as it is now in the place of its last form."""
+        begun = self.clock.monotonic()
+        self._lake.write_report(self.report.as_record(), self._workspace)
+        ended = self.clock.monotonic()
+        self._due = ended + _PAUSE * (ended - begun)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last writing is so long ago that another costs little: a report of many queues is large."""
+        return self.clock.monotonic() >= self._due
+
+
+@contextmanager
+def _written(file: _ReportFile) -> Iterator[_ReportFile]:
+    """Write the report when an export begins and when it ends, however it ends."""
+    file.write()
+    try:
+        yield file
+    except BaseException as error:
+        file.report.finish(file.clock.now(), error)
+        with suppress(LakeError):  # what ended the export is the error to report
+            file.write()
+        raise
+    file.report.finish(file.clock.now())
+    file.write()
+
+
+def _export_queues(context: ExportContext, queue_ids: Sequence[str], file: _ReportFile) -> None:
+    """Export the queues, some at once; each entry of the report is filled when its queue has ended."""
     at_once = max(1, min(QUEUES_AT_ONCE, len(queue_ids)))
     with ThreadPoolExecutor(at_once, "queue") as queues:
-        exports = [queues.submit(QueueExport(context, queue_id, at_once).export) for queue_id in queue_ids]
+        places = {
+            queues.submit(QueueExport(context, queue_id, at_once).export): place
+            for place, queue_id in enumerate(queue_ids)
+        }
+        running, stale = set(places), True
         try:
-            while wait(exports, timeout=HEED_SIGNALS_S).not_done:
-                pass  # a signal that comes just before a wait begins is heeded when it ends
+            while running:
+                # a signal that comes just before a wait begins is heeded when it ends
+                ended, running = wait(running, timeout=HEED_SIGNALS_S, return_when=FIRST_COMPLETED)
+                for export in ended:
+                    file.report.queues[places[export]] = export.result()
+                stale = stale or bool(ended)
+                if running and stale and file.is_due:
+                    with suppress(LakeError):  # the last writing tells
+                        file.write()
+                    stale = False
         finally:
-            for export in exports:
+            for export in running:
                 export.cancel()
-        return [export.result() for export in exports]
 
 
 def configured_queues(config: Config, client: Client, stop: Event, log: Log) -> list[str]:

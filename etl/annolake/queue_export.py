@@ -96,15 +96,14 @@ class QueueExport:
             self._export()
             report.conclude()
         except LockedError as error:
-            report.fail(error, exit_code=error.exit_code)
+            report.fail(error)
             report.status = "skipped"
         except AnnolakeError as error:
-            report.fail(error, exit_code=error.exit_code)
+            report.fail(error)
         except Cancelled:
-            interrupted = InterruptedExport(self._context.interruption.signal_number or 0)
-            report.fail(interrupted, exit_code=interrupted.exit_code)
+            report.fail(InterruptedExport(self._context.interruption.signal_number or 0))
         except Exception as error:  # noqa: BLE001 - a bug in one queue does not stop the others
-            report.fail(RuntimeError(f"a bug ({type(error).__name__}): report it with the traceback"), exit_code=1)
+            report.fail(error)
             # The frames alone: an error's message may quote a row.
             frames = "".join(traceback.format_tb(error.__traceback__))
             facts = {"queue_id": self._queue_id, "kind": type(error).__name__, "traceback": frames}
@@ -114,6 +113,7 @@ class QueueExport:
         report.requests, report.retries = self._caller.requests, self._caller.retries
         report.bytes_read = self._caller.bytes_read
         report.seconds = round(self._context.clock.monotonic() - begun, 3)
+        report.finished_at = self._context.clock.now()
         self._context.progress.finished(report)
         facts = {name: getattr(report, name) for name in ("status", "exit_code", "rows_seen", "inserted", "updated")}
         self._context.log.info("queue_finished", queue_id=self._queue_id, **facts)

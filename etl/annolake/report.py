@@ -5,15 +5,18 @@ Owns the report's fields and their meaning. Never does any of what it reports.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
+from uuid import uuid4
 
 import msgspec
 
+from annolake.errors import outcome
 from annolake.printable import json_line, printable
 
 Endpoint = Literal["runs", "items"]
 Mode = Literal["full", "new"]
-Status = Literal["ok", "partial", "failed", "skipped"]
+Status = Literal["running", "ok", "partial", "failed", "skipped"]
+State = Literal["running", "finished"]
 Usage = Literal["subtree", "own"]
 
 PARTIAL = 3
@@ -25,6 +28,7 @@ _URGENCY = (130, 143, 1, 5, 4, 6, 2, PARTIAL, 0)
 class QueueReport(msgspec.Struct, kw_only=True):
     """What became of one queue. Counts are of rows, sizes in bytes, times RFC 3339 in UTC.
 
+    `rejected` counts the rejects that this export met, `rejects_known` all that the lake has of the queue.
     `rows_not_shown` is by how much the reported sizes exceed the rows met, `size_excess` the same with its sign (None:
     not reported), for the next export to compare with. `removed_unconfirmed` counts rows that were not met and whose
     removal is in doubt.
@@ -51,6 +55,7 @@ class QueueReport(msgspec.Struct, kw_only=True):
     unconfirmed_because: str | None = None
     rejected: int = 0
     rejected_new: int = 0
+    rejects_known: int = 0
     payloads_missing: int = 0
     payloads_missing_new: int = 0
     partitions_written: int = 0
@@ -61,17 +66,17 @@ class QueueReport(msgspec.Struct, kw_only=True):
     repairs: int = 0
     newest_added_at: datetime | None = None
     seconds: float = 0.0
+    finished_at: datetime | None = None
     filtered: bool = False
     removals_held_back: bool = False
     orders: dict[str, object] = {}
     exit_code: int = 0
 
-    def fail(self, error: Exception, *, exit_code: int) -> None:
+    def fail(self, error: BaseException) -> None:
         """Record what stopped the queue."""
         self.status = "failed"
-        self.error = str(error)
+        self.error, self.exit_code = outcome(error)
         self.complete = False
-        self.exit_code = exit_code
 
     def conclude(self) -> None:
         """Settle status and exit code of a queue that was read to its end."""
@@ -81,28 +86,55 @@ class QueueReport(msgspec.Struct, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What one export did, with a part for each queue in the order they were asked for."""
+    """What one export did, with a part for each queue in the order they were asked for.
+
+    `error` is what ended the export as a whole. While it runs, a queue that has not ended has the status "running".
+    """
 
     report_version: int = 1
     export_id: str
     started_at: datetime
     finished_at: datetime | None = None
+    state: State = "running"
     exit_code: int = 0
+    error: str | None = None
     queues: list[QueueReport] = []
 
-    def as_json(self) -> bytes:
+    def expect(self, queue_ids: Iterable[str], mode: Mode) -> None:
+        """Note which queues are to be exported."""
+        self.queues = [QueueReport(queue_id=queue_id, status="running", mode=mode) for queue_id in queue_ids]
+
+    def finish(self, now: datetime, error: BaseException | None = None) -> None:
+        """End the report; `error` is what ended the export, and with it each queue that had not ended."""
+        self.state, self.finished_at = "finished", self.finished_at or now
+        codes = [queue.exit_code for queue in self.queues]
+        if error is not None:
+            self.error, code = outcome(error)
+            codes.append(code)
+            for queue in self.queues:
+                if queue.status == "running":
+                    queue.fail(error)
+                    queue.finished_at = now
+        self.exit_code = worst(codes)
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the report as JSON values; one that is not finished has no exit code."""
+        record: dict[str, Any] = msgspec.to_builtins(self)
+        return record if self.state == "finished" else record | {"exit_code": None}
+
+    def as_json(self) -> str:
         """Return the report as one line of JSON."""
-        return json_line(self).encode()
+        return json_line(self.as_record())
+
+
+def new_report(now: datetime) -> Report:
+    """Return the report of an export that begins now. Export ids sort by time; a random end tells two apart."""
+    return Report(export_id=f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}", started_at=now)
 
 
 def worst(exit_codes: Iterable[int]) -> int:
     """Return the most urgent of some exit codes, 0 for none."""
     return min(exit_codes, key=_URGENCY.index, default=0)
-
-
-def export_id(started_at: datetime, suffix: str) -> str:
-    """Return the name of an export: its start, so that names sort by time, and what tells two apart."""
-    return f"{started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{suffix}"
 
 
 def in_words(queue: QueueReport) -> str:
@@ -119,7 +151,7 @@ def in_words(queue: QueueReport) -> str:
         f"{title}: {queue.rows_seen:,} rows in {queue.seconds:.1f} s, {', '.join(counts)}; "
         f"partitions written: {queue.partitions_written}"
     )
-    return "\n  ".join([line, *_not_shown(queue), *_shortcomings(queue)])
+    return "\n  ".join([line, *_not_shown(queue), *shortcomings(queue)])
 
 
 def _not_shown(queue: QueueReport) -> list[str]:
@@ -127,7 +159,8 @@ def _not_shown(queue: QueueReport) -> list[str]:
     return [told] if queue.rows_not_shown else []
 
 
-def _shortcomings(queue: QueueReport) -> list[str]:
+def shortcomings(queue: QueueReport) -> list[str]:
+    """Return why the export of a queue was partial, a sentence for each reason, with what to do next."""
     lines = [] if queue.complete else ["could not be verified complete: " + "; ".join(queue.incomplete_because)]
     if queue.removed_unconfirmed:
         lines.append(
@@ -135,7 +168,17 @@ def _shortcomings(queue: QueueReport) -> list[str]:
             "the next export looks again, and `annolake run --accept-removals` marks them"
         )
     if queue.rejected_new:
-        lines.append(f"{queue.rejected_new} new rejects: see _annolake/rejected/queue_id={queue.queue_id}")
+        lines.append(f"{queue.rejected_new:,} new rejects: `annolake rejects` lists them")
     if queue.payloads_missing_new:
-        lines.append(f"{queue.payloads_missing_new} rows whose run the service did not return: see run_found")
+        lines.append(f"{queue.payloads_missing_new:,} rows whose run the service did not return: see run_found")
     return [printable(line) for line in lines]
+
+
+def known_rejects(report: Report) -> str | None:
+    """Return how many rejects are known in the queues of an export, in a sentence; None where there are none."""
+    concerned = [queue for queue in report.queues if queue.rejects_known]
+    if not concerned:
+        return None
+    known, new = (sum(getattr(queue, name) for queue in concerned) for name in ("rejects_known", "rejected_new"))
+    many, where = "s are" if known > 1 else " is", f"{len(concerned):,} queue{'s' if len(concerned) > 1 else ''}"
+    return f"{known:,} reject{many} known in {where}, {new:,} of them new: `annolake rejects` lists them"

@@ -49,12 +49,19 @@ class Drain(io.RawIOBase):
         return size
 
 
-@dataclass(frozen=True)
+@dataclass
 class Streams:
-    """Where a command's result goes, and where everything else does."""
+    """Where a command's result goes, and where everything else does; `answered`: with `--json`, its line is out."""
 
     out: TextIO
     err: TextIO
+    answered: bool = False
+
+    def answer(self, line: str) -> None:
+        """Print the one line of JSON that a command ends with, if that is not done yet."""
+        if not self.answered:
+            self.answered = True
+            print(line, file=self.out)
 
     @property
     def lost(self) -> str | None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from annolake.commands.status import tell_status
+from annolake.commands.status import DID_NOT_FINISH, tell_status
 from annolake.config import load_lake_config
 from annolake.load.storage.local import Store
 from annolake.load.storage.locks import hold
@@ -25,7 +26,7 @@ Status = dict[str, Any]
 
 
 class Nightly:
-    """A sandbox of two queues with a folder to export it into; `kill_at` is the request before which a run is killed."""
+    """A sandbox of two queues, and a folder to export it into; a run is killed before request `kill_at` is answered."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
@@ -46,13 +47,18 @@ class Nightly:
 
     def run_and_kill(self, at: int) -> None:
         """Export in a process of its own that is killed before the `at`th request is answered."""
+        self._requests, self.kill_at = 0, at
+        assert self.run_in_a_process() == -signal.SIGKILL
+        self.kill_at = 0
+
+    def run_in_a_process(self) -> int:
+        """Export in a process of its own; return its exit code."""
         command = [sys.executable, "-m", "annolake", "run", "--quiet"]
         environ = {**os.environ, KEY_VARIABLE: self.sandbox.api_key}
-        self._requests, self.kill_at = 0, at
         with subprocess.Popen(command, cwd=self.folder, env=environ) as process:
             self._process = process
             self._started.set()
-        self.kill_at = 0
+        return process.returncode
 
     def _before(self, _sandbox: Sandbox, _number: int) -> None:
         self._requests += 1
@@ -78,9 +84,9 @@ class Nightly:
         return annolake("status", *arguments, cwd=self.folder).out
 
     def at(self, hours: float, *, max_age_s: float | None = None) -> tuple[Status, int]:
-        """Return what it says that long after the last good export, and the exit code."""
+        """Return what it says that long after the good export of the first queue to end, and the exit code."""
         ends = [queue["last_good"]["finished_at"] for queue in self.status()["queues"] if queue["last_good"]]
-        moment = max(map(datetime.fromisoformat, ends), default=now()) + timedelta(hours=hours)
+        moment = min(map(datetime.fromisoformat, ends)) + timedelta(hours=hours)
         config = load_lake_config(self.folder / "annolake.toml", {})
         told, exit_code = tell_status(config, now=moment, as_json=True, max_age_s=max_age_s)
         return json.loads(told), exit_code
@@ -149,6 +155,88 @@ def test_a_lost_lock_hides_no_good_export(nightly: Nightly) -> None:
     assert words.count("it is the last attempt") == 1
 
 
+def test_a_wrong_key_concerns_all_queues_and_is_told_once(nightly: Nightly) -> None:
+    """With queues = "all" it ends before any queue is known: each has that last attempt, and its good export."""
+    good = nightly.queue()["last_good"]["export_id"]
+    nightly.configure(source__queues="all")
+    assert nightly.run(key="a-wrong-key") == 4
+
+    status, words = nightly.status(), nightly.words()
+
+    assert (status["last_attempt"]["exit_code"], status["last_attempt"]["state"]) == (4, "finished")
+    for queue in status["queues"]:
+        last = queue["last_attempt"]
+        assert (last["status"], last["exit_code"], last["mode"], last["complete"]) == ("failed", 4, None, None)
+        assert last["reasons"] == [status["last_attempt"]["error"]]
+        assert "401" in last["reasons"][0]
+        assert queue["last_good"]["export_id"] == good
+    assert words.splitlines()[0].startswith("last attempt ")
+    assert "failed, exit code 4: " in words.splitlines()[0]
+    assert words.count("last attempt") == words.count("401") == 1
+    assert words.count("last good export") == 2
+
+
+def test_a_wrong_key_in_an_empty_lake_is_told(tmp_path: Path) -> None:
+    """There is no queue to tell of, and yet it is said what happened."""
+    nightly = Nightly(tmp_path)
+    with nightly.sandbox:
+        nightly.configure(source__queues="all")
+        assert nightly.run(key="a-wrong-key") == 4
+        words, late = nightly.words(), nightly.status("--max-age", "26h", exit_code=3)
+
+    assert "failed, exit code 4: " in words.splitlines()[0]
+    assert "no queue has been exported into it yet: run `annolake run`" in words.splitlines()[1]
+    assert (late["queues"], late["last_attempt"]["exit_code"]) == ([], 4)
+
+
+@pytest.mark.parametrize("queues", ["named", "all"])
+@pytest.mark.parametrize("request_number", [1, 5])
+def test_a_killed_export_did_not_finish(nightly: Nightly, queues: str, request_number: int) -> None:
+    """Status says so until the next good export, which needs no repair; the good one before it stays."""
+    nightly.configure(**({"source__queues": "all"} if queues == "all" else {}))
+    good = nightly.queue()["last_good"]["export_id"]
+    nightly.run_and_kill(at=request_number)
+
+    status, words = nightly.status(), nightly.words()
+    attempts = [queue["last_attempt"] for queue in status["queues"]]
+    report = max((nightly.folder / "lake/_annolake/reports").iterdir())
+    named = len(json.loads(report.read_text())["queues"])
+    assert nightly.run() == 0
+    after = nightly.status()["queues"]
+
+    assert status["last_attempt"]["state"] == "unfinished"
+    for attempt in attempts:
+        assert (attempt["state"], attempt["exit_code"], attempt["finished_at"]) == ("unfinished", None, None)
+        assert attempt["reasons"] == [DID_NOT_FINISH]
+    assert {queue["last_good"]["export_id"] for queue in status["queues"]} == {good}
+    assert words.count(DID_NOT_FINISH) == (named or 1)
+    assert (named == 0) >= (queues == "all" and request_number == 1)
+    for queue in after:
+        assert queue["last_good"]["export_id"] == queue["last_attempt"]["export_id"] != good
+
+
+def test_a_running_export_is_told_with_its_start(tmp_path: Path) -> None:
+    """The first one: before any queue is published; a queue that has ended is good while others still run."""
+    seen: list[tuple[str, ...]] = []
+
+    def look(_sandbox: Sandbox, number: int) -> None:
+        if number == 3:
+            config = load_lake_config(tmp_path / "annolake.toml", {})
+            seen.append(tuple(tell_status(config, now=now(), as_json=as_json)[0] for as_json in (True, False)))
+
+    with Sandbox(Population(rows=30, queues=2, days=2, odd=False), seed=2, before_request=look) as sandbox:
+        export_once(sandbox, tmp_path)
+
+    ((line, words),) = seen
+    status = json.loads(line)
+    assert (status["last_attempt"]["state"], status["last_attempt"]["exit_code"]) == ("running", None)
+    for queue in status["queues"]:
+        last = queue["last_attempt"]
+        assert (last["state"], last["status"], last["reasons"], queue["last_good"]) == ("running", "running", [], None)
+    assert words.count("an export has been running since 20") == 2
+    assert words.count("no good export yet") == 2
+
+
 def test_new_rejects_are_partial_and_known_ones_are_good(nightly: Nightly) -> None:
     """First the reason and what to do, then a good export; the number stays as long as the rejects do."""
     plant(nightly.sandbox.queue())
@@ -209,9 +297,9 @@ def test_max_age_tells_young_from_old(nightly: Nightly, seconds: float, exit_cod
     status, code = nightly.at(26 - seconds / 3600, max_age_s=26 * 3600)
 
     assert code == status["exit_code"] == exit_code
-    newest = max(status["queues"], key=lambda queue: queue["last_good"]["finished_at"])
-    assert newest["too_old"] is bool(exit_code)
-    assert newest["last_good"]["age_s"] == int(26 * 3600 - seconds)
+    oldest = min(status["queues"], key=lambda queue: queue["last_good"]["finished_at"])
+    assert oldest["too_old"] is bool(exit_code)
+    assert oldest["last_good"]["age_s"] == int(26 * 3600 - seconds)
 
 
 def test_max_age_in_words(nightly: Nightly) -> None:

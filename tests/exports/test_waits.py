@@ -113,22 +113,3 @@ def test_a_signal_ends_every_wait(
     report = json.loads(out.splitlines()[-1])
     assert (report["exit_code"], report["queues"][0]["status"]) == (exit_code, "failed")
     assert [json.loads(each.read_text()) for each in (tmp_path / "lake/_annolake/reports").iterdir()] == [report]
-
-
-@pytest.mark.parametrize(("number", "exit_code"), SIGNALS)
-def test_a_second_signal_ends_at_once(number: signal.Signals, exit_code: int) -> None:
-    """Whoever does not want to wait for good order sends another one, and it may be of either kind."""
-    program = (
-        "import signal; from annolake.commands.run import _heed_signals\n"
-        "_heed_signals(lambda number: print(number, flush=True)); print('ready', flush=True)\n"
-        "while True: signal.pause()"
-    )
-    for first, _ in SIGNALS:
-        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            process.send_signal(first)
-            assert process.stdout.readline() == f"{int(first)}\n"
-            process.send_signal(number)
-
-        assert process.returncode == exit_code

@@ -68,6 +68,33 @@ def test_the_last_complete_full_export_of_each_queue_is_always_kept(tmp_path: Pa
     assert kept(lake) == ["e6", "e5", "e2", "e1"]
 
 
+def test_the_last_good_export_of_each_queue_is_always_kept(tmp_path: Path) -> None:
+    """Of any mode, however many attempts failed since; what was partial is not good."""
+    lake = lake_at(tmp_path, keep_reports=2)
+    good, failed = {"status": "ok"}, {"status": "failed", "complete": False}
+
+    write(
+        lake,
+        report(1, new() | good, new(OTHER) | good),
+        report(2, new() | good, new(OTHER) | {"status": "partial"}),
+        *(report(number, new() | failed) for number in range(3, 7)),
+    )
+
+    assert kept(lake) == ["e6", "e5", "e2", "e1"]
+
+
+def test_a_report_of_a_running_export_replaces_its_own_and_pushes_none_out(tmp_path: Path) -> None:
+    """It is written many times; which reports are too many is seen to when the export has finished."""
+    lake = lake_at(tmp_path, keep_reports=2)
+
+    write(lake, report(1), report(2), *(report(3) | {"state": "running", "n": number} for number in range(3)))
+    running = list(lake.reports.read())
+    write(lake, report(3) | {"state": "finished"})
+
+    assert [(one["export_id"], one.get("n")) for one in running] == [("e3", 2), ("e2", None), ("e1", None)]
+    assert kept(lake) == ["e3", "e2"]
+
+
 def test_the_past_of_a_queue_is_told_newest_first(tmp_path: Path) -> None:
     """Each entry comes with its report's head and with what it proves."""
     lake = lake_at(tmp_path)

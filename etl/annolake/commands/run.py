@@ -12,46 +12,93 @@ from types import FrameType
 from annolake.clock import Clock
 from annolake.config import load_config
 from annolake.console import Console
+from annolake.errors import AnnolakeError, InterruptedExport
 from annolake.interruption import Interruption
 from annolake.pipeline import export
-from annolake.report import in_words
+from annolake.printable import printable
+from annolake.report import Report, in_words, known_rejects, new_report
 from annolake.streams import Streams
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
-    """Export; return the worst exit code of the queues."""
-    overrides = {"source.queues": arguments.queue} if arguments.queue else {}
-    config = load_config(arguments.config, environ, overrides)
+    """Export; return the exit code of the report, which is the last line of standard output where it is asked for."""
     clock = Clock()
-    console = Console(streams.err, now=clock.now, quiet=arguments.quiet, log_format=config.log.log_format)
-    interruption = Interruption()
-    _heed_signals(interruption.interrupt)
-    with console.progress() as progress:
-        report = export(
-            config,
-            environ,
-            mode="new" if arguments.new_only else "full",
-            accept_removals=arguments.accept_removals,
-            clock=clock,
-            log=console.log,
-            progress=progress,
-            interruption=interruption,
-        )
-    for queue in report.queues:
-        (console.say if queue.exit_code == 0 else console.complain)(in_words(queue))
-    if arguments.json:
-        print(report.as_json().decode(), file=streams.out)
-        if streams.lost:
-            console.complain(f"cannot write the report to standard output: {streams.lost}; it is in the lake too")
+    report = new_report(clock.now())
+
+    def last_words() -> None:
+        if arguments.json:
+            streams.answer(report.as_json())
+
+    def leave(signal_number: int) -> None:
+        report.finish(clock.now(), InterruptedExport(signal_number))
+        last_words()
+
+    try:
+        _run(arguments, environ, streams, clock=clock, report=report, leave=leave)
+    except BaseException as error:
+        report.finish(clock.now(), error)
+        raise
+    finally:
+        last_words()
+    if streams.lost and arguments.json:
+        message = f"cannot write the report to standard output: {streams.lost}; it is in the lake too"
+        print(f"annolake: {message}", file=streams.err)
     return report.exit_code
 
 
-def _heed_signals(interrupt: Callable[[int], None]) -> None:
+def _run(
+    arguments: argparse.Namespace,
+    environ: Mapping[str, str],
+    streams: Streams,
+    *,
+    clock: Clock,
+    report: Report,
+    leave: Callable[[int], None],
+) -> None:
+    overrides = {"source.queues": arguments.queue} if arguments.queue else {}
+    config = load_config(arguments.config, environ, overrides)
+    console = Console(streams.err, now=clock.now, quiet=arguments.quiet, log_format=config.log.log_format)
+    interruption = Interruption()
+    _heed_signals(interruption.interrupt, leave)
+    try:
+        with console.progress() as progress:
+            export(
+                config,
+                environ,
+                mode="new" if arguments.new_only else "full",
+                accept_removals=arguments.accept_removals,
+                clock=clock,
+                log=console.log,
+                progress=progress,
+                interruption=interruption,
+                report=report,
+            )
+    except AnnolakeError as error:
+        console.complain(printable(str(error)))
+    _say_how_it_went(report, console)
+
+
+def _say_how_it_went(report: Report, console: Console) -> None:
+    for queue in report.queues:
+        if queue.error is None or queue.error != report.error:
+            (console.say if queue.exit_code == 0 else console.complain)(in_words(queue))
+    if rejects := known_rejects(report):
+        new = any(queue.rejected_new for queue in report.queues)
+        (console.complain if new else console.say)(rejects)
+
+
+def _heed_signals(interrupt: Callable[[int], None], leave: Callable[[int], None]) -> None:
     """Have the first SIGINT or SIGTERM end the export in good order, and a second one end it at once."""
+
+    def second(number: int, _frame: FrameType | None) -> None:
+        try:
+            leave(number)
+        finally:
+            os._exit(128 + number)
 
     def first(number: int, _frame: FrameType | None) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, lambda second, _: os._exit(128 + second))
+            signal.signal(each, second)
         interrupt(number)
 
     for each in (signal.SIGINT, signal.SIGTERM):

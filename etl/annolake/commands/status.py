@@ -19,7 +19,7 @@ from annolake.errors import LakeError
 from annolake.load.attempts import Attempt
 from annolake.load.status import LakeStatus, QueueStatus, status
 from annolake.printable import json_line
-from annolake.report import PARTIAL, QueueReport, _shortcomings, worst
+from annolake.report import PARTIAL, QueueReport, shortcomings, worst
 from annolake.streams import Streams
 from annolake.wiring import open_lake
 
@@ -54,7 +54,10 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
         max_age_s=arguments.max_age,
         only_named=bool(arguments.queue),
     )
-    print(told, file=streams.out)
+    if arguments.json:
+        streams.answer(told)
+    else:
+        print(told, file=streams.out)
     return exit_code
 
 
@@ -184,7 +187,7 @@ def _reasons(attempt: Attempt) -> list[str]:
     if error:
         return [str(error)]
     entry = _understood(attempt.entry or {})
-    return _shortcomings(entry) if entry else []
+    return shortcomings(entry) if entry else []
 
 
 def _reported(attempt: Attempt) -> dict[str, Any]:

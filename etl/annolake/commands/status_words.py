@@ -71,6 +71,9 @@ def _attempt_lines(attempt: Record) -> Iterator[str]:
     if attempt["state"] == "running":
         yield f"an export has been running since {began}"
         return
+    if attempt["state"] == "unfinished":
+        yield f"last attempt {began}: {reasons[0]}"
+        return
     ended = attempt["status"] or "ended"
     code = "" if attempt["exit_code"] is None else f", exit code {attempt['exit_code']}"
     if len(reasons) == 1:

@@ -4,12 +4,12 @@ Owns how the reports of all exports are read in one pass, the newest first, and 
 (docs/lake.md#attempts). Knows no file but reports; whether an export still runs is for the caller to tell.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from annolake.load.records import Reports
+from annolake.load.records import PastExport, Reports
 
 State = Literal["running", "finished", "unfinished"]
 
@@ -47,7 +47,7 @@ class Attempt:
     @property
     def is_good(self) -> bool:
         """Whether all that the mode promises was met and published."""
-        return self.status == "ok" and (self.entry or {}).get("complete") is True
+        return self.entry is not None and PastExport(self.report, self.entry, self.started_at).is_good
 
     @property
     def is_full(self) -> bool:
@@ -95,21 +95,30 @@ class Attempts:
 
 
 def read_attempts(
-    reports: Reports, queue_ids: Iterable[str], *, now: datetime, is_running: Callable[[str], bool]
+    reports: Reports, queue_ids: Collection[str], *, now: datetime, is_running: Callable[[str], bool]
 ) -> Attempts:
     """Return what the reports of exports that began before `now` say of some queues, and of those named recently.
 
     `is_running` tells of an export's id whether its process lives.
     """
-    found = Attempts(histories={queue_id: History() for queue_id in queue_ids})
+    free: set[str] = set()
+    while True:
+        begun, found = set[str](), Attempts(histories={queue_id: History() for queue_id in queue_ids})
+        _read(reports, found, _States(begun, free, is_running), now)
+        if begun <= free:
+            return found
+        # their locks were free after they were read: read again, they have ended in good order or never will
+        free |= begun
+
+
+def _read(reports: Reports, found: Attempts, states: "_States", now: datetime) -> None:
     unnamed: list[Attempt] = []  # attempts that ended, or may end, before they name a queue: they concern each
     recent: datetime | None = None
-    for read in reports.read():
-        report, state = _settled(read, reports, is_running)
+    for report in reports.read():
         started, entries = moment_in(report, "started_at"), _entries(report)
         if started is None or started > now:
             continue
-        whole = Attempt(report, None, state, started)
+        whole = Attempt(report, None, states.of(report), started)
         found.newest = found.newest or whole
         if entries and recent is None:
             found.listed, recent = list(entries), started - RECENT
@@ -125,7 +134,25 @@ def read_attempts(
                 history.see(whole)
         if recent is not None and started < recent and all(each.is_settled for each in found.histories.values()):
             break
-    return found
+
+
+@dataclass(frozen=True)
+class _States:
+    """What has become of exports: `begun` takes the ids of those whose lock is free and whose report has no end."""
+
+    begun: set[str]
+    free: set[str]
+    is_running: Callable[[str], bool]
+
+    def of(self, report: Mapping[str, Any]) -> State:
+        """Return the state of an export."""
+        if report.get("state") != "running":
+            return "finished"
+        export_id = str(report.get("export_id"))
+        if export_id not in self.free and self.is_running(export_id):
+            return "running"
+        self.begun.add(export_id)
+        return "unfinished"
 
 
 def moment_in(record: Mapping[str, Any], name: str) -> datetime | None:
@@ -135,19 +162,6 @@ def moment_in(record: Mapping[str, Any], name: str) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _settled(
-    report: Mapping[str, Any], reports: Reports, is_running: Callable[[str], bool]
-) -> tuple[Mapping[str, Any], State]:
-    """Return a report and the export's state; the report is read again where the export has just ended."""
-    if report.get("state") != "running":
-        return report, "finished"
-    export_id = str(report.get("export_id"))
-    if is_running(export_id):
-        return report, "running"
-    again = next((other for other in reports.read() if other.get("export_id") == export_id), report)
-    return again, "unfinished" if again.get("state") == "running" else "finished"
 
 
 def _history(unnamed: Iterable[Attempt]) -> History:

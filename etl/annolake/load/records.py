@@ -45,21 +45,30 @@ class PastExport:
         """Whether the export showed what its mode promises, of the queue's unfiltered lists (docs/lake.md#reports)."""
         return self.entry.get("complete") is True and not self.entry.get("filtered", False)
 
+    @property
+    def is_good(self) -> bool:
+        """Whether the export was complete and published, and nothing was newly missing: known rejects may be."""
+        return self.entry.get("complete") is True and self.entry.get("status") == "ok"
+
 
 class Reports:
-    """The reports under `_annolake/reports`, of which `keep` are kept besides each queue's last proof."""
+    """The reports under `_annolake/reports`: `keep` of them, and each queue's last proof and last good export."""
 
     def __init__(self, store: Store, folder: Path, *, keep: int) -> None:
         self._store, self._folder, self._keep = store, folder, keep
 
     def write(self, report: Mapping[str, Any], aside: Path) -> Path:
-        """Write a report, by way of the folder `aside`, and forget those too many; return its path."""
+        """Write a report, by way of the folder `aside`, in the place of its last form; return its path.
+
+        When the export has finished, the reports that are too many are forgotten.
+        """
         started = re.sub("[^0-9A-Za-z]", "", str(report["started_at"]))
         name = f"{started}-{report['export_id']}{_JSON}"
         _put(self._store, aside / name, self._folder / name, report)
         self._store.sync(self._folder / name)
         self._store.sync(self._folder)
-        self._forget(_moment(report.get("finished_at")) or _moment(report["started_at"]))
+        if report.get("state") != "running":
+            self._forget(_moment(report.get("finished_at")) or _moment(report["started_at"]))
         return self._folder / name
 
     def read(self) -> Iterator[dict[str, Any]]:
@@ -87,19 +96,21 @@ class Reports:
         present = f"{now.astimezone(UTC):%Y%m%dT%H%M%S}" if now else _NEVER
         names = sorted(self._names(), key=lambda name: name[: len(present)] > present)
         for place in range(self._keep, len(names)):
-            unproven = self._proven(names[place])
-            for newer in names[:place] if unproven else ():
-                unproven -= self._proven(newer)
-                if not unproven:
+            needed = self._needed(names[place])
+            for newer in names[:place] if needed else ():
+                needed -= self._needed(newer)
+                if not needed:
                     break
-            if not unproven:
+            if not needed:
                 with suppress(LakeError):
                     self._store.discard(self._folder / names[place])
 
-    def _proven(self, name: str) -> set[str]:
-        """Return the queues that a report proves a complete full export of."""
-        report = _get(self._store, self._folder / name) or {}
-        return {str(past.entry.get("queue_id")) for past in _pasts(report) if past.proves_full}
+    def _needed(self, name: str) -> set[tuple[str, str]]:
+        """Return what a report is kept for: the queues that it proves a full export of, and those it is good for."""
+        pasts = _pasts(_get(self._store, self._folder / name) or {})
+        return {(str(past.entry.get("queue_id")), "full") for past in pasts if past.proves_full} | {
+            (str(past.entry.get("queue_id")), "good") for past in pasts if past.is_good
+        }
 
 
 class Rejects:
