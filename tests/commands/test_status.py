@@ -176,6 +176,18 @@ def test_a_wrong_key_concerns_all_queues_and_is_told_once(nightly: Nightly) -> N
     assert words.count("last good export") == 2
 
 
+def test_what_ended_a_whole_export_is_told_once(nightly: Nightly) -> None:
+    """Without a key each queue failed for the same reason; as JSON each has it, in words it stands on top."""
+    ran = annolake("run", "--quiet", cwd=nightly.folder)
+
+    status, words = nightly.status(), nightly.words()
+
+    assert ran.exit_code == 2
+    assert [queue["last_attempt"]["exit_code"] for queue in status["queues"]] == [2, 2]
+    assert all("LANGSMITH_API_KEY is not set" in queue["last_attempt"]["error"] for queue in status["queues"])
+    assert words.count("LANGSMITH_API_KEY is not set") == words.count("last attempt") == 1
+
+
 def test_a_wrong_key_in_an_empty_lake_is_told(tmp_path: Path) -> None:
     """There is no queue to tell of, and yet it is said what happened."""
     nightly = Nightly(tmp_path)

@@ -6,7 +6,7 @@ good export that is young enough. The facts are `load.status`'s, the words `comm
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -88,11 +88,16 @@ def tell_status(
 
 
 def _lake_wide(found: LakeStatus) -> list[Attempt]:
-    """Return the attempts that name no queue, and that are the last of one or of all."""
+    """Return the last attempts that ended as a whole, or name no queue; in words each is told once."""
     newest = found.last_attempt if found.last_attempt and found.last_attempt.concerns_all else None
     last = [newest, *(queue.history.last for queue in found.queues)]
-    unnamed = {attempt.started_at: attempt for attempt in last if attempt and attempt.entry is None}
-    return [unnamed[started] for started in sorted(unnamed, reverse=True)]
+    whole = {attempt.started_at: replace(attempt, entry=None) for attempt in last if attempt and _is_whole(attempt)}
+    return [whole[started] for started in sorted(whole, reverse=True)]
+
+
+def _is_whole(attempt: Attempt) -> bool:
+    error = attempt.report.get("error")
+    return attempt.entry is None or (error is not None and attempt.entry.get("error") == error)
 
 
 @dataclass(frozen=True)

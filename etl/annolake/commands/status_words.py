@@ -15,13 +15,13 @@ Record = Mapping[str, Any]
 def in_words(record: Record, lake_wide: Sequence[Record], *, is_late: bool) -> str:
     """Return the status of a lake, a few lines for each queue.
 
-    `lake_wide` are the last attempts that ended, or may end, before they name a queue: each is told once.
+    `lake_wide` are the last attempts that ended as a whole, or that name no queue: each is told once.
     """
     queues, max_age_s = record["queues"], record["max_age_s"]
     lines = [str(record["error"])] if record["error"] else []
     lines += [line for attempt in lake_wide for line in _attempt_lines(attempt)]
     if any(queue["partitions"] != 0 or queue["last_attempt"] for queue in queues):
-        told = {attempt["export_id"] for attempt in lake_wide}
+        told = [(attempt["export_id"], attempt["error"]) for attempt in lake_wide]
         for queue in queues:
             lines += [_title(queue), *(f"  {line}" for line in _queue_lines(queue, max_age_s, told))]
     else:
@@ -35,7 +35,7 @@ def _title(queue: Record) -> str:
     return f"{queue['name'] or 'queue'} ({queue['queue_id']})"
 
 
-def _queue_lines(queue: Record, max_age_s: float | None, told: set[Any]) -> Iterator[str]:
+def _queue_lines(queue: Record, max_age_s: float | None, told: Sequence[Any]) -> Iterator[str]:
     if queue["error"]:
         yield f"cannot be read: {queue['error']}"
     if queue["rows"] is not None:
@@ -47,7 +47,7 @@ def _queue_lines(queue: Record, max_age_s: float | None, told: set[Any]) -> Iter
     good, last = queue["last_good"], queue["last_attempt"]
     is_last = bool(good and last and good["export_id"] == last["export_id"])
     yield f"{_good(good)}; it is the last attempt" if is_last else _good(good)
-    if last and not is_last and last["export_id"] not in told:
+    if last and not is_last and (last["export_id"], last["error"]) not in told:
         yield from _attempt_lines(last)
     if queue["rejects"]:
         yield f"{_many(queue['rejects'], 'reject')}: `annolake rejects` lists them"
