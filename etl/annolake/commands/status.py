@@ -192,7 +192,7 @@ def _reasons(attempt: Attempt) -> list[str]:
     if error:
         return [str(error)]
     entry = _understood(attempt.entry or {})
-    return shortcomings(entry) if entry else []
+    return shortcomings(entry) if entry and entry.status == "partial" else []
 
 
 def _reported(attempt: Attempt) -> dict[str, Any]:
