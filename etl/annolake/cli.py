@@ -170,6 +170,11 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--max-age", type=_length_s, metavar="LENGTH", help=MAX_AGE)
     status.add_argument("--json", action="store_true", help="print one line of JSON")
 
+    rejects = _command(commands, "rejects", "show which rows the lake could not take, and why, by reason")
+    _add_config(rejects)
+    rejects.add_argument("--queue", action="append", metavar="ID", help="only this queue (may be given several times)")
+    rejects.add_argument("--json", action="store_true", help="print one line of JSON")
+
     verify = _command(commands, "verify", "read the lake back and report what is wrong with it")
     _add_config(verify)
     verify.add_argument("--json", action="store_true", help="print one line of JSON")

@@ -126,26 +126,28 @@ class QueueExport:
             record = QueueRecord(self._access, self._context.log)
             source = self._access.settings
             try:
-                self._export_over("items" if source.endpoint == "items" else "runs", record, now)
+                rejects = self._export_over("items" if source.endpoint == "items" else "runs", record, now)
             except (GoneError, NotFoundError) as error:
                 if not is_retired(error, source, alive=lambda: record.row is not None):
                     raise
                 facts = {"queue_id": self._queue_id, "status": error.status, "now": "items"}
                 self._context.log.warning("endpoint_retired", **facts)
-                self._export_over("items", record, now)
+                rejects = self._export_over("items", record, now)
             finally:
                 self._report.name = record.name_if_known or self._report.name
             table = record.table(self._context.clock.now())
             lake.write_queue(self._queue_id, self._context.workspace, table)
+            rejects.commit()  # the last step: what fails before it leaves them new for the next export
 
-    def _export_over(self, endpoint: Endpoint, record: QueueRecord, now: datetime) -> None:
-        """Export over one endpoint from the start; what was read over another is forgotten."""
+    def _export_over(self, endpoint: Endpoint, record: QueueRecord, now: datetime) -> RejectKeeper:
+        """Export over one endpoint from the start and return the rejects; what was read over another is forgotten."""
         self._report.endpoint = endpoint
         lake, workspace = self._context.lake, self._context.workspace
         budget = BUFFER_BYTES // self._at_once
         with lake.upsert(self._queue_id, workspace, now=now, budget=budget) as upsert:
             export = EndpointExport(self._context, self._access, upsert, record=record, report=self._report, now=now)
             export.run(merges=max(1, MERGES_AT_ONCE // self._at_once))
+            return export.rejects
 
 
 class EndpointExport:
@@ -164,7 +166,7 @@ class EndpointExport:
         self._context, self._access, self._record = context, access, record
         self._upsert, self._report, self._now = upsert, report, now
         self._source = self._planned_source()
-        self._rejects = RejectKeeper(context.lake.rejects(access.queue_id, context.workspace), access.queue_id, now)
+        self.rejects = RejectKeeper(context.lake.rejects(access.queue_id, context.workspace), access.queue_id, now)
         self._buffer = FlattenBuffer(upsert, report.endpoint, context.clock.now)
 
     def run(self, *, merges: int) -> None:
@@ -202,7 +204,7 @@ class EndpointExport:
         """Land the rows that are new or changed, and keep the rejects."""
         report = self._report
         for batch in batches:
-            self._rejects.see(batch)
+            self.rejects.see(batch)
             self._buffer.take(batch)
             times = [each.row.added_at for each in batch.rows]
             report.newest_added_at = max(filter(None, (report.newest_added_at, *times)), default=None)
@@ -243,7 +245,7 @@ class EndpointExport:
         """Whether this export can know that a row has left the queue (docs/guarantees.md#removals)."""
         report = self._report
         whole = report.mode == "full" and not report.filtered
-        return whole and self._source.verdict.complete and not self._rejects.unreadable
+        return whole and self._source.verdict.complete and not self.rejects.unreadable
 
     def _conclude_reading(self) -> None:
         report, verdict = self._report, self._source.verdict
@@ -257,7 +259,7 @@ class EndpointExport:
         report.repairs = verdict.signs.repairs
         report.rows_not_shown, report.size_excess = verdict.not_shown, verdict.size_excess
         report.complete, report.incomplete_because = verdict.complete, list(verdict.reasons)
-        report.rejected, report.rejected_new = len(self._rejects.seen), self._rejects.new
+        report.rejected, report.rejected_new = len(self.rejects.seen), self.rejects.new
         report.payloads_missing = len(self._buffer.run_missing)
         report.orders = {name: str(order) if order else None for name, order in verdict.orders.items()}
         if verdict.swept:

@@ -1,6 +1,7 @@
 """Rejects on their way into the lake: each is written once, and taken back when its row is accepted after all.
 
-Owns what a reject says and when it is new (docs/lake.md#rejects). `load.records` stores it.
+Owns what a reject says and when it is new (docs/lake.md#rejects). `load.records` stores it. Nothing of it reaches the
+lake before `commit`, so that an export that fails leaves no reject known that it has not reported.
 """
 
 import re
@@ -16,8 +17,8 @@ _DIGEST = re.compile("[0-9a-f]{32}")
 class RejectKeeper:
     """The rejects of one queue in one export.
 
-    `seen` has the keys of those met and not accepted since, `new` how many of them the lake did not know;
-    `unreadable` tells whether one was met whose queue_run_id could not be read.
+    `seen` has the keys of those met and not accepted since; `unreadable` tells whether one was met whose
+    queue_run_id could not be read.
     """
 
     def __init__(self, kept: Rejects, queue_id: str, now: datetime) -> None:
@@ -26,8 +27,13 @@ class RejectKeeper:
         self._now = now
         self._names = {key: name for name in kept.names for key in _keys_of(name)}
         self.seen: set[bytes] = set()
-        self.new = 0
+        self._new: set[str] = set()
         self.unreadable = False
+
+    @property
+    def new(self) -> int:
+        """How many of those seen the lake did not know before this export."""
+        return len(self._new)
 
     def see(self, batch: RowBatch) -> None:
         """Note the rejects and the accepted rows of a batch."""
@@ -35,19 +41,33 @@ class RejectKeeper:
             self._keep(reject)
         for row in batch.rows if self._names else ():
             if row.key in self._names:
-                self._kept.remove(self._names.pop(row.key))
+                name = self._names.pop(row.key)
+                self._kept.remove(name)
+                self._new.discard(name)
                 self.seen.discard(row.key)
+
+    def commit(self) -> None:
+        """Have the lake know what was seen, once the queue is published. Raises LakeError."""
+        self._kept.commit()
 
     def _keep(self, reject: Reject) -> None:
         name = reject.queue_run_id or reject.key.hex()
         self.unreadable |= reject.queue_run_id is None
-        record = {"queue_id": self._queue_id, "path": reject.path, "reason": reject.reason}
         known = self._kept.get(name)
         if known is None:
-            self.new += 1
-        first_seen = known["first_seen"] if known else self._now.isoformat().replace("+00:00", "Z")
-        record |= {"first_seen": first_seen, "row": reject.text}
-        if record != known:
+            self._new.add(name)
+        first_seen = (known or {}).get("first_seen") or self._now.isoformat().replace("+00:00", "Z")
+        record = {
+            "table": "runs",
+            "queue_id": self._queue_id,
+            "path": reject.path,
+            "reason": reject.reason,
+            "first_seen": first_seen,
+            "row": reject.text,
+        }
+        if record == known:
+            self._kept.keep(name)
+        else:
             self._kept.put(name, record)
         self._names[reject.key] = name
         self.seen.add(reject.key)

@@ -1,13 +1,19 @@
 """Reports and rejects: what is kept, under which name, and what a report proves."""
 
 import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from annolake.errors import LakeError
 from annolake.load.lake import Lake, Workspace
+from annolake.load.storage.local import Store
+from load.faults import Gate, Killed
 from load.model_queue import FIRST_EXPORT, QUEUE, lake_at
 
 OTHER = QUEUE.replace("1", "a")
@@ -149,23 +155,30 @@ def test_a_report_that_cannot_be_understood_is_as_if_it_were_not_there(tmp_path:
     assert [one.report["export_id"] for one in lake.reports.of(QUEUE, now=LATER)] == ["e3", "e1"]
 
 
+def rejected_files(root: Path) -> list[str]:
+    """Return the names of the files of rejects that are in place."""
+    return sorted(path.name for path in (root / "_annolake" / "rejected").rglob("*.json"))
+
+
 def test_a_reject_is_one_file_and_goes_when_its_row_is_accepted(tmp_path: Path) -> None:
     """The next export knows it by its name."""
     lake = lake_at(tmp_path)
     lake.prepare()
     with lake.workspace("one", since=FIRST_EXPORT) as workspace:
-        lake.rejects(QUEUE, workspace).put("id-1", {"reason": "a \ud800 and a \u00e9"})
+        rejects = lake.rejects(QUEUE, workspace)
+        rejects.put("id-1", {"reason": "a \ud800 and a \u00e9"})
+        rejects.commit()
 
     with lake.workspace("two", since=FIRST_EXPORT) as workspace:
         rejects = lake.rejects(QUEUE, workspace)
         (path,) = (tmp_path / "_annolake" / "rejected").rglob("*.json")
-        known = "id-1" in rejects.names, "id-2" in rejects.names, len(rejects.names)
-        text = json.loads(path.read_bytes())
+        known, text = rejects.names, json.loads(path.read_bytes())
         rejects.remove("id-1")
         rejects.remove("id-2")
+        rejects.commit()
 
     assert path.relative_to(tmp_path) == Path("_annolake", "rejected", f"queue_id={QUEUE}", "id-1.json")
-    assert (known, text) == ((True, False, 1), {"reason": "a \ud800 and a \u00e9"})
+    assert (known, text) == (["id-1"], {"reason": "a \ud800 and a \u00e9"})
     assert not path.exists()
 
 
@@ -178,11 +191,138 @@ def test_a_reject_of_any_id_has_a_safe_name(tmp_path: Path, key: str) -> None:
     with lake.workspace("one", since=FIRST_EXPORT) as workspace:
         rejects = lake.rejects(QUEUE, workspace)
         rejects.put(key, {})
+        staged = rejects.get(key)
+        rejects.commit()
 
-        assert rejects.get(key) == {}
+        assert (staged, rejects.get(key)) == ({}, {})
     (path,) = (tmp_path / "lake" / "_annolake" / "rejected" / f"queue_id={QUEUE}").iterdir()
     assert path.suffix == ".json"
     assert [found.name for found in tmp_path.iterdir()] == ["lake"]
+
+
+def test_what_is_staged_is_known_from_the_commit_on(tmp_path: Path) -> None:
+    """New, changed, removed, taken back and kept rejects: in place nothing changes before, all of it after."""
+    lake = lake_at(tmp_path)
+    lake.prepare()
+    with lake.workspace("one", since=FIRST_EXPORT) as workspace:
+        rejects = lake.rejects(QUEUE, workspace)
+        for key in ("changed", "removed", "kept"):
+            rejects.put(key, {"version": 1})
+        rejects.commit()
+
+        rejects.put("changed", {"version": 2})
+        for key in ("removed", "kept"):
+            rejects.remove(key)
+        rejects.keep("kept")
+        for key in ("new", "taken-back"):
+            rejects.put(key, {"version": 2})
+        rejects.remove("taken-back")
+        names, before = rejects.names, rejected_files(tmp_path)
+        versions = {kept.name: kept.record for kept in lake.rejected(QUEUE)}
+        rejects.commit()
+
+    assert before == ["changed.json", "kept.json", "removed.json"]
+    assert versions == {key: {"version": 1} for key in ("changed", "kept", "removed")}
+    assert names == ["changed", "kept", "new"]
+    after = {kept.name: kept.record for kept in lake.rejected(QUEUE)}
+    assert after == {"changed": {"version": 2}, "kept": {"version": 1}, "new": {"version": 2}}
+    assert lake.rejects_known(QUEUE) == 3
+
+
+def test_a_second_reading_starts_with_nothing_staged(tmp_path: Path) -> None:
+    """What was rejected over another endpoint, in the same export, is forgotten."""
+    lake = lake_at(tmp_path)
+    lake.prepare()
+    with lake.workspace("one", since=FIRST_EXPORT) as workspace:
+        lake.rejects(QUEUE, workspace).put("over-runs", {})
+        rejects = lake.rejects(QUEUE, workspace)
+        names = rejects.names
+        rejects.put("over-items", {})
+        rejects.commit()
+
+    assert names == []
+    assert rejected_files(tmp_path) == ["over-items.json"]
+
+
+@pytest.mark.parametrize("mode", ["before", "after", "kill"])
+def test_a_commit_that_breaks_leaves_each_reject_whole(tmp_path: Path, mode: str) -> None:
+    """Whichever step breaks, each file is the old one or the new one, and a rerun makes it good."""
+    keys = [f"id-{number}" for number in range(4)]
+
+    def reject(root: Path, version: int, unwanted: str, store: Store | None = None) -> None:
+        lake = lake_at(root, store=store)
+        lake.prepare()
+        with lake.workspace(f"export-{version}", since=FIRST_EXPORT) as workspace:
+            rejects = lake.rejects(QUEUE, workspace)
+            for key in keys:
+                if key == unwanted:
+                    rejects.remove(key)
+                else:
+                    rejects.put(key, {"version": version})
+            rejects.commit()
+
+    gate = Gate()
+    reject(tmp_path / "counted", 1, "", Store(gate))
+    for step in range(len(gate.steps) + 2):
+        root = tmp_path / f"step-{step}"
+        reject(root, 1, "id-3")
+        with suppress(LakeError, Killed):
+            reject(root, 2, "id-0", Store(Gate(mode, step)))
+        between = [kept.record for kept in lake_at(root).rejected(QUEUE)]
+        reject(root, 3, "id-0")
+
+        assert all(record in ({"version": 1}, {"version": 2}) for record in between), step
+        assert rejected_files(root) == ["id-1.json", "id-2.json", "id-3.json"], step
+        assert not list((root / "_annolake" / "tmp").iterdir()), step
+
+
+def test_rejects_are_read_beside_an_export_that_removes_some(tmp_path: Path) -> None:
+    """A file that went between listing and opening is passed over."""
+    write_rejects(tmp_path, **{"id-1": "{}", "id-2": "{}"})
+
+    def gate(verb: str, path: Path, call: Callable[[], Any]) -> Any:
+        done = call()
+        if verb == "list":
+            (path / "id-1.json").unlink()
+        return done
+
+    assert [kept.name for kept in lake_at(tmp_path, store=Store(gate)).rejected(QUEUE)] == ["id-2"]
+
+
+def write_rejects(root: Path, **texts: str) -> None:
+    """Put files among the rejects of the queue."""
+    folder = root / "_annolake" / "rejected" / f"queue_id={QUEUE}"
+    folder.mkdir(parents=True)
+    for name, text in texts.items():
+        (folder / f"{name}.json").write_bytes(text.encode(errors="surrogateescape"))
+
+
+def test_what_is_no_reject_is_counted_and_costs_no_other(tmp_path: Path) -> None:
+    """Cut off, empty, of another shape, nested without end, a folder, a pipe."""
+    odd = {"cut": '{"path": "$', "empty": "", "list": "[]", "deep": "[" * 100_000, "bytes": "\udcff"}
+    write_rejects(tmp_path, good='{"path": "$"}', **odd)
+    folder = tmp_path / "_annolake" / "rejected" / f"queue_id={QUEUE}"
+    (folder / "folder.json").mkdir()
+    os.mkfifo(folder / "pipe.json")
+    (folder / "notes.txt").touch()
+    (folder.parent / "queue_id=no id").mkdir()
+    (folder.parent / "notes").mkdir()
+    lake = lake_at(tmp_path)
+
+    read = {kept.name: kept.record for kept in lake.rejected(QUEUE)}
+
+    assert read == {"good": {"path": "$"}} | dict.fromkeys([*odd, "folder", "pipe"])
+    assert lake.rejects_known(QUEUE) == len(read)
+    assert lake.rejected_queues() == [QUEUE]
+
+
+def test_a_queue_without_a_folder_has_no_rejects(tmp_path: Path) -> None:
+    """Nothing is made by looking."""
+    lake = lake_at(tmp_path / "lake")
+
+    assert (lake.rejects_known(QUEUE), list(lake.rejected(QUEUE)), lake.rejected_queues()) == (0, [], [])
+    assert lake.queue_name(QUEUE) is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_workspace_is_gone_whatever_happens_in_it(tmp_path: Path) -> None:

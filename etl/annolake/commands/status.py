@@ -70,7 +70,7 @@ def tell_status(
     `only_named` leaves out the queues that source.queues does not name.
     """
     named = () if config.source.queues == "all" else config.source.queues
-    found = status(open_lake(config), now=now, named=named, only_named=only_named)
+    found = status(open_lake(config), now=now, named=named, only_named=only_named and bool(named))
     rule = AgeRule(max_age_s, frozenset(named) or found.in_lake | found.listed, now)
     unread, late = found.error or any(queue.error for queue in found.queues), rule.is_broken(found)
     exit_code = worst([LakeError.exit_code if unread else 0, PARTIAL if late else 0])

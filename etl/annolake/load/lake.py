@@ -19,16 +19,17 @@ from annolake.load.counts import counts_of, keep_counts
 from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
 from annolake.load.merge.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, SORT_BY, Spill
 from annolake.load.merge.upsert import State, Upsert
-from annolake.load.records import Rejects, Reports
-from annolake.load.storage.local import Store
+from annolake.load.records import KeptReject, Rejects, Reports, read_rejects, reject_files
+from annolake.load.storage.local import Store, look_again
 from annolake.load.storage.locks import hold, is_free
 from annolake.load.table.days import microseconds, moment
-from annolake.load.table.folders import Publisher, days_there, folder_name, part_names, true_part
+from annolake.load.table.folders import Publisher, days_there, folder_name, opened, part_names, true_part
 from annolake.load.table.part_file import FileFormat, PartReader, prove
 
 _LOCK = ".lock"
 _TABLES = ("runs", "queues")
-_QUEUE_START = "queue_id="
+_OWN = [f"_annolake/{name}" for name in ("reports", "rejected", "counts", "tmp", "locks")]
+_QUEUE_ID = "queue_id="
 _ID = re.compile(r"[0-9A-Za-z-]+")
 
 
@@ -77,10 +78,8 @@ class Lake:
 
     def prepare(self) -> None:
         """Make the folders that are missing and prove that they can be written to."""
-        for folder in ("reports", "rejected", "tmp", "locks", "counts"):
-            self.store.make_folder(self._own / folder)
-        for table in _TABLES:
-            self.store.make_folder(self.root / table)
+        for folder in (*_OWN, *_TABLES):
+            self.store.make_folder(self.root / folder)
         probe = self._own / "tmp" / f"probe-{os.getpid()}"
         self.store.write(probe, b"")
         self.store.discard(probe)
@@ -159,15 +158,46 @@ class Lake:
 
     def queues_named(self) -> list[str]:
         """Return the same, whatever else is there."""
-        names = {path.name for path in self._tables() if path.name.startswith(_QUEUE_START)}
-        return sorted(name.removeprefix(_QUEUE_START) for name in names)
+        return sorted({path.name.removeprefix(_QUEUE_ID) for path in self._tables() if path.name.startswith(_QUEUE_ID)})
 
     def strangers(self) -> list[Path]:
         """Return what lies in the tables' folders and is no queue's."""
-        return [path for path in self._tables() if not path.name.startswith(_QUEUE_START)]
+        return [path for path in self._tables() if not path.name.startswith(_QUEUE_ID)]
 
     def _tables(self) -> list[Path]:
         return [self.root / table / name for table in _TABLES for name in self.store.names(self.root / table)]
+
+    def rejected_queues(self) -> list[str]:
+        """Return the ids of the queues that have a folder of rejects."""
+        names = [name for name in self.store.names(self._own / "rejected") if name.startswith(_QUEUE_ID)]
+        return [queue_id for name in names if _ID.fullmatch(queue_id := name.removeprefix(_QUEUE_ID))]
+
+    def rejected(self, queue_id: str) -> Iterator[KeptReject]:
+        """Yield the rejects of a queue; needs no lock."""
+        return read_rejects(self.store, self._rejected_folder(queue_id))
+
+    def rejects_known(self, queue_id: str) -> int:
+        """Return how many rejects the lake has of a queue; needs no lock."""
+        return len(reject_files(self.store, self._rejected_folder(queue_id)))
+
+    def _rejected_folder(self, queue_id: str) -> Path:
+        return self._own / "rejected" / _queue_folder(queue_id)
+
+    def queue_name(self, queue_id: str) -> str | None:
+        """Return a queue's name from the table `queues`, None where there is none that can be read; needs no lock."""
+        with suppress(LakeError):
+            return self.read_queue_name(queue_id)
+        return None
+
+    def read_queue_name(self, queue_id: str) -> str | None:
+        """Do the same, and raise where the queue's record is there and can't be read."""
+
+        def look() -> str | None:
+            with opened(self.store, self.queue_folder(queue_id), self.queues_format) as reader:
+                names = reader.row_group(0, ["name"]).column("name").to_pylist() if reader and reader.row_groups else []
+                return next(iter(names), None)
+
+        return look_again(look)
 
     def read_state(self, queue_id: str) -> State:
         """Read back what the lake holds of a queue: key columns of every partition, a row group at a time.
@@ -252,13 +282,7 @@ class Lake:
 
     def rejects(self, queue_id: str, workspace: Workspace) -> Rejects:
         """Return the rows of the queue that were set aside; needs the queue's lock."""
-        folder = self._own / "rejected" / _queue_folder(queue_id)
-        return Rejects(self.store, folder, workspace.folder / f"{queue_id}.rejected")
-
-    def rejects_known(self, queue_id: str) -> int:
-        """Return how many rejects of a queue are kept."""
-        names = self.store.names(self._own / "rejected" / _queue_folder(queue_id))
-        return sum(name.endswith(".json") for name in names)
+        return Rejects(self.store, self._rejected_folder(queue_id), workspace.folder / f"{queue_id}.rejected")
 
     def write_report(self, report: Mapping[str, Any], workspace: Workspace) -> Path:
         """Write the export's report; return its path."""
@@ -268,7 +292,7 @@ class Lake:
 def _queue_folder(queue_id: str) -> str:
     if not _ID.fullmatch(queue_id):
         raise LakeError(f"cannot store a queue with the id {queue_id!r}: a queue's id is a UUID")
-    return _QUEUE_START + queue_id
+    return _QUEUE_ID + queue_id
 
 
 def _bare(schema: pa.Schema) -> pa.Schema:

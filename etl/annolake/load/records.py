@@ -114,35 +114,88 @@ class Reports:
 
 
 class Rejects:
-    """The rows of one queue that were set aside, one file each, named by queue_run_id or content."""
+    """The rows of one queue that were set aside, one file each, named by queue_run_id or content.
+
+    What an export changes is staged in the folder `aside`; `commit` puts it in place (docs/lake.md#rejects).
+    """
 
     def __init__(self, store: Store, folder: Path, aside: Path) -> None:
         self._store, self._folder, self._aside = store, folder, aside
-        self._names = {name for name in store.names(folder) if name.endswith(_JSON)}
+        store.discard(aside)  # where it was read over another endpoint before
+        self._known = set(reject_files(store, folder))
+        self._staged: set[str] = set()
+        self._unwanted: set[str] = set()
 
     @property
     def names(self) -> list[str]:
-        """The names of the rejects that are kept: a queue_run_id, or what stands for the content."""
-        return sorted(name.removesuffix(_JSON) for name in self._names)
+        """The names of the rejects as they will be after `commit`: a queue_run_id, or what stands for the content."""
+        return sorted(name.removesuffix(_JSON) for name in (self._known - self._unwanted) | self._staged)
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return the reject of that key, None where there is none that can be read."""
+        """Return the reject of that key, staged or known, None where there is none that can be read.
+
+        One that is to be removed counts as known until it is.
+        """
         name = _file_name(key)
-        return _get(self._store, self._folder / name) if name in self._names else None
+        if name in self._staged:
+            return _get(self._store, self._aside / name)
+        return _get(self._store, self._folder / name) if name in self._known else None
 
     def put(self, key: str, reject: Mapping[str, Any]) -> None:
         """Set a row aside, in the place of an earlier reject of that key."""
         name = _file_name(key)
-        self._store.make_folder(self._folder)
-        _put(self._store, self._aside / name, self._folder / name, reject)
-        self._names.add(name)
+        _write(self._store, self._aside / name, reject)
+        self._staged.add(name)
+        self._unwanted.discard(name)
+
+    def keep(self, key: str) -> None:
+        """Leave a reject as it is: its row was met again, and rejected for the same reason."""
+        self._unwanted.discard(_file_name(key))
 
     def remove(self, key: str) -> None:
         """Forget a reject, of a row that was accepted since."""
         name = _file_name(key)
-        if name in self._names:
+        if name in self._staged:
+            self._store.discard(self._aside / name)
+            self._staged.discard(name)
+        if name in self._known:
+            self._unwanted.add(name)
+
+    def commit(self) -> None:
+        """Put what was staged in place, and remove what is to be removed: from now on the lake knows it."""
+        if self._staged:
+            self._store.make_folder(self._folder)
+        for name in sorted(self._staged):
+            self._store.move(self._aside / name, self._folder / name)
+        for name in sorted(self._unwanted):
             self._store.discard(self._folder / name)
-            self._names.discard(name)
+        self._known = (self._known - self._unwanted) | self._staged
+        self._staged, self._unwanted = set(), set()
+
+
+@dataclass(frozen=True)
+class KeptReject:
+    """A reject as the lake has it: the name of its file, and what that says, None where it cannot be read."""
+
+    name: str
+    record: Mapping[str, Any] | None
+
+
+def reject_files(store: Store, folder: Path) -> list[str]:
+    """Return the names of the rejects' files in a queue's folder; none where there is no folder."""
+    return [name for name in store.names(folder) if name.endswith(_JSON)]
+
+
+def read_rejects(store: Store, folder: Path) -> Iterator[KeptReject]:
+    """Yield the rejects of a queue's folder, needing no lock: one that is removed meanwhile is passed over."""
+    for name in reject_files(store, folder):
+        try:
+            record = _parsed(store.read(folder / name))
+        except MissingError:
+            continue
+        except LakeError:  # a pipe, a folder, a file of another user
+            record = None
+        yield KeptReject(name.removesuffix(_JSON), record)
 
 
 def _pasts(report: Mapping[str, Any]) -> list[PastExport]:
@@ -168,14 +221,26 @@ def _moment(text: object) -> datetime | None:
 
 
 def _put(store: Store, aside: Path, path: Path, record: Mapping[str, Any]) -> None:
-    store.make_folder(aside.parent)
-    store.write(aside, (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace"))
+    _write(store, aside, record)
     store.move(aside, path)
+
+
+def _write(store: Store, path: Path, record: Mapping[str, Any]) -> None:
+    store.make_folder(path.parent)
+    store.write(path, (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace"))
 
 
 def _get(store: Store, path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads(store.read(path))
-    except (MissingError, ValueError):
+        return _parsed(store.read(path))
+    except MissingError:
+        return None
+
+
+def _parsed(text: bytes) -> dict[str, Any] | None:
+    """Return the object that a file holds, None where it holds none: cut off, empty, or written by another program."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None

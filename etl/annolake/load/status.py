@@ -5,8 +5,7 @@ at is looked for again, so that the figures of a partition are of one moment. Fi
 being opened; one queue that can't be read hides no other.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +17,7 @@ from annolake.load.counts import Counts, known_counts
 from annolake.load.lake import Lake
 from annolake.load.storage.local import look_again
 from annolake.load.table.days import NO_DAY
-from annolake.load.table.folders import days_there, folder_name, part_names, true_part
-from annolake.load.table.part_file import FileFormat, PartReader
+from annolake.load.table.folders import days_there, folder_name, opened, part_names
 
 T = TypeVar("T")
 
@@ -88,7 +86,7 @@ def _status(lake: Lake, queue_id: str, history: History) -> QueueStatus:
             return None
 
     held = tried(lambda: _held(lake, queue_id))
-    name = tried(lambda: _name(lake, queue_id)) or _reported_name(history)
+    name = tried(lambda: lake.read_queue_name(queue_id)) or _reported_name(history)
     rejects = tried(lambda: lake.rejects_known(queue_id))
     return QueueStatus(queue_id, name, held, rejects, errors[0] if errors else None, history)
 
@@ -128,36 +126,13 @@ def _look(lake: Lake, folder: Path, counts: Counts) -> _Look:
         if len(names) == 1 and names[0] in counts:
             rows, removed = counts[names[0]]
             return _Look(rows, removed, lake.store.size(folder / names[0]))
-        with _true_reader(lake, folder, names, lake.runs_format) as reader:
+        with opened(lake.store, folder, lake.runs_format) as reader:
             if reader is None:
                 return _Look()
             part = reader.part
             return _Look(part.rows, part.removed, part.size, max(reader.largest("added_at"), default=None))
 
     return look_again(look)
-
-
-def _name(lake: Lake, queue_id: str) -> str | None:
-    """Return the queue's name by its own record, None where there is none."""
-    folder = lake.queue_folder(queue_id)
-
-    def look() -> str | None:
-        with _true_reader(lake, folder, part_names(lake.store, folder), lake.queues_format) as reader:
-            names = reader.row_group(0, ["name"]).column("name").to_pylist() if reader and reader.row_groups else []
-            return next(iter(names), None)
-
-    return look_again(look)
-
-
-@contextmanager
-def _true_reader(
-    lake: Lake, folder: Path, names: Sequence[str], file_format: FileFormat
-) -> Iterator[PartReader | None]:
-    """Open the file of a partition, the true one of two, None where it has none."""
-    with ExitStack() as closing:
-        readers = [closing.enter_context(PartReader(lake.store, folder / name, file_format)) for name in names]
-        true = true_part(reader.part for reader in readers)
-        yield next((reader for reader in readers if reader.part is true), None)
 
 
 def _reported_name(history: History) -> str | None:

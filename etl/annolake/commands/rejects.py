@@ -1,0 +1,115 @@
+"""`annolake rejects`: which rows the lake could not take, and why, in words or JSON.
+
+Owns how that is said. The facts are `reject_groups`'. Reads the lake alone, never the service.
+"""
+
+import argparse
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from annolake.config import Config, load_config, load_lake_config
+from annolake.errors import LakeError
+from annolake.printable import json_line, printable
+from annolake.reject_groups import Example, Group, group_rejects, queues_of
+from annolake.streams import Streams
+from annolake.wiring import open_lake
+
+_EXAMPLES_IN_WORDS = 3
+_QUEUES_IN_WORDS = 10
+
+Names = Mapping[str, str | None]
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
+    """Print the rejects that the lake has; return 0, since they are known."""
+    if arguments.queue:
+        config = load_config(arguments.config, environ, {"source.queues": arguments.queue})
+        asked: Collection[str] | None = None if config.source.queues == "all" else config.source.queues
+    else:
+        config, asked = load_lake_config(arguments.config, environ), None
+    print(tell_rejects(config, asked, as_json=arguments.json), file=streams.out)
+    return 0
+
+
+def tell_rejects(config: Config, asked: Collection[str] | None, *, as_json: bool) -> str:
+    """Return the rejects of the queues that are `asked` for, of all where that is None, by table, path and reason.
+
+    Raises LakeError where there is no lake.
+    """
+    if not Path(config.lake.path).is_dir():
+        raise LakeError(f"{config.lake.path}: there is no lake; check lake.path, or run an export first")
+    lake = open_lake(config)
+    queue_ids = [queue_id for queue_id in lake.rejected_queues() if asked is None or queue_id in asked]
+    groups = group_rejects(lake, queue_ids, config.source.base_url)
+    queues = queues_of(groups)
+    names = {queue_id: lake.queue_name(queue_id) for queue_id in queues}
+    if as_json:
+        return json_line(_as_record(groups, queues, names))
+    if not groups:
+        return printable(f"{config.lake.path}: there are no rejects{'' if asked is None else ' of ' + _list(asked)}")
+    counts = f"{_count(sum(queues.values()), 'reject')} in {_count(len(queues), 'queue')}"
+    head = f"{counts}; each is a file with the whole row, under {config.lake.path / '_annolake' / 'rejected'}"
+    told = [line for group in groups for line in _in_words(group, names)]
+    return "\n".join(map(printable, (head, *told)))
+
+
+def _as_record(groups: Collection[Group], queues: Mapping[str, int], names: Names) -> dict[str, Any]:
+    return {
+        "exit_code": 0,
+        "rejects": sum(queues.values()),
+        "queues": [
+            {"queue_id": queue_id, "name": names[queue_id], "rejects": rejects} for queue_id, rejects in queues.items()
+        ],
+        "groups": [
+            {
+                "table": group.table,
+                "path": group.path,
+                "reason": group.reason,
+                "rejects": group.rejects,
+                "queues": sorted(group.queues),
+                "oldest_first_seen": group.oldest,
+                "newest_first_seen": group.newest,
+                "examples": group.examples,
+            }
+            for group in groups
+        ],
+    }
+
+
+def _in_words(group: Group, names: Names) -> Iterator[str]:
+    where = "" if group.path is None else f"{group.table} {group.path}: "
+    yield ""
+    yield f"{group.rejects:,} x {where}{group.reason}"
+    yield f"  queues: {_list(_called(queue_id, names) for queue_id in sorted(group.queues))}"
+    if group.oldest and group.newest:
+        same = group.oldest == group.newest
+        yield f"  first seen: {_time(group.oldest)}{'' if same else f' to {_time(group.newest)}'}"
+    for example in islice(group.examples, _EXAMPLES_IN_WORDS):
+        yield f"  {_example(example)}" if group.path is not None else f"  {example.file}"
+
+
+def _example(example: Example) -> str:
+    value = "no value" if example.value is None else example.value
+    return "  ".join(part for part in (example.queue_run_id or example.file, value, example.url) if part)
+
+
+def _called(queue_id: str, names: Names) -> str:
+    name = names[queue_id]
+    return f"{name} ({queue_id})" if name else queue_id
+
+
+def _list(texts: Iterator[str] | Collection[str]) -> str:
+    some = list(texts)
+    more = len(some) - _QUEUES_IN_WORDS
+    return ", ".join(some[:_QUEUES_IN_WORDS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

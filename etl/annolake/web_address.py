@@ -1,0 +1,35 @@
+"""Where the service's web application shows what its interface returned (docs/service.md#pages-of-runs).
+
+Owns the rule by which the application's address follows from the interface's: that of the public SDK, where it has
+one. Where no rule fits there is no address, since a wrong link is worse than none.
+"""
+
+import re
+from urllib.parse import urlsplit
+
+_CLOUD = re.compile(r"(?P<region>(?:eu|apac|aws|dev|beta)\.)?api\.(?P<host>smith\.langchain\.com)")
+_API_PATH = re.compile(r"(?P<kept>(?:/[\w.~-]+)*?)/api(?:/v1)?/?", re.ASCII)
+
+# A path as the service writes it; no query, fragment or parameter, where a token may stand.
+_APP_PATH = re.compile(r"(?P<path>/(?!/)[\w.~!$&'()*+,=:@%/-]{0,1000}+)(?:[?#;].*)?", re.ASCII | re.DOTALL)
+
+
+def run_url(base_url: str, app_path: str) -> str | None:
+    """Return the address of a run's page, without query and fragment; None where it is not known.
+
+    `base_url` is the setting `source.base_url`, `app_path` the run's field of that name.
+    """
+    web, path = _web_address(base_url), _APP_PATH.fullmatch(app_path)
+    return web + path["path"] if web is not None and path else None
+
+
+def _web_address(base_url: str) -> str | None:
+    parts = urlsplit(base_url)
+    host, path = parts.hostname or "", _API_PATH.fullmatch(parts.path)
+    if parts.path not in {"", "/"} and not path:
+        return None  # a gateway, perhaps
+    if cloud := _CLOUD.fullmatch(host):
+        return f"https://{cloud['region'] or ''}{cloud['host']}"
+    if not host or "@" in parts.netloc or "api" in host.split("."):
+        return None
+    return f"{parts.scheme}://{parts.netloc}{path['kept'] if path else ''}"
