@@ -263,15 +263,15 @@ def test_an_interrupted_export_leaves_new_rejects_new(tmp_path: Path, monkeypatc
 
 
 def test_any_kill_reports_a_reject_once_at_least(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever step a kill meets: rejects are known only once the queue is published, and all are in the end."""
+    """Whichever step a kill meets: what no report has told is new for the next export, which tells it."""
     with Sandbox(Population(rows=60, odd=False, days=2), seed=8) as sandbox:
         plant(sandbox.queue())
         gate = Gate()
         with monkeypatch.context() as patched:
             lake_with(patched, gate)
             export_once(sandbox, tmp_path)
-        rejects = len(rejects_in(tmp_path / "lake"))
-        for step in range(20, len(gate.steps), 9):
+        rejects, outcomes = len(rejects_in(tmp_path / "lake")), set()
+        for step in sorted({*range(20, len(gate.steps), 9), *range(len(gate.steps) - 8, len(gate.steps))}):
             folder = tmp_path / f"step-{step}"
             folder.mkdir()
             with monkeypatch.context() as patched, suppress(Killed):
@@ -279,10 +279,18 @@ def test_any_kill_reports_a_reject_once_at_least(tmp_path: Path, monkeypatch: py
                 export_once(sandbox, folder)
             known = len(rejects_in(folder / "lake"))
             published = len(with_polars(folder / "lake")) == 60 - rejects if known else False
+            reports = (folder / "lake/_annolake/reports").glob("*.json")
+            reported = [queue for path in reports for queue in json.loads(path.read_text())["queues"]]
+            told = any(queue["status"] == "partial" for queue in reported)
             good = one_queue(export_once(sandbox, folder))
+            again = one_queue(export_once(sandbox, folder))
 
             assert not known or published, step
-            assert (good.rejected, good.rejected_new) == (rejects, rejects - known), step
+            assert (good.rejected, good.rejected_new) == (rejects, 0 if told else rejects), step
+            assert (again.rejected, again.rejected_new, again.rejects_known) == (rejects, 0, rejects), step
+            outcomes.add((known > 0, told))
+
+    assert outcomes == {(False, False), (True, False), (True, True)}
 
 
 def test_what_was_rejected_over_the_retired_endpoint_is_forgotten(tmp_path: Path) -> None:
@@ -316,7 +324,7 @@ def accepted() -> RowBatch:
 
 def keeper(lake: Lake, workspace: Workspace) -> RejectKeeper:
     """Return the keeper of another export."""
-    return RejectKeeper(lake.rejects(QUEUE, workspace), QUEUE, FIRST_EXPORT)
+    return RejectKeeper(lake.rejects(QUEUE, workspace), QUEUE, FIRST_EXPORT, export_id="this one")
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ errors (`QueueExport`). A row's way is told in docs/architecture.md#one-row-over
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
 
 from annolake.clock import Clock
 from annolake.config import Config, Source
-from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LockedError, NotFoundError
+from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LakeError, LockedError, NotFoundError
 from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.endpoints.queues import require_queue_id
 from annolake.extract.http.client import Caller, Cancelled, Client
@@ -114,6 +114,8 @@ class QueueExport:
         report.bytes_read = self._caller.bytes_read
         report.seconds = round(self._context.clock.monotonic() - begun, 3)
         report.finished_at = self._context.clock.now()
+        with suppress(LakeError):  # an id that is none, or what has failed the queue already
+            report.rejects_known = self._context.lake.rejects_known(self._queue_id)
         self._context.progress.finished(report)
         facts = {name: getattr(report, name) for name in ("status", "exit_code", "rows_seen", "inserted", "updated")}
         self._context.log.info("queue_finished", queue_id=self._queue_id, **facts)
@@ -166,8 +168,15 @@ class EndpointExport:
         self._context, self._access, self._record = context, access, record
         self._upsert, self._report, self._now = upsert, report, now
         self._source = self._planned_source()
-        self.rejects = RejectKeeper(context.lake.rejects(access.queue_id, context.workspace), access.queue_id, now)
+        self.rejects = self._kept_rejects()
         self._buffer = FlattenBuffer(upsert, report.endpoint, context.clock.now)
+
+    def _kept_rejects(self) -> RejectKeeper:
+        context, queue_id = self._context, self._access.queue_id
+        kept = context.lake.rejects(queue_id, context.workspace)
+        export_id = context.workspace.export_id
+        unreported = context.lake.reports.unreported(queue_id, now=self._now) - {export_id} if kept.names else set()
+        return RejectKeeper(kept, queue_id, self._now, export_id=export_id, unreported=unreported)
 
     def run(self, *, merges: int) -> None:
         """Export; `merges` partitions are merged at once. The report is filled on the way."""

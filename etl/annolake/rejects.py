@@ -5,6 +5,7 @@ lake before `commit`, so that an export that fails leaves no reject known that i
 """
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 
 from annolake.keys import key_of
@@ -18,13 +19,18 @@ class RejectKeeper:
     """The rejects of one queue in one export.
 
     `seen` has the keys of those met and not accepted since; `unreadable` tells whether one was met whose
-    queue_run_id could not be read.
+    queue_run_id could not be read. `unreported` are exports that were killed before they could report what they met
+    first: that is new once more.
     """
 
-    def __init__(self, kept: Rejects, queue_id: str, now: datetime) -> None:
+    def __init__(
+        self, kept: Rejects, queue_id: str, now: datetime, *, export_id: str, unreported: Collection[str] = ()
+    ) -> None:
         self._kept = kept
         self._queue_id = queue_id
         self._now = now
+        self._export_id = export_id
+        self._unreported = unreported
         self._names = {key: name for name in kept.names for key in _keys_of(name)}
         self.seen: set[bytes] = set()
         self._new: set[str] = set()
@@ -53,16 +59,17 @@ class RejectKeeper:
     def _keep(self, reject: Reject) -> None:
         name = reject.queue_run_id or reject.key.hex()
         self.unreadable |= reject.queue_run_id is None
-        known = self._kept.get(name)
-        if known is None:
+        known = self._kept.get(name) or {}
+        if not known or known.get("export_id") in self._unreported:
             self._new.add(name)
-        first_seen = (known or {}).get("first_seen") or self._now.isoformat().replace("+00:00", "Z")
+            known = {name: fact for name, fact in known.items() if name != "export_id"}
         record = {
             "table": "runs",
             "queue_id": self._queue_id,
             "path": reject.path,
             "reason": reject.reason,
-            "first_seen": first_seen,
+            "first_seen": known.get("first_seen") or self._now.isoformat().replace("+00:00", "Z"),
+            "export_id": known.get("export_id") or self._export_id,
             "row": reject.text,
         }
         if record == known:

@@ -73,8 +73,8 @@ class QueueReport(msgspec.Struct, kw_only=True):
     exit_code: int = 0
 
     def fail(self, error: BaseException) -> None:
-        """Record what stopped the queue."""
-        self.status = "failed"
+        """Record what stopped the queue. The rejects that it met are not known by that, and new for the next export."""
+        self.status, self.rejected_new = "failed", 0
         self.error, self.exit_code = outcome(error)
         self.complete = False
 

@@ -30,7 +30,11 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
         asked: Collection[str] | None = None if config.source.queues == "all" else config.source.queues
     else:
         config, asked = load_lake_config(arguments.config, environ), None
-    print(tell_rejects(config, asked, as_json=arguments.json), file=streams.out)
+    told = tell_rejects(config, asked, as_json=arguments.json)
+    if arguments.json:
+        streams.answer(told)
+    else:
+        print(told, file=streams.out)
     return 0
 
 

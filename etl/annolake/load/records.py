@@ -88,6 +88,16 @@ class Reports:
                 if past.entry.get("queue_id") == queue_id and past.started_at <= now:
                     yield past
 
+    def unreported(self, queue_id: str, *, now: datetime) -> set[str]:
+        """Return the exports that were killed before they reported of a queue, since it was last read to its end."""
+        killed = set()
+        for past in self.of(queue_id, now=now):
+            if past.entry.get("status") == "running":
+                killed.add(str(past.report.get("export_id")))
+            elif past.entry.get("status") in {"ok", "partial"} and past.entry.get("mode") == "full":
+                break
+        return killed
+
     def _names(self) -> list[str]:
         return [name for name in reversed(self._store.names(self._folder)) if name.endswith(_JSON)]
 
