@@ -282,7 +282,7 @@ def test_the_cron_lines_run_as_cron_runs_them(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (told.returncode, told.stderr) == (0, "")
-    assert told.stdout.splitlines()[-1] == "all of 1 queue have a good export younger than 26 hours"
+    assert told.stdout.splitlines()[-1] == "queues without a good export younger than 26 hours: 0 of 1"
     assert len(with_polars(place / "lake")) == 10
     assert list(home.iterdir()) == []
 

@@ -220,6 +220,8 @@ def test_a_killed_export_did_not_finish(nightly: Nightly, queues: str, request_n
     for attempt in attempts:
         assert (attempt["state"], attempt["exit_code"], attempt["finished_at"]) == ("unfinished", None, None)
         assert attempt["reasons"] == [DID_NOT_FINISH]
+        assert (attempt["status"], attempt["endpoint"], attempt["rejects_known"]) == ("failed", None, None)
+        assert attempt["mode"] in {"full", None}
     assert {queue["last_good"]["export_id"] for queue in status["queues"]} == {good}
     assert words.count(DID_NOT_FINISH) == (named or 1)
     assert (named == 0) >= (queues == "all" and request_number == 1)
@@ -270,6 +272,25 @@ def test_new_rejects_are_partial_and_known_ones_are_good(nightly: Nightly) -> No
     assert second["last_good"]["export_id"] == second["last_attempt"]["export_id"]
 
 
+def test_status_report_and_rejects_say_the_same_of_40_queues(tmp_path: Path) -> None:
+    """Rows and rejects of each queue, after an export that met new rejects in some of them."""
+    with Sandbox(Population(rows=90, queues=40, odd=False, days=2), seed=2) as sandbox:
+        for queue_id in sandbox.queue_ids[::3]:
+            plant(sandbox.queue(queue_id))
+        report = export_once(sandbox, tmp_path)
+    told = [json.loads(annolake(command, "--json", cwd=tmp_path).out) for command in ("status", "rejects")]
+
+    status = {queue["queue_id"]: queue for queue in told[0]["queues"]}
+    rejects = {queue["queue_id"]: queue["rejects"] for queue in told[1]["queues"]}
+    assert len(status) == len(report.queues) == 40
+    assert len(rejects) == 14
+    for queue in report.queues:
+        said = status[queue.queue_id]
+        assert (said["rows"], said["name"]) == (queue.inserted, queue.name)
+        assert said["rejects"] == said["last_attempt"]["rejects_known"] == queue.rejects_known
+        assert said["rejects"] == rejects.get(queue.queue_id, 0)
+
+
 def test_payloads_that_are_missing_are_counted(tmp_path: Path) -> None:
     """Over items, rows whose run the service did not return; an export of new rows alone does not forget them."""
     nightly = Nightly(tmp_path, rules=Rules(runs_gone=0.1))
@@ -298,7 +319,7 @@ def test_without_an_export_there_is_a_sentence(tmp_path: Path) -> None:
     assert "no queue has been exported into it yet: run `annolake run`" in words
     assert [(queue["rows"], queue["last_good"], queue["last_attempt"]) for queue in queues] == [(0, None, None)] * 2
     assert late.exit_code == nothing.exit_code == 3
-    assert late.out.splitlines()[-1] == "2 of 2 queues have no good export younger than 26 hours"
+    assert late.out.splitlines()[-1] == "queues without a good export younger than 26 hours: 2 of 2"
     assert "there is no queue to look at" in nothing.out.splitlines()[-1]
 
 
@@ -318,9 +339,9 @@ def test_max_age_in_words(nightly: Nightly) -> None:
     """The last line counts, and each queue that is too old is marked."""
     young, old = nightly.words("--max-age", "26h"), nightly.words("--max-age", "0.001")
 
-    assert young.splitlines()[-1] == "all of 2 queues have a good export younger than 26 hours"
+    assert young.splitlines()[-1] == "queues without a good export younger than 26 hours: 0 of 2"
     assert "TOO OLD" not in young
-    assert old.splitlines()[-1] == "2 of 2 queues have no good export younger than 0.001 seconds"
+    assert old.splitlines()[-1] == "queues without a good export younger than 0.001 seconds: 2 of 2"
     assert old.count("TOO OLD: no good export younger than 0.001 seconds") == 2
 
 

@@ -41,7 +41,8 @@ _REPORTED = (
     "removed_unconfirmed",
     "unconfirmed_because",
 )
-_KEPT = {"status", "error"}  # of an entry that can't be understood
+_KEPT = ("status", "error")  # of an entry that can't be understood
+_BEGUN = ("mode", "complete")  # of one that has not ended: the others are defaults
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
@@ -159,15 +160,12 @@ def _good_record(good: Attempt, rule: AgeRule) -> dict[str, Any]:
 
 
 def _attempt_record(attempt: Attempt) -> dict[str, Any]:
-    """Return a queue's last attempt; of one that has not ended, or did not, nothing is known but how it began."""
-    reported = dict.fromkeys(_REPORTED) | (_reported(attempt) if attempt.entry else {})
-    if attempt.entry is None:
-        reported |= {"error": attempt.report.get("error"), "status": "failed" if attempt.report.get("error") else None}
-    record = _head(attempt) | reported | {"reasons": _reasons(attempt)}
+    record = _head(attempt) | dict.fromkeys(_REPORTED) | _reported(attempt) | {"reasons": _reasons(attempt)}
     if attempt.state != "finished":
-        record |= {"status": "running" if attempt.state == "running" else "failed", "exit_code": None}
-    elif attempt.entry is None:
-        record["exit_code"] = attempt.report.get("exit_code")
+        return record | {"status": "running" if attempt.state == "running" else "failed", "exit_code": None}
+    if attempt.entry is None:
+        error = attempt.report.get("error")
+        return record | {name: _head(attempt)[name] for name in ("exit_code", "error")} | {"status": error and "failed"}
     return record
 
 
@@ -196,9 +194,11 @@ def _reasons(attempt: Attempt) -> list[str]:
 
 
 def _reported(attempt: Attempt) -> dict[str, Any]:
-    """Return what an entry says: all that is there, or status and error where it can't be understood."""
+    """Return what an entry says: of an export that has not ended how it began, of an odd one status and error."""
     entry = attempt.entry or {}
     names = _REPORTED if _understood(entry) else _KEPT
+    if attempt.state != "finished":
+        names = _BEGUN
     return {name: entry[name] for name in names if name in entry}
 
 

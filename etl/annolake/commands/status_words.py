@@ -88,9 +88,7 @@ def _verdict(queues: Sequence[Record], length: str, *, is_late: bool) -> str:
     if not counting:
         had = "has not ended well in the last" if is_late else "ended well in the last"
         return f"there is no queue to look at; the last attempt {had} {length}"
-    if is_late:
-        return f"{sum(counting)} of {_many(len(counting), 'queue')} have no good export younger than {length}"
-    return f"all of {_many(len(counting), 'queue')} have a good export younger than {length}"
+    return f"queues without a good export younger than {length}: {sum(counting):,} of {len(counting):,}"
 
 
 def _time(moment: datetime) -> str:
