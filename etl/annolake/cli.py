@@ -34,7 +34,7 @@ exit codes:
   1    a bug, with a traceback
   2    the command line or the config is wrong
   3    finished, but something is missing: new rejects, runs that the service no longer has, a queue that could not be
-       verified complete, or many rows that may have left
+       verified complete, or many rows that may have left; of status: a queue without a good export within --max-age
   4    the service refused a request or did not answer
   5    the lake could not be read, written or trusted, or standard output could not be written
   6    another export holds a queue's lock
