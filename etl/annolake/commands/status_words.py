@@ -92,7 +92,7 @@ def _verdict(queues: Sequence[Record], length: str, *, is_late: bool) -> str:
 
 
 def _time(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _ago(age_s: int) -> str:
