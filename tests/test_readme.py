@@ -252,32 +252,37 @@ def test_the_python_api_works_as_written(tmp_path: Path) -> None:
     assert done.stdout.split() == ["0", "25"], done.stderr
 
 
-def cron_command() -> str:
+def cron_command(number: int, place: Path) -> str:
     """Return what cron hands to the shell: all behind the five fields of time, up to the first percent sign."""
-    (line,) = blocks("cron")[0].splitlines()
-    return line.split(None, 5)[5].partition("%")[0]
+    (line,) = blocks("cron")[number].splitlines()
+    command = line.split(None, 5)[5].partition("%")[0]
+    return command.replace("/srv/annolake/.venv/bin/annolake", CLI).replace("/srv/annolake", str(place))
 
 
-def test_the_cron_line_runs_as_cron_runs_it(tmp_path: Path) -> None:
-    """With its paths filled in, and nothing but cron's own surroundings, it exports quietly."""
+def test_the_cron_lines_run_as_cron_runs_them(tmp_path: Path) -> None:
+    """With their paths filled in, and nothing but cron's own surroundings: an export, quietly, and a young status."""
     home, place = tmp_path / "home", tmp_path / "srv"
     home.mkdir()
     place.mkdir()
-    command = cron_command().replace("/srv/annolake/.venv/bin/annolake", CLI).replace("/srv/annolake", str(place))
     surroundings = ["PATH=/usr/bin:/bin", f"HOME={home}", "SHELL=/bin/sh", "LOGNAME=somebody"]
     with Sandbox(Population(rows=10), seed=2) as sandbox:
         write_config(place, sandbox)
         (place / "key").touch(mode=0o600)
         (place / "key").write_text(sandbox.api_key + "\n")
-        done = subprocess.run(
-            ["env", "-i", *surroundings, "/bin/sh", "-c", command],
-            cwd=home,
-            capture_output=True,
-            text=True,
-            check=False,
+        done, told = (
+            subprocess.run(
+                ["env", "-i", *surroundings, "/bin/sh", "-c", cron_command(number, place)],
+                cwd=home,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            for number in range(2)
         )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.splitlines()[-1] == "queues without a good export younger than 26 hours: 0 of 1"
     assert len(with_polars(place / "lake")) == 10
     assert list(home.iterdir()) == []
 

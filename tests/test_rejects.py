@@ -271,7 +271,7 @@ def test_any_kill_reports_a_reject_once_at_least(tmp_path: Path, monkeypatch: py
             lake_with(patched, gate)
             export_once(sandbox, tmp_path)
         rejects, outcomes = len(rejects_in(tmp_path / "lake")), set()
-        for step in sorted({*range(20, len(gate.steps), 9), *range(len(gate.steps) - 8, len(gate.steps))}):
+        for step in sorted({*range(20, len(gate.steps), 9), *range(len(gate.steps) - 16, len(gate.steps))}):
             folder = tmp_path / f"step-{step}"
             folder.mkdir()
             with monkeypatch.context() as patched, suppress(Killed):

@@ -7,6 +7,7 @@ and polars cost 0.5 s.
 import argparse
 import gc
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -24,13 +25,16 @@ from annolake.version import __version__
 
 UNWRITTEN = 5
 
+_LENGTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd]?)")
+_UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
 EXIT_CODES = """\
 exit codes:
   0    exported
   1    a bug, with a traceback
   2    the command line or the config is wrong
   3    finished, but something is missing: new rejects, runs that the service no longer has, a queue that could not be
-       verified complete, or many rows that may have left
+       verified complete, or many rows that may have left; of status: a queue without a good export within --max-age
   4    the service refused a request or did not answer
   5    the lake could not be read, written or trusted, or standard output could not be written
   6    another export holds a queue's lock
@@ -46,6 +50,12 @@ removals of older rows, so it becomes a full export when the last one is older t
 ACCEPT_REMOVALS = """\
 mark rows that the service did not show as removed, even if there are many of them or the service still counts them;
 without it they are reported as removed_unconfirmed, and the next export looks again"""
+
+
+MAX_AGE = """\
+exit with 3 where a queue has no good export (complete and published) younger than this, counted from its end: 90m, 26h,
+2d; for monitors. The queues of source.queues count, also when they were never exported; where these are "all", those in
+the lake and those of the newest export"""
 
 
 Command = Callable[[argparse.Namespace, Mapping[str, str], Streams], int]
@@ -152,8 +162,12 @@ def build_parser() -> argparse.ArgumentParser:
     check = _command(commands, "check", "test settings, key, queues and lake; export nothing")
     _add_config(check)
 
-    status = _command(commands, "status", "show what the lake holds of each queue and how the last export ended")
+    status = _command(commands, "status", "show what the lake holds of each queue and how the last exports ended")
     _add_config(status)
+    status.add_argument(
+        "--queue", action="append", metavar="ID", help="show only this queue (may be given several times)"
+    )
+    status.add_argument("--max-age", type=_length_s, metavar="LENGTH", help=MAX_AGE)
     status.add_argument("--json", action="store_true", help="print one line of JSON")
 
     rejects = _command(commands, "rejects", "show which rows the lake could not take, and why, by reason")
@@ -173,6 +187,16 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", "export a sandbox queue into ./demo-lake and query it")
     demo.add_argument("--lake", type=Path, default=Path("demo-lake"), metavar="DIR", help="default: ./demo-lake")
     return parser
+
+
+def _length_s(text: str) -> float:
+    """Return a length of time in seconds; ArgumentTypeError where it is none."""
+    length = _LENGTH.fullmatch(text)
+    seconds = float(length[1]) * _UNIT_S[length[2]] if length else 0
+    if not seconds:
+        allowed = "a number above 0 and s, m, h or d, such as 90m, 26h or 2d (a plain number is seconds)"
+        raise argparse.ArgumentTypeError(f"expected {allowed}, got {text!r}")
+    return seconds
 
 
 def _command(commands: Any, name: str, what: str, **options: Any) -> argparse.ArgumentParser:

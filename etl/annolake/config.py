@@ -57,8 +57,22 @@ def load_config(
     `overrides` is the command line, with keys like "source.queues". `path` None is ./annolake.toml, which may be
     absent if anything is set elsewhere. Raises ConfigError, one line for each thing that is wrong.
     """
+    return _load(path, environ, overrides, {})
+
+
+def load_lake_config(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object] = MappingProxyType({})
+) -> Config:
+    """Do the same for a command that reads the lake alone: source.queues is "all" where it is not set."""
+    return _load(path, environ, overrides, {"source.queues": _Given("all", "by default")})
+
+
+def _load(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object], beneath: Mapping[str, _Given]
+) -> Config:
     above = _from_environ(environ) | {key: _Given(value, "on the command line") for key, value in overrides.items()}
-    given = ({} if path is None and above and not DEFAULT_FILE.exists() else _from_file(path or DEFAULT_FILE)) | above
+    spared = path is None and (above or beneath) and not DEFAULT_FILE.exists()
+    given = {**beneath, **({} if spared else _from_file(path or DEFAULT_FILE)), **above}
     problems = [_unknown(key, item.origin) for key, item in given.items() if key not in SETTINGS]
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for key, setting in SETTINGS.items():
@@ -76,11 +90,6 @@ def load_config(
     _check_together(source)
     sync, lake = Sync(**values["sync"]), Lake(**values["lake"])
     return Config(source=source, retry=Retry(**values["retry"]), sync=sync, lake=lake, log=Log(**values["log"]))
-
-
-def load_lake_config(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """Do the same for a command that reads the lake alone: source.queues need not be set."""
-    return load_config(path, environ, {"source.queues": "all"})
 
 
 def _from_file(file: Path) -> dict[str, _Given]:

@@ -170,7 +170,8 @@ def _not_shown(queue: QueueReport) -> list[str]:
 
 def shortcomings(queue: QueueReport) -> list[str]:
     """Return why the export of a queue was partial, a sentence for each reason, with what to do next."""
-    lines = [] if queue.complete else ["could not be verified complete: " + "; ".join(queue.incomplete_because)]
+    because = "; ".join(queue.incomplete_because)
+    lines = [] if queue.complete else [f"could not be verified complete: {because}; run it again"]
     if queue.removed_unconfirmed:
         lines.append(
             f"{queue.removed_unconfirmed:,} rows were not met and are not marked removed: {queue.unconfirmed_because}; "

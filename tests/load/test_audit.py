@@ -1,4 +1,4 @@
-"""What `status` and `verify` find in a lake."""
+"""What `verify` finds in a lake."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from annolake.load.audit import status, verify
+from annolake.load.audit import verify
 from annolake.load.lake import Lake
 from annolake.load.storage.local import Store
 from annolake.load.table.part_file import Footer, write_part
@@ -48,25 +48,6 @@ def test_a_lake_as_exported_has_no_findings(lake: Lake) -> None:
         found = list(verify(lake))
 
     assert found == []
-
-
-def test_status_counts_what_the_footers_say(lake: Lake) -> None:
-    """Rows, partitions, bytes and the newest added_at of each queue, and its last report."""
-    other = QUEUE.replace("1", "a")
-    export(lake, [], queue_id=other)
-    with lake.workspace("report", since=FIRST_EXPORT) as workspace:
-        report = {"started_at": "2026-12-01T00:00:00Z", "export_id": "x", "queues": [{"queue_id": QUEUE, "n": 1}]}
-        lake.write_report(report, workspace)
-
-    full, empty = sorted(status(lake, now=FIRST_EXPORT), key=lambda queue: -queue.rows)
-
-    sizes = [path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*")]
-    assert (full.queue_id, full.rows, full.partitions, full.size) == (QUEUE, 60, len(sizes), sum(sizes))
-    assert full.newest_added_at == max(row.added_at for row in rows(60) if row.added_at)
-    assert full.last is not None
-    assert full.last.entry["n"] == 1
-    assert (empty.queue_id, empty.rows, empty.partitions, empty.newest_added_at) == (other, 0, 0, None)
-    assert empty.last is None
 
 
 def _wrong_date(lake: Lake) -> None:
@@ -128,6 +109,15 @@ def _litter(lake: Lake) -> None:
     (lake.root / "_annolake" / "tmp" / "dead").mkdir()
 
 
+def _wrong_count(lake: Lake) -> None:
+    path = lake.counts_file(QUEUE)
+    path.write_text(path.read_text().replace("[", "[1", 1))
+
+
+def _odd_counts(lake: Lake) -> None:
+    lake.counts_file(QUEUE).write_text("[]")
+
+
 @pytest.mark.parametrize(
     ("spoil", "finding"),
     [
@@ -141,6 +131,8 @@ def _litter(lake: Lake) -> None:
         (_stranger, r"only part-\*.parquet belongs there"),
         (_strange_folder, "only added_date=... belongs there"),
         (_two_files, "it has more than one file"),
+        (_wrong_count, r"counts/.*json: it is wrong about part-[0-9a-f]+\.parquet, which has"),
+        (_odd_counts, r"cannot read .*json: these are not the counts of parts"),
         (_litter, "an export that was killed left this"),
     ],
 )

@@ -1,75 +1,209 @@
-"""`annolake status`: what the lake holds of each queue, and how the last export ended, in words or JSON.
+"""`annolake status`: what the lake holds of each queue, and how the last attempts to export it ended.
 
-Owns how that is said. The facts are `load.audit`'s.
+Owns the JSON, which queues count for `--max-age`, and the exit code: 5 where a queue can't be read, 3 where one has no
+good export that is young enough. The facts are `load.status`'s, the words `commands.status_words`'s.
 """
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from annolake.clock import Clock
+from annolake.commands.status_words import in_words
 from annolake.config import Config, load_lake_config
-from annolake.load.audit import QueueStatus, status
-from annolake.printable import json_line, printable
+from annolake.errors import LakeError
+from annolake.load.attempts import Attempt
+from annolake.load.status import LakeStatus, QueueStatus, status
+from annolake.printable import json_line
+from annolake.report import PARTIAL, QueueReport, shortcomings, worst
 from annolake.streams import Streams
 from annolake.wiring import open_lake
 
-_NEVER = "never"
+DID_NOT_FINISH = "it did not finish: it was killed or the machine went down; run it again, nothing needs repair"
+
+_REPORTED = (
+    "mode",
+    "mode_reason",
+    "endpoint",
+    "status",
+    "exit_code",
+    "complete",
+    "incomplete_because",
+    "error",
+    "rejected",
+    "rejected_new",
+    "rejects_known",
+    "payloads_missing",
+    "removed_unconfirmed",
+    "unconfirmed_because",
+)
+_KEPT = ("status", "error")  # of an entry that can't be understood
+_BEGUN = ("mode", "complete")  # of one that has not ended: the others are defaults
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
-    """Print the status of each queue; return 0."""
-    config = load_lake_config(arguments.config, environ)
-    print(tell_status(config, now=Clock().now(), as_json=arguments.json), file=streams.out)
-    return 0
+    """Print the status of each queue; return 5 where one can't be read, 3 where one is too old, else 0."""
+    overrides = {"source.queues": arguments.queue} if arguments.queue else {}
+    told, exit_code = tell_status(
+        load_lake_config(arguments.config, environ, overrides),
+        now=Clock().now(),
+        as_json=arguments.json,
+        max_age_s=arguments.max_age,
+        only_named=bool(arguments.queue),
+    )
+    if arguments.json:
+        streams.answer(told)
+    else:
+        print(told, file=streams.out)
+    return exit_code
 
 
-def tell_status(config: Config, *, now: datetime, as_json: bool) -> str:
-    """Return per queue: rows, partitions, bytes, newest added_at, the last export and how it ended."""
-    queues = [_as_record(queue) for queue in status(open_lake(config), now=now)]
+def tell_status(
+    config: Config, *, now: datetime, as_json: bool = False, max_age_s: float | None = None, only_named: bool = False
+) -> tuple[str, int]:
+    """Return what the lake holds and how the last attempts ended, and the exit code.
+
+    With `max_age_s` each queue that counts is to have a good export that ended less than so many seconds before `now`.
+    `only_named` leaves out the queues that source.queues does not name.
+    """
+    named = () if config.source.queues == "all" else config.source.queues
+    found = status(open_lake(config), now=now, named=named, only_named=only_named and bool(named))
+    rule = AgeRule(max_age_s, frozenset(named) or found.in_lake | found.listed, now)
+    unread, late = found.error or any(queue.error for queue in found.queues), rule.is_broken(found)
+    exit_code = worst([LakeError.exit_code if unread else 0, PARTIAL if late else 0])
+    record = {
+        "exit_code": exit_code,
+        "lake": str(config.lake.path),
+        "max_age_s": max_age_s,
+        "error": found.error,
+        "last_attempt": _head(found.last_attempt) if found.last_attempt else None,
+        "queues": [_queue_record(queue, rule) for queue in found.queues],
+    }
     if as_json:
-        return json_line({"queues": queues})
-    if not queues:
-        return f"{config.lake.path}: no queue has been exported into it yet"
-    return "\n".join(_in_words(queue) for queue in queues)
+        return json_line(record), exit_code
+    return in_words(record, [_attempt_record(attempt) for attempt in _lake_wide(found)], is_late=late), exit_code
 
 
-def _as_record(queue: QueueStatus) -> dict[str, Any]:
-    last = queue.last
+def _lake_wide(found: LakeStatus) -> list[Attempt]:
+    """Return the last attempts that ended as a whole, or name no queue; in words each is told once."""
+    newest = found.last_attempt if found.last_attempt and found.last_attempt.concerns_all else None
+    last = [newest, *(queue.history.last for queue in found.queues)]
+    whole = {attempt.started_at: replace(attempt, entry=None) for attempt in last if attempt and _is_whole(attempt)}
+    return [whole[started] for started in sorted(whole, reverse=True)]
+
+
+def _is_whole(attempt: Attempt) -> bool:
+    error = attempt.report.get("error")
+    return attempt.entry is None or (error is not None and attempt.entry.get("error") == error)
+
+
+@dataclass(frozen=True)
+class AgeRule:
+    """`--max-age`: which queues are to have a good export that ended less than `max_age_s` before `now`."""
+
+    max_age_s: float | None
+    counting: frozenset[str]
+    now: datetime
+
+    def age_s(self, attempt: Attempt) -> float:
+        """Return how long ago an attempt ended, or began where its end is not known."""
+        return max(0.0, (self.now - attempt.time).total_seconds())
+
+    def is_too_old(self, queue_id: str, good: Attempt | None) -> bool | None:
+        """Tell whether a queue has no good export that is young enough; None where it does not count."""
+        if self.max_age_s is None or queue_id not in self.counting:
+            return None
+        return good is None or self.age_s(good) >= self.max_age_s
+
+    def is_broken(self, found: LakeStatus) -> bool:
+        """Tell whether a queue breaks it; where there is no queue, whether the last attempt does."""
+        if self.max_age_s is None:
+            return False
+        if self.counting:
+            return any(self.is_too_old(queue.queue_id, queue.history.good) for queue in found.queues)
+        last = found.last_attempt
+        went_well = last is not None and last.state == "finished" and last.report.get("exit_code") == 0
+        return last is None or not went_well or self.age_s(last) >= self.max_age_s
+
+
+def _queue_record(queue: QueueStatus, rule: AgeRule) -> dict[str, Any]:
+    held, history = queue.held, queue.history
+    good, full = history.good, history.full
     return {
         "queue_id": queue.queue_id,
-        "name": last.entry.get("name") if last else None,
-        "rows": queue.rows,
-        "partitions": queue.partitions,
-        "bytes": queue.size,
-        "newest_added_at": queue.newest_added_at,
-        "last_export": {
-            "export_id": last.report.get("export_id"),
-            "started_at": last.report.get("started_at"),
-            "mode": last.entry.get("mode"),
-            "status": last.entry.get("status"),
-            "complete": last.entry.get("complete"),
-            "exit_code": last.entry.get("exit_code"),
-        }
-        if last
-        else None,
+        "name": queue.name,
+        "rows": held.rows if held else None,
+        "removed": held.removed if held else None,
+        "partitions": held.partitions if held else None,
+        "bytes": held.size if held else None,
+        "newest_added_at": held.newest_added_at if held else None,
+        "rejects": queue.rejects,
+        "payloads_missing": _reported(full).get("payloads_missing") if full else None,
+        "error": queue.error,
+        "last_good": _good_record(good, rule) if good else None,
+        "last_attempt": _attempt_record(history.last) if history.last else None,
+        "too_old": rule.is_too_old(queue.queue_id, good),
     }
 
 
-def _in_words(queue: dict[str, Any]) -> str:
-    newest: datetime | None = queue["newest_added_at"]
-    last = queue["last_export"]
-    ended = "there is no report of an export"
-    if last:
-        complete = "complete" if last["complete"] else "could not be verified complete"
-        ended = f"last export {last['started_at']}: {last['mode']}, {last['status']}, {complete}"
-    lines = (
-        f"{queue['name'] or 'queue'} ({queue['queue_id']})",
-        (
-            f"  {queue['rows']:,} rows in {queue['partitions']:,} partitions, {queue['bytes'] / 1e6:,.1f} MB; "
-            f"newest added_at {newest.isoformat() if newest else _NEVER}"
-        ),
-        f"  {ended}",
-    )
-    return "\n".join(map(printable, lines))
+def _good_record(good: Attempt, rule: AgeRule) -> dict[str, Any]:
+    reported, head = _reported(good), _head(good)
+    return {
+        **{name: head[name] for name in ("export_id", "started_at", "finished_at")},
+        "age_s": int(rule.age_s(good)),
+        **{name: reported.get(name) for name in ("mode", "endpoint")},
+    }
+
+
+def _attempt_record(attempt: Attempt) -> dict[str, Any]:
+    record = _head(attempt) | dict.fromkeys(_REPORTED) | _reported(attempt) | {"reasons": _reasons(attempt)}
+    if attempt.state != "finished":
+        return record | {"status": "running" if attempt.state == "running" else "failed", "exit_code": None}
+    if attempt.entry is None:
+        error = attempt.report.get("error")
+        return record | {name: _head(attempt)[name] for name in ("exit_code", "error")} | {"status": error and "failed"}
+    return record
+
+
+def _head(attempt: Attempt) -> dict[str, Any]:
+    """Return what the report says of the export as a whole."""
+    ended = attempt.state == "finished"
+    return {
+        "export_id": attempt.report.get("export_id"),
+        "started_at": attempt.started_at,
+        "finished_at": attempt.finished_at,
+        "state": attempt.state,
+        "exit_code": attempt.report.get("exit_code") if ended else None,
+        "error": attempt.report.get("error"),
+    }
+
+
+def _reasons(attempt: Attempt) -> list[str]:
+    """Return why an attempt is no good one, with what to do next."""
+    if attempt.state != "finished":
+        return [DID_NOT_FINISH] if attempt.state == "unfinished" else []
+    error = (attempt.entry or attempt.report).get("error")
+    if error:
+        return [str(error)]
+    entry = _understood(attempt.entry or {})
+    return shortcomings(entry) if entry and entry.status == "partial" else []
+
+
+def _reported(attempt: Attempt) -> dict[str, Any]:
+    """Return what an entry says: of an export that has not ended how it began, of an odd one status and error."""
+    entry = attempt.entry or {}
+    names = _REPORTED if _understood(entry) else _KEPT
+    if attempt.state != "finished":
+        names = _BEGUN
+    return {name: entry[name] for name in names if name in entry}
+
+
+def _understood(entry: Mapping[str, Any]) -> QueueReport | None:
+    try:
+        return msgspec.convert(entry, QueueReport)
+    except msgspec.ValidationError:
+        return None

@@ -1,45 +1,28 @@
-"""The lake seen from outside: what it holds of each queue, and whether it keeps its promises.
+"""Whether a lake keeps its promises: all of it, read back.
 
-Owns the facts behind `annolake status` and `annolake verify`. Reads, repairs nothing, takes no queue's lock: a file
-that a running export replaces while it is looked at is looked for again.
+Owns the facts behind `annolake verify`. Repairs nothing, takes no queue's lock: a file that a running export replaces
+while it is looked at is looked for again.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from annolake.errors import LakeError
+from annolake.load.counts import Counts, counts_of, read_counts
 from annolake.load.lake import Lake
 from annolake.load.merge.columns import days_of, one_chunk
 from annolake.load.merge.index import Index
 from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
 from annolake.load.merge.spill import SORT_BY, sort_order
-from annolake.load.records import PastExport
-from annolake.load.storage.local import MissingError, Store
+from annolake.load.storage.local import Store, look_again
 from annolake.load.table.folders import day_named, folder_name, part_names
-from annolake.load.table.part_file import FileFormat, Part, PartReader, part_name
+from annolake.load.table.part_file import FileFormat, PartReader, part_name
 
-T = TypeVar("T")
-
-_LOOKS = 3
-
-
-@dataclass(frozen=True)
-class QueueStatus:
-    """What the lake holds of one queue; `size` in bytes. `last` is its entry in the newest report."""
-
-    queue_id: str
-    rows: int
-    partitions: int
-    size: int
-    newest_added_at: datetime | None
-    last: PastExport | None
+_WRITTEN_ANEW = "the next export of the queue writes it anew"
 
 
 @dataclass(frozen=True)
@@ -48,11 +31,6 @@ class Finding:
 
     path: Path
     what: str
-
-
-def status(lake: Lake, *, now: datetime) -> list[QueueStatus]:
-    """Return the status of each queue, read from the footers alone; `last` is of an export that began before `now`."""
-    return [_status(lake, queue_id, now) for queue_id in lake.queues()]
 
 
 def verify(lake: Lake) -> Iterator[Finding]:
@@ -64,36 +42,9 @@ def verify(lake: Lake) -> Iterator[Finding]:
         yield Finding(path, "an export that was killed left this; the next export removes it")
 
 
-def _status(lake: Lake, queue_id: str, now: datetime) -> QueueStatus:
-    found = _again(lambda: _footers(lake, queue_id))
-    parts = [part for part, _ in found if part.rows]
-    newest = max((when for _, when in found if when), default=None)
-    last = next(lake.reports.of(queue_id, now=now), None)
-    rows, size = sum(part.rows for part in parts), sum(part.size for part, _ in found)
-    return QueueStatus(queue_id, rows, len(parts), size, newest, last)
-
-
-def _footers(lake: Lake, queue_id: str) -> list[tuple[Part, datetime | None]]:
-    """Return each file of a queue with its newest added_at."""
-    folder, store = lake.runs_folder(queue_id), lake.store
-    found = []
-    for name in store.names(folder):
-        for part in part_names(store, folder / name):
-            with PartReader(store, folder / name / part, lake.runs_format) as reader:
-                found.append((reader.part, max(reader.largest("added_at"), default=None)))
-    return found
-
-
-def _again(look: Callable[[], T]) -> T:
-    """Look, and look again where a running export replaced a file between its listing and its opening."""
-    for _ in range(_LOOKS - 1):
-        with suppress(MissingError):
-            return look()
-    return look()
-
-
 def _verified_runs(lake: Lake, queue_id: str) -> Iterator[Finding]:
     folder, index, versions = lake.runs_folder(queue_id), Index(), set[int]()
+    kept, counts = lake.counts_file(queue_id), dict[str, tuple[int, int]]()
     for name in lake.store.names(folder):
         day = day_named(name)
         if day is None:
@@ -102,6 +53,7 @@ def _verified_runs(lake: Lake, queue_id: str) -> Iterator[Finding]:
         rows = _Rows(lake.runs_format, day)
         yield from _verified_folder(lake, folder / name, rows)
         versions |= rows.versions
+        counts |= rows.counts
         if not rows.enter(index):
             yield Finding(folder / name, "it has a row twice")
     for day in sorted(index.days_left()):
@@ -109,6 +61,19 @@ def _verified_runs(lake: Lake, queue_id: str) -> Iterator[Finding]:
         yield Finding(folder / folder_name(day), what)
     if len(versions) > 1:
         yield Finding(folder, "its files are of several schema versions; the next export rewrites the older ones")
+    yield from (Finding(kept, what) for what in _wrong_counts(lake.store, kept, counts))
+
+
+def _wrong_counts(store: Store, path: Path, counts: Counts) -> Iterator[str]:
+    """Compare the counts that are kept with those of the footers."""
+    try:
+        kept = read_counts(store, path)
+    except LakeError as exc:
+        yield str(exc)
+        return
+    for name, (rows, removed) in counts.items():
+        if kept.get(name, (rows, removed)) != (rows, removed):
+            yield f"it is wrong about {name}, which has {rows} rows, {removed} of them removed; {_WRITTEN_ANEW}"
 
 
 def _verified_folder(lake: Lake, folder: Path, rows: "_Rows") -> list[Finding]:
@@ -117,7 +82,7 @@ def _verified_folder(lake: Lake, folder: Path, rows: "_Rows") -> list[Finding]:
         return [Finding(path, what) for path, what in _looked_at(lake.store, folder, rows)]
 
     try:
-        return _again(look)
+        return look_again(look)
     except LakeError as exc:
         return [Finding(folder, str(exc))]
 
@@ -141,15 +106,17 @@ class _Rows:
     def __init__(self, file_format: FileFormat, day: int | None) -> None:
         self.file_format, self.day = file_format, day
         self.versions: set[int] = set()
+        self.counts: dict[str, tuple[int, int]] = {}
         self._keys: list[pa.Table] = []
 
     def clear(self) -> None:
         """Forget a look that met a file being replaced."""
-        self._keys = []
+        self._keys, self.counts = [], {}
 
     def check(self, reader: PartReader) -> Iterator[str]:
         """Yield what is wrong with one file."""
         self.versions.add(reader.part.footer.schema_version)
+        self.counts |= counts_of([reader.part])
         before = self.file_format.schema.empty_table()
         for number in range(len(reader.row_groups)):
             table = reader.row_group(number)

@@ -15,19 +15,21 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from annolake.errors import LakeError, LockedError
+from annolake.load.counts import counts_of, keep_counts
 from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
 from annolake.load.merge.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, SORT_BY, Spill
 from annolake.load.merge.upsert import State, Upsert
 from annolake.load.records import KeptReject, Rejects, Reports, read_rejects, reject_files
-from annolake.load.storage.local import MissingError, Store
+from annolake.load.storage.local import Store, look_again
 from annolake.load.storage.locks import hold, is_free
 from annolake.load.table.days import microseconds, moment
-from annolake.load.table.folders import Publisher, days_there, folder_name, part_names, true_part
+from annolake.load.table.folders import Publisher, days_there, folder_name, opened, part_names, true_part
 from annolake.load.table.part_file import FileFormat, PartReader, prove
 
 _LOCK = ".lock"
-_QUEUE_START = "queue_id="
-_LOOKS = 3  # at a file that a running export replaces
+_TABLES = ("runs", "queues")
+_OWN = [f"_annolake/{name}" for name in ("reports", "rejected", "counts", "tmp", "locks")]
+_QUEUE_ID = "queue_id="
 _ID = re.compile(r"[0-9A-Za-z-]+")
 
 
@@ -76,10 +78,8 @@ class Lake:
 
     def prepare(self) -> None:
         """Make the folders that are missing and prove that they can be written to."""
-        for folder in ("reports", "rejected", "tmp", "locks"):
-            self.store.make_folder(self._own / folder)
-        for table in ("runs", "queues"):
-            self.store.make_folder(self.root / table)
+        for folder in (*_OWN, *_TABLES):
+            self.store.make_folder(self.root / folder)
         probe = self._own / "tmp" / f"probe-{os.getpid()}"
         self.store.write(probe, b"")
         self.store.discard(probe)
@@ -91,6 +91,11 @@ class Lake:
     def queue_folder(self, queue_id: str) -> Path:
         """Return the folder of a queue's row in the table `queues`."""
         return self.root / "queues" / _queue_folder(queue_id)
+
+    def counts_file(self, queue_id: str) -> Path:
+        """Return the file with the counts of a queue's parts, which can be missing."""
+        _queue_folder(queue_id)
+        return self._own / "counts" / f"{queue_id}.json"
 
     # --- who may write
 
@@ -123,6 +128,10 @@ class Lake:
         tmp = self._own / "tmp"
         return [tmp / name for name in self._exports() if is_free(self.store, tmp / (name + _LOCK))]
 
+    def is_running(self, export_id: str) -> bool:
+        """Tell whether a process holds the workspace of that export."""
+        return bool(_ID.fullmatch(export_id)) and not is_free(self.store, self._own / "tmp" / (export_id + _LOCK))
+
     def _exports(self) -> list[str]:
         return sorted({name.removesuffix(_LOCK) for name in self.store.names(self._own / "tmp")})
 
@@ -143,18 +152,25 @@ class Lake:
 
     def queues(self) -> list[str]:
         """Return the ids of the queues that the lake has something of."""
-        ids = set()
-        for folder in (self.root / "runs", self.root / "queues"):
-            for name in self.store.names(folder):
-                if not name.startswith(_QUEUE_START):
-                    raise LakeError(f"cannot trust {folder / name}: only queue_id=... belongs there; move it away")
-                ids.add(name.removeprefix(_QUEUE_START))
-        return sorted(ids)
+        for path in self.strangers():
+            raise LakeError(f"cannot trust {path}: only queue_id=... belongs there; move it away")
+        return self.queues_named()
+
+    def queues_named(self) -> list[str]:
+        """Return the same, whatever else is there."""
+        return sorted({path.name.removeprefix(_QUEUE_ID) for path in self._tables() if path.name.startswith(_QUEUE_ID)})
+
+    def strangers(self) -> list[Path]:
+        """Return what lies in the tables' folders and is no queue's."""
+        return [path for path in self._tables() if not path.name.startswith(_QUEUE_ID)]
+
+    def _tables(self) -> list[Path]:
+        return [self.root / table / name for table in _TABLES for name in self.store.names(self.root / table)]
 
     def rejected_queues(self) -> list[str]:
         """Return the ids of the queues that have a folder of rejects."""
-        names = [name for name in self.store.names(self._own / "rejected") if name.startswith(_QUEUE_START)]
-        return [queue_id for name in names if _ID.fullmatch(queue_id := name.removeprefix(_QUEUE_START))]
+        names = [name for name in self.store.names(self._own / "rejected") if name.startswith(_QUEUE_ID)]
+        return [queue_id for name in names if _ID.fullmatch(queue_id := name.removeprefix(_QUEUE_ID))]
 
     def rejected(self, queue_id: str) -> Iterator[KeptReject]:
         """Yield the rejects of a queue; needs no lock."""
@@ -169,21 +185,19 @@ class Lake:
 
     def queue_name(self, queue_id: str) -> str | None:
         """Return a queue's name from the table `queues`, None where there is none that can be read; needs no lock."""
-        folder = self.queue_folder(queue_id)
-        for _ in range(_LOOKS):
-            try:
-                names = [value for name in part_names(self.store, folder) for value in self._names(folder / name)]
-            except MissingError:  # a running export has just replaced it
-                continue
-            except LakeError:
-                return None
-            return next(iter(names), None)
+        with suppress(LakeError):
+            return self.read_queue_name(queue_id)
         return None
 
-    def _names(self, path: Path) -> list[str | None]:
-        with PartReader(self.store, path, self.queues_format) as reader:
-            groups = [reader.row_group(number, ["name"]) for number in range(len(reader.row_groups))]
-        return [value.as_py() for table in groups for value in table.column("name")]
+    def read_queue_name(self, queue_id: str) -> str | None:
+        """Do the same, and raise where the queue's record is there and can't be read."""
+
+        def look() -> str | None:
+            with opened(self.store, self.queue_folder(queue_id), self.queues_format) as reader:
+                names = reader.row_group(0, ["name"]).column("name").to_pylist() if reader and reader.row_groups else []
+                return next(iter(names), None)
+
+        return look_again(look)
 
     def read_state(self, queue_id: str) -> State:
         """Read back what the lake holds of a queue: key columns of every partition, a row group at a time.
@@ -242,6 +256,7 @@ class Lake:
             yield upsert
         finally:
             upsert.close()
+            keep_counts(self.store, self.counts_file(queue_id), counts_of(state.parts.values()), aside=aside)
             with suppress(LakeError):  # else it goes with the workspace; the report and other queues may need the room
                 self.store.discard(aside)
 
@@ -277,7 +292,7 @@ class Lake:
 def _queue_folder(queue_id: str) -> str:
     if not _ID.fullmatch(queue_id):
         raise LakeError(f"cannot store a queue with the id {queue_id!r}: a queue's id is a UUID")
-    return _QUEUE_START + queue_id
+    return _QUEUE_ID + queue_id
 
 
 def _bare(schema: pa.Schema) -> pa.Schema:

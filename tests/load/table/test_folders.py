@@ -147,7 +147,7 @@ def test_a_name_that_no_export_writes_is_no_day(name: str) -> None:
 
 def part(name: str, generation: int) -> Part:
     """Return a file as a listing tells of it."""
-    return Part(Path(name), Footer(1, 1, "an export", generation), rows=1, size=1)
+    return Part(Path(name), Footer(1, 1, "an export", generation), rows=1, size=1, removed=0)
 
 
 def test_the_later_generation_is_true() -> None:

@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,8 @@ from annolake.errors import LakeError
 from annolake.load.storage.exchange import exchange
 
 T = TypeVar("T")
+
+_LOOKS = 5
 
 Gate = Callable[[str, Path, Callable[[], Any]], Any]
 """Called with verb, path and the real call in place of the real call."""
@@ -102,6 +105,14 @@ class Store:
 
 class MissingError(LakeError):
     """There is no such file or folder; a reader beside a running export meets this and looks again."""
+
+
+def look_again(look: Callable[[], T]) -> T:
+    """Look, and look again where a running export replaced a file between its listing and its opening."""
+    for _ in range(_LOOKS - 1):
+        with suppress(MissingError):
+            return look()
+    return look()
 
 
 def _sync(path: Path) -> None:

@@ -4,9 +4,9 @@ Owns the layout below `runs/queue_id=<id>/` and the exchange of folders (docs/la
 """
 
 import re
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 from annolake.errors import LakeError
 from annolake.load.storage.local import Store
 from annolake.load.table.days import NO_DAY, date_of, day_from
-from annolake.load.table.part_file import NAME_END, NAME_START, FileFormat, Part, prove, write_part
+from annolake.load.table.part_file import NAME_END, NAME_START, FileFormat, Part, PartReader, prove, write_part
 
 _DAY_START = "added_date="
 _NO_DATE = "__HIVE_DEFAULT_PARTITION__"
@@ -64,6 +64,17 @@ def true_part(parts: Iterable[Part]) -> Part | None:
     return ordered[-1] if ordered else None
 
 
+@contextmanager
+def opened(store: Store, folder: Path, file_format: FileFormat) -> Iterator[PartReader | None]:
+    """Open the file of a partition, the true one of two; None where there is none. Needs no lock, heals nothing."""
+    with ExitStack() as closing:
+        readers = [
+            closing.enter_context(PartReader(store, folder / name, file_format)) for name in part_names(store, folder)
+        ]
+        true = true_part(reader.part for reader in readers)
+        yield next((reader for reader in readers if reader.part is true), None)
+
+
 @dataclass(frozen=True)
 class Publisher:
     """Puts new files in the place of old ones; `aside` is the queue's own folder in the workspace."""
@@ -91,7 +102,7 @@ class Publisher:
         if replaced:
             self.store.sync(target.parent)  # before the old file goes; a new folder waits for the end
         self._tidy(folder)
-        return Part(target / built.path.name, footer, built.rows, built.size)
+        return replace(built, path=target / built.path.name)
 
     def withdraw(self, target: Path, *, replaced: Part) -> None:
         """Take the folder `target` out of the table: none of its rows is true there any more."""

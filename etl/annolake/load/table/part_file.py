@@ -20,6 +20,7 @@ from annolake.errors import AnnolakeError, LakeError
 from annolake.load.storage.local import Store
 
 NAME_START, NAME_END = "part-", ".parquet"
+REMOVED_AT = "removed_at"
 _PREFIX = "annolake."
 _UNNAMED = "part.parquet"
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -68,12 +69,13 @@ class FileFormat:
 
 @dataclass(frozen=True)
 class Part:
-    """A file that is there: `size` in bytes on the disk, `rows` counted in its footer."""
+    """A file that is there: `size` in bytes on the disk, `removed` the rows of its `rows` that have removed_at."""
 
     path: Path
     footer: Footer
     rows: int
     size: int
+    removed: int
 
 
 class PartReader:
@@ -99,9 +101,9 @@ class PartReader:
         self.schema: pa.Schema = self._step(lambda: self._file.schema_arrow)
         if footer.schema_version == file_format.version and not self.schema.equals(file_format.schema):
             raise _other_columns(path, footer)
-        self.part = Part(path, footer, metadata.num_rows, size)
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         self.row_groups = [group.num_rows for group in groups]
+        self.part = Part(path, footer, metadata.num_rows, size, self._removed())
         nbytes = sum(group.total_byte_size for group in groups)
         self.row_bytes = nbytes / max(1, metadata.num_rows)  # uncompressed
 
@@ -115,10 +117,26 @@ class PartReader:
 
     def largest(self, name: str) -> list[Any]:
         """Return the largest value of a column in each row group that has one, from the statistics."""
+        return [each.max for each in self._statistics(name) if each is not None and each.has_min_max]
+
+    def _removed(self) -> int:
+        """Return how many rows have left the queue, 0 in a table whose rows never do."""
+        if REMOVED_AT not in self.schema.names:
+            return 0
+        found = self._statistics(REMOVED_AT)
+        nulls = [each.null_count if each is not None and each.has_null_count else None for each in found]
+        return sum(
+            _removed_of(self._read(number, [REMOVED_AT])) if null_count is None else rows - null_count
+            for number, (rows, null_count) in enumerate(zip(self.row_groups, nulls, strict=True))
+        )
+
+    def _statistics(self, name: str) -> list[Any]:
+        """Return a column's statistics in each row group, None where it has none."""
         metadata = self._file.metadata
-        place = next(place for place in range(metadata.num_columns) if metadata.schema.column(place).path == name)
-        found = [metadata.row_group(number).column(place).statistics for number in range(len(self.row_groups))]
-        return [statistics.max for statistics in found if statistics is not None and statistics.has_min_max]
+        places = reversed(range(metadata.num_columns))  # the export's own columns are the last
+        place = next((place for place in places if metadata.schema.column(place).path == name), None)
+        groups = range(len(self.row_groups))
+        return [None if place is None else metadata.row_group(number).column(place).statistics for number in groups]
 
     def key_columns(self, names: Sequence[str]) -> Iterator[pa.Table]:
         """Yield columns that every version has in the same type, a row group at a time."""
@@ -174,20 +192,23 @@ def write_part(
     store.make_folder(folder)
     path = folder / _UNNAMED
     try:
-        rows = _write(store, path, row_groups(tables, file_format.row_group_bytes), file_format, footer)
+        rows, removed = _write(store, path, row_groups(tables, file_format.row_group_bytes), file_format, footer)
         named = folder / part_name(store, path)
         store.move(path, named)
         store.sync(named)  # after the name is given: then the folder's own flush finds nothing left to do
         store.sync(folder)
-        return Part(named, footer, rows, store.size(named))
+        return Part(named, footer, rows, store.size(named), removed)
     except BaseException:
         with suppress(LakeError):
             store.discard(folder)
         raise
 
 
-def _write(store: Store, path: Path, tables: Iterable[pa.Table], file_format: FileFormat, footer: Footer) -> int:
-    rows = 0
+def _write(
+    store: Store, path: Path, tables: Iterable[pa.Table], file_format: FileFormat, footer: Footer
+) -> tuple[int, int]:
+    """Write the tables; return how many rows they have, and how many of these have left the queue."""
+    rows = removed = 0
     with ExitStack() as closing:
         sink = store.step("write", path, lambda: pa.OSFile(str(path), "wb"))
         closing.callback(_quietly, sink.close)
@@ -197,10 +218,15 @@ def _write(store: Store, path: Path, tables: Iterable[pa.Table], file_format: Fi
                 pa.default_memory_pool().release_unused()
             store.step("write", path, partial(writer.write_table, table, row_group_size=table.num_rows))
             rows += table.num_rows
+            removed += _removed_of(table)
         writer.add_key_value_metadata(footer.as_metadata())
         store.step("write", path, writer.close)
         store.step("write", path, sink.close)
-    return rows
+    return rows, removed
+
+
+def _removed_of(table: pa.Table) -> int:
+    return table.num_rows - table.column(REMOVED_AT).null_count if REMOVED_AT in table.column_names else 0
 
 
 def _writer(sink: pa.NativeFile, file_format: FileFormat, closing: ExitStack) -> pq.ParquetWriter:

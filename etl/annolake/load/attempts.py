@@ -1,0 +1,182 @@
+"""What the reports say of each queue: the last attempt to export it, and the last good export.
+
+Owns how the reports of all exports are read in one pass, the newest first, and what became of one that has no end
+(docs/lake.md#attempts). Knows no file but reports; whether an export still runs is for the caller to tell.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from annolake.load.records import PastExport, Reports
+
+State = Literal["running", "finished", "unfinished"]
+
+RECENT = timedelta(days=1)
+"""How long before the newest report that names queues an older one still adds to what is known of."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An export, as its report tells it; `entry` is that of the queue concerned, None where it has none of any.
+
+    `state` is the queue's own: "finished" as soon as its export has ended, however that of the others does.
+    """
+
+    report: Mapping[str, Any]
+    entry: Mapping[str, Any] | None
+    state: State
+    started_at: datetime
+
+    @property
+    def status(self) -> object:
+        """What the entry says: "ok", "partial", "failed", "skipped"; "running" where it has not ended."""
+        return (self.entry or {}).get("status")
+
+    @property
+    def concerns_all(self) -> bool:
+        """Whether it ended, or may end, before any queue was known: then it is an attempt to export each."""
+        return not _entries(self.report) and (self.state != "finished" or bool(self.report.get("error")))
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the queue's export ended, None where that is not known."""
+        return moment_in(self.entry or {}, "finished_at") or moment_in(self.report, "finished_at")
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all that the mode promises was met and published."""
+        return self.entry is not None and PastExport(self.report, self.entry, self.started_at).is_good
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all rows were read, to the end."""
+        return self.status in ("ok", "partial") and (self.entry or {}).get("mode") == "full"
+
+    @property
+    def time(self) -> datetime:
+        """When it ended, or else began: what its age is counted from."""
+        return self.finished_at or self.started_at
+
+
+@dataclass
+class History:
+    """The attempts to export one queue that matter: the last of all, the last good one, the last that read all rows."""
+
+    last: Attempt | None = None
+    good: Attempt | None = None
+    full: Attempt | None = None
+    _tried: Attempt | None = None  # the last that got the queue's lock
+
+    def see(self, attempt: Attempt) -> None:
+        """Take an attempt that began before those seen so far."""
+        self.last = self.last or attempt
+        if self._tried is None and attempt.status != "skipped":
+            self._tried = attempt
+            if attempt.state == "running":  # the one that has the lock, for which later ones were skipped
+                self.last = attempt
+        self.good = self.good or (attempt if attempt.is_good else None)
+        self.full = self.full or (attempt if attempt.is_full else None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no older report can add to it."""
+        return all(each is not None for each in (self._tried, self.good, self.full))
+
+
+@dataclass
+class Attempts:
+    """What the reports say: `newest` of all, `listed` the queues that the newest to name any names."""
+
+    newest: Attempt | None = None
+    listed: list[str] = field(default_factory=list)
+    histories: dict[str, History] = field(default_factory=dict)
+
+
+def read_attempts(
+    reports: Reports, queue_ids: Collection[str], *, now: datetime, is_running: Callable[[str], bool]
+) -> Attempts:
+    """Return what the reports of exports that began before `now` say of some queues, and of those named recently.
+
+    `is_running` tells of an export's id whether its process lives.
+    """
+    free: set[str] = set()
+    while True:
+        begun, found = set[str](), Attempts(histories={queue_id: History() for queue_id in queue_ids})
+        _read(reports, found, _States(begun, free, is_running), now)
+        if begun <= free:
+            return found
+        # their locks were free after they were read: read again, they have ended in good order or never will
+        free |= begun
+
+
+def _read(reports: Reports, found: Attempts, states: "_States", now: datetime) -> None:
+    unnamed: list[Attempt] = []  # attempts that ended, or may end, before they name a queue: they concern each
+    recent: datetime | None = None
+    for report in reports.read():
+        started, entries = moment_in(report, "started_at"), _entries(report)
+        if started is None or started > now:
+            continue
+        whole = Attempt(report, None, states.of(report), started)
+        found.newest = found.newest or whole
+        if entries and recent is None:
+            found.listed, recent = list(entries), started - RECENT
+        if recent is not None and started >= recent:
+            for queue_id in entries.keys() - found.histories.keys():
+                found.histories[queue_id] = _history(unnamed)
+        if whole.concerns_all:
+            unnamed.append(whole)
+        for queue_id, history in found.histories.items():
+            if queue_id in entries:
+                history.see(_of_queue(whole, entries[queue_id]))
+            elif whole.concerns_all:
+                history.see(whole)
+        if recent is not None and started < recent and all(each.is_settled for each in found.histories.values()):
+            break
+
+
+@dataclass(frozen=True)
+class _States:
+    """What has become of exports: `begun` takes the ids of those whose lock is free and whose report has no end."""
+
+    begun: set[str]
+    free: set[str]
+    is_running: Callable[[str], bool]
+
+    def of(self, report: Mapping[str, Any]) -> State:
+        """Return the state of an export."""
+        if report.get("state") != "running":
+            return "finished"
+        export_id = str(report.get("export_id"))
+        if export_id not in self.free and self.is_running(export_id):
+            return "running"
+        self.begun.add(export_id)
+        return "unfinished"
+
+
+def moment_in(record: Mapping[str, Any], name: str) -> datetime | None:
+    """Return a time of a report, None where there is none that can be understood."""
+    try:
+        moment = datetime.fromisoformat(str(record.get(name)))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _history(unnamed: Iterable[Attempt]) -> History:
+    history = History()
+    for attempt in unnamed:
+        history.see(attempt)
+    return history
+
+
+def _of_queue(whole: Attempt, entry: Mapping[str, Any]) -> Attempt:
+    state = whole.state if entry.get("status") == "running" else "finished"
+    return Attempt(whole.report, entry, state, whole.started_at)
+
+
+def _entries(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    queues = report.get("queues")
+    entries = [entry for entry in queues if isinstance(entry, dict)] if isinstance(queues, list) else []
+    return {entry["queue_id"]: entry for entry in entries if isinstance(entry.get("queue_id"), str)}

@@ -1,0 +1,241 @@
+"""The counts of parts: kept beside the lake's files, never needed, never wrong for long."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from annolake.errors import LakeError
+from annolake.load.audit import verify
+from annolake.load.counts import read_counts
+from annolake.load.lake import Lake
+from annolake.load.status import Held, status
+from annolake.load.storage.local import Store
+from annolake.load.table.part_file import PartReader
+from load.model_queue import FIRST_EXPORT, QUEUE, Row, changed, export, lake_at, parts, rows, with_polars
+
+QUEUE_OF = rows(60)
+LEFT = QUEUE_OF[7:]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """Return a lake with one queue of several days, of whose rows some have left it."""
+    lake = lake_at(tmp_path / "lake")
+    export(lake, QUEUE_OF)
+    export(lake, LEFT, number=2)
+    return lake
+
+
+def held(lake: Lake) -> Held:
+    """Return what the lake holds of the queue."""
+    (queue,) = status(lake, now=FIRST_EXPORT).queues
+    assert queue.error is None
+    assert queue.held is not None
+    return queue.held
+
+
+def counted(lake: Lake) -> dict[str, tuple[int, int]]:
+    """Return the counts of each part as pyarrow reads it."""
+    tables = {path.name: pq.ParquetFile(path).read(["removed_at"]) for path in lake.runs_folder(QUEUE).glob("*/*")}
+    return {name: (len(table), len(table) - table.column(0).null_count) for name, table in tables.items()}
+
+
+class Opened:
+    """A gate that notes which parts are opened: more is read of them than their size."""
+
+    def __init__(self) -> None:
+        self._reads: list[Path] = []
+
+    def __call__(self, verb: str, path: Path, call: Callable[[], Any]) -> Any:
+        """Note what is read."""
+        if verb == "read" and path.suffix == ".parquet":
+            self._reads.append(path)
+        return call()
+
+    @property
+    def paths(self) -> set[Path]:
+        """The parts that were opened."""
+        return {path for path in self._reads if self._reads.count(path) > 1}
+
+
+def test_an_export_counts_the_parts_that_are_there(lake: Lake) -> None:
+    """Rows and removed rows of each part, of the replaced ones none, as its reader and as pyarrow count them."""
+    kept = read_counts(lake.store, lake.counts_file(QUEUE))
+
+    assert kept == counted(lake)
+    assert sum(removed for _, removed in kept.values()) == 7
+    for path in lake.runs_folder(QUEUE).glob("*/*"):
+        with PartReader(lake.store, path, lake.runs_format) as reader:
+            assert (reader.part.rows, reader.part.removed) == kept[path.name]
+
+
+def test_an_export_of_an_unchanged_queue_leaves_the_counts_alone(lake: Lake) -> None:
+    """Neither the file's inode nor its time of change moves."""
+    before = lake.counts_file(QUEUE).stat()
+
+    export(lake, LEFT, number=3)
+
+    after = lake.counts_file(QUEUE).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_status_opens_one_part_of_a_queue(lake: Lake) -> None:
+    """The newest dated one, for its newest row; a lake without counts is opened whole, and says the same."""
+    fast, slow = Opened(), Opened()
+    with_counts = held(lake_at(lake.root, store=Store(fast)))
+    lake.counts_file(QUEUE).unlink()
+    without = held(lake_at(lake.root, store=Store(slow)))
+
+    frame = with_polars(lake)
+    newest = max(row.added_at for row in QUEUE_OF if row.added_at)
+    assert {path.parent.name for path in fast.paths} == {f"added_date={newest.date()}"}
+    assert len(slow.paths) == len(parts(lake)) > 2
+    assert with_counts == without
+    assert with_counts == Held(
+        rows=len(frame),
+        removed=frame["removed_at"].count(),
+        partitions=len(parts(lake)),
+        size=sum(path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*")),
+        newest_added_at=newest,
+    )
+
+
+def test_a_part_that_the_counts_do_not_name_is_opened(lake: Lake) -> None:
+    """As beside a running export: what it has published is not in the counts yet."""
+    path, gate = lake.counts_file(QUEUE), Opened()
+    kept, before = json.loads(path.read_text()), held(lake)
+    unnamed = next(path for path in lake.runs_folder(QUEUE).glob("*/*") if "DEFAULT" in path.parent.name)
+    del kept[unnamed.name]
+    path.write_text(json.dumps(kept))
+
+    assert held(lake_at(lake.root, store=Store(gate))) == before
+    assert unnamed in gate.paths
+    assert len(gate.paths) == 2
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _text(text: str) -> Callable[[Path], None]:
+    return lambda path: (path.write_text(text), None)[1]
+
+
+ODD: dict[str, Callable[[Path], None]] = {
+    "cut": _cut,
+    "folder": _folder,
+    "pipe": _pipe,
+    "empty": _text(""),
+    "list": _text("[]"),
+    "deep": _text('{"part-0.parquet":' + "[" * 100_000),
+    "words": _text('{"part-0.parquet": ["1", "0"]}'),
+    "negative": _text('{"part-0.parquet": [1, -1]}'),
+    "more removed than there are": _text('{"part-0.parquet": [1, 2]}'),
+    "truth": _text('{"part-0.parquet": [true, false]}'),
+    "three": _text('{"part-0.parquet": [1, 0, 0]}'),
+}
+
+
+@pytest.mark.parametrize("spoil", ODD.values(), ids=ODD)
+def test_odd_counts_are_as_if_they_were_not_there(lake: Lake, spoil: Callable[[Path], None]) -> None:
+    """Status says what is true, verify names the file, an export goes well; what is a file is then written anew."""
+    before, path = held(lake), lake.counts_file(QUEUE)
+    spoil(path)
+
+    assert held(lake) == before
+    assert [finding.path for finding in verify(lake)] == [path]
+    export(lake, LEFT, number=3)
+    assert path.is_dir() or read_counts(lake.store, path) == counted(lake)
+    assert not list((lake.root / "_annolake" / "tmp").iterdir())
+
+
+def test_a_wrong_count_is_put_right_by_the_next_export(lake: Lake) -> None:
+    """The export knows every part's true counts, also where it changes none."""
+    path = lake.counts_file(QUEUE)
+    path.write_text(json.dumps({name: [rows + 1, removed] for name, (rows, removed) in counted(lake).items()}))
+    assert list(verify(lake))
+
+    export(lake, LEFT, number=3)
+
+    assert read_counts(lake.store, path) == counted(lake)
+    assert list(verify(lake)) == []
+
+
+@pytest.mark.parametrize("verb", ["write", "read"])
+def test_counts_that_cannot_be_written_fail_no_export(lake: Lake, verb: str) -> None:
+    """What they count is published all the same, counted by its footers, and nothing is left in the workspace."""
+    counts = lake.counts_file(QUEUE)
+
+    def gate(asked: str, path: Path, call: Callable[[], Any]) -> Any:
+        if asked == verb and path.name == counts.name:
+            raise OSError(errno.ENOSPC, "full", str(path))
+        return call()
+
+    done = export(lake_at(lake.root, store=Store(gate)), [changed(row) for row in LEFT], number=3)
+
+    assert done.counts.updated == len(LEFT)
+    assert (held(lake).rows, held(lake).removed) == (60, 7)
+    assert not list((lake.root / "_annolake" / "tmp").iterdir())
+    assert list(verify(lake)) == []
+
+
+def test_a_failed_export_counts_what_it_has_published(lake: Lake) -> None:
+    """Partitions that were published before it failed are in the counts, those that were not still are."""
+    before = counted(lake)
+    published: list[Path] = []
+
+    def gate(verb: str, path: Path, call: Callable[[], Any]) -> Any:
+        if verb == "replace":
+            if published:
+                raise OSError(errno.EIO, "broken", str(path))
+            published.append(path)
+        return call()
+
+    with pytest.raises(LakeError):
+        export(lake_at(lake.root, store=Store(gate)), [changed(row) for row in LEFT], number=3)
+
+    kept = read_counts(lake.store, lake.counts_file(QUEUE))
+    assert kept == counted(lake)
+    assert len(kept.keys() - before.keys()) == 1
+
+
+def test_without_statistics_removed_rows_are_counted_one_by_one(lake: Lake) -> None:
+    """A file that has no statistics takes longer, and is counted as truly."""
+    path = next(path for path in lake.runs_folder(QUEUE).glob("*/*") if "DEFAULT" not in path.parent.name)
+    file = pq.ParquetFile(path)
+    bare, metadata = path.with_name("part-0.parquet"), dict(file.metadata.metadata)
+    with pq.ParquetWriter(bare, file.schema_arrow, write_statistics=False) as writer:
+        writer.write_table(file.read())
+        writer.add_key_value_metadata({k: v for k, v in metadata.items() if k.startswith(b"annolake.")})
+
+    with PartReader(Store(), path, lake.runs_format) as one, PartReader(Store(), bare, lake.runs_format) as other:
+        assert one.part.removed == other.part.removed > 0
+
+
+def test_the_true_one_of_two_parts_counts(lake: Lake) -> None:
+    """Where a kill left two files in a partition, the later one is what the lake holds."""
+    before = held(lake)
+
+    def keep(verb: str, path: Path, call: Callable[[], Any]) -> Any:
+        return None if verb == "remove" and path.suffix == ".parquet" else call()
+
+    export(lake_at(lake.root, store=Store(keep, exchanges=False)), [Row(900, LEFT[0].added_at), *LEFT], number=3)
+
+    assert any(len(list(folder.iterdir())) == 2 for folder in lake.runs_folder(QUEUE).iterdir())
+    assert held(lake).rows == before.rows + 1
