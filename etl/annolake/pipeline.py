@@ -48,6 +48,7 @@ def export(
     """
     clock, interruption = clock or Clock(), interruption or Interruption()
     report = report or new_report(clock.now())
+    report.all_queues = config.source.queues == "all"
     if config.source.queues != "all":
         report.expect(config.source.queues, mode)
     lake = open_lake(config)
@@ -64,6 +65,8 @@ def export(
             except Cancelled:
                 raise InterruptedExport(interruption.signal_number or 0) from None
             report.expect(queue_ids, mode)
+            if report.all_queues:
+                file.write()  # now that they are known
             context = ExportContext(
                 config, mode, accept_removals, client, lanes, lake, workspace, clock, log, progress, interruption
             )
@@ -81,6 +84,13 @@ class _ReportFile:
         self.report, self.clock = report, clock
         self._lake, self._workspace = lake, workspace
         self._due = 0.0
+
+    def finish(self, error: BaseException) -> None:
+        """End the report with what ended the export."""
+        self.report.finish(self.clock.now(), error)
+        for queue in self.report.queues:
+            with suppress(LakeError):
+                queue.rejects_known = self._lake.rejects_known(queue.queue_id)
 
     def write(self) -> None:
         """Put the report as it is now in the place of its last form."""
@@ -102,7 +112,7 @@ def _written(file: _ReportFile) -> Iterator[_ReportFile]:
     try:
         yield file
     except BaseException as error:
-        file.report.finish(file.clock.now(), error)
+        file.finish(error)
         with suppress(LakeError):  # what ended the export is the error to report
             file.write()
         raise
@@ -118,7 +128,7 @@ def _export_queues(context: ExportContext, queue_ids: Sequence[str], file: _Repo
             queues.submit(QueueExport(context, queue_id, at_once).export): place
             for place, queue_id in enumerate(queue_ids)
         }
-        running, stale = set(places), True
+        running, stale = set(places), False
         try:
             while running:
                 # a signal that comes just before a wait begins is heeded when it ends
