@@ -324,7 +324,7 @@ def accepted() -> RowBatch:
 
 def keeper(lake: Lake, workspace: Workspace) -> RejectKeeper:
     """Return the keeper of another export."""
-    return RejectKeeper(lake.rejects(QUEUE, workspace), QUEUE, FIRST_EXPORT, export_id="this one")
+    return RejectKeeper(lake.rejects(QUEUE, workspace), QUEUE, FIRST_EXPORT, export_id="this one", tells=lambda _: True)
 
 
 @pytest.mark.parametrize(

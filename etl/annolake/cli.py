@@ -8,11 +8,13 @@ import argparse
 import gc
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from annolake.clock import Clock
@@ -54,8 +56,8 @@ without it they are reported as removed_unconfirmed, and the next export looks a
 
 MAX_AGE = """\
 exit with 3 where a queue has no good export (complete and published) younger than this, counted from its end: 90m, 26h,
-2d; for monitors. The queues of source.queues count, also when they were never exported; where these are "all", those in
-the lake and those of the newest export"""
+2d; for monitors. The queues of source.queues count, also when they were never exported; where these are "all", every
+queue that is shown"""
 
 
 Command = Callable[[argparse.Namespace, Mapping[str, str], Streams], int]
@@ -81,6 +83,8 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if argv is None:  # SIGINT raises KeyboardInterrupt by itself; an export that has begun heeds both in its own way
+        signal.signal(signal.SIGTERM, _end)
     streams = settle_streams()
     settle_process(os.environ)
     arguments = argparse.Namespace(result_is_kept=False)
@@ -91,6 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(message, file=streams.err)
         return UNWRITTEN
     return exit_code
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(number)
 
 
 def _run_command(argv: Sequence[str], arguments: argparse.Namespace, streams: Streams, *, process_is_ours: bool) -> int:

@@ -88,7 +88,7 @@ class InterruptedExport(AnnolakeError):  # noqa: N818 - not an error of anything
     """SIGINT or SIGTERM arrived."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"interrupted by signal {signal_number}: what was published stays; run again")
+        super().__init__(f"interrupted by signal {signal_number}: run it again; what was published stays")
         self.exit_code = 128 + signal_number  # 130 and 143, by the shell's convention
 
 
@@ -98,7 +98,7 @@ def outcome(error: BaseException) -> tuple[str, int]:
     Of a bug only its kind is named: its message may quote a row.
     """
     if isinstance(error, KeyboardInterrupt):
-        error = InterruptedExport(signal.SIGINT)
+        error = InterruptedExport(error.args[0] if error.args else signal.SIGINT)
     if isinstance(error, AnnolakeError):
         return str(error), error.exit_code
     return f"a bug ({type(error).__name__}): report it with the traceback", AnnolakeError.exit_code

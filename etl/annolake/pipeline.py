@@ -48,6 +48,7 @@ def export(
     """
     clock, interruption = clock or Clock(), interruption or Interruption()
     report = report or new_report(clock.now())
+    report.all_queues = config.source.queues == "all"
     if config.source.queues != "all":
         report.expect(config.source.queues, mode)
     lake = open_lake(config)
@@ -65,6 +66,8 @@ def export(
             except Cancelled:
                 raise InterruptedExport(interruption.signal_number or 0) from None
             report.expect(queue_ids, mode)
+            if report.all_queues:
+                file.write()  # now that they are known
             context = ExportContext(
                 config=config,
                 mode=mode,
@@ -94,6 +97,13 @@ class _ReportFile:
         self._lake, self._workspace = lake, workspace
         self._due = 0.0
 
+    def finish(self, error: BaseException) -> None:
+        """End the report with what ended the export."""
+        self.report.finish(self.clock.now(), error)
+        for queue in self.report.queues:
+            with suppress(LakeError):
+                queue.rejects_known = self._lake.rejects_known(queue.queue_id)
+
     def write(self) -> None:
         """Put the report as it is now in the place of its last form."""
         begun = self.clock.monotonic()
@@ -114,7 +124,7 @@ def _written(file: _ReportFile) -> Iterator[_ReportFile]:
     try:
         yield file
     except BaseException as error:
-        file.report.finish(file.clock.now(), error)
+        file.finish(error)
         with suppress(LakeError):  # what ended the export is the error to report
             file.write()
         raise
@@ -130,7 +140,7 @@ def _export_queues(context: ExportContext, queue_ids: Sequence[str], file: _Repo
             queues.submit(QueueExport(context, queue_id, at_once).export): place
             for place, queue_id in enumerate(queue_ids)
         }
-        running, stale = set(places), True
+        running, stale = set(places), False
         try:
             while running:
                 # a signal that comes just before a wait begins is heeded when it ends

@@ -23,6 +23,11 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: "1 row", "2,000 rows"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def json_line(value: Any) -> str:
     """Return a value as one line of JSON, exact, in which such characters are escaped as JSON escapes them."""
     text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))

@@ -193,9 +193,14 @@ class EndpointExport:
     def _kept_rejects(self) -> RejectKeeper:
         context, queue_id = self._context, self._access.queue_id
         kept = context.lake.rejects(queue_id, context.workspace)
-        export_id = context.workspace.export_id
-        unreported = context.lake.reports.unreported(queue_id, now=self._now) - {export_id} if kept.names else set()
-        return RejectKeeper(kept, queue_id, self._now, export_id=export_id, unreported=unreported)
+        export_id, reports = context.workspace.export_id, context.lake.reports
+        return RejectKeeper(
+            kept,
+            queue_id,
+            self._now,
+            export_id=export_id,
+            tells=lambda earlier: earlier == export_id or reports.tells(earlier, queue_id),
+        )
 
     def run(self, *, merges: int) -> None:
         """Export; `merges` partitions are merged at once. The report is filled on the way."""

@@ -5,8 +5,9 @@ lake before `commit`, so that an export that fails leaves no reject known that i
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 
 from annolake.keys import key_of
 from annolake.load.records import Rejects
@@ -19,18 +20,18 @@ class RejectKeeper:
     """The rejects of one queue in one export.
 
     `seen` has the keys of those met and not accepted since; `unreadable` tells whether one was met whose
-    queue_run_id could not be read. `unreported` are exports that were killed before they could report what they met
-    first: that is new once more.
+    queue_run_id could not be read. `tells` says of an export's id whether it reported how the queue ended: what one met
+    first that did not, because it was killed, is new once more.
     """
 
     def __init__(
-        self, kept: Rejects, queue_id: str, now: datetime, *, export_id: str, unreported: Collection[str] = ()
+        self, kept: Rejects, queue_id: str, now: datetime, *, export_id: str, tells: Callable[[str], bool]
     ) -> None:
         self._kept = kept
         self._queue_id = queue_id
         self._now = now
         self._export_id = export_id
-        self._unreported = unreported
+        self._tells = cache(tells)
         self._names = {key: name for name in kept.names for key in _keys_of(name)}
         self.seen: set[bytes] = set()
         self._new: set[str] = set()
@@ -60,16 +61,17 @@ class RejectKeeper:
         name = reject.queue_run_id or reject.key.hex()
         self.unreadable |= reject.queue_run_id is None
         known = self._kept.get(name) or {}
-        if not known or known.get("export_id") in self._unreported:
+        first_export = known.get("export_id")
+        if not known or (isinstance(first_export, str) and not self._tells(first_export)):
             self._new.add(name)
-            known = {name: fact for name, fact in known.items() if name != "export_id"}
+            first_export = self._export_id
         record = {
             "table": "runs",
             "queue_id": self._queue_id,
             "path": reject.path,
             "reason": reject.reason,
             "first_seen": known.get("first_seen") or self._now.isoformat().replace("+00:00", "Z"),
-            "export_id": known.get("export_id") or self._export_id,
+            "export_id": first_export or self._export_id,
             "row": reject.text,
         }
         if record == known:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import msgspec
 
 from annolake.errors import outcome
-from annolake.printable import json_line, printable
+from annolake.printable import counted, json_line, printable
 
 Endpoint = Literal["runs", "items"]
 Mode = Literal["full", "new"]
@@ -98,6 +98,7 @@ class Report(msgspec.Struct, kw_only=True):
     """What one export did, with a part for each queue in the order they were asked for.
 
     `error` is what ended the export as a whole. While it runs, a queue that has not ended has the status "running".
+    `all_queues`: every queue that the key can see was to be exported.
     """
 
     report_version: int = 1
@@ -107,6 +108,7 @@ class Report(msgspec.Struct, kw_only=True):
     state: State = "running"
     exit_code: int = 0
     error: str | None = None
+    all_queues: bool = False
     queues: list[QueueReport] = []
 
     def expect(self, queue_ids: Iterable[str], mode: Mode) -> None:
@@ -164,7 +166,8 @@ def in_words(queue: QueueReport) -> str:
 
 
 def _not_shown(queue: QueueReport) -> list[str]:
-    told = f"the service counts {queue.rows_not_shown:,} more rows than it shows: expired runs, for example"
+    more = counted(queue.rows_not_shown, "row")
+    told = f"the service counts {more} more than it shows: expired runs, for example"
     return [told] if queue.rows_not_shown else []
 
 
@@ -173,14 +176,16 @@ def shortcomings(queue: QueueReport) -> list[str]:
     because = "; ".join(queue.incomplete_because)
     lines = [] if queue.complete else [f"could not be verified complete: {because}; run it again"]
     if queue.removed_unconfirmed:
+        rows = counted(queue.removed_unconfirmed, "row")
         lines.append(
-            f"{queue.removed_unconfirmed:,} rows were not met and are not marked removed: {queue.unconfirmed_because}; "
+            f"not met and not marked removed: {rows}: {queue.unconfirmed_because}; "
             "the next export looks again, and `annolake run --accept-removals` marks them"
         )
     if queue.rejected_new:
-        lines.append(f"{queue.rejected_new:,} new rejects: `annolake rejects` lists them")
+        lines.append(f"{counted(queue.rejected_new, 'new reject')}: `annolake rejects` lists them")
     if queue.payloads_missing_new:
-        lines.append(f"{queue.payloads_missing_new:,} rows whose run the service did not return: see run_found")
+        rows = counted(queue.payloads_missing_new, "row")
+        lines.append(f"{rows} whose run the service did not return: see run_found")
     return [printable(line) for line in lines]
 
 
@@ -190,5 +195,5 @@ def known_rejects(report: Report) -> str | None:
     if not concerned:
         return None
     known, new = (sum(getattr(queue, name) for queue in concerned) for name in ("rejects_known", "rejected_new"))
-    many, where = "s are" if known > 1 else " is", f"{len(concerned):,} queue{'s' if len(concerned) > 1 else ''}"
-    return f"{known:,} reject{many} known in {where}, {new:,} of them new: `annolake rejects` lists them"
+    are, where = "is" if known == 1 else "are", counted(len(concerned), "queue")
+    return f"{counted(known, 'reject')} {are} known in {where}, {new:,} of them new: `annolake rejects` lists them"

@@ -138,6 +138,17 @@ def test_the_figures_are_those_of_the_table(nightly: Nightly) -> None:
     assert sum(queue["removed"] for queue in status) == sum(row["removed_at"] is not None for row in stored) == 3
 
 
+def test_known_rejects_are_counted_also_where_the_key_is_missing(nightly: Nightly) -> None:
+    """Status and report say the same number, although no queue was begun."""
+    plant(nightly.sandbox.queue())
+    nightly.run()
+    annolake("run", "--quiet", cwd=nightly.folder)
+
+    queue = nightly.queue()
+
+    assert (queue["last_attempt"]["exit_code"], queue["rejects"], queue["last_attempt"]["rejects_known"]) == (2, 7, 7)
+
+
 def test_a_lost_lock_hides_no_good_export(nightly: Nightly) -> None:
     """The last attempt was skipped, by whom is told, and the good one stays with its age."""
     good = nightly.queue()["last_good"]
@@ -197,7 +208,7 @@ def test_a_wrong_key_in_an_empty_lake_is_told(tmp_path: Path) -> None:
         words, late = nightly.words(), nightly.status("--max-age", "26h", exit_code=3)
 
     assert "failed, exit code 4: " in words.splitlines()[0]
-    assert "no queue has been exported into it yet: run `annolake run`" in words.splitlines()[1]
+    assert words.splitlines()[1].endswith("no queue has been exported into it yet")
     assert (late["queues"], late["last_attempt"]["exit_code"]) == ([], 4)
 
 
@@ -245,10 +256,33 @@ def test_a_running_export_is_told_with_its_start(tmp_path: Path) -> None:
     status = json.loads(line)
     assert (status["last_attempt"]["state"], status["last_attempt"]["exit_code"]) == ("running", None)
     for queue in status["queues"]:
-        last = queue["last_attempt"]
-        assert (last["state"], last["status"], last["reasons"], queue["last_good"]) == ("running", "running", [], None)
+        assert queue["running"]["export_id"] == status["last_attempt"]["export_id"]
+        assert (queue["last_attempt"], queue["last_good"]) == (None, None)
     assert words.count("an export has been running since 20") == 2
     assert words.count("no good export yet") == 2
+
+
+def test_how_the_last_attempt_ended_is_told_while_another_runs(tmp_path: Path) -> None:
+    """Both are there: the refused key, and that an export runs; nobody is told to run another."""
+    seen: list[tuple[str, ...]] = []
+
+    def look(_sandbox: Sandbox, number: int) -> None:
+        if number == 6:
+            config = load_lake_config(tmp_path / "annolake.toml", {})
+            seen.append(tuple(tell_status(config, now=now(), as_json=as_json)[0] for as_json in (True, False)))
+
+    with Sandbox(Population(rows=30, queues=2, days=2, odd=False), seed=2, before_request=look) as sandbox:
+        path = write_config(tmp_path, sandbox, {"source.queues": "all"})
+        annolake("run", "--quiet", "--config", path, key="a-wrong-key", cwd=tmp_path)
+        export_once(sandbox, tmp_path, {"source.queues": "all"})
+
+    ((line, words),) = seen
+    for queue in json.loads(line)["queues"]:
+        assert "401" in queue["last_attempt"]["error"]
+        assert queue["running"]["export_id"] != queue["last_attempt"]["export_id"]
+    assert words.count("401") == 1
+    assert "an export has been running since 20" in words
+    assert "run `annolake run`" not in words
 
 
 def test_new_rejects_are_partial_and_known_ones_are_good(nightly: Nightly) -> None:
@@ -365,7 +399,7 @@ def test_max_age_counts_the_queues_that_are_named(nightly: Nightly) -> None:
 
 
 def test_max_age_counts_all_queues_unless_they_are_named(nightly: Nightly) -> None:
-    """With "all", and where source.queues is not set: those of the lake, and those of the newest report."""
+    """With "all", and where source.queues is not set: every queue that is shown."""
     nightly.configure(source__queues="all")
     shutil.rmtree(nightly.folder / "lake/runs" / f"queue_id={nightly.sandbox.queue_ids[0]}")
     shutil.rmtree(nightly.folder / "lake/queues" / f"queue_id={nightly.sandbox.queue_ids[0]}")
@@ -377,6 +411,56 @@ def test_max_age_counts_all_queues_unless_they_are_named(nightly: Nightly) -> No
     counted.append([queue["too_old"] for queue in nightly.status("--max-age", "1h")["queues"]])
 
     assert counted == [[False, False], [False, False]]
+
+
+def test_a_run_of_one_queue_hides_no_other_from_a_monitor(tmp_path: Path) -> None:
+    """All queues were tried and killed, then one was run by hand: the other still has no good export."""
+    nightly = Nightly(tmp_path)
+    with nightly.sandbox:
+        nightly.configure(source__queues="all")
+        nightly.run_and_kill(at=4)
+        assert nightly.run("--queue", nightly.sandbox.queue_ids[0]) == 0
+        late = nightly.status("--max-age", "1h", exit_code=3)
+
+    assert {queue["queue_id"]: queue["too_old"] for queue in late["queues"]} == dict(
+        zip(nightly.sandbox.queue_ids, (False, True), strict=True)
+    )
+
+
+def test_a_queue_that_the_service_no_longer_lists_is_told(nightly: Nightly) -> None:
+    """It counts, for the key may have lost access: and it is said why, and how to leave it out."""
+    nightly.configure(source__queues="all")
+    kept, gone = nightly.sandbox.queue_ids
+    assert nightly.run() == 0
+    with Sandbox(Population(rows=120, queues=1, days=2, odd=False), seed=2) as fewer:
+        assert fewer.queue_ids == [kept]
+        export_once(fewer, nightly.folder, {"source.queues": "all"})
+
+    listed = {queue["queue_id"]: queue["listed"] for queue in nightly.status()["queues"]}
+    words = nightly.words()
+    nightly.configure()
+
+    assert listed == {kept: True, gone: False}
+    assert words.count("not in the newest export of all queues") == 1
+    assert {queue["listed"] for queue in nightly.status()["queues"]} == {None}
+
+
+def test_a_failed_run_of_one_queue_is_told_of_that_queue(nightly: Nightly) -> None:
+    """Without a key, for one queue: the other's last attempt is its good one."""
+    annolake("run", "--quiet", "--queue", nightly.sandbox.queue_ids[0], cwd=nightly.folder)
+
+    words = nightly.words()
+
+    assert not words.startswith("last attempt")
+    assert words.count("LANGSMITH_API_KEY is not set") == 1
+    assert words.count("it is the last attempt") == 1
+
+
+def test_without_reports_there_is_no_export_on_record(nightly: Nightly) -> None:
+    """The rows are there, and it is said what to do."""
+    shutil.rmtree(nightly.folder / "lake/_annolake")
+
+    assert nightly.words().count("no export is on record: run `annolake run`") == 2
 
 
 def test_where_the_service_has_no_queue_the_last_attempt_counts(tmp_path: Path) -> None:
@@ -394,9 +478,7 @@ def test_where_the_service_has_no_queue_the_last_attempt_counts(tmp_path: Path) 
     codes = [tell_status(config, now=ended + timedelta(seconds=age), max_age_s=60)[1] for age in (59, 60)]
 
     assert codes == [0, 3]
-    assert "the last attempt ended well in the last minute" in tell_status(config, now=ended, max_age_s=60)[0].replace(
-        "1 minute", "minute"
-    )
+    assert "the last export ended well in the last 1 minute" in tell_status(config, now=ended, max_age_s=60)[0]
 
 
 @pytest.mark.parametrize("length", ["", "h", "26 h", "-1h", "0", "0h", "1w", "1e3", "26h30m", "\u0662h", "9" * 30])

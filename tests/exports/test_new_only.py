@@ -113,7 +113,7 @@ def test_status_tells_the_last_export_whose_clock_was_right(tmp_path: Path) -> N
         told = annolake("status", "--json", cwd=tmp_path)
 
     (queue,) = json.loads(told.out)["queues"]
-    assert queue["last_export"]["export_id"] == report.export_id
+    assert queue["last_attempt"]["export_id"] == report.export_id
 
 
 def test_a_filtered_export_proves_nothing(tmp_path: Path) -> None:

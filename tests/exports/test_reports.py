@@ -201,6 +201,22 @@ def _lake(folder: Path) -> Lake:
     return open_lake(load_config(folder / "annolake.toml", {}))
 
 
+@pytest.mark.parametrize("command", ["run", "status", "verify", "rejects"])
+def test_a_signal_before_a_command_has_begun_ends_with_a_line(command: str, tmp_path: Path) -> None:
+    """SIGTERM while it still imports what it needs."""
+    program = (
+        "import os, signal, sys; from annolake import cli\n"
+        "cli.import_module = lambda _: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"sys.argv[1:] = ['{command}', '--json']\n"
+        "sys.exit(cli.main())"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 143, ran.stderr
+    assert ran.stdout.count("\n") == 1
+    assert json.loads(ran.stdout)["exit_code"] == 143
+
+
 # An export that notes the first signal and does not end.
 STUBBORN = """
 import sys, time

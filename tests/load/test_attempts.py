@@ -74,7 +74,7 @@ def test_without_reports_nothing_is_known(lake: Lake) -> None:
     """Neither of a queue nor of the lake."""
     found = read(lake)
 
-    assert (found.newest, found.listed, ids(found.histories[QUEUE])) == (None, [], (None, None, None))
+    assert (found.newest, found.listed, ids(found.histories[QUEUE])) == (None, None, (None, None, None))
 
 
 def test_a_good_export_is_complete_and_published(lake: Lake) -> None:
@@ -96,17 +96,39 @@ def test_a_skipped_attempt_hides_no_good_one(lake: Lake) -> None:
     assert ids(of(lake)) == (last, good, good)
 
 
-def test_a_skipped_attempt_hides_no_export_that_is_running(lake: Lake) -> None:
-    """What counts is the one that has the lock; once it has ended the skipped one is the last."""
-    good, running = report(lake, 1, entry()), report(lake, 2, stub(), state="running")
+def test_a_skipped_attempt_hides_no_export_that_is_running_or_was_killed(lake: Lake) -> None:
+    """The one that had the lock runs beside the last attempt; where it did not finish, it is the last attempt."""
+    good, holder = report(lake, 1, entry()), report(lake, 2, stub(), state="running")
     last = report(lake, 3, skipped())
 
-    with lake.workspace(running, since=at(2)):
+    with lake.workspace(holder, since=at(2)):
         history = of(lake)
-        assert ids(history) == (running, good, good)
-        assert history.last is not None
-        assert (history.last.state, history.last.finished_at) == ("running", None)
-    assert ids(of(lake)) == (last, good, good)
+        assert ids(history) == (last, good, good)
+        assert history.running is not None
+        assert (history.running.report["export_id"], history.running.finished_at) == (holder, None)
+    assert ids(of(lake)) == (holder, good, good)
+    assert of(lake).running is None
+
+
+@pytest.mark.parametrize(
+    ("hour", "facts", "is_last"),
+    [
+        (5, {"status": "failed", "complete": False}, True),
+        (5, {"status": "partial"}, True),
+        (5, {}, False),
+        (2.5, {"status": "failed", "complete": False}, False),
+    ],
+    ids=["failed", "partial", "good", "before"],
+)
+def test_a_skipped_attempt_hides_not_how_the_holder_of_the_lock_ended(
+    lake: Lake, hour: float, facts: dict[str, Any], is_last: bool
+) -> None:
+    """Where that was not well, and after the skipped one began."""
+    report(lake, 1, entry())
+    holder = report(lake, 2, entry(finished_at=at(hour).isoformat(), **facts))
+    skips = [report(lake, 3, skipped()), report(lake, 4, skipped())]
+
+    assert ids(of(lake))[0] == (holder if is_last else skips[1])
 
 
 def test_a_report_without_an_end_whose_lock_is_free_did_not_finish(lake: Lake) -> None:
@@ -133,8 +155,9 @@ def test_a_queue_that_has_ended_is_good_however_the_export_ends(lake: Lake, stat
     assert ids(first) == (export_id, export_id, export_id)
     assert first.last is not None
     assert (first.last.state, first.last.time) == ("finished", ended)
-    assert second.last is not None
-    assert (second.last.state, second.good) == (state, None)
+    attempt = second.running if state == "running" else second.last
+    assert attempt is not None
+    assert (attempt.state, second.good) == (state, None)
     assert found.newest is not None
     assert found.newest.state == state
 
@@ -194,8 +217,17 @@ def test_the_newest_report_that_names_queues_and_those_of_a_day_before_add_to_wh
 
     found = read(lake)
 
-    assert found.listed == [QUEUE]
     assert found.histories.keys() == {QUEUE, OTHER}
+
+
+def test_the_newest_export_of_all_queues_lists_them(lake: Lake) -> None:
+    """Not one of some queues alone, nor one that ended before they were known."""
+    report(lake, 1, entry(), entry(OTHER), entry(THIRD), all_queues=True)
+    report(lake, 2, entry(), entry(OTHER), all_queues=True)
+    report(lake, 3, entry())
+    report(lake, 4, error="a wrong key", all_queues=True)
+
+    assert read(lake).listed == frozenset({QUEUE, OTHER})
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,6 @@ def test_queues_that_are_named_are_shown_also_without_a_file(lake: Lake) -> None
     assert [queue.queue_id for queue in found.queues] == sorted([QUEUE, OTHER, never])
     assert [queue.queue_id for queue in alone.queues] == [never]
     assert alone.queues[0].held == Held(0, 0, 0, 0, None)
-    assert found.in_lake == {QUEUE, OTHER}
 
 
 def _newer(lake: Lake) -> str:

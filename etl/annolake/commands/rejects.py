@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from annolake.config import Config, load_config, load_lake_config
+from annolake.config import Config, load_lake_config
 from annolake.errors import LakeError
-from annolake.printable import json_line, printable
+from annolake.printable import counted, json_line, printable
 from annolake.reject_groups import Example, Group, group_rejects, queues_of
 from annolake.streams import Streams
 from annolake.wiring import open_lake
@@ -25,11 +25,9 @@ Names = Mapping[str, str | None]
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
     """Print the rejects that the lake has; return 0, since they are known."""
-    if arguments.queue:
-        config = load_config(arguments.config, environ, {"source.queues": arguments.queue})
-        asked: Collection[str] | None = None if config.source.queues == "all" else config.source.queues
-    else:
-        config, asked = load_lake_config(arguments.config, environ), None
+    overrides = {"source.queues": arguments.queue} if arguments.queue else {}
+    config = load_lake_config(arguments.config, environ, overrides)
+    asked = config.source.queues if arguments.queue and config.source.queues != "all" else None
     told = tell_rejects(config, asked, as_json=arguments.json)
     if arguments.json:
         streams.answer(told)
@@ -54,7 +52,7 @@ def tell_rejects(config: Config, asked: Collection[str] | None, *, as_json: bool
         return json_line(_as_record(groups, queues, names))
     if not groups:
         return printable(f"{config.lake.path}: there are no rejects{'' if asked is None else ' of ' + _list(asked)}")
-    counts = f"{_count(sum(queues.values()), 'reject')} in {_count(len(queues), 'queue')}"
+    counts = f"{counted(sum(queues.values()), 'reject')} in {counted(len(queues), 'queue')}"
     head = f"{counts}; each is a file with the whole row, under {config.lake.path / '_annolake' / 'rejected'}"
     told = [line for group in groups for line in _in_words(group, names)]
     return "\n".join(map(printable, (head, *told)))
@@ -93,6 +91,8 @@ def _in_words(group: Group, names: Names) -> Iterator[str]:
         yield f"  first seen: {_time(group.oldest)}{'' if same else f' to {_time(group.newest)}'}"
     for example in islice(group.examples, _EXAMPLES_IN_WORDS):
         yield f"  {_example(example)}" if group.path is not None else f"  {example.file}"
+    if group.rejects > _EXAMPLES_IN_WORDS:
+        yield f"  and {group.rejects - _EXAMPLES_IN_WORDS:,} more"
 
 
 def _example(example: Example) -> str:
@@ -109,10 +109,6 @@ def _list(texts: Iterator[str] | Collection[str]) -> str:
     some = list(texts)
     more = len(some) - _QUEUES_IN_WORDS
     return ", ".join(some[:_QUEUES_IN_WORDS]) + (f" and {more} more" if more > 0 else "")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _time(moment: datetime) -> str:

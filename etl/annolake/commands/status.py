@@ -5,7 +5,7 @@ good export that is young enough. The facts are `load.status`'s, the words `comm
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,8 @@ from annolake.report import PARTIAL, QueueReport, shortcomings, worst
 from annolake.streams import Streams
 from annolake.wiring import open_lake
 
-DID_NOT_FINISH = "it did not finish: it was killed or the machine went down; run it again, nothing needs repair"
+DID_NOT_FINISH = """\
+it did not finish: it was killed or interrupted twice, or the machine went down; run it again, nothing needs repair"""
 
 _REPORTED = (
     "mode",
@@ -72,7 +73,7 @@ def tell_status(
     """
     named = () if config.source.queues == "all" else config.source.queues
     found = status(open_lake(config), now=now, named=named, only_named=only_named and bool(named))
-    rule = AgeRule(max_age_s, frozenset(named) or found.in_lake | found.listed, now)
+    rule = AgeRule(max_age_s, frozenset(named or (queue.queue_id for queue in found.queues)), now)
     unread, late = found.error or any(queue.error for queue in found.queues), rule.is_broken(found)
     exit_code = worst([LakeError.exit_code if unread else 0, PARTIAL if late else 0])
     record = {
@@ -81,7 +82,7 @@ def tell_status(
         "max_age_s": max_age_s,
         "error": found.error,
         "last_attempt": _head(found.last_attempt) if found.last_attempt else None,
-        "queues": [_queue_record(queue, rule) for queue in found.queues],
+        "queues": [_queue_record(queue, rule, None if named else found.listed) for queue in found.queues],
     }
     if as_json:
         return json_line(record), exit_code
@@ -89,16 +90,19 @@ def tell_status(
 
 
 def _lake_wide(found: LakeStatus) -> list[Attempt]:
-    """Return the last attempts that ended as a whole, or name no queue; in words each is told once."""
-    newest = found.last_attempt if found.last_attempt and found.last_attempt.concerns_all else None
-    last = [newest, *(queue.history.last for queue in found.queues)]
-    whole = {attempt.started_at: replace(attempt, entry=None) for attempt in last if attempt and _is_whole(attempt)}
-    return [whole[started] for started in sorted(whole, reverse=True)]
+    """Return the attempts that concern all queues alike, the newest first: in words each is told once."""
+    histories = [queue.history for queue in found.queues]
+    seen = [found.last_attempt, *(attempt for each in histories for attempt in (each.running, each.last))]
+    whole = [attempt for attempt in seen if attempt and attempt.entry is None and attempt.concerns_all]
+    last = [history.last for history in histories]
+    if last and all(attempt and attempt.ended_as_a_whole for attempt in last):
+        whole += [attempt for attempt in last if attempt] if len({_id(attempt) for attempt in last}) == 1 else []
+    by_id = {_id(attempt): replace(attempt, entry=None) for attempt in whole}
+    return sorted(by_id.values(), key=lambda attempt: attempt.started_at, reverse=True)
 
 
-def _is_whole(attempt: Attempt) -> bool:
-    error = attempt.report.get("error")
-    return attempt.entry is None or (error is not None and attempt.entry.get("error") == error)
+def _id(attempt: Attempt | None) -> str:
+    return str(attempt.report.get("export_id")) if attempt else ""
 
 
 @dataclass(frozen=True)
@@ -130,9 +134,9 @@ class AgeRule:
         return last is None or not went_well or self.age_s(last) >= self.max_age_s
 
 
-def _queue_record(queue: QueueStatus, rule: AgeRule) -> dict[str, Any]:
+def _queue_record(queue: QueueStatus, rule: AgeRule, listed: Collection[str] | None) -> dict[str, Any]:
     held, history = queue.held, queue.history
-    good, full = history.good, history.full
+    good, full, running = history.good, history.full, history.running
     return {
         "queue_id": queue.queue_id,
         "name": queue.name,
@@ -144,6 +148,8 @@ def _queue_record(queue: QueueStatus, rule: AgeRule) -> dict[str, Any]:
         "rejects": queue.rejects,
         "payloads_missing": _reported(full).get("payloads_missing") if full else None,
         "error": queue.error,
+        "listed": None if listed is None else queue.queue_id in listed,
+        "running": {name: _head(running)[name] for name in ("export_id", "started_at")} if running else None,
         "last_good": _good_record(good, rule) if good else None,
         "last_attempt": _attempt_record(history.last) if history.last else None,
         "too_old": rule.is_too_old(queue.queue_id, good),
@@ -162,7 +168,7 @@ def _good_record(good: Attempt, rule: AgeRule) -> dict[str, Any]:
 def _attempt_record(attempt: Attempt) -> dict[str, Any]:
     record = _head(attempt) | dict.fromkeys(_REPORTED) | _reported(attempt) | {"reasons": _reasons(attempt)}
     if attempt.state != "finished":
-        return record | {"status": "running" if attempt.state == "running" else "failed", "exit_code": None}
+        return record | {"status": "failed" if attempt.state == "unfinished" else None, "exit_code": None}
     if attempt.entry is None:
         error = attempt.report.get("error")
         return record | {name: _head(attempt)[name] for name in ("exit_code", "error")} | {"status": error and "failed"}

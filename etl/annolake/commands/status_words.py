@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from annolake.printable import printable
+from annolake.printable import counted, printable
 
 _UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 _IN_DAYS_FROM_S = 2 * 86_400  # below, an age is told in hours
@@ -20,12 +20,13 @@ def in_words(record: Record, lake_wide: Sequence[Record], *, is_late: bool) -> s
     queues, max_age_s = record["queues"], record["max_age_s"]
     lines = [str(record["error"])] if record["error"] else []
     lines += [line for attempt in lake_wide for line in _attempt_lines(attempt)]
-    if any(queue["partitions"] != 0 or queue["last_attempt"] for queue in queues):
+    if any(queue["partitions"] != 0 or queue["last_attempt"] or queue["running"] for queue in queues):
         told = [(attempt["export_id"], attempt["error"]) for attempt in lake_wide]
         for queue in queues:
             lines += [_title(queue), *(f"  {line}" for line in _queue_lines(queue, max_age_s, told))]
     else:
-        lines.append(f"{record['lake']}: no queue has been exported into it yet: run `annolake run`")
+        advice = "" if record["last_attempt"] else ": run `annolake run`"
+        lines.append(f"{record['lake']}: no queue has been exported into it yet{advice}")
     if max_age_s is not None:
         lines.append(_verdict(queues, _length(max_age_s), is_late=is_late))
     return "\n".join(map(printable, lines))
@@ -39,22 +40,43 @@ def _queue_lines(queue: Record, max_age_s: float | None, told: Sequence[Any]) ->
     if queue["error"]:
         yield f"cannot be read: {queue['error']}"
     if queue["rows"] is not None:
-        newest = _time(queue["newest_added_at"]) if queue["newest_added_at"] else "never"
+        newest = _time(queue["newest_added_at"]) if queue["newest_added_at"] else "none"
         yield (
-            f"{queue['rows']:,} rows ({queue['removed']:,} removed) in {_many(queue['partitions'], 'partition')}, "
+            f"{queue['rows']:,} rows ({queue['removed']:,} removed) in {counted(queue['partitions'], 'partition')}, "
             f"{queue['bytes'] / 1e6:,.1f} MB; newest added_at {newest}"
         )
-    good, last = queue["last_good"], queue["last_attempt"]
-    is_last = bool(good and last and good["export_id"] == last["export_id"])
-    yield f"{_good(good)}; it is the last attempt" if is_last else _good(good)
-    if last and not is_last and (last["export_id"], last["error"]) not in told:
-        yield from _attempt_lines(last)
+    yield from _attempts(queue, told)
     if queue["rejects"]:
-        yield f"{_many(queue['rejects'], 'reject')}: `annolake rejects` lists them"
+        yield f"{counted(queue['rejects'], 'reject')}: `annolake rejects` lists them"
     if queue["payloads_missing"]:
-        yield f"{_many(queue['payloads_missing'], 'row')} whose run the service did not return: see run_found"
+        yield f"{counted(queue['payloads_missing'], 'row')} whose run the service did not return: see run_found"
+    if queue["listed"] is False:
+        yield (
+            "not in the newest export of all queues: it was deleted, or the key cannot see it; to leave it out, name "
+            "the others in source.queues"
+        )
+    if max_age_s is not None and queue["too_old"] is None:
+        yield "does not count for --max-age: it is not in source.queues"
     if queue["too_old"]:
         yield f"TOO OLD: no good export younger than {_length(max_age_s or 0)}"
+
+
+def _attempts(queue: Record, told: Sequence[Any]) -> Iterator[str]:
+    """Yield the last good export, the last attempt where that is another one, and the export that runs."""
+    good, last, running = queue["last_good"], queue["last_attempt"], queue["running"]
+    if not (last or running):
+        yield "no export is on record: run `annolake run`"
+        return
+    is_last = bool(good and last and good["export_id"] == last["export_id"])
+    yield f"{_good(good)}; it is the last attempt" if is_last and not running else _good(good)
+    if last and not is_last and (last["export_id"], last["error"]) not in told:
+        yield from _attempt_lines(last)
+    if running and (running["export_id"], None) not in told:
+        yield _running(running["started_at"])
+
+
+def _running(since: datetime) -> str:
+    return f"an export has been running since {_time(since)}"
 
 
 def _good(good: Record | None) -> str:
@@ -69,7 +91,7 @@ def _attempt_lines(attempt: Record) -> Iterator[str]:
     """Yield when an attempt began and how it ended, and why it is no good one."""
     began, reasons = _time(attempt["started_at"]), attempt["reasons"]
     if attempt["state"] == "running":
-        yield f"an export has been running since {began}"
+        yield _running(attempt["started_at"])
         return
     if attempt["state"] == "unfinished":
         yield f"last attempt {began}: {reasons[0]}"
@@ -86,8 +108,8 @@ def _attempt_lines(attempt: Record) -> Iterator[str]:
 def _verdict(queues: Sequence[Record], length: str, *, is_late: bool) -> str:
     counting = [queue["too_old"] for queue in queues if queue["too_old"] is not None]
     if not counting:
-        had = "has not ended well in the last" if is_late else "ended well in the last"
-        return f"there is no queue to look at; the last attempt {had} {length}"
+        ended = "no export has ended well in the last" if is_late else "the last export ended well in the last"
+        return f"there is no queue to look at; {ended} {length}"
     return f"queues without a good export younger than {length}: {sum(counting):,} of {len(counting):,}"
 
 
@@ -98,7 +120,7 @@ def _time(moment: datetime) -> str:
 def _ago(age_s: int) -> str:
     for unit, seconds in _UNITS:
         if age_s >= (_IN_DAYS_FROM_S if unit == "day" else seconds) and unit != "second":
-            return f"{_many(age_s // seconds, unit)} ago"
+            return f"{counted(age_s // seconds, unit)} ago"
     return "less than a minute ago"
 
 
@@ -106,9 +128,5 @@ def _length(seconds: float) -> str:
     """Return a length of time in the largest unit that leaves no rest, days where they are more than one."""
     for unit, size in _UNITS:
         if seconds >= (_IN_DAYS_FROM_S if unit == "day" else size) and seconds % size == 0:
-            return _many(int(seconds / size), unit)
+            return counted(int(seconds / size), unit)
     return f"{seconds:g} seconds"
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -6,10 +6,10 @@ Owns how the reports of all exports are read in one pass, the newest first, and 
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from annolake.load.records import PastExport, Reports
+from annolake.load.records import PastExport, Reports, time_from
 
 State = Literal["running", "finished", "unfinished"]
 
@@ -40,9 +40,15 @@ class Attempt:
         return not _entries(self.report) and (self.state != "finished" or bool(self.report.get("error")))
 
     @property
+    def ended_as_a_whole(self) -> bool:
+        """Whether what ended the queue's export is what ended that of all."""
+        error = self.report.get("error")
+        return error is not None and (self.entry or {}).get("error") == error
+
+    @property
     def finished_at(self) -> datetime | None:
         """When the queue's export ended, None where that is not known."""
-        return moment_in(self.entry or {}, "finished_at") or moment_in(self.report, "finished_at")
+        return time_from((self.entry or {}).get("finished_at")) or time_from(self.report.get("finished_at"))
 
     @property
     def is_good(self) -> bool:
@@ -59,38 +65,54 @@ class Attempt:
         """When it ended, or else began: what its age is counted from."""
         return self.finished_at or self.started_at
 
+    def outlasted(self, later: "Attempt") -> bool:
+        """Whether it had not ended when a later one began; one that did not finish may have gone on until then."""
+        return self.state != "finished" or self.time >= later.started_at
+
 
 @dataclass
 class History:
-    """The attempts to export one queue that matter: the last of all, the last good one, the last that read all rows."""
+    """The attempts to export one queue that matter: the one that runs, the last of the others, the last good one.
 
+    `full` is the last that read all rows. An attempt that was skipped, because another had the queue's lock, is the
+    last only if that other one runs still, or ended well.
+    """
+
+    running: Attempt | None = None
     last: Attempt | None = None
     good: Attempt | None = None
     full: Attempt | None = None
-    _tried: Attempt | None = None  # the last that got the queue's lock
+    _tried: Attempt | None = None  # the last that was not skipped
 
     def see(self, attempt: Attempt) -> None:
         """Take an attempt that began before those seen so far."""
-        self.last = self.last or attempt
+        if attempt.state == "running":
+            self.running = self.running or attempt
+        else:
+            self.last = self.last or attempt
         if self._tried is None and attempt.status != "skipped":
             self._tried = attempt
-            if attempt.state == "running":  # the one that has the lock, for which later ones were skipped
+            if self.last and self.last.status == "skipped" and self._hides(attempt, self.last):
                 self.last = attempt
         self.good = self.good or (attempt if attempt.is_good else None)
         self.full = self.full or (attempt if attempt.is_full else None)
 
+    def _hides(self, holder: Attempt, skipped: Attempt) -> bool:
+        """Whether a skipped attempt would hide how the one ended that had the lock, where that was not well."""
+        return holder.state != "running" and not holder.is_good and holder.outlasted(skipped)
+
     @property
     def is_settled(self) -> bool:
         """Whether no older report can add to it."""
-        return all(each is not None for each in (self._tried, self.good, self.full))
+        return all(each is not None for each in (self._tried, self.last, self.good, self.full))
 
 
 @dataclass
 class Attempts:
-    """What the reports say: `newest` of all, `listed` the queues that the newest to name any names."""
+    """What the reports say: `newest` of all, `listed` the queues that the newest export of all queues was of."""
 
     newest: Attempt | None = None
-    listed: list[str] = field(default_factory=list)
+    listed: frozenset[str] | None = None
     histories: dict[str, History] = field(default_factory=dict)
 
 
@@ -103,25 +125,27 @@ def read_attempts(
     """
     free: set[str] = set()
     while True:
-        begun, found = set[str](), Attempts(histories={queue_id: History() for queue_id in queue_ids})
-        _read(reports, found, _States(begun, free, is_running), now)
-        if begun <= free:
+        unfinished, found = set[str](), Attempts(histories={queue_id: History() for queue_id in queue_ids})
+        _read(reports, found, _States(unfinished, free, is_running), now)
+        if unfinished <= free:
             return found
         # their locks were free after they were read: read again, they have ended in good order or never will
-        free |= begun
+        free |= unfinished
 
 
 def _read(reports: Reports, found: Attempts, states: "_States", now: datetime) -> None:
     unnamed: list[Attempt] = []  # attempts that ended, or may end, before they name a queue: they concern each
     recent: datetime | None = None
     for report in reports.read():
-        started, entries = moment_in(report, "started_at"), _entries(report)
+        started, entries = time_from(report.get("started_at")), _entries(report)
         if started is None or started > now:
             continue
         whole = Attempt(report, None, states.of(report), started)
         found.newest = found.newest or whole
         if entries and recent is None:
-            found.listed, recent = list(entries), started - RECENT
+            recent = started - RECENT
+        if found.listed is None and report.get("all_queues") is True and not whole.concerns_all:
+            found.listed = frozenset(entries)
         if recent is not None and started >= recent:
             for queue_id in entries.keys() - found.histories.keys():
                 found.histories[queue_id] = _history(unnamed)
@@ -138,9 +162,9 @@ def _read(reports: Reports, found: Attempts, states: "_States", now: datetime) -
 
 @dataclass(frozen=True)
 class _States:
-    """What has become of exports: `begun` takes the ids of those whose lock is free and whose report has no end."""
+    """What became of exports: `unfinished` takes the ids of those whose lock is free and whose report has no end."""
 
-    begun: set[str]
+    unfinished: set[str]
     free: set[str]
     is_running: Callable[[str], bool]
 
@@ -151,17 +175,8 @@ class _States:
         export_id = str(report.get("export_id"))
         if export_id not in self.free and self.is_running(export_id):
             return "running"
-        self.begun.add(export_id)
+        self.unfinished.add(export_id)
         return "unfinished"
-
-
-def moment_in(record: Mapping[str, Any], name: str) -> datetime | None:
-    """Return a time of a report, None where there is none that can be understood."""
-    try:
-        moment = datetime.fromisoformat(str(record.get(name)))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _history(unnamed: Iterable[Attempt]) -> History:

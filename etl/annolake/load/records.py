@@ -33,7 +33,7 @@ class PastExport:
     @property
     def newest_added_at(self) -> datetime | None:
         """The latest added_at that the export met, None where there was none."""
-        return _moment(self.entry.get("newest_added_at"))
+        return time_from(self.entry.get("newest_added_at"))
 
     @property
     def proves_full(self) -> bool:
@@ -68,7 +68,7 @@ class Reports:
         self._store.sync(self._folder / name)
         self._store.sync(self._folder)
         if report.get("state") != "running":
-            self._forget(_moment(report.get("finished_at")) or _moment(report["started_at"]))
+            self._forget(time_from(report.get("finished_at")) or time_from(report["started_at"]))
         return self._folder / name
 
     def read(self) -> Iterator[dict[str, Any]]:
@@ -88,15 +88,14 @@ class Reports:
                 if past.entry.get("queue_id") == queue_id and past.started_at <= now:
                     yield past
 
-    def unreported(self, queue_id: str, *, now: datetime) -> set[str]:
-        """Return the exports that were killed before they reported of a queue, since it was last read to its end."""
-        killed = set()
-        for past in self.of(queue_id, now=now):
-            if past.entry.get("status") == "running":
-                killed.add(str(past.report.get("export_id")))
-            elif past.entry.get("status") in {"ok", "partial"} and past.entry.get("mode") == "full":
-                break
-        return killed
+    def tells(self, export_id: str, queue_id: str) -> bool:
+        """Tell whether an export reported how a queue ended; one whose report was forgotten counts as if it had."""
+        for name in self._names():
+            if name.endswith(f"-{export_id}{_JSON}"):
+                pasts = _pasts(_get(self._store, self._folder / name) or {})
+                mine = [past.entry.get("status") for past in pasts if past.entry.get("queue_id") == queue_id]
+                return bool(mine) and "running" not in mine
+        return True
 
     def _names(self) -> list[str]:
         return [name for name in reversed(self._store.names(self._folder)) if name.endswith(_JSON)]
@@ -209,7 +208,7 @@ def read_rejects(store: Store, folder: Path) -> Iterator[KeptReject]:
 
 
 def _pasts(report: Mapping[str, Any]) -> list[PastExport]:
-    queues, started = report.get("queues"), _moment(report.get("started_at"))
+    queues, started = report.get("queues"), time_from(report.get("started_at"))
     if not isinstance(queues, list) or started is None:
         return []
     return [PastExport(report, entry, started) for entry in queues if isinstance(entry, dict)]
@@ -221,8 +220,8 @@ def _file_name(key: str) -> str:
     return plain + _JSON
 
 
-def _moment(text: object) -> datetime | None:
-    """Return a report's time, None where it can't be understood."""
+def time_from(text: object) -> datetime | None:
+    """Return a time of a report, None where it can't be understood."""
     try:
         moment = datetime.fromisoformat(str(text))
     except ValueError:

@@ -46,11 +46,10 @@ class QueueStatus:
 
 @dataclass(frozen=True)
 class LakeStatus:
-    """The lake; `listed` are the queues that the newest report to name any names, `error` is not of one queue."""
+    """The lake; `listed` are the queues that the newest export of all queues was of, `error` is not of one queue."""
 
     queues: list[QueueStatus]
-    in_lake: frozenset[str]
-    listed: frozenset[str]
+    listed: frozenset[str] | None
     last_attempt: Attempt | None
     error: str | None
 
@@ -60,16 +59,13 @@ def status(lake: Lake, *, now: datetime, named: Sequence[str] = (), only_named: 
 
     With `only_named` of these alone. Reports come first: files are never older than what is said of them.
     """
-    in_lake = lake.queues_named()
-    found = read_attempts(
-        lake.reports, named if only_named else {*named, *in_lake}, now=now, is_running=lake.is_running
-    )
+    known = named if only_named else {*named, *lake.queues_named()}
+    found = read_attempts(lake.reports, known, now=now, is_running=lake.is_running)
     wanted = named if only_named else sorted(found.histories)
     strangers = [f"cannot trust {path}: only queue_id=... belongs there; move it away" for path in lake.strangers()]
     return LakeStatus(
         [_status(lake, queue_id, found.histories[queue_id]) for queue_id in wanted],
-        frozenset(in_lake),
-        frozenset(found.listed),
+        found.listed,
         found.newest,
         strangers[0] if strangers else None,
     )
