@@ -27,7 +27,7 @@ from annolake.transform.secrets import scrubbed, scrubbed_words, suspect
 from annolake.transform.strict_decoder import MOST_LEARNED, StrictDecoder
 
 _CHECKED_AT_ONCE = 1 << 20
-_any = msgspec.json.Decoder(Raw)
+_any, _key = msgspec.json.Decoder(Raw), msgspec.json.Decoder(Key)
 
 NOT_KEPT = (*contract.RUNS.dropped, "share_url")
 """Fields of a run that are read and forgotten; one that the documents do not name holds a share token."""
@@ -248,7 +248,8 @@ def _reject(text: bytes, rows: Rows, misfit: MisfitError) -> Reject:
 
 
 def _without_secrets(there: list[tuple[str, bytes]], rows: Rows) -> bytes:
-    kept = [(name, value) for name, value in there if name not in rows.dropped]
+    dropped = frozenset(rows.dropped)
+    kept = [(name, value) for name, value in there if name not in dropped]
     whole = joined(kept)
     if not suspect(whole):
         return whole
@@ -258,6 +259,6 @@ def _without_secrets(there: list[tuple[str, bytes]], rows: Rows) -> bytes:
 
 def _readable_id(value: bytes) -> str | None:
     try:
-        return msgspec.json.decode(value, type=Key)
+        return _key.decode(value)
     except ValueError:
         return None

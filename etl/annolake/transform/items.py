@@ -58,7 +58,8 @@ class _ItemRows(Rows):
         super().normalize(row)
 
 
-def _item_rows() -> Rows:
+def item_rows() -> Rows:
+    """Return how items are decoded."""
     told = {c.items.removeprefix("item."): c for c in RUNS.column if c.items and c.items.startswith("item.")}
     told["start_time"] = _COLUMNS["start_time"]
     told["session_id"] = replace(_COLUMNS["session_id"], name="former_session_id")
@@ -66,7 +67,8 @@ def _item_rows() -> Rows:
     return _ItemRows(RUNS, fields, name="Item", key="id", dropped=("queue_id", *NOT_KEPT))
 
 
-def _run_rows() -> Rows:
+def run_rows() -> Rows:
+    """Return how the runs of a query are decoded."""
     columns = {place: _COLUMNS[name] for name, (_, place) in RUN_PLACES.items() if place != LAST_PARENT}
     fields = {place: replace(column, required=False) for place, column in columns.items()}
     fields["id"] = replace(_COLUMNS["id"], required=True)
@@ -78,12 +80,12 @@ def _run_rows() -> Rows:
 
 @cache
 def _items() -> PageDecoder:
-    return PageDecoder(_item_rows())
+    return PageDecoder(item_rows())
 
 
 @cache
 def _runs() -> PageDecoder:
-    return PageDecoder(_run_rows())
+    return PageDecoder(run_rows())
 
 
 @dataclass(slots=True)

@@ -20,8 +20,6 @@ _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _LITERAL = re.compile(rb"[^,\]}]*+")
 _SPACE = b" \t\r\n"
 
-# No text without one of these, or "share" in any case, has anything to be taken out.
-_SUSPECT = (b"?", b"#", b";", b"@", b"\\u")
 # Most signed URLs: a whole string, nothing escaped. Only for speed: measured, a tenth of the time of looking closely.
 _SIGNED = re.compile(rb'"((?:https?:/)?/[\w.:/~%+-]*+)\?\w[^"\\\s]*+"')
 # What stands between the strings of JSON has none of these.
@@ -83,7 +81,8 @@ def suspect(text: bytes) -> bool:
 
     Measured, a row of 2.7 kB: 3 us, and 40 us with one regular expression.
     """
-    return any(mark in text for mark in _SUSPECT) or b"share" in text.lower()
+    signs = b"?" in text or b"#" in text or b";" in text or b"@" in text or b"\\u" in text
+    return signs or b"share" in text.lower()
 
 
 def scrubbed_words(text: str) -> str:
