@@ -8,9 +8,9 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
-from annolake.transform.json_text import as_object
+from annolake.transform.json_text import joined
 from annolake.transform.row_types import Place, Rows, extra_attributes, reader
 from annolake.transform.secrets import scrubbed
 
@@ -26,16 +26,14 @@ class _Extra:
         self._attributes = extra_attributes(names)
         self._read = reader(tuple(self._attributes))
 
-    def take(self, struct: Any) -> dict[str, Raw]:
-        """Return the texts that are there, sorted by name, and take them out of the struct."""
-        there = {
-            attribute: text
-            for attribute, text in zip(self._attributes, self._read(struct), strict=True)
-            if text is not UNSET
-        }
-        for attribute in there:
-            setattr(struct, attribute, UNSET)
-        return {self._attributes[attribute]: text for attribute, text in there.items()}
+    def take(self, struct: Any) -> list[tuple[str, bytes]]:
+        """Return name and text of those that are there, sorted by name, and take them out of the struct."""
+        there = []
+        for (attribute, name), text in zip(self._attributes.items(), self._read(struct), strict=True):
+            if text is not UNSET:
+                there.append((name, text))
+                setattr(struct, attribute, UNSET)
+        return there
 
 
 class StrictDecoder:
@@ -48,23 +46,23 @@ class StrictDecoder:
         self.row = msgspec.json.Decoder(struct)
         self._rows = rows
         self._own = _Extra([name for wrapper, name in extra if not wrapper])
-        wrappers = {wrapper for wrapper, _ in extra if wrapper}
-        self._beside = {
-            field: (rows.fields[field].name, _Extra([name for wrapper, name in extra if wrapper == field]))
-            for field in wrappers
-        }
+        self._beside = [
+            (field, rows.fields[field].name, _Extra([name for wrapper, name in extra if wrapper == field]))
+            for field in {wrapper for wrapper, _ in extra if wrapper}
+        ]
 
     def unmapped(self, row: Any) -> bytes | None:
         """Take the learned fields out of a row, as the JSON object of its unmapped fields; None where it has none."""
         if not self.extra:
             return None
-        texts: dict[str, bytes] = {**self._own.take(row)}
-        for field, (attribute, extra) in self._beside.items():
+        there = self._own.take(row)
+        for field, attribute, extra in self._beside:
             wrapper = getattr(row, attribute)
-            if wrapper is not None and (beside := as_object(extra.take(wrapper))):
-                texts[field] = beside
-        whole = as_object(texts)
-        return None if whole is None else scrubbed(whole)
+            if wrapper is not None and (beside := extra.take(wrapper)):
+                there.append((field, joined(beside)))
+        if self._beside:
+            there.sort()
+        return scrubbed(joined(there)) if there else None
 
     def learning(self, places: Collection[Place], most: int) -> "StrictDecoder":
         """Return a decoder that knows those fields too, this one where it has learned enough or knows them."""
