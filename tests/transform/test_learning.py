@@ -180,7 +180,7 @@ def test_members_beside_raw_are_learned(monkeypatch: pytest.MonkeyPatch) -> None
         *[b'{"prompt_cost_details":{"by":[2],"z":null},"surprise":1}'] * 5,
         None,
     ]
-    (row, _), *_ = decoder.read(body)
+    row, _ = decoder.decode_row(json.dumps(QUERIED | {"prompt_cost_details": details}).encode())
     assert row.prompt_cost_details == {"audio": 1}
 
 
