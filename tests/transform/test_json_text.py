@@ -28,9 +28,9 @@ def test_an_array_is_cut_where_a_parser_cuts_it(values: list[Any], indent: int |
 @given(st.dictionaries(st.text(), VALUES))
 def test_an_object_is_cut_where_a_parser_cuts_it(members: dict[str, Any]) -> None:
     """Each name and value text parses to what was written."""
-    pairs = split_object(json.dumps(members).encode())
+    pairs, _ = split_object(json.dumps(members).encode())
 
-    assert {name: json.loads(value) for name, value in pairs} == members
+    assert {name: json.loads(bytes(value)) for name, value in pairs} == members
 
 
 @given(st.lists(VALUES, min_size=1), st.data())

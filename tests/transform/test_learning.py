@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from annolake.transform.decode import PageDecoder, listed_rows
 from annolake.transform.items import item_rows, run_rows
+from annolake.transform.json_text import Members
 from annolake.transform.row_batch import Page, Reject
 from annolake.transform.row_types import Rows
 from annolake.transform.strict_decoder import MOST_LEARNED
@@ -59,9 +60,9 @@ def slow_rows(decoder: PageDecoder, monkeypatch: pytest.MonkeyPatch) -> list[byt
     slow: list[bytes] = []
     patiently = decoder._patiently
 
-    def noted(text: bytes) -> Any:
+    def noted(text: bytes, members: Members | None) -> Any:
         slow.append(text)
-        return patiently(text)
+        return patiently(text, members)
 
     monkeypatch.setattr(decoder, "_patiently", noted)
     return slow
@@ -93,7 +94,16 @@ QUOTED = st.sampled_from(
     + [b'"\xc3\xa9"', b'"\xff"', b'"a\tb"']
 )
 KNOWN = st.sampled_from(
-    [b'"inputs"', b'"total_cost"', b'"prompt_cost_details"', b'"added_at"', b'"tags"', b'"share_token"']
+    [
+        b'"inputs"',
+        b'"total_cost"',
+        b'"prompt_cost_details"',
+        b'"added_at"',
+        b'"tags"',
+        b'"share_token"',
+        b'"name"',
+        b'"id"',
+    ]
 )
 MEMBERS = st.lists(st.tuples(st.one_of(QUOTED, QUOTED, KNOWN), st.one_of(TEXTS, VALUES)), max_size=4)
 

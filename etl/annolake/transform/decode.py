@@ -20,7 +20,7 @@ from msgspec import Raw
 
 from annolake import contract
 from annolake.keys import KEY_BYTES, key_of
-from annolake.transform.json_text import as_object, joined, member, members, plain_members, split_array, split_object
+from annolake.transform.json_text import Members, as_object, joined, member, split_array, split_object
 from annolake.transform.row_batch import DecodedRow, Page, Reject
 from annolake.transform.row_types import Key, MisfitError, Place, Rows, hash_seed, row_hash
 from annolake.transform.secrets import scrubbed, scrubbed_words, suspect
@@ -88,9 +88,13 @@ class PageDecoder:
 
     def _read_row(self, text: bytes) -> tuple[Any, bytes | None] | Reject:
         try:
-            return self.decode_row(text)
+            return self._strictly(text)
+        except (ValueError, RecursionError):
+            members = _members(text)
+        try:
+            return self._patiently(text, members)
         except MisfitError as misfit:
-            return _reject(text, self._rows, misfit)
+            return _reject(text, members, self._rows, misfit)
 
     def decode_row(self, text: bytes) -> tuple[Any, bytes | None]:
         """Decode the text of one row into a normalized row and the JSON object of its unmapped fields.
@@ -98,45 +102,48 @@ class PageDecoder:
         Raises MisfitError where the contract cannot hold the row.
         """
         try:
-            text.decode()
-        except UnicodeDecodeError:
-            raise MisfitError("$", "not UTF-8 text") from None
-        strict = self._strict
-        try:
-            row = strict.row.decode(text)
-            unmapped = strict.unmapped(row)
+            return self._strictly(text)
         except (ValueError, RecursionError):
-            row, unmapped = self._patiently(text)
+            return self._patiently(text, _members(text))
+
+    def _strictly(self, text: bytes) -> tuple[Any, bytes | None]:
+        """Decode a row that fits exactly; ValueError or RecursionError for any other."""
+        text.decode()
+        strict = self._strict
+        row = strict.row.decode(text)
+        unmapped = strict.unmapped(row)
         self._rows.normalize(row)
         return row, unmapped
 
-    def _patiently(self, text: bytes) -> tuple[Any, bytes | None]:
-        plain = plain_members(text)
-        known, unknown = self._members(text, plain)
-        apart: dict[str, bytes] = {}
-        if plain is None:
-            for name, value in {**known, **unknown}.items():
-                _check_json(name, value)
-            apart = {name: value for name, value in known.items() if self._is_text_apart(name, value)}
+    def _patiently(self, text: bytes, members: Members | None) -> tuple[Any, bytes | None]:
+        """Decode a row member by member, and learn what the contract does not name."""
         try:
-            row = self._open.decode(joined(pair for pair in known.items() if pair[0] not in apart))
+            text.decode()
+        except UnicodeDecodeError:
+            raise MisfitError("$", "not UTF-8 text") from None
+        if members is None:
+            raise MisfitError("$", "not a JSON object")
+        there = dict(members.pairs)
+        known, unknown = self._known_and_unknown(there)
+        apart = {} if members.plain else self._texts_apart(known, unknown)
+        if not members.plain or len(there) < len(members.pairs):
+            text = joined((name, value) for name, value in known.items() if name not in apart)
+        try:
+            row = self._open.decode(text)
         except msgspec.ValidationError as error:
             raise _misfit(error) from None
         except (ValueError, RecursionError):
             raise _surrogate(known) from None
         for name, value in apart.items():
             setattr(row, self._rows.fields[name].name, Raw(value))
+        self._rows.normalize(row)
         whole = as_object(unknown)
         return row, None if whole is None else scrubbed(whole)
 
-    def _members(self, text: bytes, plain: Mapping[str, bytes] | None) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    def _known_and_unknown(self, there: dict[str, bytes]) -> tuple[dict[str, bytes], dict[str, bytes]]:
         """Return the texts of a row's known fields, and of what its unmapped fields are made of, which are learned."""
-        try:
-            there = members(text) if plain is None else plain
-        except ValueError:
-            raise MisfitError("$", "not a JSON object") from None
         unknown = {name: value for name, value in there.items() if name not in self._rows.names}
-        known = {name: value for name, value in there.items() if name not in unknown} if unknown else dict(there)
+        known = {name: value for name, value in there.items() if name not in unknown} if unknown else there
         places = [("", name) for name in unknown]
         for field in self._rows.wrapped:
             if field in known and (beside := self._rows.beside(bytes(known[field]))):
@@ -145,16 +152,23 @@ class PageDecoder:
         self._learn(places)
         return known, unknown
 
+    def _texts_apart(self, known: Mapping[str, bytes], unknown: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return the JSON columns' texts that are sound, and that msgspec all the same cannot read.
+
+        Raises MisfitError where a text is no JSON.
+        """
+        for name, value in {**known, **unknown}.items():
+            _check_json(name, value)
+        fields = self._rows.fields
+        return {
+            name: value for name, value in known.items() if name in fields and fields[name].json and not _plain(value)
+        }
+
     def _learn(self, places: Collection[Place]) -> None:
         if self._strict.extra.issuperset(places):
             return
         with self._learning:
             self._strict = self._strict.learning(places, self._most)
-
-    def _is_text_apart(self, name: str, value: bytes) -> bool:
-        """Whether a JSON column's text is sound JSON that msgspec all the same cannot read."""
-        column = self._rows.fields.get(name)
-        return column is not None and column.json and not _plain(value)
 
 
 def listed_rows() -> Rows:
@@ -233,27 +247,32 @@ def _misfit(error: msgspec.ValidationError) -> MisfitError:
     return MisfitError(path.rstrip("`") or "$", reason)
 
 
-def _reject(text: bytes, rows: Rows, misfit: MisfitError) -> Reject:
-    queue_run_id = None
+def _members(text: bytes) -> Members | None:
     try:
-        there = split_object(text)
+        return split_object(text)
     except ValueError:
+        return None
+
+
+def _reject(text: bytes, members: Members | None, rows: Rows, misfit: MisfitError) -> Reject:
+    queue_run_id = None
+    if members is None:
         shown = scrubbed(text)
     else:
-        shown = _without_secrets(there, rows)
-        queue_run_id = _readable_id(dict(there).get(rows.key, b"null"))
+        shown = _without_secrets(members.pairs, rows)
+        queue_run_id = _readable_id(dict(members.pairs).get(rows.key, b"null"))
     key = hashlib.blake2b(shown, digest_size=KEY_BYTES).digest() if queue_run_id is None else key_of(queue_run_id)
     path = scrubbed_words(misfit.path)
     return Reject(key, queue_run_id, path, misfit.reason, shown.decode(errors="backslashreplace"))
 
 
-def _without_secrets(there: list[tuple[str, bytes]], rows: Rows) -> bytes:
+def _without_secrets(pairs: list[tuple[str, bytes]], rows: Rows) -> bytes:
     dropped = frozenset(rows.dropped)
-    kept = [(name, value) for name, value in there if name not in dropped]
+    kept = [pair for pair in pairs if pair[0] not in dropped]
     whole = joined(kept)
     if not suspect(whole):
         return whole
-    parts = [scrubbed(member(name, scrubbed(value, urls=name in rows.url_fields))) for name, value in kept]
+    parts = [scrubbed(member(name, scrubbed(bytes(value), urls=name in rows.url_fields))) for name, value in kept]
     return b"{" + b",".join(parts) + b"}"
 
 

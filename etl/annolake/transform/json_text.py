@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -73,21 +73,34 @@ def split_array(text: bytes) -> list[bytes]:
         return list(_elements(text, b"[", b"]"))
 
 
-def split_object(text: bytes) -> list[tuple[str, bytes]]:
-    """Cut a JSON object into pairs of name and value text, those of a name that comes twice too.
+class Members(NamedTuple):
+    """The members of an object as they were sent, those of a name that comes twice too.
+
+    `plain`: msgspec can read all of it. Then the texts are its views (`Raw`), which can be joined and decoded.
+    """
+
+    pairs: list[tuple[str, bytes]]
+    plain: bool
+
+
+def split_object(text: bytes) -> Members:
+    """Cut a JSON object into pairs of name and value text.
 
     Raises ValueError where `text` is no complete object.
     """
     text = text.strip(_SPACE)
     plain = plain_members(text)
-    if plain is not None and joined(plain.items()) == text:  # then no name comes twice
-        return [(name, bytes(value)) for name, value in plain.items()]
+    if plain is not None:
+        pairs: list[tuple[str, bytes]] = list(plain.items())
+        if joined(pairs) == text or joined(pairs, b", ", b" ") == text:  # written as most do, and no name comes twice
+            return Members(pairs, plain=True)
     try:
         readable = text if plain is not None else _readable(text)
         values = (_object.decode(readable) if plain is None else plain).values()
-        return [(_names[name], value) for name, value in _measured(text, readable, values, _BEFORE_VALUE)]
+        pairs = [(_names[name], value) for name, value in _measured(text, readable, values, _BEFORE_VALUE)]
     except (ValueError, RecursionError):
-        return [_member(each) for each in _elements(text, b"{", b"}")]
+        pairs = [_member(each) for each in _elements(text, b"{", b"}")]
+    return Members(pairs, plain=plain is not None)
 
 
 def plain_members(text: bytes) -> dict[str, Raw] | None:
@@ -101,12 +114,12 @@ def plain_members(text: bytes) -> dict[str, Raw] | None:
 def members(text: bytes) -> dict[str, bytes]:
     """Return the value texts of an object's members, the last one of each name; ValueError as `split_object`."""
     plain = plain_members(text)
-    return dict(split_object(text)) if plain is None else {name: bytes(value) for name, value in plain.items()}
+    return dict(split_object(text).pairs) if plain is None else {name: bytes(value) for name, value in plain.items()}
 
 
-def joined(pairs: Iterable[tuple[str, bytes]]) -> bytes:
-    """Return the JSON object of names and their values' texts."""
-    return b"{" + b",".join([_heads[name] + text for name, text in pairs]) + b"}"
+def joined(pairs: Iterable[tuple[str, bytes]], comma: bytes = b",", space: bytes = b"") -> bytes:
+    """Return the JSON object of names and their values' texts; `space` stands before each value."""
+    return b"{" + comma.join([_heads[name] + space + text for name, text in pairs]) + b"}"
 
 
 def member(name: str, text: bytes) -> bytes:
