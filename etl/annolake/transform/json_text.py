@@ -18,10 +18,14 @@ K = TypeVar("K", bound=str | bytes)
 V = TypeVar("V")
 
 _SPACE = b" \t\r\n"
-# A string, possessive: a long one costs no stack. A quote that begins none is text like any other.
-_STRING = rb'"(?:[^"\\]++|\\.)*+"'
-_ONE_DEEP = re.compile(rb'(?:[^"\[\]{},]++|' + _STRING + rb'|")*+([\[\]{},])', re.DOTALL)
-_DEEPER = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb'|")*+([\[\]{}])', re.DOTALL)
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'  # possessive: a long one costs no stack
+_CLOSED_STRINGS = re.compile(rb'(?:[^"]++|' + _STRING + rb")*+", re.DOTALL)
+_PIECE = rb'[^"\[\]{}]++|' + _STRING
+_FLAT = rb"[\[{](?:" + _PIECE + rb")*+[\]}]"  # an array or object with none in it, and below: with flat ones in it
+_SHALLOW = rb"[\[{](?:" + _PIECE + rb"|" + _FLAT + rb")*+[\]}]"
+# Up to the next sign that counts: a bracket of something deeper, or the end of what we are in; at its top, a comma too.
+_TO_BRACKET = re.compile(rb"(?:" + _PIECE + rb"|" + _SHALLOW + rb")*+([\[\]{}])", re.DOTALL)
+_TO_COMMA = re.compile(rb'(?:[^"\[\]{},]++|' + _STRING + rb"|" + _SHALLOW + rb")*+([\[\]{},])", re.DOTALL)
 _NAME = re.compile(rb"(" + _STRING + rb")[ \t\r\n]*+:[ \t\r\n]*+", re.DOTALL)
 _BEFORE_ELEMENT = re.compile(rb"[ \t\r\n]*+[\[,][ \t\r\n]*+")
 _BEFORE_VALUE = re.compile(rb"[ \t\r\n]*+[{,][ \t\r\n]*+(" + _STRING + rb")[ \t\r\n]*+:[ \t\r\n]*+", re.DOTALL)
@@ -162,8 +166,10 @@ def _measured(
 def _elements(text: bytes, opening: bytes, closing: bytes) -> Iterator[bytes]:
     if not (text.startswith(opening) and text.endswith(closing)) or len(text) < len(opening + closing):
         raise ValueError(f"expected {opening.decode()}...{closing.decode()}")
-    depth, start, at = 0, 1, 0
-    while token := (_ONE_DEEP if depth == 1 else _DEEPER).match(text, at):
+    closed = _CLOSED_STRINGS.match(text).end()  # type: ignore[union-attr]  # it matches nothing at all, too
+    shape = text[:closed] + text[closed:].replace(b'"', b" ")  # behind a string without an end there is none
+    depth, start, at = 1, 1, 1
+    while token := (_TO_COMMA if depth == 1 else _TO_BRACKET).match(shape, at):
         mark, at = token[1], token.end()
         if mark in b"[{":
             depth += 1

@@ -23,13 +23,14 @@ class _Extra:
     """The learned fields of one object: their names, sorted, and how they are read from its struct."""
 
     def __init__(self, names: Collection[str]) -> None:
-        self._attributes = extra_attributes(names)
-        self._read = reader(tuple(self._attributes))
+        attributes = extra_attributes(names)
+        self._fields = tuple(attributes.items())
+        self._read = reader(tuple(attributes))
 
     def take(self, struct: Any) -> list[tuple[str, bytes]]:
         """Return name and text of those that are there, sorted by name, and take them out of the struct."""
         there = []
-        for (attribute, name), text in zip(self._attributes.items(), self._read(struct), strict=True):
+        for (attribute, name), text in zip(self._fields, self._read(struct), strict=True):
             if text is not UNSET:
                 there.append((name, text))
                 setattr(struct, attribute, UNSET)
