@@ -8,7 +8,6 @@ JSON. All give the same texts, so that the neighbours of an unreadable row go th
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -57,7 +56,6 @@ class _Remembered(dict[K, V]):
 
 _heads = _Remembered[str, bytes](lambda name: json.dumps(name).encode() + b":")  # what stands before a member's value
 _names = _Remembered[bytes, str](json.loads)
-_name_of = itemgetter(0)
 
 
 def split_array(text: bytes) -> list[bytes]:
@@ -93,7 +91,7 @@ def split_object(text: bytes) -> Members:
     Raises ValueError where `text` is no complete object.
     """
     text = text.strip(_SPACE)
-    plain = plain_members(text)
+    plain = _plain_members(text)
     if plain is not None:
         pairs: list[tuple[str, bytes]] = list(plain.items())
         if joined(pairs) == text or joined(pairs, b", ", b" ") == text:  # written as most do, and no name comes twice
@@ -107,8 +105,8 @@ def split_object(text: bytes) -> Members:
     return Members(pairs, plain=plain is not None)
 
 
-def plain_members(text: bytes) -> dict[str, Raw] | None:
-    """Return the value texts of an object's members, the last one of each name; None where msgspec cannot read it."""
+def _plain_members(text: bytes) -> dict[str, Raw] | None:
+    """Return the members that msgspec reads, the last one of each name; None where it cannot read all."""
     try:
         return _object.decode(text)
     except (ValueError, RecursionError):
@@ -117,7 +115,7 @@ def plain_members(text: bytes) -> dict[str, Raw] | None:
 
 def members(text: bytes) -> dict[str, bytes]:
     """Return the value texts of an object's members, the last one of each name; ValueError as `split_object`."""
-    plain = plain_members(text)
+    plain = _plain_members(text)
     return dict(split_object(text).pairs) if plain is None else {name: bytes(value) for name, value in plain.items()}
 
 
@@ -133,7 +131,7 @@ def member(name: str, text: bytes) -> bytes:
 
 def as_object(values: Mapping[str, bytes]) -> bytes | None:
     """Return the JSON object of members whose values are texts, sorted by name; None where there is none."""
-    return joined(sorted(values.items(), key=_name_of)) if values else None
+    return joined(sorted(values.items())) if values else None
 
 
 def _readable(text: bytes) -> bytes:
