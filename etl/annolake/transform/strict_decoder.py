@@ -23,17 +23,16 @@ class _Extra:
     """The learned fields of one object: their names, sorted, and how they are read from its struct."""
 
     def __init__(self, names: Collection[str]) -> None:
-        attributes = extra_attributes(names)
-        self._fields = tuple(attributes.items())
-        self._read = reader(tuple(attributes))
+        fields = extra_attributes(names)
+        self._attributes, self._names = tuple(fields), tuple(fields.values())
+        self._read = reader(self._attributes)
 
     def take(self, struct: Any) -> list[tuple[str, bytes]]:
         """Return name and text of those that are there, sorted by name, and take them out of the struct."""
-        there = []
-        for (attribute, name), text in zip(self._fields, self._read(struct), strict=True):
-            if text is not UNSET:
-                there.append((name, text))
-                setattr(struct, attribute, UNSET)
+        texts = self._read(struct)
+        there = [(name, text) for name, text in zip(self._names, texts, strict=True) if text is not UNSET]
+        for attribute in self._attributes if there else ():
+            setattr(struct, attribute, UNSET)
         return there
 
 
