@@ -191,6 +191,6 @@ def _opened(body: bytes) -> tuple[bytes, str | None]:
         text, cursor = bytes(envelope.items), envelope.next_cursor
     except (ValueError, RecursionError):  # of an element, perhaps: then the object is cut without parsing it
         there = members(body)
-        text = there.get("items", b"")
+        text = bytes(there.get("items", b""))
         cursor = msgspec.json.decode(there.get("next_cursor", b"null"), type=str | None)
     return b"[]" if text == b"null" else text, cursor or None

@@ -80,7 +80,7 @@ def _merged(of_item: bytes | None, of_run: bytes | None) -> bytes | None:
     if of_item is None or of_run is None:
         return of_item or of_run
     item, run = members(of_item), members(of_run)
-    return as_object({(f"item.{name}" if name in run else name): text for name, text in item.items()} | run)
+    return as_object({**{(f"item.{name}" if name in run else name): text for name, text in item.items()}, **run})
 
 
 # --- what could not be known

@@ -113,10 +113,13 @@ def _plain_members(text: bytes) -> dict[str, Raw] | None:
         return None
 
 
-def members(text: bytes) -> dict[str, bytes]:
-    """Return the value texts of an object's members, the last one of each name; ValueError as `split_object`."""
+def members(text: bytes) -> Mapping[str, bytes]:
+    """Return the value texts of an object's members, the last one of each name; ValueError as `split_object`.
+
+    Where msgspec can read all of it, they are its views (`Raw`).
+    """
     plain = _plain_members(text)
-    return dict(split_object(text).pairs) if plain is None else {name: bytes(value) for name, value in plain.items()}
+    return dict(split_object(text).pairs) if plain is None else plain
 
 
 def joined(pairs: Iterable[tuple[str, bytes]], comma: bytes = b",", space: bytes = b"") -> bytes:
