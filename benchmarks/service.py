@@ -10,7 +10,15 @@ import random
 import sys
 from typing import Any
 
-from annolake.sandbox import Changes, Faults, Population, Sandbox
+from annolake.sandbox import Changes, Faults, Population, Sandbox, Showing
+
+UNKNOWN = {
+    "nothing": {},
+    "a scalar": {"risk_class": "low"},
+    "an object": {"risk": {f"reason_{number:02d}": "x" * 12 for number in range(10)}},
+    "five fields": {f"risk_{number}": number for number in range(5)},
+}
+"""What each row, item and run can have besides what the contract names; the object is of 300 bytes."""
 
 
 def main() -> None:
@@ -43,7 +51,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _obey(sandbox: Sandbox, order: dict[str, Any]) -> dict[str, Any]:
-    """Do one thing: "edit" a share of all rows, or tell the "requests" so far, or the "truth" since one of them.
+    """Do one thing: "edit" a share of all rows, add "unknown" fields to all that is shown, or tell something.
+
+    What can be told is the "requests" so far, or the "truth" since one of them.
 
     The truth is the ids of the rows that were in the queue from request `first` to now and were not moved.
     """
@@ -55,6 +65,10 @@ def _obey(sandbox: Sandbox, order: dict[str, Any]) -> dict[str, Any]:
             for row_id in chosen:
                 queue.edit(row_id, tags=[f"round {order['round']}"])
             return {"edited": len(chosen)}
+        case "unknown":
+            added = b"," + json.dumps(UNKNOWN[order["fields"]], separators=(",", ":")).encode()[1:]
+            sandbox.showing = Showing(text=lambda text: text[:-1] + added) if len(added) > len(b",}") else Showing()
+            return {}
         case "requests":
             return {"requests": len(sandbox.requests)}
         case "truth":

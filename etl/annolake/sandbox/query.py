@@ -19,6 +19,7 @@ from annolake.sandbox.items import within
 from annolake.sandbox.query_rules import SUBTREE_USAGE, QueryRules
 from annolake.sandbox.queue import Queue
 from annolake.sandbox.rows import Row, instant, join, members, utc, utc_text
+from annolake.sandbox.showing import Showing
 from annolake.sandbox.usage import Members, own
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -73,6 +74,7 @@ def page(
     now: int,
     page_cap: int | None,
     rules: QueryRules,
+    showing: Showing,
 ) -> Answer:
     """Answer a page of the runs asked for, newest first: `items`, and `next_cursor` or null."""
     rules.check_parameters(body)
@@ -96,7 +98,7 @@ def page(
     page = found[offset : offset + min(size, page_cap or size)]
     last = offset + len(page)
     cursor = base64.urlsafe_b64encode(str(last).encode()).decode() if last < len(found) else None
-    texts = [_selected(there, selects) for _, _, there in page]
+    texts = [showing.text(_selected(there, selects)) for _, _, there in page]
     body_text = b'{"items":[' + b",".join(texts) + b'],"next_cursor":' + json.dumps(cursor).encode() + b"}"
     return rules.weigh(Answer(200, body_text, rows=len(page)))
 

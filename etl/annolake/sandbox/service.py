@@ -233,6 +233,7 @@ class Service:
             now=self._timeline.now,
             page_cap=self._rules.page_cap,
             rules=self._rules.query,
+            showing=self.showing,
         )
 
     def _record(self, asked: Asked, turn: _Turn, answer: Answer, when: float) -> None:

@@ -7,7 +7,6 @@ Two columns have a second source, for where the first is null: `start_time` is t
 not found, `thread_id` the run's where the item has none.
 """
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -16,8 +15,8 @@ import msgspec
 from msgspec import UNSET
 
 from annolake.contract import RUNS
-from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item, Run, as_object
-from annolake.transform.json_text import split_object
+from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item, Run
+from annolake.transform.json_text import as_object, members
 from annolake.transform.row_batch import DecodedRow, Reject, RowBatch
 from annolake.transform.row_types import hash_seed, row_hash
 
@@ -80,8 +79,8 @@ def _merged(of_item: bytes | None, of_run: bytes | None) -> bytes | None:
     """Return the unmapped fields of an item and its run as one object; the item's get a prefix where both have one."""
     if of_item is None or of_run is None:
         return of_item or of_run
-    item, run = ({json.loads(name): text for name, text in split_object(one)} for one in (of_item, of_run))
-    return as_object({(f"item.{name}" if name in run else name): text for name, text in item.items()} | run)
+    item, run = members(of_item), members(of_run)
+    return as_object({**{(f"item.{name}" if name in run else name): text for name, text in item.items()}, **run})
 
 
 # --- what could not be known
