@@ -105,6 +105,7 @@ def contender(
             "ANNOLAKE_LAKE__PATH": str(out),
         }
         return [sys.executable, "-m", "annolake", "run", "--json", "--quiet"], environ
-    command = [sys.executable, str(HERE / f"{name}.py"), "--url", there.url, "--queue", there.queue_id]
+    script = "floor_items" if name == "floor" and endpoint == "items" else name
+    command = [sys.executable, str(HERE / f"{script}.py"), "--url", there.url, "--queue", there.queue_id]
     command += ["--out", str(out)]
     return command + (["--lanes", str(lanes)] if name == "floor" else []), environ

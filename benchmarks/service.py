@@ -28,7 +28,7 @@ def main() -> None:
     sandbox = Sandbox(
         Population(rows=args.rows, odd=False, payload_kb=args.payload_kb, order=args.order),
         seed=args.seed,
-        faults=Faults(latency_s=args.latency_ms / 1000),
+        faults=Faults(latency_s=args.latency_ms / 1000, query_rate_limit=args.queries_per_10_s, retry_after_s=10),
         changes=changes,
     )
     with sandbox:
@@ -42,6 +42,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--payload-kb", type=float)
     parser.add_argument("--latency-ms", type=float, default=0)
+    parser.add_argument("--queries-per-10-s", type=int, default=0)
     parser.add_argument("--order", default="oldest_first")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--change-rate", type=float, default=0)

@@ -51,6 +51,9 @@ def _unknown_fields() -> Iterator[tuple[str, Case]]:
                 yield name, Case(text, 20_000, lake, contenders=EXPORTERS, endpoint=endpoint, unknown=unknown)  # type: ignore[arg-type]
 
 
+LIMITS = {"latency_ms": 20, "queries_per_10_s": 15}
+"""The documented limit on run queries."""
+
 CASES = {
     "first-2k": Case("2,000 rows, first export", 2_000, contenders=ALL),
     "first": Case("20,000 rows, first export", 20_000, contenders=ALL),
@@ -61,6 +64,27 @@ CASES = {
     "unchanged-200k": Case("200,000 rows, nothing changed", 200_000, "same"),
     "heavy": Case("5,000 rows of 300 kB, first export", 5_000, contenders=ALL, options={"payload_kb": 300}),
     **dict(_unknown_fields()),
+    "items": Case("20,000 rows over items, first export", 20_000, endpoint="items"),
+    "items-unchanged": Case("20,000 rows over items, nothing changed", 20_000, "same", endpoint="items"),
+    "items-latency": Case(
+        "20,000 rows over items, 100 ms, 16 lanes", 20_000, lanes=16, options={"latency_ms": 100}, endpoint="items"
+    ),
+    "items-latency-unchanged": Case(
+        "20,000 rows over items, 100 ms, 16 lanes, nothing changed",
+        20_000,
+        "same",
+        lanes=16,
+        options={"latency_ms": 100},
+        endpoint="items",
+    ),
+    "items-limits": Case("6,000 rows over items, 15 queries in 10 s, 20 ms", 6_000, options=LIMITS, endpoint="items"),
+    "items-limits-unchanged": Case(
+        "6,000 rows over items, 15 queries in 10 s, 20 ms, nothing changed",
+        6_000,
+        "same",
+        options=LIMITS,
+        endpoint="items",
+    ),
 }
 QUICK = ("first-2k", "first", "unchanged")
 
