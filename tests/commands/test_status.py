@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -240,14 +240,22 @@ def test_a_killed_export_did_not_finish(nightly: Nightly, queues: str, request_n
         assert queue["last_good"]["export_id"] == queue["last_attempt"]["export_id"] != good
 
 
-def test_a_running_export_is_told_with_its_start(tmp_path: Path) -> None:
-    """The first one: before any queue is published; a queue that has ended is good while others still run."""
-    seen: list[tuple[str, ...]] = []
+def looking(folder: Path, at: int, seen: list[tuple[str, str]]) -> Callable[[Sandbox, int], None]:
+    """Return what notes the status, as JSON and in words, before a sandbox answers its `at`th request."""
 
     def look(_sandbox: Sandbox, number: int) -> None:
-        if number == 3:
-            config = load_lake_config(tmp_path / "annolake.toml", {})
-            seen.append(tuple(tell_status(config, now=now(), as_json=as_json)[0] for as_json in (True, False)))
+        if number == at:
+            config = load_lake_config(folder / "annolake.toml", {})
+            line, words = (tell_status(config, now=now(), as_json=as_json)[0] for as_json in (True, False))
+            seen.append((line, words))
+
+    return look
+
+
+def test_a_running_export_is_told_with_its_start(tmp_path: Path) -> None:
+    """The first one: before any queue is published; a queue that has ended is good while others still run."""
+    seen: list[tuple[str, str]] = []
+    look = looking(tmp_path, 3, seen)
 
     with Sandbox(Population(rows=30, queues=2, days=2, odd=False), seed=2, before_request=look) as sandbox:
         export_once(sandbox, tmp_path)
@@ -264,12 +272,8 @@ def test_a_running_export_is_told_with_its_start(tmp_path: Path) -> None:
 
 def test_how_the_last_attempt_ended_is_told_while_another_runs(tmp_path: Path) -> None:
     """Both are there: the refused key, and that an export runs; nobody is told to run another."""
-    seen: list[tuple[str, ...]] = []
-
-    def look(_sandbox: Sandbox, number: int) -> None:
-        if number == 6:
-            config = load_lake_config(tmp_path / "annolake.toml", {})
-            seen.append(tuple(tell_status(config, now=now(), as_json=as_json)[0] for as_json in (True, False)))
+    seen: list[tuple[str, str]] = []
+    look = looking(tmp_path, 6, seen)
 
     with Sandbox(Population(rows=30, queues=2, days=2, odd=False), seed=2, before_request=look) as sandbox:
         path = write_config(tmp_path, sandbox, {"source.queues": "all"})
