@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,24 @@ def test_status_opens_one_part_of_a_queue(lake: Lake) -> None:
         size=sum(path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*")),
         newest_added_at=newest,
     )
+
+
+def test_a_file_that_lies_in_many_places_is_opened_once(lake: Lake) -> None:
+    """A part is named by its content: a copy of a queue is counted by the counts of the other, or by one footer."""
+    other = QUEUE.replace("1", "a")
+    shutil.copytree(lake.runs_folder(QUEUE), lake.runs_folder(other))
+    gates = Opened(), Opened()
+    copies = [{queue.held for queue in status(_through(lake, gates[0]), now=FIRST_EXPORT).queues}]
+    lake.counts_file(QUEUE).unlink()
+    copies.append({queue.held for queue in status(_through(lake, gates[1]), now=FIRST_EXPORT).queues})
+
+    assert [len(held) for held in copies] == [1, 1]
+    assert copies[0] == copies[1]
+    assert [len(gate.paths) for gate in gates] == [2, len(parts(lake)) + 1]
+
+
+def _through(lake: Lake, gate: Opened) -> Lake:
+    return lake_at(lake.root, store=Store(gate))
 
 
 def test_a_part_that_the_counts_do_not_name_is_opened(lake: Lake) -> None:

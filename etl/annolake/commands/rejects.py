@@ -12,6 +12,7 @@ from typing import Any
 
 from annolake.config import Config, load_lake_config
 from annolake.errors import LakeError
+from annolake.load.lake import Lake
 from annolake.printable import counted, json_line, printable
 from annolake.reject_groups import Example, Group, group_rejects, queues_of
 from annolake.streams import Streams
@@ -47,7 +48,7 @@ def tell_rejects(config: Config, asked: Collection[str] | None, *, as_json: bool
     queue_ids = [queue_id for queue_id in lake.rejected_queues() if asked is None or queue_id in asked]
     groups = group_rejects(lake, queue_ids, config.source.base_url)
     queues = queues_of(groups)
-    names = {queue_id: lake.queue_name(queue_id) for queue_id in queues}
+    names = {queue_id: _name(lake, queue_id) for queue_id in queues}
     if as_json:
         return json_line(_as_record(groups, queues, names))
     if not groups:
@@ -56,6 +57,13 @@ def tell_rejects(config: Config, asked: Collection[str] | None, *, as_json: bool
     head = f"{counts}; each is a file with the whole row, under {config.lake.path / '_annolake' / 'rejected'}"
     told = [line for group in groups for line in _in_words(group, names)]
     return "\n".join(map(printable, (head, *told)))
+
+
+def _name(lake: Lake, queue_id: str) -> str | None:
+    try:
+        return lake.queue_name(queue_id)
+    except LakeError:  # the rejects can be told without it
+        return None
 
 
 def _as_record(groups: Collection[Group], queues: Mapping[str, int], names: Names) -> dict[str, Any]:

@@ -44,6 +44,12 @@ def known_counts(store: Store, path: Path) -> Counts:
     return {}
 
 
+def all_counts(store: Store, folder: Path) -> dict[str, tuple[int, int]]:
+    """Return the counts of all queues, those that can be read."""
+    files = [folder / name for name in store.names(folder) if name.endswith(".json")]
+    return {part: count for file in files for part, count in known_counts(store, file).items()}
+
+
 def keep_counts(store: Store, path: Path, counts: Counts, *, aside: Path) -> None:
     """Write the counts, by way of the folder `aside`, where others are kept.
 

@@ -74,6 +74,7 @@ class Lake:
         self.runs_format = FileFormat(_bare(runs.schema), runs.version, hash_version, SORT_BY, *bounds)
         self.queues_format = FileFormat(_bare(queues.schema), queues.version, hash_version, (), *bounds)
         self._own = root / "_annolake"
+        self.counts_folder = self._own / "counts"
         self.reports = Reports(self.store, self._own / "reports", keep=keep_reports)
 
     def prepare(self) -> None:
@@ -95,7 +96,7 @@ class Lake:
     def counts_file(self, queue_id: str) -> Path:
         """Return the file with the counts of a queue's parts, which can be missing."""
         _queue_folder(queue_id)
-        return self._own / "counts" / f"{queue_id}.json"
+        return self.counts_folder / f"{queue_id}.json"
 
     # --- who may write
 
@@ -184,13 +185,7 @@ class Lake:
         return self._own / "rejected" / _queue_folder(queue_id)
 
     def queue_name(self, queue_id: str) -> str | None:
-        """Return a queue's name from the table `queues`, None where there is none that can be read; needs no lock."""
-        with suppress(LakeError):
-            return self.read_queue_name(queue_id)
-        return None
-
-    def read_queue_name(self, queue_id: str) -> str | None:
-        """Do the same, and raise where the queue's record is there and can't be read."""
+        """Return a queue's name from the table `queues`, None where there is none; needs no lock."""
 
         def look() -> str | None:
             with opened(self.store, self.queue_folder(queue_id), self.queues_format) as reader:

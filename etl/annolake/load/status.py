@@ -2,7 +2,8 @@
 
 Owns the facts behind `annolake status`. Takes no queue's lock: a file that a running export replaces while it is looked
 at is looked for again, so that the figures of a partition are of one moment. Files are counted by `counts`, without
-being opened; one queue that can't be read hides no other.
+being opened, and a file that lies in many places is opened once: its name is its content. One queue that can't be read
+hides no other.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from annolake.errors import LakeError
 from annolake.load.attempts import Attempt, History, read_attempts
-from annolake.load.counts import Counts, known_counts
+from annolake.load.counts import all_counts
 from annolake.load.lake import Lake
 from annolake.load.storage.local import look_again
 from annolake.load.table.days import NO_DAY
@@ -62,16 +63,17 @@ def status(lake: Lake, *, now: datetime, named: Sequence[str] = (), only_named: 
     known = named if only_named else {*named, *lake.queues_named()}
     found = read_attempts(lake.reports, known, now=now, is_running=lake.is_running)
     wanted = named if only_named else sorted(found.histories)
+    counts = all_counts(lake.store, lake.counts_folder)
     strangers = [f"cannot trust {path}: only queue_id=... belongs there; move it away" for path in lake.strangers()]
     return LakeStatus(
-        [_status(lake, queue_id, found.histories[queue_id]) for queue_id in wanted],
+        [_status(lake, queue_id, found.histories[queue_id], counts) for queue_id in wanted],
         found.listed,
         found.newest,
         strangers[0] if strangers else None,
     )
 
 
-def _status(lake: Lake, queue_id: str, history: History) -> QueueStatus:
+def _status(lake: Lake, queue_id: str, history: History, counts: dict[str, tuple[int, int]]) -> QueueStatus:
     errors: list[str] = []
 
     def tried(look: Callable[[], T]) -> T | None:
@@ -81,8 +83,8 @@ def _status(lake: Lake, queue_id: str, history: History) -> QueueStatus:
             errors.append(str(exc))
             return None
 
-    held = tried(lambda: _held(lake, queue_id))
-    name = tried(lambda: lake.read_queue_name(queue_id)) or _reported_name(history)
+    held = tried(lambda: _held(lake, queue_id, counts))
+    name = tried(lambda: lake.queue_name(queue_id)) or _reported_name(history)
     rejects = tried(lambda: lake.rejects_known(queue_id))
     return QueueStatus(queue_id, name, held, rejects, errors[0] if errors else None, history)
 
@@ -96,8 +98,8 @@ class _Look(NamedTuple):
     newest: datetime | None = None
 
 
-def _held(lake: Lake, queue_id: str) -> Held:
-    folder, counts = lake.runs_folder(queue_id), known_counts(lake.store, lake.counts_file(queue_id))
+def _held(lake: Lake, queue_id: str, counts: dict[str, tuple[int, int]]) -> Held:
+    folder = lake.runs_folder(queue_id)
     found = {day: _look(lake, folder / folder_name(day), counts) for day in days_there(lake.store, folder)}
     newest = None
     for day in sorted((day for day in found if day != NO_DAY), reverse=True):  # a row is in the partition of its day
@@ -114,8 +116,8 @@ def _held(lake: Lake, queue_id: str) -> Held:
     )
 
 
-def _look(lake: Lake, folder: Path, counts: Counts) -> _Look:
-    """Return the figures of a partition: by `counts` where these name its file, else by the footer."""
+def _look(lake: Lake, folder: Path, counts: dict[str, tuple[int, int]]) -> _Look:
+    """Return the figures of a partition: by `counts`, else by the footer, which is then counted too."""
 
     def look() -> _Look:
         names = part_names(lake.store, folder)
@@ -126,6 +128,7 @@ def _look(lake: Lake, folder: Path, counts: Counts) -> _Look:
             if reader is None:
                 return _Look()
             part = reader.part
+            counts[part.path.name] = part.rows, part.removed
             return _Look(part.rows, part.removed, part.size, max(reader.largest("added_at"), default=None))
 
     return look_again(look)
