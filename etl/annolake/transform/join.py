@@ -59,13 +59,16 @@ def _joined(item: Item, run: tuple[Any, bytes | None] | None, *, include_stats: 
         _add_run(row, run[0])
         unmapped = _merged(item.unmapped, run[1])
     row.start_time = row.start_time or item.start_time
-    parts = [b"items", b"archived" if item.archived else b"active", str(found).encode(), unmapped or b""]
+    # the item's hash is among them: a row is written anew whenever its item changes, be it in a field of no column
+    parts = [b"items", item.hash.hex().encode(), str(found).encode(), unmapped or b""]
     unavailable = _unavailable(row, found=found, unmapped=unmapped, include_stats=include_stats)
     if own:  # equal numbers mean another thing once descendants are reported
         parts.append(b"own usage")
         unavailable |= _OF_DESCENDANTS
     digest = row_hash(row, hash_seed(*parts))
-    return DecodedRow(item.key, row, digest, unmapped, item.archived, row.item_type, found, unavailable, item.number)
+    return DecodedRow(
+        item.key, row, digest, unmapped, item.archived, row.item_type, found, unavailable, item.number, item.hash
+    )
 
 
 def _add_run(row: Any, run: Any) -> None:

@@ -11,7 +11,7 @@ class DecodedRow(msgspec.Struct, gc=False):
 
     `number` is that of its row in the index of its queue, once it was met. `archived`: from the archived list.
     `run_found`: None where an item names no run. `unavailable` has the columns that the answers could not tell: their
-    stored values stay.
+    stored values stay. `item_hash`: over the item's own fields, None over the runs endpoint.
     """
 
     key: bytes
@@ -23,6 +23,7 @@ class DecodedRow(msgspec.Struct, gc=False):
     run_found: bool | None = True
     unavailable: frozenset[str] = frozenset()
     number: int = -1
+    item_hash: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
