@@ -32,6 +32,7 @@ def export(
     *,
     mode: Mode = "full",
     accept_removals: bool = False,
+    refresh: bool = False,
     clock: Clock | None = None,
     log: Log = SILENCE,
     progress: Progress = SILENCE,
@@ -42,6 +43,7 @@ def export(
 
     In mode "new" only rows added since the last complete exports are read, where those allow it (`plan`). With
     `accept_removals` rows that were not met are marked removed even where the service still counts them (`removals`).
+    With `refresh` the run of every item that is read is asked for.
     A `report` that is handed in is filled, so that it can be read where this raises.
     Raises ConfigError, ServiceError, LakeError or InterruptedExport where no queue could be begun, and LakeError where
     the report could not be written.
@@ -69,6 +71,7 @@ def export(
                 config=config,
                 mode=mode,
                 accept_removals=accept_removals,
+                refresh=refresh,
                 client=client,
                 lanes=lanes,
                 query_lanes=query_lanes,

@@ -37,6 +37,11 @@ class RejectKeeper:
         self.unreadable = False
 
     @property
+    def keys(self) -> list[bytes]:
+        """The keys that the known rejects can stand for."""
+        return list(self._names)
+
+    @property
     def new(self) -> int:
         """How many of those seen the lake did not know before this export."""
         return len(self._new)

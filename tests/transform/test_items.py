@@ -392,7 +392,9 @@ def test_an_items_hash_is_over_all_that_the_item_says() -> None:
     ]
 
     assert usual == item_hash(item(start_time="2026-01-01T01:00:00+01:00", reserved_by=["a"], queue_id="another"))
-    assert usual == item_hash(item(project_id=None, session_id="p", reserved_by=["a"], start_time="2026-01-01T00:00:00Z"))
+    assert usual == item_hash(
+        item(project_id=None, session_id="p", reserved_by=["a"], start_time="2026-01-01T00:00:00Z")
+    )
     assert len({usual, *map(item_hash, others), item_hash(item(reserved_by=["a"]), archived=True)}) == 5
 
 

@@ -42,11 +42,15 @@ class Reject:
 
 @dataclass(slots=True)
 class RowBatch:
-    """Rows in reading order, and the rejects among them; `size` of the answers in bytes."""
+    """Rows in reading order, and the rejects among them; `size` of the answers in bytes.
+
+    `kept` are the typed values of items whose runs were not asked for: their rows stay as the lake has them.
+    """
 
     size: int = 0
     rows: list[DecodedRow] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    kept: list[Any] = field(default_factory=list, kw_only=True)
 
     def latest(self) -> "RowBatch":
         """Return the same with the last version alone of each row: one that moves can be on a page twice."""

@@ -1,0 +1,143 @@
+"""What earlier exports of a queue proved, in one small file: `_annolake/proofs/<queue id>.json` (docs/lake.md#proofs).
+
+Owns the file's form, and how what one more export proves joins it. Holds what complete, unfiltered exports that were
+published proved, and nothing else. What can't be understood is as if it were not there.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from annolake.errors import LakeError
+from annolake.load.records import PastExport
+from annolake.load.storage.local import Store
+
+VERSION = 1
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class FullExport(msgspec.Struct, frozen=True, kw_only=True):
+    """The last complete full export: what its report says of it."""
+
+    export_id: str
+    started_at: Moment
+    endpoint: str
+    rows_seen: int = 0
+    size_excess: int | None = None
+    newest_added_at: Moment | None = None
+    orders: Mapping[str, str | None] = {}
+
+
+class NewExports(msgspec.Struct, frozen=True, kw_only=True):
+    """The complete new-only exports since: the latest start, and the newest added_at that any of them met."""
+
+    started_at: Moment
+    newest_added_at: Moment | None = None
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides which values of a run an export asks for. Under other terms, payloads are others."""
+
+    include_stats: bool
+    subtree_usage: bool
+    schema_version: int
+
+
+class RunsRead(msgspec.Struct, frozen=True, kw_only=True):
+    """The last complete export over items that asked for every run: its start, and on which terms."""
+
+    started_at: Moment
+    terms: Terms
+
+
+class Proofs(msgspec.Struct, frozen=True, kw_only=True):
+    """What is proved of one queue; None: nothing."""
+
+    proofs_version: int = VERSION
+    full: FullExport | None = None
+    new: NewExports | None = None
+    runs: RunsRead | None = None
+
+    def until(self, now: datetime) -> "Proofs":
+        """Return what is proved by exports that began no later than `now`: another's clock was wrong."""
+        full = self.full if self.full and self.full.started_at <= now else None
+        new = self.new if full and self.new and self.new.started_at <= now else None
+        return Proofs(full=full, new=new, runs=self.runs if self.runs and self.runs.started_at <= now else None)
+
+    def after(self, past: PastExport, *, now: datetime) -> "Proofs":
+        """Return what is proved after one more export, the same where that proves nothing.
+
+        An `added_at` later than `now` is no time to go by, and left out.
+        """
+        newest = past.newest_added_at if past.newest_added_at and past.newest_added_at <= now else None
+        if past.proves_full:
+            full = _full(past, newest)
+            return replace(self, full=full, new=None) if full else self
+        if not past.proves_complete or self.full is None:
+            return self
+        before = self.new or NewExports(started_at=past.started_at)
+        known = [moment for moment in (before.newest_added_at, newest) if moment]
+        latest = max(before.started_at, past.started_at)
+        return replace(self, new=NewExports(started_at=latest, newest_added_at=max(known, default=None)))
+
+    def runs_are_due(self, terms: Terms, *, now: datetime, every_s: float) -> bool:
+        """Tell whether every run is to be asked for: the last time is too long ago, or was on other terms."""
+        runs = self.runs
+        if runs is None or runs.terms != terms:
+            return True
+        return every_s == 0 or now - runs.started_at > timedelta(seconds=every_s)
+
+
+def _full(past: PastExport, newest: datetime | None) -> FullExport | None:
+    """Return what a report says of a complete full export, None where it has been tampered with."""
+    orders = past.entry.get("orders")
+    orders = orders if isinstance(orders, dict) else {}
+    facts: dict[str, Any] = {
+        "export_id": str(past.report.get("export_id")),
+        "started_at": past.started_at,
+        "endpoint": past.entry.get("endpoint"),
+        "rows_seen": past.entry.get("rows_seen", 0),
+        "size_excess": past.entry.get("size_excess"),
+        "newest_added_at": newest,
+        "orders": {name: str(order) if order else None for name, order in orders.items()},
+    }
+    with suppress(msgspec.ValidationError):
+        return msgspec.convert(facts, FullExport)
+    return None
+
+
+def proofs_of(pasts: Iterable[PastExport], *, now: datetime) -> Proofs:
+    """Return what the reports of a queue prove, given the newest first: those since the last complete full export."""
+    since = []
+    for past in pasts:
+        since.append(past)
+        if past.proves_full:
+            break
+    proofs = Proofs()
+    for past in reversed(since):
+        proofs = proofs.after(past, now=now)
+    return proofs
+
+
+def read_proofs(store: Store, path: Path) -> Proofs | None:
+    """Return what a queue's file says; None where there is none that can be read, or one of a newer form."""
+    try:
+        proofs = msgspec.json.decode(store.read(path), type=Proofs)
+    except (LakeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return proofs if proofs.proofs_version == VERSION else None
+
+
+def write_proofs(store: Store, path: Path, proofs: Proofs, *, aside: Path) -> None:
+    """Put the file in the place of its last form, by way of the folder `aside`. Raises LakeError."""
+    beside = aside / f"{path.stem}.proofs"
+    store.make_folder(path.parent)
+    store.write(beside, msgspec.json.format(msgspec.json.encode(proofs), indent=1) + b"\n")
+    store.sync(beside)
+    store.move(beside, path)

@@ -1,0 +1,90 @@
+"""What earlier exports of a queue proved, and what this one adds: for `plan`, `removals` and the choice of runs.
+
+Owns when the proofs are read and written (docs/lake.md#proofs). `load.proofs` has their form. The queue's lock is held
+throughout. An export that fails, or is killed, writes none.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from annolake.config import Source
+from annolake.contract import RUNS
+from annolake.errors import LakeError
+from annolake.load.lake import Lake, Workspace
+from annolake.load.proofs import FullExport, Proofs, RunsRead, Terms, proofs_of, read_proofs, write_proofs
+from annolake.load.records import PastExport
+from annolake.observers import Log
+from annolake.report import QueueReport
+
+
+class ProofKeeper:
+    """The proofs of one queue, in an export of it that began at `now` and asks for runs on these `terms`."""
+
+    def __init__(self, lake: Lake, workspace: Workspace, queue_id: str, *, now: datetime, terms: Terms) -> None:
+        self._lake, self._workspace, self._queue_id = lake, workspace, queue_id
+        self._now, self._terms = now, terms
+        self._path = lake.proofs_file(queue_id)
+        found = read_proofs(lake.store, self._path)
+        self._is_there = found is not None
+        self._proofs = (found or Proofs()).until(now)
+
+    @property
+    def known(self) -> Proofs:
+        """What is proved of the queue. Where there is no file the reports are read, once. Raises LakeError."""
+        if not self._is_there:
+            pasts = self._lake.reports.of(self._queue_id, now=self._now)
+            self._write(replace(proofs_of(pasts, now=self._now), runs=self._proofs.runs))
+        return self._proofs
+
+    def full_over(self, endpoint: str) -> FullExport | None:
+        """Return the last complete full export, where it was over that endpoint."""
+        full = self.known.full
+        return full if full and full.endpoint == endpoint else None
+
+    @property
+    def runs_read_at(self) -> datetime | None:
+        """When all runs were last asked for, on the terms of this export."""
+        runs = self._proofs.runs
+        return runs.started_at if runs and runs.terms == self._terms else None
+
+    def runs_are_due(self, *, every_s: float) -> bool:
+        """Tell whether every run is to be asked for. Raises LakeError.
+
+        What was read on other terms stops being a proof right then: this export changes some of it, however it ends.
+        """
+        runs = self._proofs.runs
+        if runs and runs.terms != self._terms:
+            self._write(replace(self._proofs, runs=None))
+        return self._proofs.runs_are_due(self._terms, now=self._now, every_s=every_s)
+
+    def settle(self, report: QueueReport, *, now: datetime, log: Log) -> None:
+        """Write what this export proves, as the last step of the queue; what can't be written is not proved.
+
+        A complete full export over items that kept no row has asked for every run: the report then says so.
+        """
+        entry: dict[str, Any] = msgspec.to_builtins(report)
+        past = PastExport({"export_id": self._workspace.export_id}, entry, self._now)
+        proofs = self._proofs.after(past, now=now)
+        over_items = report.endpoint == "items"
+        if past.proves_full and over_items and not report.runs_kept:
+            proofs = replace(proofs, runs=RunsRead(started_at=self._now, terms=self._terms))
+        try:
+            if proofs != self._proofs:
+                self._write(proofs)
+        except LakeError as error:
+            log.warning("proofs_not_written", queue_id=self._queue_id, why=str(error))
+        report.runs_refreshed_at = self.runs_read_at if over_items else None
+
+    def _write(self, proofs: Proofs) -> None:
+        write_proofs(self._lake.store, self._path, proofs, aside=self._workspace.folder)
+        self._proofs, self._is_there = proofs, True
+
+
+def terms_of(settings: Source) -> Terms:
+    """Return the terms on which an export with these settings asks for runs."""
+    return Terms(
+        include_stats=settings.include_stats, subtree_usage=settings.subtree_usage, schema_version=RUNS.version
+    )
