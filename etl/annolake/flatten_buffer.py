@@ -34,6 +34,8 @@ class FlattenBuffer:
     def take(self, batch: RowBatch) -> None:
         """Have the rows that are new or changed wait, and flatten those that wait where they are enough."""
         rows = batch.latest().rows
+        if not rows:
+            return
         changed = list(compress(rows, self._upsert.index.changed([r.number for r in rows], [r.hash for r in rows])))
         if self._endpoint == "items":
             self._upsert.index.note_found([row.number for row in rows], [row.run_found for row in rows])

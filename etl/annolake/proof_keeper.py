@@ -17,7 +17,7 @@ from annolake.load.lake import Lake, Workspace
 from annolake.load.proofs import FullExport, Proofs, RunsRead, Terms, proofs_of, read_proofs, write_proofs
 from annolake.load.records import PastExport
 from annolake.observers import Log
-from annolake.report import QueueReport
+from annolake.report import QueueReport, Usage
 
 
 class ProofKeeper:
@@ -29,6 +29,7 @@ class ProofKeeper:
         self._path = lake.proofs_file(queue_id)
         found = read_proofs(lake.store, self._path)
         self._is_there = found is not None
+        self._usage: Usage | None = None  # of the runs that this export asked for
         self._proofs = (found or Proofs()).until(now)
 
     @property
@@ -60,6 +61,12 @@ class ProofKeeper:
             self._write(replace(self._proofs, runs=None))
         return self._proofs.runs_are_due(self._terms, now=self._now, every_s=every_s)
 
+    def usage_with(self, usage: Usage, report: QueueReport) -> Usage:
+        """Return what the tokens and costs of all rows include, given what those do that were asked for."""
+        runs = self._proofs.runs
+        self._usage = usage if report.runs_asked else None
+        return "own" if report.runs_kept and runs and runs.usage == "own" else usage
+
     def settle(self, report: QueueReport, *, now: datetime, log: Log) -> None:
         """Write what this export proves, as the last step of the queue; what can't be written is not proved.
 
@@ -70,7 +77,12 @@ class ProofKeeper:
         proofs = self._proofs.after(past, now=now)
         over_items = report.endpoint == "items"
         if past.proves_full and over_items and not report.runs_kept:
-            proofs = replace(proofs, runs=RunsRead(started_at=self._now, terms=self._terms))
+            runs = RunsRead(started_at=self._now, terms=self._terms, usage=self._usage or "subtree")
+            proofs = replace(proofs, runs=runs)
+        elif proofs.runs and over_items and self._usage == "own":
+            proofs = replace(proofs, runs=replace(proofs.runs, usage="own"))
+        elif proofs.runs and over_items and self._usage != proofs.runs.usage and self._usage:
+            proofs = replace(proofs, runs=None)  # the service reports descendants by now: for all rows, next time
         try:
             if proofs != self._proofs:
                 self._write(proofs)

@@ -30,7 +30,7 @@ from annolake.observers import Log, Progress
 from annolake.plan import FULL, plan_new_only, swept_because
 from annolake.proof_keeper import ProofKeeper, terms_of
 from annolake.queue_record import QueueRecord
-from annolake.rejects import RejectKeeper
+from annolake.rejects import RejectKeeper, rejects_of
 from annolake.removals import Absence
 from annolake.report import Endpoint, Mode, QueueReport, Throttled
 from annolake.sources.items import ItemsSource
@@ -174,16 +174,9 @@ class EndpointExport:
         self._context, self._access, self._record = context, access, record
         self._upsert, self._report, self._proofs, self._now = upsert, report, proofs, now
         self._source = self._planned_source()
-        self.rejects = self._kept_rejects()
+        self.rejects = rejects_of(context.lake, context.workspace, access.queue_id, now=now)
         upsert.index.ask_for(self.rejects.keys)  # to learn what has become of them
         self._buffer = FlattenBuffer(upsert, report.endpoint, context.clock.now)
-
-    def _kept_rejects(self) -> RejectKeeper:
-        context, queue_id = self._context, self._access.queue_id
-        kept = context.lake.rejects(queue_id, context.workspace)
-        export_id = context.workspace.export_id
-        unreported = context.lake.reports.unreported(queue_id, now=self._now) - {export_id} if kept.names else set()
-        return RejectKeeper(kept, queue_id, self._now, export_id=export_id, unreported=unreported)
 
     def run(self, *, merges: int) -> None:
         """Export; `merges` partitions are merged at once. The report is filled on the way."""
@@ -263,6 +256,8 @@ class EndpointExport:
     def _conclude_reading(self) -> None:
         report, verdict = self._report, self._source.verdict
         report.rows_seen, report.usage = verdict.rows, self._source.usage
+        if report.endpoint == "items":
+            self._conclude_runs()
         if report.usage == "own" and self._access.settings.subtree_usage:
             meaning = (
                 "the service refuses include_subtree_usage: new rows get the tokens and costs of their own run alone, "
@@ -273,13 +268,16 @@ class EndpointExport:
         report.rows_not_shown, report.size_excess = verdict.not_shown, verdict.size_excess
         report.complete, report.incomplete_because = verdict.complete, list(verdict.reasons)
         report.rejected, report.rejected_new = len(self.rejects.seen), self.rejects.new
-        if report.endpoint == "items":
-            accepted, asked, missing = (self._upsert.index.count(ACCEPTED | more) for more in (0, DUE, NO_PAYLOAD))
-            report.runs_asked, report.runs_kept = self._source.runs_asked, accepted - asked
-            report.payloads_missing = missing
         report.orders = {name: str(order) if order else None for name, order in verdict.orders.items()}
         if verdict.swept:
             report.mode_reason = swept_because(verdict.swept)
+
+    def _conclude_runs(self) -> None:
+        report, index = self._report, self._upsert.index
+        report.runs_asked = self._source.runs_asked
+        report.runs_kept = index.count(ACCEPTED) - index.count(ACCEPTED | DUE)
+        report.payloads_missing = index.count(ACCEPTED | NO_PAYLOAD)
+        report.usage = self._proofs.usage_with(self._source.usage, report)
 
     def _publish(self, *, remove_gone: bool, merges: int) -> None:
         """Merge and publish each day concerned; an interruption is heeded between two."""

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from annolake.keys import key_of
+from annolake.load.lake import Lake, Workspace
 from annolake.load.records import Rejects
 from annolake.transform.row_batch import Reject, RowBatch
 
@@ -83,6 +84,13 @@ class RejectKeeper:
             self._kept.put(name, record)
         self._names[reject.key] = name
         self.seen.add(reject.key)
+
+
+def rejects_of(lake: Lake, workspace: Workspace, queue_id: str, *, now: datetime) -> RejectKeeper:
+    """Return the keeper of a queue's rejects, in an export that began at `now`. Raises LakeError."""
+    kept, export_id = lake.rejects(queue_id, workspace), workspace.export_id
+    unreported = lake.reports.unreported(queue_id, now=now) - {export_id} if kept.names else set()
+    return RejectKeeper(kept, queue_id, now, export_id=export_id, unreported=unreported)
 
 
 def _keys_of(name: str) -> list[bytes]:

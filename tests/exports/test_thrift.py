@@ -3,17 +3,22 @@
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from annolake.clock import Clock
+from annolake.config import Config
+from annolake.contract import QUEUES, RUNS
+from annolake.load.lake import Lake as LakeOnDisk
 from annolake.report import QueueReport
 from annolake.sandbox import Population, Queue, Rules, Sandbox
+from annolake.transform.row_types import hash_seed
 from exporting import FakeClock, annolake, export_once, files_of, one_queue, queries, with_polars, write_config
 from load.faults import Gate, Killed
 from test_rejects import lake_with
@@ -315,6 +320,32 @@ def test_a_switch_of_endpoint_and_back_asks_for_everything_again(tmp_path: Path)
 
     assert (listed, len(hashes), None in hashes, gone) == ({None}, 60, False, {None})
     assert (items, back.runs_asked, back.runs_kept) == ([60, 0], 60, 0)
+
+
+@dataclass(frozen=True)
+class _Former:
+    """The contract of the table `runs` before its rows had the hash of an item."""
+
+    version: int = 1
+    schema: pa.Schema = field(default_factory=lambda: RUNS.schema.remove(RUNS.schema.get_field_index("item_hash")))
+
+
+def test_a_lake_of_the_former_schema_version_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows have no item hash, nor was one part of their own: each is written with one, and then kept."""
+
+    def open_lake(config: Config) -> LakeOnDisk:
+        return LakeOnDisk(Path(config.lake.path), runs=_Former(), queues=QUEUES, hash_version=1)
+
+    with sandbox_of(60, rules=Rules(runs_gone=0.1)) as sandbox:
+        lake = Lake(tmp_path, sandbox)
+        with monkeypatch.context() as patched:
+            patched.setattr("annolake.pipeline.open_lake", open_lake)
+            patched.setattr("annolake.transform.join.hash_seed", lambda *parts: hash_seed(*parts, b"former"))
+            former = lake.export()
+        first, second = lake.export(1), lake.export(2)
+
+    assert (first.runs_asked, first.updated, first.payloads_missing) == (60, 60, former.payloads_missing)
+    assert (second.runs_asked, second.partitions_written) == (0, 0)
 
 
 def test_a_row_that_comes_back_is_asked_for(tmp_path: Path) -> None:

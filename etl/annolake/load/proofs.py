@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from annolake.load.storage.local import Store
 
 VERSION = 1
 
+Usage = Literal["subtree", "own"]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -50,10 +51,15 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunsRead(msgspec.Struct, frozen=True, kw_only=True):
-    """The last complete export over items that asked for every run: its start, and on which terms."""
+    """The last complete export over items that asked for every run: its start, and on which terms.
+
+    `usage` is "own" while rows may have the tokens and costs of their own run alone, be it since the service refuses to
+    report those of descendants.
+    """
 
     started_at: Moment
     terms: Terms
+    usage: Usage = "subtree"
 
 
 class Proofs(msgspec.Struct, frozen=True, kw_only=True):
