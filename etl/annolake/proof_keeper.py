@@ -4,7 +4,7 @@ Owns when the proofs are read and written (docs/lake.md#proofs). `load.proofs` h
 throughout. An export that fails, or is killed, writes none.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,11 +21,11 @@ from annolake.report import QueueReport, Usage
 
 
 class ProofKeeper:
-    """The proofs of one queue, in an export of it that began at `now` and asks for runs on these `terms`."""
+    """The proofs of one queue, in an export of it that began at `now`; the `settings` are the terms of its queries."""
 
-    def __init__(self, lake: Lake, workspace: Workspace, queue_id: str, *, now: datetime, terms: Terms) -> None:
+    def __init__(self, lake: Lake, workspace: Workspace, queue_id: str, *, now: datetime, settings: Source) -> None:
         self._lake, self._workspace, self._queue_id = lake, workspace, queue_id
-        self._now, self._terms = now, terms
+        self._now, self._terms, self._archived = now, _terms_of(settings), settings.include_archived
         self._path = lake.proofs_file(queue_id)
         found = read_proofs(lake.store, self._path)
         self._is_there = found is not None
@@ -48,8 +48,7 @@ class ProofKeeper:
     @property
     def runs_read_at(self) -> datetime | None:
         """When all runs were last asked for, on the terms of this export."""
-        runs = self._proofs.runs
-        return runs.started_at if runs and runs.terms == self._terms else None
+        return self._proofs.runs_read(self._terms, archived=self._archived)
 
     def runs_are_due(self, *, every_s: float) -> bool:
         """Tell whether every run is to be asked for. Raises LakeError.
@@ -59,7 +58,8 @@ class ProofKeeper:
         runs = self._proofs.runs
         if runs and runs.terms != self._terms:
             self._write(replace(self._proofs, runs=None))
-        return self._proofs.runs_are_due(self._terms, now=self._now, every_s=every_s)
+        read_at = self.runs_read_at
+        return every_s == 0 or read_at is None or self._now - read_at > timedelta(seconds=every_s)
 
     def usage_with(self, usage: Usage, report: QueueReport) -> Usage:
         """Return what the tokens and costs of all rows include, given what those do that were asked for."""
@@ -70,14 +70,16 @@ class ProofKeeper:
     def settle(self, report: QueueReport, *, now: datetime, log: Log) -> None:
         """Write what this export proves, as the last step of the queue; what can't be written is not proved.
 
-        A complete full export over items that kept no row has asked for every run: the report then says so.
+        A complete full export over items that kept no row has asked for every run, and so has one without archived
+        rows, of the others: the report then says so.
         """
         entry: dict[str, Any] = msgspec.to_builtins(report)
         past = PastExport({"export_id": self._workspace.export_id}, entry, self._now)
         proofs = self._proofs.after(past, now=now)
         over_items = report.endpoint == "items"
-        if past.proves_full and over_items and not report.runs_kept:
-            runs = RunsRead(started_at=self._now, terms=self._terms, usage=self._usage or "subtree")
+        if over_items and report.complete and report.mode == "full" and not report.runs_kept:
+            usage = self._usage or "subtree"
+            runs = RunsRead(started_at=self._now, terms=self._terms, archived=self._archived, usage=usage)
             proofs = replace(proofs, runs=runs)
         elif proofs.runs and over_items and self._usage == "own":
             proofs = replace(proofs, runs=replace(proofs.runs, usage="own"))
@@ -95,7 +97,7 @@ class ProofKeeper:
         self._proofs, self._is_there = proofs, True
 
 
-def terms_of(settings: Source) -> Terms:
+def _terms_of(settings: Source) -> Terms:
     """Return the terms on which an export with these settings asks for runs."""
     return Terms(
         include_stats=settings.include_stats, subtree_usage=settings.subtree_usage, schema_version=RUNS.version

@@ -28,7 +28,7 @@ from annolake.load.merge.spill import BUFFER_BYTES
 from annolake.load.merge.upsert import Upsert
 from annolake.observers import Log, Progress
 from annolake.plan import FULL, plan_new_only, swept_because
-from annolake.proof_keeper import ProofKeeper, terms_of
+from annolake.proof_keeper import ProofKeeper
 from annolake.queue_record import QueueRecord
 from annolake.rejects import RejectKeeper, rejects_of
 from annolake.removals import Absence
@@ -126,7 +126,7 @@ class QueueExport:
         with lake.lock(self._queue_id, since=now):
             record = QueueRecord(self._access, self._context.log)
             source, workspace = self._access.settings, self._context.workspace
-            proofs = ProofKeeper(lake, workspace, self._queue_id, now=now, terms=terms_of(source))
+            proofs = ProofKeeper(lake, workspace, self._queue_id, now=now, settings=source)
             try:
                 rejects = self._export_over("items" if source.endpoint == "items" else "runs", record, proofs, now)
             except (GoneError, NotFoundError) as error:

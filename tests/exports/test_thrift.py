@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from errno import ENOSPC
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ from annolake.report import QueueReport
 from annolake.sandbox import Population, Queue, Rules, Sandbox
 from annolake.transform.row_types import hash_seed
 from exporting import FakeClock, annolake, export_once, files_of, one_queue, queries, with_polars, write_config
-from load.faults import Gate, Killed
+from load.faults import Killed
 from test_rejects import lake_with
 
 ITEMS: dict[str, Any] = {"source.endpoint": "items"}
@@ -167,19 +168,31 @@ def test_the_report_says_when_all_runs_were_last_read(tmp_path: Path) -> None:
 
 
 def test_an_export_that_does_not_read_everything_proves_no_refresh(tmp_path: Path) -> None:
-    """Neither one of new rows, nor one without the archived list, nor one that failed: all runs stay due."""
-    with sandbox_of(300, archived_share=0.3) as sandbox:
+    """Neither one of new rows, nor one that failed: all runs stay due."""
+    with sandbox_of(300) as sandbox:
         lake, due = Lake(tmp_path, sandbox), 8 * DAY
         lake.export()
         new = lake.export(due, mode="new", sync__full_every_s=10**8)
-        active = lake.export(due, source__include_archived=False)
         failed = one_queue(export_once(_Away(sandbox), tmp_path, ITEMS | {"retry.max_attempts": 1}, clock=at(due)))
         full, again = lake.export(due), lake.export(due)
 
-    assert (new.mode, active.filtered, failed.status) == ("new", True, "failed")
-    assert {report.runs_refreshed_at for report in (new, active, failed)} == {START}
-    assert (active.runs_kept, full.runs_asked, again.runs_asked) == (0, 300, 0)
+    assert (new.mode, failed.status) == ("new", "failed")
+    assert {report.runs_refreshed_at for report in (new, failed)} == {START}
+    assert (full.runs_asked, again.runs_asked) == (300, 0)
     assert full.runs_refreshed_at == START + timedelta(hours=due)
+
+
+def test_a_refresh_of_the_active_rows_is_none_of_the_archived_ones(tmp_path: Path) -> None:
+    """Without archived rows it is as with them; once they are wanted, all runs are asked for."""
+    active = {"source__include_archived": False}
+    with sandbox_of(300, archived_share=0.3) as sandbox:
+        lake, due = Lake(tmp_path, sandbox), 8 * DAY
+        reports = [lake.export(0, **active), lake.export(1, **active), lake.export(2), lake.export(3, **active)]
+        reports += [lake.export(due, **active), lake.export(due + 1, **active), lake.export(due + 2)]
+
+    assert [report.runs_asked for report in reports] == [210, 0, 300, 0, 210, 0, 300]
+    hours = [0, 0, 2, 2, due, due, due + 2]
+    assert [report.runs_refreshed_at for report in reports] == [START + timedelta(hours=each) for each in hours]
 
 
 class _Away:
@@ -471,23 +484,29 @@ def test_an_export_that_fails_leaves_the_proofs_as_they_are(tmp_path: Path) -> N
     assert (failed.status, lake.proofs.read_text()) == ("failed", before)
 
 
-def test_an_export_that_is_killed_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever step it dies at, until the file is in its place: the next export asks for all that was due."""
-    with sandbox_of(20) as sandbox:
-        gate = Gate()
-        with monkeypatch.context() as patched:
-            lake_with(patched, gate)
-            Lake(tmp_path / "whole", sandbox).export()
-        outcomes = []
-        for step in range(len(gate.steps) - 12, len(gate.steps)):
-            lake = Lake(tmp_path / f"step-{step}", sandbox)
-            with monkeypatch.context() as patched, suppress(Killed):
-                lake_with(patched, Gate("kill", step))
-                lake.export()
-            proved = lake.proofs.exists()
-            outcomes.append((proved, lake.export(1).runs_asked))
+@pytest.mark.parametrize(("later", "proved"), [(0, False), (1, False), (2, False), (3, True), (4, True)])
+def test_an_export_that_is_killed_proves_nothing(
+    later: int, proved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the file is in its place: the next export asks for all that was due."""
+    steps: list[int] = []  # each of them the thread that did it: another one writes reports beside
 
-    assert set(outcomes) == {(False, 20), (True, 0)}
+    def gate(_verb: str, path: Path, call: Callable[[], Any]) -> Any:
+        if path.suffix == ".proofs" or get_ident() in steps:
+            steps.append(get_ident())
+        if len(steps) > later:
+            raise Killed
+        return call()
+
+    with sandbox_of(20) as sandbox:
+        lake = Lake(tmp_path, sandbox)
+        with monkeypatch.context() as patched, suppress(Killed):
+            lake_with(patched, gate)
+            lake.export()
+        there = lake.proofs.exists()
+        report = lake.export(1)
+
+    assert (there, report.runs_asked) == (proved, 0 if proved else 20)
 
 
 def test_proofs_that_cannot_be_written_are_not_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,26 +65,19 @@ def test_what_began_later_than_now_is_not_used() -> None:
     assert Proofs(full=full(2), new=new, runs=ahead).until(NOW) == Proofs(full=full(2))
 
 
-@pytest.mark.parametrize(
-    ("hours_ago", "every_h", "due"), [(24, 24, False), (25, 24, True), (0, 0, True), (1, 0, True), (0, 1, False)]
-)
-def test_runs_are_due_when_the_last_time_is_older(hours_ago: int, every_h: int, due: bool) -> None:
-    """The bound itself is within; 0 is always."""
-    known = Proofs(runs=RunsRead(started_at=NOW - hours_ago * HOUR, terms=TERMS))
-
-    assert known.runs_are_due(TERMS, now=NOW, every_s=every_h * 3600) is due
-
-
-def test_runs_are_due_on_other_terms() -> None:
-    """Each of them decides about values."""
+def test_runs_were_read_on_the_same_terms_or_not_at_all() -> None:
+    """Each of them decides about values; a reading of all rows is one of the active ones, and not the reverse."""
     known = Proofs(runs=RunsRead(started_at=NOW, terms=TERMS))
+    active = Proofs(runs=RunsRead(started_at=NOW, terms=TERMS, archived=False))
     others = [
         Terms(include_stats=False, subtree_usage=True, schema_version=2),
         Terms(include_stats=True, subtree_usage=False, schema_version=2),
         Terms(include_stats=True, subtree_usage=True, schema_version=3),
     ]
 
-    assert [known.runs_are_due(terms, now=NOW, every_s=3600) for terms in (TERMS, *others)] == [False, True, True, True]
+    assert [known.runs_read(terms, archived=True) for terms in (TERMS, *others)] == [NOW, None, None, None]
+    assert [one.runs_read(TERMS, archived=False) for one in (known, active, Proofs())] == [NOW, NOW, None]
+    assert active.runs_read(TERMS, archived=True) is None
 
 
 def test_a_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ published proved, and nothing else. What can't be understood is as if it were no
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -53,12 +53,13 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 class RunsRead(msgspec.Struct, frozen=True, kw_only=True):
     """The last complete export over items that asked for every run: its start, and on which terms.
 
-    `usage` is "own" while rows may have the tokens and costs of their own run alone, be it since the service refuses to
-    report those of descendants.
+    `archived` tells whether it read the archived rows too. `usage` is "own" while rows may have the tokens and costs of
+    their own run alone, be it since the service refuses to report those of descendants.
     """
 
     started_at: Moment
     terms: Terms
+    archived: bool = True
     usage: Usage = "subtree"
 
 
@@ -92,12 +93,11 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
         latest = max(before.started_at, past.started_at)
         return replace(self, new=NewExports(started_at=latest, newest_added_at=max(known, default=None)))
 
-    def runs_are_due(self, terms: Terms, *, now: datetime, every_s: float) -> bool:
-        """Tell whether every run is to be asked for: the last time is too long ago, or was on other terms."""
+    def runs_read(self, terms: Terms, *, archived: bool) -> datetime | None:
+        """Return when every run was last asked for on these terms, those of archived rows included where wanted."""
         runs = self.runs
-        if runs is None or runs.terms != terms:
-            return True
-        return every_s == 0 or now - runs.started_at > timedelta(seconds=every_s)
+        covers = runs is not None and runs.terms == terms and (runs.archived or not archived)
+        return runs.started_at if runs and covers else None
 
 
 def _full(past: PastExport, newest: datetime | None) -> FullExport | None:
