@@ -15,13 +15,20 @@ HOUR = timedelta(hours=1)
 
 def past(hours_ago: int, **entry: Any) -> PastExport:
     """Return a complete full export that began so long ago, as its report tells of it, or one that differs."""
-    facts = {"mode": "full", "complete": True, "endpoint": "runs", "rows_seen": 5, "orders": {"active": "added_at asc"}}
+    facts = {
+        "queue_id": "q",
+        "mode": "full",
+        "complete": True,
+        "endpoint": "runs",
+        "rows_seen": 5,
+        "orders": {"active": "added_at asc"},
+    }
     return PastExport({}, facts | entry, NOW - hours_ago * HOUR)
 
 
 def proofs(*pasts: PastExport) -> Proofs:
     """Return what exports proved, given the newest first."""
-    return proofs_of(pasts, now=NOW)
+    return proofs_of(pasts, now=NOW).get("q", Proofs())
 
 
 def mark(*pasts: PastExport, lookback_s: float = 0) -> datetime | None:

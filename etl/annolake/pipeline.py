@@ -16,6 +16,7 @@ from annolake.extract.endpoints.queues import list_queues
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.interruption import Interruption
 from annolake.load.lake import Lake, Workspace
+from annolake.load.proofs import ReportedProofs
 from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import ExportContext, QueueExport
 from annolake.report import Mode, Report, new_report
@@ -81,6 +82,7 @@ def export(
                 log=log,
                 progress=progress,
                 interruption=interruption,
+                reported_proofs=ReportedProofs(lake.reports),
             )
             _export_queues(context, queue_ids, file)
     except BaseException as error:

@@ -14,7 +14,7 @@ from annolake.config import Source
 from annolake.contract import RUNS
 from annolake.errors import LakeError
 from annolake.load.lake import Lake, Workspace
-from annolake.load.proofs import FullExport, Proofs, RunsRead, Terms, proofs_of, read_proofs, write_proofs
+from annolake.load.proofs import FullExport, Proofs, ReportedProofs, RunsRead, Terms, read_proofs, write_proofs
 from annolake.load.records import PastExport
 from annolake.observers import Log
 from annolake.report import QueueReport, Usage
@@ -23,8 +23,17 @@ from annolake.report import QueueReport, Usage
 class ProofKeeper:
     """The proofs of one queue, in an export of it that began at `now`; the `settings` are the terms of its queries."""
 
-    def __init__(self, lake: Lake, workspace: Workspace, queue_id: str, *, now: datetime, settings: Source) -> None:
-        self._lake, self._workspace, self._queue_id = lake, workspace, queue_id
+    def __init__(
+        self,
+        lake: Lake,
+        workspace: Workspace,
+        queue_id: str,
+        *,
+        reported: ReportedProofs,
+        now: datetime,
+        settings: Source,
+    ) -> None:
+        self._lake, self._workspace, self._queue_id, self._reported = lake, workspace, queue_id, reported
         self._now, self._terms, self._archived = now, _terms_of(settings), settings.include_archived
         self._path = lake.proofs_file(queue_id)
         found = read_proofs(lake.store, self._path)
@@ -36,8 +45,7 @@ class ProofKeeper:
     def known(self) -> Proofs:
         """What is proved of the queue. Where there is no file the reports are read, once. Raises LakeError."""
         if not self._is_there:
-            pasts = self._lake.reports.of(self._queue_id, now=self._now)
-            self._write(replace(proofs_of(pasts, now=self._now), runs=self._proofs.runs))
+            self._write(replace(self._reported.of(self._queue_id, now=self._now), runs=self._proofs.runs))
         return self._proofs
 
     def full_over(self, endpoint: str) -> FullExport | None:

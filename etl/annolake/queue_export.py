@@ -26,6 +26,7 @@ from annolake.load.merge.index import ACCEPTED, DUE, NO_PAYLOAD
 from annolake.load.merge.read_back import ItemFacts
 from annolake.load.merge.spill import BUFFER_BYTES
 from annolake.load.merge.upsert import Upsert
+from annolake.load.proofs import ReportedProofs
 from annolake.observers import Log, Progress
 from annolake.plan import FULL, plan_new_only, swept_because
 from annolake.proof_keeper import ProofKeeper
@@ -58,6 +59,7 @@ class ExportContext:
     log: Log
     progress: Progress
     interruption: Interruption
+    reported_proofs: ReportedProofs
     query_limits: QueryLimits = field(default_factory=QueryLimits)
 
 
@@ -126,7 +128,8 @@ class QueueExport:
         with lake.lock(self._queue_id, since=now):
             record = QueueRecord(self._access, self._context.log)
             source, workspace = self._access.settings, self._context.workspace
-            proofs = ProofKeeper(lake, workspace, self._queue_id, now=now, settings=source)
+            reported = self._context.reported_proofs
+            proofs = ProofKeeper(lake, workspace, self._queue_id, reported=reported, now=now, settings=source)
             try:
                 rejects = self._export_over("items" if source.endpoint == "items" else "runs", record, proofs, now)
             except (GoneError, NotFoundError) as error:

@@ -17,7 +17,14 @@ TERMS = Terms(include_stats=True, subtree_usage=True, schema_version=2)
 
 def past(hours_ago: int, **entry: Any) -> PastExport:
     """Return a complete full export that began so long ago, or one that differs."""
-    facts = {"mode": "full", "complete": True, "endpoint": "runs", "rows_seen": 5, "orders": {"active": "added_at asc"}}
+    facts = {
+        "queue_id": "q",
+        "mode": "full",
+        "complete": True,
+        "endpoint": "runs",
+        "rows_seen": 5,
+        "orders": {"active": "added_at asc"},
+    }
     return PastExport({"export_id": f"e{hours_ago}"}, facts | entry, NOW - hours_ago * HOUR)
 
 
@@ -31,8 +38,11 @@ def full(hours_ago: int, **facts: Any) -> FullExport:
 def test_new_only_exports_add_to_the_last_full_one() -> None:
     """The latest start and the newest row of all of them; a full export begins anew."""
     new = [past(hours, mode="new", newest_added_at=(NOW - ago * HOUR).isoformat()) for hours, ago in ((4, 5), (6, 3))]
-    one = proofs_of([*new, past(9), past(10)], now=NOW)
+    other = past(2, queue_id="r", newest_added_at="2098-01-01T00:00:00Z")
+    found = proofs_of([new[0], other, new[1], past(7, complete=False), past(9), past(10, mode="new")], now=NOW)
+    one = found["q"]
 
+    assert found["r"] == Proofs(full=full(2))
     assert one == Proofs(full=full(9), new=NewExports(started_at=NOW - 4 * HOUR, newest_added_at=NOW - 3 * HOUR))
     assert one.after(past(1), now=NOW) == Proofs(full=full(1))
 

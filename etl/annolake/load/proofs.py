@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from annolake.errors import LakeError
-from annolake.load.records import PastExport
+from annolake.load.records import PastExport, Reports
 from annolake.load.storage.local import Store
 
 VERSION = 1
@@ -82,16 +83,10 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
 
         An `added_at` later than `now` is no time to go by, and left out.
         """
-        newest = past.newest_added_at if past.newest_added_at and past.newest_added_at <= now else None
         if past.proves_full:
-            full = _full(past, newest)
+            full = _full(past, now)
             return replace(self, full=full, new=None) if full else self
-        if not past.proves_complete or self.full is None:
-            return self
-        before = self.new or NewExports(started_at=past.started_at)
-        known = [moment for moment in (before.newest_added_at, newest) if moment]
-        latest = max(before.started_at, past.started_at)
-        return replace(self, new=NewExports(started_at=latest, newest_added_at=max(known, default=None)))
+        return replace(self, new=_added(self.new, past, now)) if past.proves_complete and self.full else self
 
     def runs_read(self, terms: Terms, *, archived: bool) -> datetime | None:
         """Return when every run was last asked for on these terms, those of archived rows included where wanted."""
@@ -100,7 +95,18 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
         return runs.started_at if runs and covers else None
 
 
-def _full(past: PastExport, newest: datetime | None) -> FullExport | None:
+def _newest(past: PastExport, now: datetime) -> datetime | None:
+    return past.newest_added_at if past.newest_added_at and past.newest_added_at <= now else None
+
+
+def _added(new: NewExports | None, past: PastExport, now: datetime) -> NewExports:
+    """Return what complete new-only exports and one more met."""
+    known = [moment for moment in (new and new.newest_added_at, _newest(past, now)) if moment]
+    latest = max(new.started_at, past.started_at) if new else past.started_at
+    return NewExports(started_at=latest, newest_added_at=max(known, default=None))
+
+
+def _full(past: PastExport, now: datetime) -> FullExport | None:
     """Return what a report says of a complete full export, None where it has been tampered with."""
     orders = past.entry.get("orders")
     orders = orders if isinstance(orders, dict) else {}
@@ -110,7 +116,7 @@ def _full(past: PastExport, newest: datetime | None) -> FullExport | None:
         "endpoint": past.entry.get("endpoint"),
         "rows_seen": past.entry.get("rows_seen", 0),
         "size_excess": past.entry.get("size_excess"),
-        "newest_added_at": newest,
+        "newest_added_at": _newest(past, now),
         "orders": {name: str(order) if order else None for name, order in orders.items()},
     }
     with suppress(msgspec.ValidationError):
@@ -118,17 +124,35 @@ def _full(past: PastExport, newest: datetime | None) -> FullExport | None:
     return None
 
 
-def proofs_of(pasts: Iterable[PastExport], *, now: datetime) -> Proofs:
-    """Return what the reports of a queue prove, given the newest first: those since the last complete full export."""
-    since = []
+class ReportedProofs:
+    """What the reports prove of every queue, for lakes without proofs: read once for all queues of an export."""
+
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
+        self._lock = Lock()
+        self._proofs: Mapping[str, Proofs] | None = None
+
+    def of(self, queue_id: str, *, now: datetime) -> Proofs:
+        """Return what the reports prove of a queue. Raises LakeError."""
+        with self._lock:
+            if self._proofs is None:
+                self._proofs = proofs_of(self._reports.pasts(now=now), now=now)
+        return self._proofs.get(queue_id, Proofs()).until(now)
+
+
+def proofs_of(pasts: Iterable[PastExport], *, now: datetime) -> dict[str, Proofs]:
+    """Return what reports prove of each queue, given the newest first: those since its last complete full export."""
+    found: dict[str, Proofs] = {}
+    since: dict[str, NewExports] = {}
     for past in pasts:
-        since.append(past)
-        if past.proves_full:
-            break
-    proofs = Proofs()
-    for past in reversed(since):
-        proofs = proofs.after(past, now=now)
-    return proofs
+        queue_id = str(past.entry.get("queue_id"))
+        if queue_id in found or not past.proves_complete:
+            continue
+        if not past.proves_full:
+            since[queue_id] = _added(since.get(queue_id), past, now)
+        elif full := _full(past, now):
+            found[queue_id] = Proofs(full=full, new=since.pop(queue_id, None))
+    return found
 
 
 def read_proofs(store: Store, path: Path) -> Proofs | None:
