@@ -72,7 +72,11 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "max_response_mb": 256,
     }
     assert msgspec.structs.asdict(config.retry) == {"max_attempts": 8, "max_wait_s": 60.0}
-    assert msgspec.structs.asdict(config.sync) == {"lookback_s": 86400, "full_every_s": 604800}
+    assert msgspec.structs.asdict(config.sync) == {
+        "lookback_s": 86400,
+        "full_every_s": 604800,
+        "refresh_runs_every_s": 604800,
+    }
     assert config.lake == Lake(path=Path("lake"), compression="zstd", row_group_mb=32, keep_reports=500)
     assert config.log.log_format == "text"
 

@@ -38,7 +38,8 @@ class QueueReport(msgspec.Struct, kw_only=True):
     `rejected` counts the rejects that this export met, `rejects_known` all that the lake has of the queue.
     `rows_not_shown` is by how much the reported sizes exceed the rows met, `size_excess` the same with its sign (None:
     not reported), for the next export to compare with. `removed_unconfirmed` counts rows that were not met and whose
-    removal is in doubt.
+    removal is in doubt. Over items, `runs_kept` counts the rows whose run was not asked for, and `runs_refreshed_at` is
+    the start of the last export that asked for all.
     """
 
     queue_id: str
@@ -63,6 +64,9 @@ class QueueReport(msgspec.Struct, kw_only=True):
     rejected: int = 0
     rejected_new: int = 0
     rejects_known: int = 0
+    runs_asked: int = 0
+    runs_kept: int = 0
+    runs_refreshed_at: datetime | None = None
     payloads_missing: int = 0
     payloads_missing_new: int = 0
     partitions_written: int = 0

@@ -20,7 +20,7 @@ GONE = {
     *("manifest_id", "manifest_s3_id", "messages", "trace_first_received_at", "trace_min_start_time"),
     *("trace_max_start_time", "trace_tier", "trace_upgrade", "ttl_seconds"),
 }
-OWN = {"endpoint", "row_hash", "exported_at", "assigned_to", "unmapped"}
+OWN = {"endpoint", "row_hash", "item_hash", "exported_at", "assigned_to", "unmapped"}
 JSON = ("inputs", "outputs", "extra", "serialized", "events", "feedback_stats")
 
 

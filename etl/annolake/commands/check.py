@@ -22,8 +22,8 @@ from annolake.load.lake import Lake
 from annolake.observers import Log
 from annolake.pipeline import configured_queues
 from annolake.printable import printable
-from annolake.queue_export import explained, is_retired
 from annolake.report import worst
+from annolake.sources.source import explained, is_retired
 from annolake.streams import Streams
 from annolake.transform.decode import decode_queue, runs_decoder
 from annolake.transform.items import Item, decode_items, decode_runs, selects

@@ -1,11 +1,15 @@
-"""The items endpoint as a source: its sections, read by cursor, each item joined with its run."""
+"""The items endpoint as a source: its sections, read by cursor, each item joined with its run.
+
+A run is asked for where that may change its row; of other items the lake's rows stay (`KnownItems`).
+"""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from itertools import compress
+from typing import Protocol, TypeVar
 
 from annolake.errors import TooLargeError
 from annolake.extract.cursor.queue_reader import QueueReader
@@ -17,7 +21,7 @@ from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.watermark import Watermark
 from annolake.report import Usage
 from annolake.sources.source import Access, ambiguous_keys, microseconds, number_rows, times_of
-from annolake.transform.items import decode_items, decode_runs, selects
+from annolake.transform.items import Item, decode_items, decode_runs, selects
 from annolake.transform.join import join
 from annolake.transform.row_batch import RowBatch
 
@@ -27,14 +31,28 @@ _TIMES = ("added_at", "effective_added_at", "last_reviewed_time")  # those a sec
 _CLOCKS_DIFFER = timedelta(minutes=1)  # the service's and this machine's, at most
 
 
+class KnownItems(Protocol):
+    """What the lake holds of items."""
+
+    def keep(self, rows: Sequence[int], items: Sequence[bytes]) -> list[bool]:
+        """Tell, of rows met, by their numbers and their items' hashes, which stay without asking for their runs."""
+
+
 class ItemsSource:
-    """The sections, each item with its run; `watermarks` as for `RunsSource`."""
+    """The sections, each item with its run; `watermarks` as for `RunsSource`; without `known` each run is asked for."""
 
     def __init__(
-        self, access: Access, seen_keys: SeenKeys, watermarks: Mapping[str, Watermark], *, now: datetime
+        self,
+        access: Access,
+        seen_keys: SeenKeys,
+        watermarks: Mapping[str, Watermark],
+        *,
+        now: datetime,
+        known: KnownItems | None = None,
     ) -> None:
         settings = access.settings
-        self._access = access
+        self._access, self._known = access, known
+        self.runs_asked = 0
         self._listing = ItemsListing(access.client, access.queue_id, access.caller)
         self._names = SECTIONS if settings.include_archived else tuple(n for n in SECTIONS if n != "archived")
         self.usage: Usage = "subtree" if settings.subtree_usage else "own"
@@ -72,7 +90,10 @@ class ItemsSource:
                 number_rows(page.items, piece)
                 if page.rejects:
                     yield RowBatch(page.size, rejects=page.rejects)
-                for batch in batches.add(item for item in page.items if item.key in piece.wanted):
+                wanted, kept = self._sorted_out([item for item in page.items if item.key in piece.wanted])
+                if kept:
+                    yield RowBatch(kept=[item.row for item in kept])
+                for batch in batches.add(wanted):
                     asked.append(self._asked(batch))
                     yield from self._answered(asked, most)
             wait(list(asked)[:1])  # what it weighs tells how the rest is cut
@@ -84,12 +105,21 @@ class ItemsSource:
             for future in asked:
                 future.cancel()
 
+    def _sorted_out(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
+        """Return the items whose runs are to be asked for, and those whose rows stay."""
+        if not items or self._known is None:
+            return items, []
+        stay = self._known.keep([item.number for item in items], [item.hash for item in items])
+        wanted = [item for item, stays in zip(items, stay, strict=True) if not stays]
+        return wanted, list(compress(items, stay))
+
     def _at_once(self) -> int:
         return min(self._access.query_size(), self._access.query_limits.most)
 
     def _asked(self, batch: Batch) -> Future[RowBatch]:
         if batch.asked:
             self._access.query_size.asks()
+            self.runs_asked += len(batch.asked)
         return self._access.query_lanes.submit(self._join, batch)
 
     def _answered(self, asked: deque[Future[RowBatch]], most: int) -> Iterator[RowBatch]:

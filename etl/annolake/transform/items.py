@@ -20,7 +20,7 @@ from annolake.keys import key_of
 from annolake.transform.decode import NOT_KEPT, PageDecoder
 from annolake.transform.json_text import members
 from annolake.transform.row_batch import Reject
-from annolake.transform.row_types import Rows
+from annolake.transform.row_types import Rows, hash_seed, row_hash
 
 STATISTICS = "feedback_stats"
 LAST_PARENT = "parent_run_ids[-1]"
@@ -92,13 +92,15 @@ def _runs() -> PageDecoder:
 class Item:
     """An item of a section: the row's metadata, normalized, and the text of its unmapped fields.
 
-    `number` is the row's number in the index of its queue, once it was met.
+    `hash` is over all that the item itself says (docs/lake.md#item-hash). `number` is the row's number in the index of
+    its queue, once it was met.
     """
 
     key: bytes
     row: Any
     unmapped: bytes | None
     archived: bool
+    hash: bytes
     number: int = -1
 
     @property
@@ -154,6 +156,8 @@ def decode_items(body: bytes, *, archived: bool) -> ItemsPage:
     """Decode an answer of a section. Raises ValueError where the body is cut off or of another shape."""
     text, cursor = _opened(body)
     page = ItemsPage(len(body), cursor)
+    which, buffer = b"archived" if archived else b"active", bytearray()
+    usual_seed = hash_seed(which, b"")
     for element in _items().read(text):
         if isinstance(element, Reject):
             page.keys.append(element.key)
@@ -161,7 +165,8 @@ def decode_items(body: bytes, *, archived: bool) -> ItemsPage:
             continue
         row, unmapped = element
         page.keys.append(key_of(row.queue_run_id))
-        page.items.append(Item(page.keys[-1], row, unmapped, archived))
+        digest = row_hash(row, usual_seed if unmapped is None else hash_seed(which, unmapped), buffer)
+        page.items.append(Item(page.keys[-1], row, unmapped, archived, digest))
     return page
 
 

@@ -28,10 +28,7 @@ _PARENT = next(name for name, (_, place) in RUN_PLACES.items() if place == LAST_
 _COPIED = tuple(name for name in RUN_PLACES if name in _OF_RUN and name != _PARENT)
 
 _Row = msgspec.defstruct(
-    "JoinedRow",
-    [(column.name, Any, UNSET if column.json else None) for column in _TOLD],
-    omit_defaults=True,
-    gc=False,
+    "JoinedRow", [(column.name, Any, UNSET if column.json else None) for column in _TOLD], omit_defaults=True, gc=False
 )
 # measured, a row: 6 us, and 30 us where one attribute is set after another
 _read_item, _read_run = reader(_OF_ITEM), reader(_COPIED)
@@ -67,13 +64,16 @@ def _joined(item: Item, run: tuple[Any, bytes | None] | None, *, include_stats: 
     row.start_time = row.start_time or item.start_time
     if run and row.thread_id is None:
         row.thread_id = run[0].thread_id
-    parts = [b"items", b"archived" if item.archived else b"active", str(found).encode(), unmapped or b""]
+    # the item's hash is among them: a row is written anew whenever its item changes, be it in a field of no column
+    parts = [b"items", item.hash.hex().encode(), str(found).encode(), unmapped or b""]
     unavailable = _unavailable(row, found=found, unmapped=unmapped, include_stats=include_stats)
     if own:  # equal numbers mean another thing once descendants are reported
         parts.append(b"own usage")
         unavailable |= _OF_DESCENDANTS
     digest = row_hash(row, hash_seed(*parts))
-    return DecodedRow(item.key, row, digest, unmapped, item.archived, row.item_type, found, unavailable, item.number)
+    return DecodedRow(
+        item.key, row, digest, unmapped, item.archived, row.item_type, found, unavailable, item.number, item.hash
+    )
 
 
 def _merged(of_item: bytes | None, of_run: bytes | None) -> bytes | None:
