@@ -9,7 +9,7 @@ from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import compress
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from annolake.errors import TooLargeError
 from annolake.extract.cursor.queue_reader import QueueReader
@@ -36,6 +36,14 @@ class KnownItems(Protocol):
 
     def keep(self, rows: Sequence[int], items: Sequence[bytes]) -> list[bool]:
         """Tell, of rows met, by their numbers and their items' hashes, which stay without asking for their runs."""
+
+
+class _Joined(NamedTuple):
+    """The rows of some items, how many runs were asked for, and the items that are left."""
+
+    rows: RowBatch
+    asked: int
+    rest: Batch
 
 
 class ItemsSource:
@@ -83,7 +91,7 @@ class ItemsSource:
     def _joined(self, pieces: Iterable[Piece]) -> Iterator[RowBatch]:
         batches: Batches = Batches(self._at_once)
         most = min(self._access.settings.concurrency, self._access.query_size.at_once)
-        asked: deque[Future[RowBatch]] = deque()
+        asked: deque[Future[_Joined]] = deque()
         try:
             for piece in pieces:
                 page = piece.slice.page
@@ -116,26 +124,31 @@ class ItemsSource:
     def _at_once(self) -> int:
         return min(self._access.query_size(), self._access.query_limits.most)
 
-    def _asked(self, batch: Batch) -> Future[RowBatch]:
+    def _asked(self, batch: Batch) -> "Future[_Joined]":
         if batch.asked:
             self._access.query_size.asks()
-            self.runs_asked += len(batch.asked)
         return self._access.query_lanes.submit(self._join, batch)
 
-    def _answered(self, asked: deque[Future[RowBatch]], most: int) -> Iterator[RowBatch]:
+    def _answered(self, asked: "deque[Future[_Joined]]", most: int) -> Iterator[RowBatch]:
         """Yield what was asked for first, until no more than `most` are under way."""
         while len(asked) > most:
-            yield asked.popleft().result()
+            joined = asked.popleft().result()
+            self.runs_asked += joined.asked
+            if joined.rest.items:  # before what follows it: of a row's versions the last one counts
+                asked.appendleft(self._asked(joined.rest))
+            yield joined.rows
 
-    def _join(self, batch: Batch) -> RowBatch:
-        payloads = self._query.read(batch, decode_runs)
+    def _join(self, batch: Batch) -> "_Joined":
+        """Join items with their runs, as many as memory allows for now: a batch was cut when rows were lighter."""
+        size, (batch, later) = self._access.query_size, batch.cut(self._at_once())
+        payloads, left = self._query.read(batch, decode_runs, enough=2 * size.answer)
         if payloads.own:
             self.usage = "own"
-        include_stats = self._access.settings.include_stats
-        joined = join(batch.items, payloads.runs, include_stats=include_stats, own=payloads.own)
+        done = batch.items[: len(batch.items) - len(left.items)]
+        joined = join(done, payloads.runs, include_stats=self._access.settings.include_stats, own=payloads.own)
         joined.size = payloads.size
-        self._access.query_size.saw(len(payloads.runs), payloads.size)
-        return joined
+        size.saw(len(payloads.runs), payloads.size)
+        return _Joined(joined, len(Batch(done).asked), Batch([*left.items, *later.items]))
 
     def _fetch(self, section: str) -> FetchAt:
         decode = partial(decode_items, archived=section == "archived")

@@ -103,7 +103,7 @@ def query(url: str, items: list[Subject], answer: Answer) -> list[str]:
     """Ask for items at a service that gives always this answer; return the missing runs."""
     with client_of(url) as client:
         runs = RunsQuery(client, ("ID", "NAME"), Caller())
-        found = runs.read(Batch(items), lambda _: answer).runs
+        found = runs.read(Batch(items), lambda _: answer)[0].runs
         return [item.run_id for item in items if item.run_id and item.run_id not in found]
 
 

@@ -78,8 +78,8 @@ class QuerySize:
     """
 
     def __init__(self, budget: int, largest: int) -> None:
-        self._answer = min(ANSWER_BYTES, largest // 2)  # rows differ
-        self.at_once = max(1, budget // self._answer)
+        self.answer = min(ANSWER_BYTES, largest // 2)  # rows differ
+        self.at_once = max(1, budget // self.answer)
         self._lock = Lock()
         self._asked = False
         self._weight = 0.0
@@ -87,7 +87,7 @@ class QuerySize:
     def __call__(self) -> int:
         """Return how many runs the next query should ask for, at least 1."""
         if self._weight:
-            return max(1, min(MOST, int(self._answer / self._weight)))
+            return max(1, min(MOST, int(self.answer / self._weight)))
         return MOST if self._asked else FIRST
 
     @property

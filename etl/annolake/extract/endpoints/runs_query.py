@@ -5,6 +5,7 @@ earliest and the latest start of its items, a little widened: without bounds it 
 (docs/service.md#runs-query). Items whose start is not known are asked for apart.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,14 @@ class Batch:
     def asked(self) -> dict[str, Any]:
         """The items to ask for, by run."""
         return {item.run_id: item for item in self.items if item.run_id and item.project_id}
+
+    def missing(self, payloads: "Payloads") -> list[Any]:
+        """Return the items to ask for whose run is not among those found."""
+        return [item for run_id, item in self.asked.items() if run_id not in payloads.runs]
+
+    def cut(self, size: int) -> tuple["Batch", "Batch"]:
+        """Return the first `size` items, and the others."""
+        return Batch(self.items[:size]), Batch(self.items[size:])
 
 
 class Batches:
@@ -107,26 +116,33 @@ class RunsQuery:
     query_limits: QueryLimits = field(default_factory=QueryLimits)
     subtree_usage: bool = True
 
-    def read(self, batch: Batch, decode: Decode) -> Payloads:
+    def read(self, batch: Batch, decode: Decode, *, enough: float = math.inf) -> tuple[Payloads, Batch]:
         """Return the runs of a batch; those that did not come back are asked for again as long as that finds some.
 
-        Never one by one: the service limits queries most, and many runs of an old queue are gone. Raises ServiceError;
+        Never one by one: the service limits queries most, and many runs of an old queue are gone. When `enough` bytes
+        came, the items that were not asked for yet are left, as the second value. Raises ServiceError;
         UnavailableError also where the pages of an answer never end. A ValueError of `decode` makes the client ask
         again.
         """
         payloads = Payloads()
-        missing, before, margin = batch.asked, -1, _MARGIN
-        while missing and len(payloads.runs) > before:
-            before = len(payloads.runs) if margin == _WIDE else -1
-            self._ask(list(missing.values()), margin, decode, payloads)
-            missing = {run_id: item for run_id, item in missing.items() if run_id not in payloads.runs}
-            margin = _WIDE
-        return payloads
+        left = {item.run_id for item in self._ask(list(batch.asked.values()), _MARGIN, decode, payloads, enough)}
+        done = next((place for place, item in enumerate(batch.items) if item.run_id in left), len(batch.items))
+        batch, rest = batch.cut(done)
+        before = -1
+        while len(payloads.runs) > before and (missing := batch.missing(payloads)):
+            before = len(payloads.runs)
+            self._ask(missing, _WIDE, decode, payloads, math.inf)
+        return payloads, rest
 
-    def _ask(self, items: Sequence[Subject], margin: timedelta, decode: Decode, payloads: Payloads) -> None:
-        """Ask for items in queries of as many as the service serves at once, which is learned on the way."""
-        waiting = [items]
-        while waiting:
+    def _ask(
+        self, items: Sequence[Subject], margin: timedelta, decode: Decode, payloads: Payloads, enough: float
+    ) -> list[Subject]:
+        """Ask for items in queries of as many as the service serves at once, which is learned on the way.
+
+        Returns those that were not asked for, since `enough` bytes had come.
+        """
+        waiting = [items] if items else []
+        while waiting and payloads.size < enough:
             some, most = waiting.pop(), self.query_limits.most
             if len(some) > most:
                 waiting += [some[start : start + most] for start in range(0, len(some), most)][::-1]
@@ -145,6 +161,7 @@ class RunsQuery:
                 if not self.query_limits.refused(len(some), status=error.status, numbers=numbers):
                     raise
                 waiting.append([item for item in some if item.run_id not in payloads.runs])
+        return [item for some in reversed(waiting) for item in some]
 
     def _query(self, items: Sequence[Subject], margin: timedelta, decode: Decode, payloads: Payloads) -> None:
         ids = [item.run_id for item in items if item.run_id]

@@ -7,7 +7,7 @@ nor a body ever stands in a message, a log or an exception.
 import re
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -117,7 +117,7 @@ class Sender:
         call.attempts += 1
         request = call.request
         for _ in range(MAX_REDIRECTS + 1):
-            with closing(Exchange(request, self.bounds, self._turn, patient=call.patient)) as exchange:
+            with closing(Exchange(request, self._bounds_of(call), self._turn, patient=call.patient)) as exchange:
                 answer = self._send(exchange, call)
                 if answer.location is None:
                     return self._decoded(answer, call, decode)
@@ -144,6 +144,11 @@ class Sender:
         else:
             rate_limit.succeeded(sent)
         return answer
+
+    def _bounds_of(self, call: Call) -> Bounds:
+        """Return the bounds of one answer: where less could be asked for, none is read that has to be read alone."""
+        bounds = self.bounds
+        return replace(bounds, most=min(bounds.most, bounds.alone)) if call.divisible and not call.patient else bounds
 
     def _redirection(self, request: httpx.Request, answer: Answer, call: Call) -> httpx.Request:
         """Return the request that an answer redirects to, one of the same origin."""

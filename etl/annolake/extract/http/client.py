@@ -102,7 +102,7 @@ class Client:
         """Send a query, `body` (bytes of JSON, or what msgspec can encode), and do as `get` does.
 
         It may arrive more than once: for endpoints that only read. `divisible`: less could be asked for, so the second
-        502 or 504 in a row is the last attempt.
+        502 or 504 in a row is the last attempt, and (unless `patient`) a body above `max_inflight_mb` is too large.
         """
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
         headers = {"Content-Type": "application/json"}
