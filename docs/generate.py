@@ -63,7 +63,7 @@ def moving_columns() -> Mapping[str, tuple[Iterable[str], str]]:
     fields = contract.RUNS.columns_of("field")
     return {
         "of the export": (
-            ("endpoint", "row_hash", "exported_at"),
+            ("endpoint", "row_hash", "item_hash", "exported_at"),
             "rewritten once, with every row: the hash is over what this endpoint sends",
         ),
         "runs alone": (
