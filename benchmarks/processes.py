@@ -88,20 +88,24 @@ def service(**options: object) -> Iterator[Service]:
         process.stdin.close()  # type: ignore[union-attr]  # it was started with a pipe
 
 
-def contender(name: str, there: Service, out: Path, *, lanes: int) -> tuple[list[str], dict[str, str]]:
+def contender(
+    name: str, there: Service, out: Path, *, lanes: int, endpoint: str = "auto"
+) -> tuple[list[str], dict[str, str]]:
     """Return command and environment of a contender that exports the queue into `out`.
 
-    `annolake` is run as its users do; the others are scripts beside this file.
+    `annolake`, and `without` (the same), is run as its users do; the others are scripts beside this file.
     """
     environ = {"LANGSMITH_API_KEY": there.api_key, "NO_COLOR": "1"}
-    if name == "annolake":
+    if name in {"annolake", "without"}:
         environ |= {
             "ANNOLAKE_SOURCE__BASE_URL": there.url,
             "ANNOLAKE_SOURCE__QUEUES": there.queue_id,
             "ANNOLAKE_SOURCE__CONCURRENCY": str(lanes),
+            "ANNOLAKE_SOURCE__ENDPOINT": endpoint,
             "ANNOLAKE_LAKE__PATH": str(out),
         }
         return [sys.executable, "-m", "annolake", "run", "--json", "--quiet"], environ
-    command = [sys.executable, str(HERE / f"{name}.py"), "--url", there.url, "--queue", there.queue_id]
+    script = "floor_items" if name == "floor" and endpoint == "items" else name
+    command = [sys.executable, str(HERE / f"{script}.py"), "--url", there.url, "--queue", there.queue_id]
     command += ["--out", str(out)]
     return command + (["--lanes", str(lanes)] if name == "floor" else []), environ

@@ -10,7 +10,15 @@ import random
 import sys
 from typing import Any
 
-from annolake.sandbox import Changes, Faults, Population, Sandbox
+from annolake.sandbox import Changes, Faults, Population, Sandbox, Showing
+
+UNKNOWN = {
+    "nothing": {},
+    "a scalar": {"risk_class": "low"},
+    "an object": {"risk": {f"reason_{number:02d}": "x" * 12 for number in range(10)}},
+    "five fields": {f"risk_{number}": number for number in range(5)},
+}
+"""What each row, item and run can have besides what the contract names; the object is of 300 bytes."""
 
 
 def main() -> None:
@@ -20,7 +28,7 @@ def main() -> None:
     sandbox = Sandbox(
         Population(rows=args.rows, odd=False, payload_kb=args.payload_kb, order=args.order),
         seed=args.seed,
-        faults=Faults(latency_s=args.latency_ms / 1000),
+        faults=Faults(latency_s=args.latency_ms / 1000, query_rate_limit=args.queries_per_10_s, retry_after_s=10),
         changes=changes,
     )
     with sandbox:
@@ -34,6 +42,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--payload-kb", type=float)
     parser.add_argument("--latency-ms", type=float, default=0)
+    parser.add_argument("--queries-per-10-s", type=int, default=0)
     parser.add_argument("--order", default="oldest_first")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--change-rate", type=float, default=0)
@@ -43,7 +52,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _obey(sandbox: Sandbox, order: dict[str, Any]) -> dict[str, Any]:
-    """Do one thing: "edit" a share of all rows, or tell the "requests" so far, or the "truth" since one of them.
+    """Do one thing: "edit" a share of all rows, add "unknown" fields to all that is shown, or tell something.
+
+    What can be told is the "requests" so far, or the "truth" since one of them.
 
     The truth is the ids of the rows that were in the queue from request `first` to now and were not moved.
     """
@@ -55,6 +66,10 @@ def _obey(sandbox: Sandbox, order: dict[str, Any]) -> dict[str, Any]:
             for row_id in chosen:
                 queue.edit(row_id, tags=[f"round {order['round']}"])
             return {"edited": len(chosen)}
+        case "unknown":
+            added = b"," + json.dumps(UNKNOWN[order["fields"]], separators=(",", ":")).encode()[1:]
+            sandbox.showing = Showing(text=lambda text: text[:-1] + added) if len(added) > len(b",}") else Showing()
+            return {}
         case "requests":
             return {"requests": len(sandbox.requests)}
         case "truth":

@@ -20,11 +20,16 @@ Lake = Literal["none", "same", "older"]
 
 ALL = ("floor", "annolake", "sdk", "dlt_rest")
 OWN = ("floor", "annolake")
+EXPORTERS = ("without", "annolake")
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is exported, and what is in annolake's lake before: nothing, the same rows, or 1% older ones."""
+    """What is exported, and what is in annolake's lake before: nothing, the same rows, or 1% older ones.
+
+    The first contender is what the others are compared with. `unknown` names the fields that each row has besides the
+    contract's (`service.py`); the contender "without" is annolake where they are left out.
+    """
 
     title: str
     rows: int
@@ -32,7 +37,22 @@ class Case:
     lanes: int = 8
     contenders: tuple[str, ...] = OWN
     options: dict[str, Any] = field(default_factory=dict)
+    endpoint: str = "auto"
+    unknown: str = "nothing"
 
+
+def _unknown_fields() -> Iterator[tuple[str, Case]]:
+    """Yield a case for each kind of unknown field, endpoint and state of the lake."""
+    for endpoint in ("runs", "items"):
+        for unknown in ("a scalar", "an object", "five fields"):
+            for lake, title in (("none", "first export"), ("same", "nothing changed")):
+                name = f"unknown-{unknown.split()[-1]}-{endpoint}" + ("" if lake == "none" else "-unchanged")
+                text = f"20,000 rows over {endpoint}, {unknown} unknown, {title}"
+                yield name, Case(text, 20_000, lake, contenders=EXPORTERS, endpoint=endpoint, unknown=unknown)  # type: ignore[arg-type]
+
+
+LIMITS = {"latency_ms": 20, "queries_per_10_s": 15}
+"""The documented limit on run queries."""
 
 CASES = {
     "first-2k": Case("2,000 rows, first export", 2_000, contenders=ALL),
@@ -43,6 +63,28 @@ CASES = {
     "first-200k": Case("200,000 rows, first export", 200_000, contenders=ALL),
     "unchanged-200k": Case("200,000 rows, nothing changed", 200_000, "same"),
     "heavy": Case("5,000 rows of 300 kB, first export", 5_000, contenders=ALL, options={"payload_kb": 300}),
+    **dict(_unknown_fields()),
+    "items": Case("20,000 rows over items, first export", 20_000, endpoint="items"),
+    "items-unchanged": Case("20,000 rows over items, nothing changed", 20_000, "same", endpoint="items"),
+    "items-latency": Case(
+        "20,000 rows over items, 100 ms, 16 lanes", 20_000, lanes=16, options={"latency_ms": 100}, endpoint="items"
+    ),
+    "items-latency-unchanged": Case(
+        "20,000 rows over items, 100 ms, 16 lanes, nothing changed",
+        20_000,
+        "same",
+        lanes=16,
+        options={"latency_ms": 100},
+        endpoint="items",
+    ),
+    "items-limits": Case("6,000 rows over items, 15 queries in 10 s, 20 ms", 6_000, options=LIMITS, endpoint="items"),
+    "items-limits-unchanged": Case(
+        "6,000 rows over items, 15 queries in 10 s, 20 ms, nothing changed",
+        6_000,
+        "same",
+        options=LIMITS,
+        endpoint="items",
+    ),
 }
 QUICK = ("first-2k", "first", "unchanged")
 
@@ -57,7 +99,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             runs = _measure(case, chosen, Path(folder), args.repeat)
         for each in chosen:
-            print(_line(case, each, runs[each], runs.get("floor")), flush=True)
+            print(_line(case, each, runs[each], runs.get(case.contenders[0])), flush=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -65,7 +107,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=5, help="turns of each contender (5)")
     parser.add_argument("--quick", action="store_true", help=f"one turn of {', '.join(QUICK)}")
     parser.add_argument("--folder", help="where lakes and files go, for the time of a case")
-    parser.add_argument("--contenders", default=",".join(ALL), help=f"by commas, of: {', '.join(ALL)} (all)")
+    every = (*ALL, "without")
+    parser.add_argument("--contenders", default=",".join(every), help=f"by commas, of: {', '.join(every)} (all)")
     parser.add_argument("cases", nargs="*", metavar="case", help=f"of: {', '.join(CASES)} (all)")
     args = parser.parse_args()
     if args.quick:
@@ -80,17 +123,16 @@ def _arguments() -> argparse.Namespace:
 def _measure(case: Case, chosen: list[str], folder: Path, repeat: int) -> dict[str, list[Run]]:
     runs: dict[str, list[Run]] = {name: [] for name in chosen}
     with service(rows=case.rows, **case.options) as there:
-        kept = folder / "kept"
-        if case.lake != "none":
-            _turn("annolake", there, kept, case)
+        ours = [name for name in chosen if name in EXPORTERS and case.lake != "none"]
+        for name in ours:
+            _turn(name, there, folder / name, case)
         for number in range(repeat):
             for name in _alternating(chosen, number):
                 _say(f"{case.title}: {name}, turn {number + 1} of {repeat}")
                 with tempfile.TemporaryDirectory(dir=folder) as out:
                     if name == "annolake" and case.lake == "older":
                         there.tell("edit", share=0.01, round=number)
-                    again = name == "annolake" and case.lake != "none"
-                    runs[name].append(_turn(name, there, kept if again else Path(out) / "out", case))
+                    runs[name].append(_turn(name, there, folder / name if name in ours else Path(out) / "out", case))
     return runs
 
 
@@ -100,9 +142,10 @@ def _alternating(chosen: list[str], number: int) -> Iterator[str]:
 
 
 def _turn(name: str, there: Service, out: Path, case: Case) -> Run:
-    command, environ = contender(name, there, out, lanes=case.lanes)
+    there.tell("unknown", fields="nothing" if name == "without" else case.unknown)
+    command, environ = contender(name, there, out, lanes=case.lanes, endpoint=case.endpoint)
     run = measured(command, environ, cwd=out.parent)
-    rows = run.told["queues"][0]["rows_seen"] if name == "annolake" else run.told["rows"]
+    rows = run.told["queues"][0]["rows_seen"] if name in EXPORTERS else run.told["rows"]
     if rows != case.rows:
         raise RuntimeError(f"{name} met {rows} of {case.rows} rows")
     return run
@@ -112,17 +155,18 @@ def _heading() -> str:
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     _say(f"load before: {load}")
     return (
-        "| case | contender | wall s | CPU s | peak MB | wall / floor | CPU / floor | CPU ms per 1,000 rows |\n"
+        "| case | contender | wall s | CPU s | peak MB | wall / first | CPU / first | CPU ms per 1,000 rows |\n"
         "|---|---|--:|--:|--:|--:|--:|--:|"
     )
 
 
-def _line(case: Case, name: str, runs: list[Run], floor: list[Run] | None) -> str:
+def _line(case: Case, name: str, runs: list[Run], first: list[Run] | None) -> str:
     wall, cpu, peak = (median(values) for values in _values(runs))
     ratios = ["", ""]
-    if floor and name != "floor":
-        floor_wall, floor_cpu, _ = (median(values) for values in _values(floor))
-        ratios = [f"{wall / floor_wall:.2f}", f"{cpu / floor_cpu:.2f}"]
+    if first and name != case.contenders[0]:
+        pairs = list(zip(runs, first, strict=True))
+        ratios = [f"{median(one.wall_s / other.wall_s for one, other in pairs):.2f}"]
+        ratios += [f"{median(one.cpu_s / other.cpu_s for one, other in pairs):.2f}"]
     cells = [case.title, name, f"{wall:.2f}", f"{cpu:.2f}", f"{peak:.0f}", *ratios, f"{cpu / case.rows * 1e6:.0f}"]
     return "| " + " | ".join(cells) + " |"
 

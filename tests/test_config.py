@@ -65,13 +65,18 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "page_size": 100,
         "concurrency": 8,
         "max_requests_per_second": 0,
+        "max_queries_per_10_s": 0,
         "max_inflight_mb": 64,
         "timeout_s": 30.0,
         "request_timeout_s": 300.0,
         "max_response_mb": 256,
     }
     assert msgspec.structs.asdict(config.retry) == {"max_attempts": 8, "max_wait_s": 60.0}
-    assert msgspec.structs.asdict(config.sync) == {"lookback_s": 86400, "full_every_s": 604800}
+    assert msgspec.structs.asdict(config.sync) == {
+        "lookback_s": 86400,
+        "full_every_s": 604800,
+        "refresh_runs_every_s": 604800,
+    }
     assert config.lake == Lake(path=Path("lake"), compression="zstd", row_group_mb=32, keep_reports=500)
     assert config.log.log_format == "text"
 

@@ -1,10 +1,11 @@
-"""What an export reads, planned from the reports of earlier ones."""
+"""What an export reads, planned from what earlier ones proved."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from annolake.load.proofs import Proofs, proofs_of
 from annolake.load.records import PastExport
 from annolake.plan import plan_new_only
 
@@ -14,13 +15,27 @@ HOUR = timedelta(hours=1)
 
 def past(hours_ago: int, **entry: Any) -> PastExport:
     """Return a complete full export that began so long ago, as its report tells of it, or one that differs."""
-    facts = {"mode": "full", "complete": True, "endpoint": "runs", "rows_seen": 5, "orders": {"active": "added_at asc"}}
+    facts = {
+        "queue_id": "q",
+        "mode": "full",
+        "complete": True,
+        "endpoint": "runs",
+        "rows_seen": 5,
+        "orders": {"active": "added_at asc"},
+    }
     return PastExport({}, facts | entry, NOW - hours_ago * HOUR)
+
+
+def proofs(*pasts: PastExport) -> Proofs:
+    """Return what exports proved, given the newest first."""
+    return proofs_of(pasts, now=NOW).get("q", Proofs())
 
 
 def mark(*pasts: PastExport, lookback_s: float = 0) -> datetime | None:
     """Return from when on the active list is read; None where an export is a full one."""
-    plan = plan_new_only(pasts, endpoint="runs", now=NOW, lookback_s=lookback_s, full_every_s=86_400, rows_in_lake=5)
+    plan = plan_new_only(
+        proofs(*pasts), endpoint="runs", now=NOW, lookback_s=lookback_s, full_every_s=86_400, rows_in_lake=5
+    )
     if plan.mode == "full":
         assert plan.reason
         return None
@@ -83,7 +98,12 @@ def test_a_full_export_of_just_so_long_ago_is_recent_enough() -> None:
 def test_a_lake_without_rows_is_filled_where_there_were_some(rows_seen: int, mode: str) -> None:
     """An empty queue's lake is empty by right."""
     plan = plan_new_only(
-        [past(2, rows_seen=rows_seen)], endpoint="runs", now=NOW, lookback_s=0, full_every_s=86_400, rows_in_lake=0
+        proofs(past(2, rows_seen=rows_seen)),
+        endpoint="runs",
+        now=NOW,
+        lookback_s=0,
+        full_every_s=86_400,
+        rows_in_lake=0,
     )
 
     assert plan.mode == mode
@@ -94,7 +114,7 @@ def test_a_list_of_no_known_order_is_read_whole(order: Any) -> None:
     """The report names it; the other list is read from the mark."""
     orders = {"active": "added_at desc", "archived": order}
     plan = plan_new_only(
-        [past(2, orders=orders)], endpoint="runs", now=NOW, lookback_s=0, full_every_s=86_400, rows_in_lake=5
+        proofs(past(2, orders=orders)), endpoint="runs", now=NOW, lookback_s=0, full_every_s=86_400, rows_in_lake=5
     )
 
     assert (plan.mode, set(plan.watermarks)) == ("new", {"active"})

@@ -60,6 +60,11 @@ exit with 3 where a queue has no good export (complete and published) younger th
 queue that is shown"""
 
 
+REFRESH = """\
+over the items endpoint: ask for the run of every row that is read; without it only for those whose item is new or has
+changed, for some of the last 3 days, and for all once sync.refresh_runs_every_s is over; no effect over runs"""
+
+
 Command = Callable[[argparse.Namespace, Mapping[str, str], Streams], int]
 
 
@@ -163,6 +168,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--new-only", action="store_true", help=NEW_ONLY)
     run.add_argument("--accept-removals", action="store_true", help=ACCEPT_REMOVALS)
+    run.add_argument("--refresh", action="store_true", help=REFRESH)
     run.add_argument("--json", action="store_true", help="print the report as the last line of standard output")
     run.add_argument("--quiet", action="store_true", help="print only what went wrong")
     run.set_defaults(result_is_kept=True)  # the report is in the lake, and the export is done

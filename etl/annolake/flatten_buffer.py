@@ -20,12 +20,11 @@ _BYTES_AT_ONCE = 8 << 20
 class FlattenBuffer:
     """Takes the rows of one queue in reading order; `flush` when all were taken.
 
-    Rows of which the same columns are unavailable are flattened together. `run_missing` has the numbers of rows whose
-    run was not found, `run_missing_new` how many of them are new or changed.
+    Rows of which the same columns are unavailable are flattened together. `run_missing_new` tells how many rows are new
+    or changed and have a run that was not found.
     """
 
     def __init__(self, upsert: Upsert, endpoint: Endpoint, now: Callable[[], datetime]) -> None:
-        self.run_missing: set[int] = set()
         self.run_missing_new = 0
         self._upsert, self._endpoint, self._now = upsert, endpoint, now
         self._waiting: dict[frozenset[str], list[DecodedRow]] = {}
@@ -35,8 +34,11 @@ class FlattenBuffer:
     def take(self, batch: RowBatch) -> None:
         """Have the rows that are new or changed wait, and flatten those that wait where they are enough."""
         rows = batch.latest().rows
+        if not rows:
+            return
         changed = list(compress(rows, self._upsert.index.changed([r.number for r in rows], [r.hash for r in rows])))
-        self.run_missing.update(row.number for row in rows if row.run_found is False)
+        if self._endpoint == "items":
+            self._upsert.index.note_found([row.number for row in rows], [row.run_found for row in rows])
         self.run_missing_new += sum(row.run_found is False for row in changed)
         row_bytes = max(1, batch.size // max(1, len(rows)))
         step = max(1, _BYTES_AT_ONCE // row_bytes)  # a page may be larger than what is flattened at once

@@ -16,6 +16,7 @@ from annolake.extract.endpoints.queues import list_queues
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.interruption import Interruption
 from annolake.load.lake import Lake, Workspace
+from annolake.load.proofs import ReportedProofs
 from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import ExportContext, QueueExport
 from annolake.report import Mode, Report, new_report
@@ -32,6 +33,7 @@ def export(
     *,
     mode: Mode = "full",
     accept_removals: bool = False,
+    refresh: bool = False,
     clock: Clock | None = None,
     log: Log = SILENCE,
     progress: Progress = SILENCE,
@@ -42,6 +44,7 @@ def export(
 
     In mode "new" only rows added since the last complete exports are read, where those allow it (`plan`). With
     `accept_removals` rows that were not met are marked removed even where the service still counts them (`removals`).
+    With `refresh` the run of every item that is read is asked for.
     A `report` that is handed in is filled, so that it can be read where this raises.
     Raises ConfigError, ServiceError, LakeError or InterruptedExport where no queue could be begun, and LakeError where
     the report could not be written.
@@ -59,6 +62,7 @@ def export(
             _written(_ReportFile(report, lake, workspace, clock)) as file,
             open_client(config, environ, clock=clock, log=log) as client,
             ThreadPoolExecutor(config.source.concurrency, "lane") as lanes,
+            ThreadPoolExecutor(config.source.concurrency, "query") as query_lanes,
         ):
             try:
                 queue_ids = configured_queues(config, client, interruption.event(), log)
@@ -68,7 +72,20 @@ def export(
             if report.all_queues:
                 file.write()  # now that they are known
             context = ExportContext(
-                config, mode, accept_removals, client, lanes, lake, workspace, clock, log, progress, interruption
+                config=config,
+                mode=mode,
+                accept_removals=accept_removals,
+                refresh=refresh,
+                client=client,
+                lanes=lanes,
+                query_lanes=query_lanes,
+                lake=lake,
+                workspace=workspace,
+                clock=clock,
+                log=log,
+                progress=progress,
+                interruption=interruption,
+                reported_proofs=ReportedProofs(lake.reports),
             )
             _export_queues(context, queue_ids, file)
     except BaseException as error:

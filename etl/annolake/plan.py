@@ -1,16 +1,15 @@
 """Which rows of a queue an export reads: all of them, or those added after a watermark (`--new-only`).
 
-Owns that decision, from what earlier exports proved (docs/guarantees.md#new-only). Pure: reports in, plan out.
+Owns that decision, from what earlier exports proved (docs/guarantees.md#new-only). Pure: proofs in, plan out.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from annolake.extract.paging.sort_order import Order
 from annolake.extract.paging.watermark import Watermark
-from annolake.load.records import PastExport
+from annolake.load.proofs import Proofs
 from annolake.report import Mode
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,46 +31,34 @@ FULL = Plan("full")
 
 
 def plan_new_only(
-    pasts: Iterable[PastExport],
-    *,
-    endpoint: str,
-    now: datetime,
-    lookback_s: float,
-    full_every_s: float,
-    rows_in_lake: int,
+    proofs: Proofs, *, endpoint: str, now: datetime, lookback_s: float, full_every_s: float, rows_in_lake: int
 ) -> Plan:
     """Plan an export of new rows, or a full one with the reason where earlier exports do not allow that.
 
-    `pasts` are the queue's entries in earlier reports, the newest first. The watermark is the smaller of the newest
-    added_at that the last complete full export, and complete new-only ones since, met, and the time the last of
-    them started; minus the look-back. So a row that was added while they ran, or by a clock that is behind, is
-    read again rather than missed. A time later than now is no time to go by, and an export that began then no proof.
+    The watermark is the smaller of the newest added_at that the last complete full export, and complete new-only ones
+    since, met, and the time the last of them started; minus the look-back. So a row that was added while they ran, or
+    by a clock that is behind, is read again rather than missed. A time later than now is no time to go by, and an
+    export that began then no proof.
     """
-    proofs, full = [], None
-    for past in pasts:
-        if past.proves_complete:
-            proofs.append(past)
-        if past.proves_full:
-            full = past
-            break
+    full, new = proofs.until(now).full, proofs.until(now).new
     if full is None:
         return Plan("full", "no complete full export of this queue is recorded")
-    if full.entry.get("endpoint") != endpoint:
+    if full.endpoint != endpoint:
         return Plan("full", f"the last complete full export was over another endpoint than {endpoint}")
-    if not rows_in_lake and full.entry.get("rows_seen"):
+    if not rows_in_lake and full.rows_seen:
         return Plan("full", "the lake holds no row of this queue any more")
     if now - full.started_at > timedelta(seconds=full_every_s):
         return Plan("full", "the last complete full export is older than sync.full_every_s")
-    begun = max(past.started_at for past in proofs)
-    newest = [past.newest_added_at for past in proofs if past.newest_added_at and past.newest_added_at <= now]
+    begun = max(full.started_at, new.started_at) if new else full.started_at
+    newest = [at for at in (full.newest_added_at, new and new.newest_added_at) if at and at <= now]
     mark = min([begun, *([max(newest)] if newest else [])]) - timedelta(seconds=lookback_s)
-    return _reading_from(full.entry.get("orders"), mark)
+    return _reading_from(full.orders, mark)
 
 
-def _reading_from(orders: Any, mark: datetime) -> Plan:
+def _reading_from(orders: Mapping[str, str | None], mark: datetime) -> Plan:
     watermarks, unsorted = {}, []
-    for name, recorded in (orders if isinstance(orders, dict) else {}).items():
-        order = Order.parse(str(recorded)) if recorded else None
+    for name, recorded in orders.items():
+        order = Order.parse(recorded) if recorded else None
         if order is None:
             unsorted.append(name)
         else:

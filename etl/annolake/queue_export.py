@@ -5,7 +5,7 @@ errors (`QueueExport`). A row's way is told in docs/architecture.md#one-row-over
 """
 
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -13,39 +13,33 @@ from datetime import datetime
 from itertools import chain, islice
 
 from annolake.clock import Clock
-from annolake.config import Config, Source
+from annolake.config import Config
 from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LakeError, LockedError, NotFoundError
-from annolake.extract.endpoints.query_limits import QueryLimits
+from annolake.extract.endpoints.query_limits import QueryLimits, QuerySize
 from annolake.extract.endpoints.queues import require_queue_id
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.extract.page_size import PageSize
 from annolake.flatten_buffer import FlattenBuffer
 from annolake.interruption import Interruption
 from annolake.load.lake import Lake, Workspace
+from annolake.load.merge.index import ACCEPTED, DUE, NO_PAYLOAD
+from annolake.load.merge.read_back import ItemFacts
 from annolake.load.merge.spill import BUFFER_BYTES
 from annolake.load.merge.upsert import Upsert
+from annolake.load.proofs import ReportedProofs
 from annolake.observers import Log, Progress
 from annolake.plan import FULL, plan_new_only, swept_because
+from annolake.proof_keeper import ProofKeeper
 from annolake.queue_record import QueueRecord
-from annolake.rejects import RejectKeeper
+from annolake.rejects import RejectKeeper, rejects_of
 from annolake.removals import Absence
-from annolake.report import Endpoint, Mode, QueueReport
+from annolake.report import Endpoint, Mode, QueueReport, Throttled
 from annolake.sources.items import ItemsSource
 from annolake.sources.runs import RunsSource
-from annolake.sources.source import Access, RowSource
+from annolake.sources.source import Access, RowSource, explained, is_retired
 from annolake.transform.row_batch import RowBatch
 
 MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
-
-
-def is_retired(error: GoneError | NotFoundError, source: Source, *, alive: Callable[[], bool]) -> bool:
-    """Tell whether the runs endpoint is retired, so that an export with endpoint "auto" goes on over items.
-
-    A 404 says so only of a queue that is `alive`: whose own record can be read.
-    """
-    if source.endpoint != "auto" or source.status:
-        return False
-    return error.endpoint.endswith("/runs") and (isinstance(error, GoneError) or alive())
 
 
 @dataclass(frozen=True)
@@ -55,14 +49,17 @@ class ExportContext:
     config: Config
     mode: Mode
     accept_removals: bool
+    refresh: bool
     client: Client
     lanes: ThreadPoolExecutor
+    query_lanes: ThreadPoolExecutor
     lake: Lake
     workspace: Workspace
     clock: Clock
     log: Log
     progress: Progress
     interruption: Interruption
+    reported_proofs: ReportedProofs
     query_limits: QueryLimits = field(default_factory=QueryLimits)
 
 
@@ -79,9 +76,11 @@ class QueueExport:
         self._access = Access(
             context.client,
             context.lanes,
+            context.query_lanes,
             queue_id,
             source,
             PageSize(source.page_size, budget, source.concurrency, largest),
+            QuerySize(budget, largest),
             self._caller,
             context.query_limits,
         )
@@ -110,8 +109,10 @@ class QueueExport:
             self._context.log.error("bug", **facts)  # noqa: TRY400 - see above
         finally:
             self._caller.stop.set()
-        report.requests, report.retries = self._caller.requests, self._caller.retries
-        report.bytes_read = self._caller.bytes_read
+        caller = self._caller
+        report.requests, report.queries, report.retries = caller.requests, caller.queries, caller.retries
+        report.throttled = {k: Throttled(t.answers, round(t.seconds, 3)) for k, t in caller.throttled.items()}
+        report.bytes_read = caller.bytes_read
         report.seconds = round(self._context.clock.monotonic() - begun, 3)
         report.finished_at = self._context.clock.now()
         with suppress(LakeError):  # an id that is none, or what has failed the queue already
@@ -126,29 +127,39 @@ class QueueExport:
         require_queue_id(self._queue_id)
         with lake.lock(self._queue_id, since=now):
             record = QueueRecord(self._access, self._context.log)
-            source = self._access.settings
+            source, workspace = self._access.settings, self._context.workspace
+            reported = self._context.reported_proofs
+            proofs = ProofKeeper(lake, workspace, self._queue_id, reported=reported, now=now, settings=source)
             try:
-                rejects = self._export_over("items" if source.endpoint == "items" else "runs", record, now)
+                rejects = self._export_over("items" if source.endpoint == "items" else "runs", record, proofs, now)
             except (GoneError, NotFoundError) as error:
                 if not is_retired(error, source, alive=lambda: record.row is not None):
                     raise
                 facts = {"queue_id": self._queue_id, "status": error.status, "now": "items"}
                 self._context.log.warning("endpoint_retired", **facts)
-                rejects = self._export_over("items", record, now)
+                rejects = self._export_over("items", record, proofs, now)
             finally:
                 self._report.name = record.name_if_known or self._report.name
             table = record.table(self._context.clock.now())
-            lake.write_queue(self._queue_id, self._context.workspace, table)
-            rejects.commit()  # the last step: what fails before it leaves them new for the next export
+            lake.write_queue(self._queue_id, workspace, table)
+            rejects.commit()  # the last step that can fail: what fails before it leaves them new for the next export
+            proofs.settle(self._report, now=self._context.clock.now(), log=self._context.log)
 
-    def _export_over(self, endpoint: Endpoint, record: QueueRecord, now: datetime) -> RejectKeeper:
+    def _export_over(self, endpoint: Endpoint, record: QueueRecord, proofs: ProofKeeper, now: datetime) -> RejectKeeper:
         """Export over one endpoint from the start and return the rejects; what was read over another is forgotten."""
-        self._report.endpoint = endpoint
-        lake, workspace = self._context.lake, self._context.workspace
+        context, report, items = self._context, self._report, None
+        report.endpoint = endpoint
+        if endpoint == "items":
+            due = proofs.runs_are_due(every_s=context.config.sync.refresh_runs_every_s)
+            items = ItemFacts(now, refresh=due or context.refresh)
+            report.runs_refreshed_at = proofs.runs_read_at
         budget = BUFFER_BYTES // self._at_once
-        with lake.upsert(self._queue_id, workspace, now=now, budget=budget) as upsert:
-            export = EndpointExport(self._context, self._access, upsert, record=record, report=self._report, now=now)
-            export.run(merges=max(1, MERGES_AT_ONCE // self._at_once))
+        with context.lake.upsert(self._queue_id, context.workspace, now=now, budget=budget, items=items) as upsert:
+            export = EndpointExport(context, self._access, upsert, record=record, report=report, proofs=proofs, now=now)
+            try:
+                export.run(merges=max(1, MERGES_AT_ONCE // self._at_once))
+            except NotFoundError as error:
+                raise explained(error, alive=lambda: record.row is not None) from error
             return export.rejects
 
 
@@ -163,25 +174,15 @@ class EndpointExport:
         *,
         record: QueueRecord,
         report: QueueReport,
+        proofs: ProofKeeper,
         now: datetime,
     ) -> None:
         self._context, self._access, self._record = context, access, record
-        self._upsert, self._report, self._now = upsert, report, now
+        self._upsert, self._report, self._proofs, self._now = upsert, report, proofs, now
         self._source = self._planned_source()
-        self.rejects = self._kept_rejects()
+        self.rejects = rejects_of(context.lake, context.workspace, access.queue_id, now=now)
+        upsert.index.ask_for(self.rejects.keys)  # to learn what has become of them
         self._buffer = FlattenBuffer(upsert, report.endpoint, context.clock.now)
-
-    def _kept_rejects(self) -> RejectKeeper:
-        context, queue_id = self._context, self._access.queue_id
-        kept = context.lake.rejects(queue_id, context.workspace)
-        export_id, reports = context.workspace.export_id, context.lake.reports
-        return RejectKeeper(
-            kept,
-            queue_id,
-            self._now,
-            export_id=export_id,
-            tells=lambda earlier: earlier == export_id or reports.tells(earlier, queue_id),
-        )
 
     def run(self, *, merges: int) -> None:
         """Export; `merges` partitions are merged at once. The report is filled on the way."""
@@ -195,7 +196,7 @@ class EndpointExport:
         context, report, plan = self._context, self._report, FULL
         if context.mode == "new":
             plan = plan_new_only(
-                context.lake.reports.of(report.queue_id, now=self._now),
+                self._proofs.known,
                 endpoint=report.endpoint,
                 now=self._now,
                 lookback_s=context.config.sync.lookback_s,
@@ -205,7 +206,8 @@ class EndpointExport:
         report.mode, report.mode_reason = plan.mode, plan.reason
         if report.endpoint == "runs":
             return RunsSource(self._access, self._upsert.index, plan.watermarks)
-        return ItemsSource(self._access, self._upsert.index, plan.watermarks, now=self._now)
+        index = self._upsert.index
+        return ItemsSource(self._access, index, plan.watermarks, now=self._now, known=index)
 
     def _read(self) -> None:
         expected, batches = self._upsert.index.size or None, self._source.read()
@@ -220,7 +222,7 @@ class EndpointExport:
         for batch in batches:
             self.rejects.see(batch)
             self._buffer.take(batch)
-            times = [each.row.added_at for each in batch.rows]
+            times = [row.added_at for row in (*(each.row for each in batch.rows), *batch.kept)]
             report.newest_added_at = max(filter(None, (report.newest_added_at, *times)), default=None)
             report.rows_seen = self._source.verdict.rows
             report.payloads_missing_new = self._buffer.run_missing_new
@@ -247,12 +249,8 @@ class EndpointExport:
         return doubt is None
 
     def _absence(self) -> Absence:
-        index, report = self._upsert.index, self._report
-        pasts = self._context.lake.reports.of(report.queue_id, now=self._context.clock.now())
-        last = next((past.entry for past in pasts if past.proves_full), {})
-        usual = last.get("size_excess") if last.get("endpoint") == report.endpoint else None
-        usual = usual if isinstance(usual, int) else None
-        return Absence(index.missing, index.live, self._source.verdict.size_excess, usual)
+        index, full = self._upsert.index, self._proofs.full_over(self._report.endpoint)
+        return Absence(index.missing, index.live, self._source.verdict.size_excess, full.size_excess if full else None)
 
     @property
     def _may_remove(self) -> bool:
@@ -263,7 +261,9 @@ class EndpointExport:
 
     def _conclude_reading(self) -> None:
         report, verdict = self._report, self._source.verdict
-        report.usage = self._source.usage
+        report.rows_seen, report.usage = verdict.rows, self._source.usage
+        if report.endpoint == "items":
+            self._conclude_runs()
         if report.usage == "own" and self._access.settings.subtree_usage:
             meaning = (
                 "the service refuses include_subtree_usage: new rows get the tokens and costs of their own run alone, "
@@ -274,10 +274,16 @@ class EndpointExport:
         report.rows_not_shown, report.size_excess = verdict.not_shown, verdict.size_excess
         report.complete, report.incomplete_because = verdict.complete, list(verdict.reasons)
         report.rejected, report.rejected_new = len(self.rejects.seen), self.rejects.new
-        report.payloads_missing = len(self._buffer.run_missing)
         report.orders = {name: str(order) if order else None for name, order in verdict.orders.items()}
         if verdict.swept:
             report.mode_reason = swept_because(verdict.swept)
+
+    def _conclude_runs(self) -> None:
+        report, index = self._report, self._upsert.index
+        report.runs_asked = self._source.runs_asked
+        report.runs_kept = index.count(ACCEPTED) - index.count(ACCEPTED | DUE)
+        report.payloads_missing = index.count(ACCEPTED | NO_PAYLOAD)
+        report.usage = self._proofs.usage_with(self._source.usage, report)
 
     def _publish(self, *, remove_gone: bool, merges: int) -> None:
         """Merge and publish each day concerned; an interruption is heeded between two."""

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import cache
 
 from annolake.keys import key_of
+from annolake.load.lake import Lake, Workspace
 from annolake.load.records import Rejects
 from annolake.transform.row_batch import Reject, RowBatch
 
@@ -36,6 +37,11 @@ class RejectKeeper:
         self.seen: set[bytes] = set()
         self._new: set[str] = set()
         self.unreadable = False
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The keys that the known rejects can stand for."""
+        return list(self._names)
 
     @property
     def new(self) -> int:
@@ -80,6 +86,18 @@ class RejectKeeper:
             self._kept.put(name, record)
         self._names[reject.key] = name
         self.seen.add(reject.key)
+
+
+def rejects_of(lake: Lake, workspace: Workspace, queue_id: str, *, now: datetime) -> RejectKeeper:
+    """Return the keeper of a queue's rejects, in an export that began at `now`. Raises LakeError."""
+    kept, export_id = lake.rejects(queue_id, workspace), workspace.export_id
+    return RejectKeeper(
+        kept,
+        queue_id,
+        now,
+        export_id=export_id,
+        tells=lambda earlier: earlier == export_id or lake.reports.tells(earlier, queue_id),
+    )
 
 
 def _keys_of(name: str) -> list[bytes]:

@@ -25,13 +25,21 @@ PARTIAL = 3
 _URGENCY = (130, 143, 1, 5, 4, 6, 2, PARTIAL, 0)
 
 
+class Throttled(msgspec.Struct):
+    """How requests of one kind were limited: the 429s received, and the seconds that they waited for it, in all."""
+
+    answers: int = 0
+    seconds: float = 0.0
+
+
 class QueueReport(msgspec.Struct, kw_only=True):
     """What became of one queue. Counts are of rows, sizes in bytes, times RFC 3339 in UTC.
 
     `rejected` counts the rejects that this export met, `rejects_known` all that the lake has of the queue.
     `rows_not_shown` is by how much the reported sizes exceed the rows met, `size_excess` the same with its sign (None:
     not reported), for the next export to compare with. `removed_unconfirmed` counts rows that were not met and whose
-    removal is in doubt.
+    removal is in doubt. Over items, `runs_kept` counts the rows whose run was not asked for, and `runs_refreshed_at` is
+    the start of the last export that asked for all.
     """
 
     queue_id: str
@@ -56,12 +64,17 @@ class QueueReport(msgspec.Struct, kw_only=True):
     rejected: int = 0
     rejected_new: int = 0
     rejects_known: int = 0
+    runs_asked: int = 0
+    runs_kept: int = 0
+    runs_refreshed_at: datetime | None = None
     payloads_missing: int = 0
     payloads_missing_new: int = 0
     partitions_written: int = 0
     bytes_written: int = 0
     requests: int = 0
+    queries: int = 0
     retries: int = 0
+    throttled: dict[str, Throttled] = {}
     bytes_read: int = 0
     repairs: int = 0
     newest_added_at: datetime | None = None

@@ -121,6 +121,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     max_requests_per_second: Annotated[float, Meta(
         ge=0, le=10_000, description="The most requests a second; 0: no limit. 429s slow an export down in any case.",
     )] = 0.0
+    max_queries_per_10_s: Annotated[int, Meta(
+        ge=0, le=10_000, description="The most run queries in any 10 seconds; 0: learned from the service's answers.",
+    )] = 0
     max_inflight_mb: Annotated[int, Meta(
         ge=1, le=65_536, description="The most memory for pages, all lanes together, in MB.",
     )] = 64
@@ -145,13 +148,17 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Sync(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What --new-only reads."""
+    """What is read again, and when."""
 
     lookback_s: Annotated[int, Meta(
         ge=0, le=_TEN_YEARS_S, description="How long before the last complete export --new-only begins, in seconds.",
     )] = 86_400
     full_every_s: Annotated[int, Meta(
         ge=0, le=_TEN_YEARS_S, description="--new-only reads all if the last complete full export is older (seconds).",
+    )] = 604_800
+    refresh_runs_every_s: Annotated[int, Meta(
+        ge=0, le=_TEN_YEARS_S,
+        description="Over items, all runs are asked for if the last time is older (seconds); 0: by each export.",
     )] = 604_800
 
 

@@ -12,7 +12,7 @@ from annolake.clock import Clock
 from annolake.config import Config
 from annolake.credentials import credentials
 from annolake.extract.http.client import Client
-from annolake.extract.http.rate_limit import RateLimit
+from annolake.extract.http.rate_limit import RateLimits
 from annolake.load.lake import Lake
 from annolake.observers import Log
 from annolake.transform.row_types import HASH_VERSION
@@ -35,7 +35,11 @@ def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log
         max_attempts=config.retry.max_attempts,
         max_wait_s=config.retry.max_wait_s,
         lanes=config.source.concurrency,
-        rate_limit=RateLimit(config.source.max_requests_per_second, clock),
+        rate_limits=RateLimits(
+            clock,
+            requests_per_second=config.source.max_requests_per_second,
+            queries_per_10_s=config.source.max_queries_per_10_s,
+        ),
         clock=clock,
         random=random.random,
         version=__version__,

@@ -15,6 +15,7 @@ ACTIVE = {"source.include_archived": False}
 GONE: dict[str, Any] = {"retire_runs_after": 1}
 GONE_404: dict[str, Any] = {"retire_runs_after": 1, "retired_status": 404}
 NO_QUERIES: dict[str, Any] = {"faults": Faults(rate=1.0, kinds=("501",), endpoints=("query",))}
+NO_ITEMS = "the service has the queue, but no /api/v1/platform/annotation-queues/"
 
 # What the service is like, the settings, and the exit code.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
@@ -87,6 +88,54 @@ def test_a_queue_that_the_lake_refuses_is_told_as_a_run_tells_it(tmp_path: Path)
     assert (one_queue(report).error or "nothing") in checked.out
 
 
+# What the service is like, the settings, and what is said of the endpoints.
+ENDPOINTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "both": (
+        {},
+        {},
+        "read over runs, which the service has announced to remove after 31 January 2027; items answers too",
+    ),
+    "both, items": ({}, ITEMS, "read over items; runs answers too"),
+    "retired": (GONE, {}, "read over items; runs would not do: "),
+    "no platform": ({"platform": False}, {}, "; items would not do: "),
+    "no queries": (NO_QUERIES, {}, "; items would not do: 127.0.0.1:"),
+}
+
+
+@pytest.mark.parametrize("case", ENDPOINTS)
+def test_check_names_the_endpoint_and_what_the_other_answers(case: str, tmp_path: Path) -> None:
+    """The announced end of the runs endpoint too; that the other one would not do is no error."""
+    service, settings, said = ENDPOINTS[case]
+    options = dict(service)
+    with Sandbox(
+        Population(rows=30, odd=False, days=2), seed=2, faults=options.pop("faults", None), rules=Rules(**options)
+    ) as sandbox:
+        write_config(tmp_path, sandbox, {**HASTY, **settings})
+        checked = annolake("check", key=sandbox.api_key, cwd=tmp_path)
+
+    assert checked.exit_code == 0
+    assert said in checked.out
+
+
+@pytest.mark.parametrize(
+    ("service", "said"), [({"platform": False}, NO_ITEMS), (NO_QUERIES, "does not serve /api/v2/runs/query (501)")]
+)
+def test_a_service_that_is_too_old_for_items_is_told_in_a_sentence(
+    service: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    """What is missing, and what to do; it is asked once."""
+    options = dict(service)
+    faults = options.pop("faults", None)
+    with Sandbox(Population(rows=30, odd=False, days=2), seed=2, faults=faults, rules=Rules(**options)) as sandbox:
+        checked, report = both(sandbox, tmp_path, ITEMS)
+
+    error = one_queue(report).error or ""
+    assert said in error
+    assert 'set source.endpoint to "runs" while it has that' in error
+    assert error in checked.out
+    assert one_queue(report).retries == 0
+
+
 @pytest.mark.parametrize("endpoint", ["runs", "items"])
 def test_check_asks_little(endpoint: str, tmp_path: Path) -> None:
     """A row of each list is enough, however long they are; over items a run's payload is asked for once."""
@@ -95,6 +144,7 @@ def test_check_asks_little(endpoint: str, tmp_path: Path) -> None:
         ran = annolake("check", key=sandbox.api_key, cwd=tmp_path)
         asked = [(record.endpoint, record.rows) for record in sandbox.requests]
 
-    rows = {"runs": [("runs", 1)] * 2, "items": [("items", 1)] * 3 + [("query", 1)]}[endpoint]
+    runs, items = [("runs", 1)] * 2, [("items", 1)] * 3 + [("query", 1)]
+    rows = runs + items if endpoint == "runs" else items + runs
     assert ran.exit_code == 0, ran.err
     assert asked == [*rows, ("queue", 0), ("total_size", 0), ("total_archived", 0)]

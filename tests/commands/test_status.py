@@ -341,7 +341,7 @@ def test_payloads_that_are_missing_are_counted(tmp_path: Path) -> None:
     missing = [row["queue_id"] for row in with_polars(tmp_path / "lake").values() if row["run_found"] is False]
     assert codes[0] == 3
     assert [queue["payloads_missing"] for queue in queues] == [missing.count(queue["queue_id"]) for queue in queues]
-    assert "rows whose run the service did not return: see run_found" in words
+    assert "whose run was gone before its payload was exported" in words
 
 
 def test_without_an_export_there_is_a_sentence(tmp_path: Path) -> None:

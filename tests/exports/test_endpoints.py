@@ -1,6 +1,7 @@
 """The successor endpoint, end to end: the same rows, the same lake, and the day the runs listing goes."""
 
 import json
+import runpy
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from annolake.sandbox import Changes, Faults, Population, Rules, Sandbox
 from exporting import annolake, export_once, files_of, held, one_queue, with_duckdb, with_polars, write_config
 
 ITEMS = {"source.endpoint": "items"}
+GENERATE = Path(__file__).parents[2] / "docs/generate.py"
 
 # What the runs listing alone tells, and what differs between two exports by design.
 GONE = {
@@ -18,7 +20,7 @@ GONE = {
     *("manifest_id", "manifest_s3_id", "messages", "trace_first_received_at", "trace_min_start_time"),
     *("trace_max_start_time", "trace_tier", "trace_upgrade", "ttl_seconds"),
 }
-OWN = {"endpoint", "row_hash", "exported_at", "assigned_to", "unmapped"}
+OWN = {"endpoint", "row_hash", "item_hash", "exported_at", "assigned_to", "unmapped"}
 JSON = ("inputs", "outputs", "extra", "serialized", "events", "feedback_stats")
 
 
@@ -66,6 +68,32 @@ def test_a_lake_filled_over_runs_loses_nothing_over_items(tmp_path: Path) -> Non
         assert {name: comparable(after[key], set())[name] for name in kept} == kept
     assert (again.updated, again.partitions_written) == (0, 0)
     assert files_of(tmp_path / "lake") == files
+
+
+def test_what_moves_when_the_endpoint_changes_is_in_the_documentation(tmp_path: Path) -> None:
+    """Runs, items and runs again: column by column, what changes is what docs/service.md says, and nothing else."""
+    moving = runpy.run_path(str(GENERATE))["moving_columns"]()
+    named = {kind: set(names) for kind, (names, _) in moving.items()}
+    lakes = []
+    with Sandbox(Population(rows=300, days=2), seed=14) as sandbox:
+        for settings in ({}, ITEMS, {}):
+            export_once(sandbox, tmp_path, settings)
+            lakes.append(with_polars(tmp_path / "lake"))
+        (tmp_path / "fresh").mkdir()
+        export_once(sandbox, tmp_path / "fresh", ITEMS)
+    fresh = with_polars(tmp_path / "fresh/lake")
+
+    def moved(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
+        pairs = [(comparable(row, set()), comparable(other[key], set())) for key, row in one.items()]
+        return {name for row, twin in pairs for name in row if row[name] != twin[name]}
+
+    over_runs, over_items, back = lakes
+    assert named["of the export"] | named["items alone"] <= moved(over_runs, over_items)
+    assert moved(over_runs, over_items) <= named["of the export"] | named["items alone"] | named["unmapped fields"]
+    assert named["of the export"] <= moved(over_items, back)
+    assert moved(over_items, back) <= named["of the export"] | named["unmapped fields"]
+    assert moved(over_runs, fresh) - {"added_date"} <= set().union(*named.values())
+    assert all(row[name] is None for row in fresh.values() for name in named["runs alone"])
 
 
 def test_items_of_before_august_2026_make_the_same_table(tmp_path: Path) -> None:

@@ -122,7 +122,9 @@ def test_a_service_that_refuses_is_asked_without_it(
         again = annolake("run", "--config", config, "--json", "--quiet", key=sandbox.api_key, cwd=tmp_path)
         unchanged = files_of(tmp_path / "lake") == files
     with a_queue(new=NEW) as sandbox:
-        accepted = one_queue(export_once(sandbox, tmp_path, ITEMS))
+        noticed = one_queue(export_once(sandbox, tmp_path, ITEMS))
+        sandbox.queue().review(sandbox.queue().rows("active")[0].id)
+        asked_one, accepted, after = (one_queue(export_once(sandbox, tmp_path, ITEMS)) for _ in range(3))
 
     for one in (ran, again):
         (queue,) = one.report["queues"]
@@ -138,7 +140,9 @@ def test_a_service_that_refuses_is_asked_without_it(
 
     assert refused == {key: (truth if key in stored else alone)[key] for key in truth}
     assert any(refused[key] != truth[key] for key in truth)
-    assert (accepted.usage, accepted.inserted, accepted.updated) == ("subtree", 0, ROWS + NEW)
+    assert [(one.usage, one.runs_asked) for one in (noticed, asked_one)] == [("own", 0), ("own", 1)]
+    assert (accepted.usage, accepted.runs_asked, accepted.updated) == ("subtree", ROWS + NEW, ROWS + NEW - 1)
+    assert (after.usage, after.runs_asked) == ("subtree", 0)
     assert usage_of(tmp_path / "lake") == truth
 
 

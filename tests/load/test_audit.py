@@ -39,7 +39,7 @@ def _rewritten(lake: Lake, table: pa.Table) -> None:
     """Put a file of annolake's own making, with other rows, in the place of a partition's."""
     form = replace(lake.runs_format, schema=table.schema)
     shutil.rmtree(_partition(lake))
-    write_part(Store(), _partition(lake), [table], file_format=form, footer=Footer(1, 1, "test", 9))
+    write_part(Store(), _partition(lake), [table], file_format=form, footer=Footer(form.version, 1, "test", 9))
 
 
 def test_a_lake_as_exported_has_no_findings(lake: Lake) -> None:
@@ -124,7 +124,7 @@ def _odd_counts(lake: Lake) -> None:
         (_wrong_date, "it has a row of another date"),
         (_unsorted, "its rows are not sorted by added_at and queue_run_id"),
         (_twice, "it has a row twice"),
-        (_other_columns, "its columns are not those of schema version 1"),
+        (_other_columns, "its columns are not those of schema version 2"),
         (_in_two_partitions, "a row of it is in another partition too"),
         (_spoilt_page, "damaged, cut off or not written by annolake"),
         (_renamed, "its name does not match its content"),

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from annolake.clock import Clock
 from annolake.contract import RUNS
-from annolake.extract.endpoints.query_limits import QueryLimits
+from annolake.extract.endpoints.query_limits import QueryLimits, QuerySize
 from annolake.extract.http.client import Caller, Client
-from annolake.extract.http.rate_limit import RateLimit
+from annolake.extract.http.rate_limit import RateLimits
 from annolake.extract.page_size import PageSize
 from annolake.extract.paging.verdict import Verdict
 from annolake.sandbox import Sandbox
@@ -37,7 +37,7 @@ def client_of(url: str, api_key: str = "") -> Iterator[Client]:
         max_attempts=8,
         max_wait_s=1.0,
         lanes=4,
-        rate_limit=RateLimit(0, clock),
+        rate_limits=RateLimits(clock),
         clock=clock,
         random=lambda: 0.5,
         version="0",
@@ -72,12 +72,20 @@ class Read:
 
 
 def read_items(sandbox: Sandbox, *, include_stats: bool = True) -> Read:
-    """Read the first queue of a running sandbox over one lane; its rows are known to be light. Raises ServiceError."""
-    light = PageSize(100, 100_000_000, 1)
-    light.saw(100, 100_000)
+    """Read the first queue of a running sandbox over one lane. Raises ServiceError."""
     settings = Source(queues="all", concurrency=1, include_stats=include_stats)
     caller = Caller()
     with client_of(sandbox.url, sandbox.api_key) as client, ThreadPoolExecutor(1) as lanes:
-        access = Access(client, lanes, sandbox.queue_ids[0], settings, light, caller, QueryLimits())
+        access = Access(
+            client=client,
+            lanes=lanes,
+            query_lanes=lanes,
+            queue_id=sandbox.queue_ids[0],
+            settings=settings,
+            page_size=PageSize(100, 64_000_000, 1),
+            query_size=QuerySize(64_000_000, 256_000_000),
+            caller=caller,
+            query_limits=QueryLimits(),
+        )
         source = ItemsSource(access, PlainSeenKeys(), {}, now=Clock().now())
         return Read(list(source.read()), source.verdict, caller)

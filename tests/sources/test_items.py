@@ -13,8 +13,8 @@ from extract.passing import Cursors
 from sources.reading import client_of, read_items
 
 
-def test_a_quiet_queue_costs_one_page_and_one_query_for_a_hundred_rows() -> None:
-    """Every row of 900 arrives once, with about 9 pages of items, 9 queries, and a constant handful."""
+def test_a_quiet_queue_costs_a_page_for_a_hundred_rows_and_a_query_for_a_thousand() -> None:
+    """Every row of 900 arrives once, with about 9 pages of items, 3 queries, and a constant handful."""
     with Sandbox(Population(rows=900)) as sandbox:
         read = read_items(sandbox)
         queue = sandbox.queue()
@@ -26,7 +26,7 @@ def test_a_quiet_queue_costs_one_page_and_one_query_for_a_hundred_rows() -> None
     asked = Counter(record.endpoint for record in sandbox.requests)
     assert asked["items"] <= 900 // 90 + 6
     assert asked["count"] == 6
-    assert asked["query"] <= 900 // 90 + 4
+    assert asked["query"] <= 3
 
 
 def test_threads_arrive_with_what_they_have() -> None:
@@ -50,8 +50,8 @@ def test_threads_arrive_with_what_they_have() -> None:
     assert not read.run_missing
 
 
-def test_runs_that_do_not_come_back_are_asked_for_once_more_alone() -> None:
-    """A run that comes only alone is found; one that is gone leaves its row with what the item has."""
+def test_runs_that_do_not_come_back_are_asked_for_again_together() -> None:
+    """A run that comes late is found; one that is gone leaves its row with what the item has."""
     with Sandbox(Population(rows=300, threads=5, odd=False), rules=Rules(runs_gone=0.05, runs_late=0.1)) as sandbox:
         read = read_items(sandbox)
         gone = {row.run_id for name in ("active", "archived") for row in sandbox.queue().rows(name)}
@@ -64,9 +64,10 @@ def test_runs_that_do_not_come_back_are_asked_for_once_more_alone() -> None:
 
     assert read.run_missing == gone
     assert {run_id for run_id, there in found.items() if there is False} == gone
-    assert all(sizes[1:] in ([], [1]) for sizes in asked.values())
     assert len(gone) > 5
+    assert {run_id for run_id, sizes in asked.items() if len(sizes) == 3} == gone
     assert len([sizes for sizes in asked.values() if len(sizes) == 2]) > len(gone)
+    assert sum(record.endpoint == "query" for record in sandbox.requests) <= 3 * 3  # two batches and the undated
 
 
 def test_the_pages_of_a_query_are_followed() -> None:

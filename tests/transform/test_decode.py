@@ -292,7 +292,7 @@ def test_a_character_on_the_border_of_a_megabyte_is_read(before: int) -> None:
     rows = runs_decoder()._fitting(f"[{row}]".encode())
 
     assert rows is not None
-    assert bytes(rows[0].inputs).decode() == f'"{padding}\U0001f600"'
+    assert bytes(rows[0][0].inputs).decode() == f'"{padding}\U0001f600"'
 
 
 def test_bytes_that_are_no_text_beyond_a_megabyte_cost_their_row_alone() -> None:

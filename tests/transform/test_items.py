@@ -21,7 +21,7 @@ from sources.reading import EXPORTED_AT, read_items
 
 KEY = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 ITEM = {"id": KEY, "queue_id": "q", "item_type": "RUN", "run_id": "r", "project_id": "p", "thread_id": None}
-OWN = {"endpoint", "row_hash", "exported_at", "run_found"}
+OWN = {"endpoint", "row_hash", "item_hash", "exported_at", "run_found"}
 
 
 def item(**fields: Any) -> bytes:
@@ -375,3 +375,34 @@ def test_every_change_of_item_or_run_changes_the_hash() -> None:
     ]
 
     assert len({one.rows[0].hash for one in versions}) == len(versions)
+
+
+def item_hash(one: bytes, *, archived: bool = False) -> bytes:
+    """Return the hash of an item."""
+    return decode_items(answer(one), archived=archived).items[0].hash
+
+
+def test_an_items_hash_is_over_all_that_the_item_says() -> None:
+    """Each of its fields, one that the contract does not name, and its section; not over how a value is written."""
+    usual = item_hash(item(reserved_by=["a"], start_time="2026-01-01T00:00:00Z"))
+    others = [
+        item(reserved_by=["b"], start_time="2026-01-01T00:00:00Z"),
+        item(reserved_by=["a"], start_time="2026-01-01T00:00:01Z"),
+        item(reserved_by=["a"], start_time="2026-01-01T00:00:00Z", next_year=1),
+    ]
+
+    assert usual == item_hash(item(start_time="2026-01-01T01:00:00+01:00", reserved_by=["a"], queue_id="another"))
+    assert usual == item_hash(
+        item(project_id=None, session_id="p", reserved_by=["a"], start_time="2026-01-01T00:00:00Z")
+    )
+    assert len({usual, *map(item_hash, others), item_hash(item(reserved_by=["a"]), archived=True)}) == 5
+
+
+def test_a_row_changes_with_its_item_even_where_no_column_shows_it() -> None:
+    """Else the lake would keep the item's old hash, and its run would be asked for each time."""
+    one, other = (
+        joined(item(start_time=f"2026-01-0{day}T00:00:00Z"), run(start_time="2025-01-01T00:00:00Z")) for day in (1, 2)
+    )
+
+    assert one.rows[0].row == other.rows[0].row
+    assert (one.rows[0].hash != other.rows[0].hash, one.rows[0].item_hash != other.rows[0].item_hash) == (True, True)

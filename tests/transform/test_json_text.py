@@ -1,12 +1,14 @@
 """Cutting JSON without parsing it."""
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from annolake.transform import json_text
 from annolake.transform.json_text import split_array, split_object, without_lone_surrogates
 
 VALUES = st.recursive(
@@ -28,9 +30,9 @@ def test_an_array_is_cut_where_a_parser_cuts_it(values: list[Any], indent: int |
 @given(st.dictionaries(st.text(), VALUES))
 def test_an_object_is_cut_where_a_parser_cuts_it(members: dict[str, Any]) -> None:
     """Each name and value text parses to what was written."""
-    pairs = split_object(json.dumps(members).encode())
+    pairs, _ = split_object(json.dumps(members).encode())
 
-    assert {json.loads(name): json.loads(value) for name, value in pairs} == members
+    assert {name: json.loads(bytes(value)) for name, value in pairs} == members
 
 
 @given(st.lists(VALUES, min_size=1), st.data())
@@ -55,3 +57,70 @@ def test_only_lone_surrogates_are_replaced() -> None:
     assert without_lone_surrogates(rb'"\ud83d\ude00 \ud800 \\ud800 \n \udc00"') == (
         rb'"\ud83d\ude00 \ufffd \\ud800 \n \ufffd"'
     )
+
+
+PIECES = st.recursive(
+    st.sampled_from(
+        [
+            *(b"1", b"12", b'"a"', b'"[,\\"{"', b"null", b"nul", b"NaN", b"-Infinity", b'"NaN"', b'"\t"', b'"\xff"'),
+            *(rb'"\ud800"', rb'"\ud83d\ude00"', rb'"\\ud800"', b'"', b"\\", b"", b"[]", b"{}"),
+        ]
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda values: b"[" + b" ,\n".join(values) + b"]"),
+        st.lists(
+            st.tuples(st.sampled_from([b'"a"', b'"b"', rb'"\u0061"', rb'"\ud800"', b'"\t"', b"a"]), inner), max_size=3
+        ).map(lambda pairs: b"{ " + b", ".join([name + b" : " + value for name, value in pairs]) + b"}"),
+    ),
+    max_leaves=8,
+)
+
+
+def _cut_by_brackets(text: bytes, opening: bytes, closing: bytes) -> list[bytes] | None:
+    try:
+        return list(json_text._elements(text, opening, closing))
+    except ValueError:
+        return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(PIECES)
+def test_every_way_of_cutting_gives_the_same_texts(text: bytes) -> None:
+    """What msgspec cuts, with or without values written over, is what a loop over brackets cuts."""
+    for split, ends in ((split_array, b"[]"), (split_object, b"{}")):
+        expected = _cut_by_brackets(text, ends[:1], ends[1:])
+        try:
+            pieces: Any = split(text)
+        except ValueError:
+            assert expected is None or split is split_object
+            continue
+        if split is split_object:
+            pieces = [bytes(value) for _, value in pieces.pairs]
+            expected = [json_text._member(member)[1] for member in expected or []]
+        assert pieces == expected
+
+
+def test_a_name_that_comes_twice_is_in_the_pairs_twice() -> None:
+    """However it is written, and in its place."""
+    pairs, plain = split_object(b'{"a":1,"b":1,"\\u0061":1}')
+
+    assert ([(name, bytes(value)) for name, value in pairs], plain) == ([("a", b"1"), ("b", b"1"), ("a", b"1")], True)
+    assert split_object(b'{"a":NaN,"a":1}') == ([("a", b"NaN"), ("a", b"1")], False)
+
+
+@pytest.mark.parametrize("text", [b'[1,"' + b'\\" ' * 300_000 + b"]", b"[" + b"{[" * 100_000 + b"]"])
+def test_quotes_and_brackets_without_an_end_cost_no_more_than_their_number(text: bytes) -> None:
+    """Looking for the end of each of them would take minutes."""
+    for cut in (split_array, split_object):
+        with contextlib.suppress(ValueError):
+            cut(text)
+
+
+def test_names_are_remembered_up_to_a_bound() -> None:
+    """A service that sends a new name in every row, or long ones, does not fill the memory."""
+    for number in range(2000):
+        json_text.member(f"name {number}", b"1")
+    json_text.member("n" * 101, b"1")
+
+    assert len(json_text._heads) <= 1000
+    assert "n" * 101 not in json_text._heads

@@ -22,12 +22,14 @@ from annolake.load.lake import Lake
 from annolake.observers import Log
 from annolake.pipeline import configured_queues
 from annolake.printable import printable
-from annolake.queue_export import is_retired
 from annolake.report import worst
+from annolake.sources.source import explained, is_retired
 from annolake.streams import Streams
 from annolake.transform.decode import decode_queue, runs_decoder
 from annolake.transform.items import Item, decode_items, decode_runs, selects
 from annolake.wiring import open_client, open_lake
+
+_UNTIL = ", which the service has announced to remove after 31 January 2027"
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
@@ -87,15 +89,18 @@ class _QueueCheck:
         self._caller = Caller()
 
     def asked(self) -> str:
-        """Return the queue's name, its size and the endpoint in words. Raises what an export of it would meet."""
+        """Return the queue's name, its size and the endpoints in words. Raises what an export of it would meet."""
         self._lake.runs_folder(self.queue_id)
         endpoint = self._ask()
+        other = self._other("items" if endpoint == "runs" else "runs")
         name = "this key may not read its name" if self._record is None else self._record.name or "without a name"
         sizes = (
             read_size(self._client, self.queue_id, which, self._caller) for which in ("total_size", "total_archived")
         )
         rows, archived = ("an unknown number of" if size is None else f"{size:,}" for size in sizes)
-        return f"{name}; {rows} rows, {archived} of them archived, as reported by the service; read over {endpoint}"
+        until = _UNTIL if endpoint == "runs" else ""
+        sizes_said = f"{rows} rows, {archived} of them archived, as reported by the service"
+        return f"{name}; {sizes_said}; read over {endpoint}{until}; {other}"
 
     @cached_property
     def _record(self) -> Any:
@@ -107,6 +112,17 @@ class _QueueCheck:
         except ServiceError:
             return None
 
+    def _other(self, endpoint: str) -> str:
+        """Return what the endpoint answers that an export would not use."""
+        try:
+            if endpoint == "runs":
+                self._ask_runs()
+            else:
+                self._ask_items()
+        except ServiceError as error:
+            return f"{endpoint} would not do: {error}"
+        return f"{endpoint} answers too"
+
     def _ask(self) -> str:
         """Ask for the rows; return the endpoint that has them."""
         if self._source.endpoint != "items":
@@ -117,7 +133,10 @@ class _QueueCheck:
                     raise
             else:
                 return "runs"
-        self._ask_items()
+        try:
+            self._ask_items()
+        except NotFoundError as error:
+            raise explained(error, alive=lambda: self._record is not None) from error
         return "items"
 
     def _ask_runs(self) -> None:

@@ -67,6 +67,7 @@ def _run(
                 environ,
                 mode="new" if arguments.new_only else "full",
                 accept_removals=arguments.accept_removals,
+                refresh=arguments.refresh,
                 clock=clock,
                 log=console.log,
                 progress=progress,

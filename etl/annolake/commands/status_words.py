@@ -49,7 +49,7 @@ def _queue_lines(queue: Record, max_age_s: float | None, told: Sequence[Any]) ->
     if queue["rejects"]:
         yield f"{counted(queue['rejects'], 'reject')}: `annolake rejects` lists them"
     if queue["payloads_missing"]:
-        yield f"{counted(queue['payloads_missing'], 'row')} whose run the service did not return: see run_found"
+        yield f"{counted(queue['payloads_missing'], 'row')} whose run was gone before its payload was exported"
     if queue["listed"] is False:
         yield (
             "not in the newest export of all queues: it was deleted, or the key cannot see it; to leave it out, name "

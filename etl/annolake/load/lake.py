@@ -1,6 +1,6 @@
 """The lake as a whole: where things lie, who may write, and what is there (docs/lake.md#layout).
 
-Owns the layout, the locks and workspaces, and the reading back of state. Rows are written by `merge.upsert`.
+Owns the layout, the locks and workspaces. Rows are read back by `merge.read_back`, written by `merge.upsert`.
 """
 
 import os
@@ -16,19 +16,19 @@ import pyarrow as pa
 
 from annolake.errors import LakeError, LockedError
 from annolake.load.counts import counts_of, keep_counts
-from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
+from annolake.load.merge.read_back import ItemFacts, read_state, true_reader
 from annolake.load.merge.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, SORT_BY, Spill
-from annolake.load.merge.upsert import State, Upsert
+from annolake.load.merge.upsert import Upsert
 from annolake.load.records import KeptReject, Rejects, Reports, read_rejects, reject_files
 from annolake.load.storage.local import Store, look_again
 from annolake.load.storage.locks import hold, is_free
 from annolake.load.table.days import microseconds, moment
-from annolake.load.table.folders import Publisher, days_there, folder_name, opened, part_names, true_part
-from annolake.load.table.part_file import FileFormat, PartReader, prove
+from annolake.load.table.folders import Publisher, opened
+from annolake.load.table.part_file import FileFormat
 
 _LOCK = ".lock"
 _TABLES = ("runs", "queues")
-_OWN = [f"_annolake/{name}" for name in ("reports", "rejected", "counts", "tmp", "locks")]
+_OWN = [f"_annolake/{name}" for name in ("reports", "rejected", "counts", "proofs", "tmp", "locks")]
 _QUEUE_ID = "queue_id="
 _ID = re.compile(r"[0-9A-Za-z-]+")
 
@@ -97,6 +97,11 @@ class Lake:
         """Return the file with the counts of a queue's parts, which can be missing."""
         _queue_folder(queue_id)
         return self.counts_folder / f"{queue_id}.json"
+
+    def proofs_file(self, queue_id: str) -> Path:
+        """Return the file of what earlier exports of a queue proved, which can be missing."""
+        _queue_folder(queue_id)
+        return self._own / "proofs" / f"{queue_id}.json"
 
     # --- who may write
 
@@ -194,48 +199,25 @@ class Lake:
 
         return look_again(look)
 
-    def read_state(self, queue_id: str) -> State:
-        """Read back what the lake holds of a queue: key columns of every partition, a row group at a time.
-
-        Needs the queue's lock, since it heals: of two files that a kill left in a partition the later one
-        stays.
-        """
-        state, folder = State(), self.runs_folder(queue_id)
-        for day in days_there(self.store, folder):
-            with ExitStack() as closing:
-                reader = self._true_reader(closing, folder / folder_name(day), self.runs_format)
-                if reader is not None:
-                    for table in reader.key_columns(KEY_COLUMNS):
-                        if not enter_rows(state.index, table, day):
-                            raise LakeError(f"cannot trust {reader.part.path}: it has a row twice; move it away")
-                    state.parts[day] = reader.part
-        state.index.close_reading()
-        return state
-
-    def _true_reader(self, closing: ExitStack, folder: Path, file_format: FileFormat) -> PartReader | None:
-        names = part_names(self.store, folder)
-        readers = [closing.enter_context(PartReader(self.store, folder / name, file_format)) for name in names]
-        true = true_part([reader.part for reader in readers])
-        for reader in readers if len(readers) > 1 else ():
-            prove(self.store, reader.part.path)  # all of them, for their generations decide
-        for reader in readers:
-            if reader.part is not true:
-                self.store.discard(reader.part.path)
-        return next((reader for reader in readers if reader.part is true), None)
-
     # --- what an export does
 
     @contextmanager
     def upsert(
-        self, queue_id: str, workspace: Workspace, *, now: datetime, budget: int = BUFFER_BYTES
+        self,
+        queue_id: str,
+        workspace: Workspace,
+        *,
+        now: datetime,
+        budget: int = BUFFER_BYTES,
+        items: ItemFacts | None = None,
     ) -> Iterator[Upsert]:
-        """Read the queue's state and give what lands its rows; needs the queue's lock.
+        """Read the queue's state and give what lands its rows; needs the queue's lock. `items`: over that endpoint.
 
         `budget` bounds the rows that wait in memory together with the index, in bytes, though some rows always may.
         What is written is stamped with `now`, or just after the latest stamp in the lake where the clock went back:
         the later of two versions is the true one.
         """
-        state = self.read_state(queue_id)
+        state = read_state(self.store, self.runs_folder(queue_id), self.runs_format, items=items)
         aside = workspace.folder / queue_id
         self.store.make_folder(aside)
         spill = Spill(
@@ -264,7 +246,7 @@ class Lake:
         target, file_format = self.queue_folder(queue_id), self.queues_format
         publisher = Publisher(self.store, workspace.folder / f"{queue_id}.record", workspace.export_id, file_format)
         with ExitStack() as closing:
-            reader = self._true_reader(closing, target, file_format)
+            reader = true_reader(self.store, closing, target, file_format)
             there = [] if reader is None else [reader.row_group(number) for number in range(len(reader.row_groups))]
             part = reader.part if reader else None
         stored = {value.as_py() for table in there for value in table.column("row_hash")}

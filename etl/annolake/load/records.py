@@ -78,15 +78,17 @@ class Reports:
             if report is not None:
                 yield report
 
-    def of(self, queue_id: str, *, now: datetime) -> Iterator[PastExport]:
-        """Yield what earlier exports reported of a queue, the newest first.
+    def pasts(self, *, now: datetime) -> Iterator[PastExport]:
+        """Yield what earlier exports reported of their queues, the newest first.
 
         An export that began later than `now` had a clock that was wrong: it is passed over.
         """
         for report in self.read():
-            for past in _pasts(report):
-                if past.entry.get("queue_id") == queue_id and past.started_at <= now:
-                    yield past
+            yield from (past for past in _pasts(report) if past.started_at <= now)
+
+    def of(self, queue_id: str, *, now: datetime) -> Iterator[PastExport]:
+        """Yield the same of one queue."""
+        return (past for past in self.pasts(now=now) if past.entry.get("queue_id") == queue_id)
 
     def tells(self, export_id: str, queue_id: str) -> bool:
         """Tell whether an export reported how a queue ended; one whose report was forgotten counts as if it had."""

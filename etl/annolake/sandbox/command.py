@@ -37,6 +37,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     add("--changes", default="finish", help=f"kinds of change, separated by commas: {', '.join(KINDS)} (finish)")
     add("--latency-ms", type=float, default=0.0, help="latency of each request, in ms (0)")
     add("--rate-limit", type=_at_least(0), default=0, help="requests allowed in a second (no limit)")
+    add("--query-rate-limit", type=_at_least(0), default=0, help="run queries allowed in 10 seconds (no limit)")
     add("--error-rate", type=float, default=0.0, help="share of requests that fail (0)")
     add("--errors", default="", help=f"kinds of failure, separated by commas: {', '.join(FAULTS)} (most of them)")
     add("--page-cap", type=_at_least(1), default=None, help="the most rows in a page, whatever is asked for")
@@ -79,6 +80,7 @@ def _sandbox(args: argparse.Namespace) -> Sandbox:
         latency_s=args.latency_ms / 1000,
         rate=args.error_rate,
         rate_limit=args.rate_limit,
+        query_rate_limit=args.query_rate_limit,
         kinds=tuple(args.errors.split(",")) if args.errors else Faults.kinds,
     )
     return Sandbox(

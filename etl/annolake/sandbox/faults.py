@@ -8,7 +8,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Literal, get_args
@@ -57,8 +57,9 @@ class Faults:
 
     `script` is the fault of the first, second, ... request; after it, a share of `rate` of the requests meets
     one of `kinds`, by seed and number of the request. Only the `endpoints` named are subject to either, all
-    when empty. `rate_limit` requests are allowed in any `rate_window_s`. `latency_s` is the time to and from
-    the service together. A plain "429" and the limit's tell `retry_after_s` in the form `retry_after`.
+    when empty. `rate_limit` requests are allowed in any `rate_window_s`, and `query_rate_limit` queries of runs in
+    any `query_window_s`. `latency_s` is the time to and from the service together. A plain "429" and the limits'
+    tell `retry_after_s` in the form `retry_after`.
     """
 
     latency_s: float = 0.0
@@ -68,6 +69,8 @@ class Faults:
     endpoints: tuple[str, ...] = ()
     rate_limit: int = 0
     rate_window_s: float = 1.0
+    query_rate_limit: int = 0
+    query_window_s: float = 10.0
     retry_after: RetryAfter = "seconds"
     retry_after_s: int = 1
     redirect_to: str | None = None
@@ -76,6 +79,20 @@ class Faults:
         for fault in (*self.script, *self.kinds):
             if fault not in FAULTS:
                 raise ValueError(f"unknown fault {fault!r}, choose from {', '.join(FAULTS)}")
+
+
+@dataclass
+class _Limit:
+    """So many requests in any window; 0: no limit."""
+
+    most: int
+    window_s: float
+    accepted: deque[float] = field(default_factory=deque)
+
+    def is_reached(self, now: float) -> bool:
+        while self.accepted and now - self.accepted[0] >= self.window_s:
+            self.accepted.popleft()
+        return 0 < self.most <= len(self.accepted)
 
 
 class Weather:
@@ -90,19 +107,18 @@ class Weather:
         self._now = now
         self._lock = threading.Lock()
         self._asked = 0
-        self._accepted: deque[float] = deque()
+        self._limits = [_Limit(faults.rate_limit, faults.rate_window_s)]
+        self._query_limits = [*self._limits, _Limit(faults.query_rate_limit, faults.query_window_s)]
 
-    def over_the_limit(self) -> bool:
-        """Count a request against the rate limit and tell whether it is one too many."""
-        if not self._faults.rate_limit:
-            return False
+    def over_the_limit(self, *, query: bool) -> bool:
+        """Count a request against the rate limits and tell whether it is one too many."""
         with self._lock:
             now = self._monotonic()
-            while self._accepted and now - self._accepted[0] >= self._faults.rate_window_s:
-                self._accepted.popleft()
-            if len(self._accepted) >= self._faults.rate_limit:
+            limits = self._query_limits if query else self._limits
+            if any(limit.is_reached(now) for limit in limits):
                 return True
-            self._accepted.append(now)
+            for limit in limits:
+                limit.accepted.append(now)
             return False
 
     def next_fault(self, endpoint: str) -> Fault:

@@ -55,7 +55,7 @@ def page(
     last = last if backward else first + reach
     edge, done = (first, first <= 0) if backward else (last, last >= len(rows))
     done |= showing.nothing or (showing.ends_when_short and len(shown) < size)
-    texts = [item(queue, row, project_field) for row in shown]
+    texts = [showing.text(item(queue, row, project_field)) for row in shown]
     following = "null" if done else json.dumps(pages.write(edge, rows))
     body = b'{"items":[' + b",".join(texts) + b'],"next_cursor":' + following.encode() + b"}"
     return Answer(200, body, rows=len(texts))

@@ -9,7 +9,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -19,6 +19,7 @@ from annolake.sandbox.items import within
 from annolake.sandbox.query_rules import SUBTREE_USAGE, QueryRules
 from annolake.sandbox.queue import Queue
 from annolake.sandbox.rows import Row, instant, join, members, utc, utc_text
+from annolake.sandbox.showing import Showing
 from annolake.sandbox.usage import Members, own
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -32,19 +33,23 @@ Field = Callable[[Members], bytes | None]
 
 @dataclass(frozen=True)
 class Existence:
-    """Which runs cannot be had: a share of `gone` never, one of `late` only when asked for alone."""
+    """Which runs are not found: a share of `gone` never, one of `late` not by the first query that asks for them."""
 
     seed: int
     gone: float
     late: float
+    _missed: set[str] = field(default_factory=set)
 
     def is_gone(self, run_id: str) -> bool:
         """Tell whether the run was deleted although its row is in a queue."""
         return random.Random(f"{self.seed}:gone:{run_id}").random() < self.gone
 
-    def is_late(self, run_id: str) -> bool:
-        """Tell whether the run is left out of an answer to several ids."""
-        return random.Random(f"{self.seed}:late:{run_id}").random() < self.late
+    def comes_late(self, run_id: str) -> bool:
+        """Tell whether the run is left out of this answer, which is the first that it could be in."""
+        if run_id in self._missed or random.Random(f"{self.seed}:late:{run_id}").random() >= self.late:
+            return False
+        self._missed.add(run_id)
+        return True
 
 
 def read(body: bytes) -> dict[str, Any]:
@@ -69,6 +74,7 @@ def page(
     now: int,
     page_cap: int | None,
     rules: QueryRules,
+    showing: Showing,
 ) -> Answer:
     """Answer a page of the runs asked for, newest first: `items`, and `next_cursor` or null."""
     rules.check_parameters(body)
@@ -92,17 +98,16 @@ def page(
     page = found[offset : offset + min(size, page_cap or size)]
     last = offset + len(page)
     cursor = base64.urlsafe_b64encode(str(last).encode()).decode() if last < len(found) else None
-    texts = [_selected(there, selects) for _, _, there in page]
+    texts = [showing.text(_selected(there, selects)) for _, _, there in page]
     body_text = b'{"items":[' + b",".join(texts) + b'],"next_cursor":' + json.dumps(cursor).encode() + b"}"
     return rules.weigh(Answer(200, body_text, rows=len(page)))
 
 
 def _candidates(queues: Iterable[Queue], asked: list[str] | None, existence: Existence) -> Iterable[Row]:
-    several = asked is None or len(asked) > 1
     for queue in queues:
         for run_id in queue.run_ids() if asked is None else asked:
             row = queue.run(run_id)
-            if row is None or existence.is_gone(run_id) or (several and existence.is_late(run_id)):
+            if row is None or existence.is_gone(run_id) or existence.comes_late(run_id):
                 continue
             yield row
 

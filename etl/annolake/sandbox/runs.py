@@ -32,11 +32,11 @@ def page(
     if ties is not None:
         rows = queue.shuffled_ties(section, rows, ties)
     page, _ = showing.window(rows[offset : offset + min(limit, page_cap or limit)], lambda row: row.text)
-    return Answer(200, _body(page, signature, stats=stats is not False), rows=len(page))
+    return Answer(200, _body(page, signature, showing, stats=stats is not False), rows=len(page))
 
 
-def _body(page: Sequence[Row], signature: bytes, *, stats: bool) -> bytes:
-    texts = [row.text if stats else _without_stats(row) for row in page]
+def _body(page: Sequence[Row], signature: bytes, showing: Showing, *, stats: bool) -> bytes:
+    texts = [showing.text(row.text if stats else _without_stats(row)) for row in page]
     body = b"[" + b",".join(texts) + b"]"
     return body.replace(SIGNATURE, signature) if any(row.signed for row in page) else body
 

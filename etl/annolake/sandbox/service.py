@@ -38,9 +38,9 @@ class Rules:
     `page_cap`: rows a page at most, whatever is asked for; `unstable_ties`: rows of equal times change places from
     request to request; `forbid`: endpoints that answer 403, or "archived" for that list alone; `retire_runs_after`:
     the runs listing answers `retired_status` (410 or 404) from its n-th request on; `platform` False: a service without
-    the items endpoints; `runs_gone`, `runs_late`: the share of runs that the query of runs never finds, or only when
-    asked for alone; `cursors`: what the items' cursors hold; `project_field`: what an item calls the project of its
-    run; `query`: what the query of runs refuses; `gzip`: compress for clients that ask for it.
+    the items endpoints; `runs_gone`, `runs_late`: the share of runs that the query of runs never finds, or not when
+    they are first asked for; `cursors`: what the items' cursors hold; `project_field`: what an item calls the project
+    of its run; `query`: what the query of runs refuses; `gzip`: compress for clients that ask for it.
     """
 
     page_cap: int | None = None
@@ -139,7 +139,7 @@ class Service:
             self._clock.sleep(self._latency_s / 2)
 
     def _take_turn(self, asked: Asked) -> _Turn:
-        limited = self._weather.over_the_limit()
+        limited = self._weather.over_the_limit(query=asked.path.endswith("/runs/query"))
         route: Route | None = None
         fault: Fault = "ok"
         with self._timeline.lock:
@@ -233,6 +233,7 @@ class Service:
             now=self._timeline.now,
             page_cap=self._rules.page_cap,
             rules=self._rules.query,
+            showing=self.showing,
         )
 
     def _record(self, asked: Asked, turn: _Turn, answer: Answer, when: float) -> None:

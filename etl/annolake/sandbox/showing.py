@@ -17,6 +17,7 @@ class Showing:
     that holds more shows nothing, unless it is a single row. Rows of `hidden` (their ids) are left out of answers after
     the window was cut; `ends_when_short`: the cursor of a page from which rows are left out is null. `nothing` answers
     every listing with no row at all. `size`, given the true one, returns what is told in its place, None refuses to.
+    `text`, given the JSON text of a row, an item or a queried run, returns what is sent in its place.
     """
 
     bytes_cap: int | None = None
@@ -25,6 +26,7 @@ class Showing:
     ends_when_short: bool = False
     nothing: bool = False
     size: Callable[[int], int | None] = int
+    text: Callable[[bytes], bytes] = bytes
 
     def window(self, rows: Sequence[Row], text: Callable[[Row], bytes]) -> tuple[list[Row], int]:
         """Return the rows that a window shows, and how many of its rows the answer goes as far as."""

@@ -1,11 +1,15 @@
-"""The items endpoint as a source: its sections, read by cursor, each item joined with its run."""
+"""The items endpoint as a source: its sections, read by cursor, each item joined with its run.
+
+A run is asked for where that may change its row; of other items the lake's rows stay (`KnownItems`).
+"""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from itertools import compress
+from typing import NamedTuple, Protocol, TypeVar
 
 from annolake.errors import TooLargeError
 from annolake.extract.cursor.queue_reader import QueueReader
@@ -17,7 +21,7 @@ from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.watermark import Watermark
 from annolake.report import Usage
 from annolake.sources.source import Access, ambiguous_keys, microseconds, number_rows, times_of
-from annolake.transform.items import decode_items, decode_runs, selects
+from annolake.transform.items import Item, decode_items, decode_runs, selects
 from annolake.transform.join import join
 from annolake.transform.row_batch import RowBatch
 
@@ -27,14 +31,36 @@ _TIMES = ("added_at", "effective_added_at", "last_reviewed_time")  # those a sec
 _CLOCKS_DIFFER = timedelta(minutes=1)  # the service's and this machine's, at most
 
 
+class KnownItems(Protocol):
+    """What the lake holds of items."""
+
+    def keep(self, rows: Sequence[int], items: Sequence[bytes]) -> list[bool]:
+        """Tell, of rows met, by their numbers and their items' hashes, which stay without asking for their runs."""
+
+
+class _Joined(NamedTuple):
+    """The rows of some items, how many runs were asked for, and the items that are left."""
+
+    rows: RowBatch
+    asked: int
+    rest: Batch
+
+
 class ItemsSource:
-    """The sections, each item with its run; `watermarks` as for `RunsSource`."""
+    """The sections, each item with its run; `watermarks` as for `RunsSource`; without `known` each run is asked for."""
 
     def __init__(
-        self, access: Access, seen_keys: SeenKeys, watermarks: Mapping[str, Watermark], *, now: datetime
+        self,
+        access: Access,
+        seen_keys: SeenKeys,
+        watermarks: Mapping[str, Watermark],
+        *,
+        now: datetime,
+        known: KnownItems | None = None,
     ) -> None:
         settings = access.settings
-        self._access = access
+        self._access, self._known = access, known
+        self.runs_asked = 0
         self._listing = ItemsListing(access.client, access.queue_id, access.caller)
         self._names = SECTIONS if settings.include_archived else tuple(n for n in SECTIONS if n != "archived")
         self.usage: Usage = "subtree" if settings.subtree_usage else "own"
@@ -64,36 +90,65 @@ class ItemsSource:
 
     def _joined(self, pieces: Iterable[Piece]) -> Iterator[RowBatch]:
         batches: Batches = Batches(self._at_once)
-        asked: deque[Future[RowBatch]] = deque()
+        most = min(self._access.settings.concurrency, self._access.query_size.at_once)
+        asked: deque[Future[_Joined]] = deque()
         try:
             for piece in pieces:
                 page = piece.slice.page
                 number_rows(page.items, piece)
                 if page.rejects:
                     yield RowBatch(page.size, rejects=page.rejects)
-                for batch in batches.add(item for item in page.items if item.key in piece.wanted):
-                    asked.append(self._access.lanes.submit(self._join, batch))
-                while len(asked) > self._access.settings.concurrency:
-                    yield asked.popleft().result()
-            asked.extend(self._access.lanes.submit(self._join, batch) for batch in batches.rest())
-            while asked:
-                yield asked.popleft().result()
+                wanted, kept = self._sorted_out([item for item in page.items if item.key in piece.wanted])
+                if kept:
+                    yield RowBatch(kept=[item.row for item in kept])
+                for batch in batches.add(wanted):
+                    asked.append(self._asked(batch))
+                    yield from self._answered(asked, most)
+            wait(list(asked)[:1])  # what it weighs tells how the rest is cut
+            for batch in batches.rest():
+                asked.append(self._asked(batch))
+                yield from self._answered(asked, most)
+            yield from self._answered(asked, 0)
         finally:
             for future in asked:
                 future.cancel()
 
-    def _at_once(self) -> int:
-        return min(self._access.page_size(), self._access.query_limits.most)
+    def _sorted_out(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
+        """Return the items whose runs are to be asked for, and those whose rows stay."""
+        if not items or self._known is None:
+            return items, []
+        stay = self._known.keep([item.number for item in items], [item.hash for item in items])
+        wanted = [item for item, stays in zip(items, stay, strict=True) if not stays]
+        return wanted, list(compress(items, stay))
 
-    def _join(self, batch: Batch) -> RowBatch:
-        payloads = self._query.read(batch, decode_runs)
+    def _at_once(self) -> int:
+        return min(self._access.query_size(), self._access.query_limits.most)
+
+    def _asked(self, batch: Batch) -> "Future[_Joined]":
+        if batch.asked:
+            self._access.query_size.asks()
+        return self._access.query_lanes.submit(self._join, batch)
+
+    def _answered(self, asked: "deque[Future[_Joined]]", most: int) -> Iterator[RowBatch]:
+        """Yield what was asked for first, until no more than `most` are under way."""
+        while len(asked) > most:
+            joined = asked.popleft().result()
+            self.runs_asked += joined.asked
+            if joined.rest.items:  # before what follows it: of a row's versions the last one counts
+                asked.appendleft(self._asked(joined.rest))
+            yield joined.rows
+
+    def _join(self, batch: Batch) -> "_Joined":
+        """Join items with their runs, as many as memory allows for now: a batch was cut when rows were lighter."""
+        size, (batch, later) = self._access.query_size, batch.cut(self._at_once())
+        payloads, left = self._query.read(batch, decode_runs, enough=2 * size.answer)
         if payloads.own:
             self.usage = "own"
-        include_stats = self._access.settings.include_stats
-        joined = join(batch.items, payloads.runs, include_stats=include_stats, own=payloads.own)
+        done = batch.items[: len(batch.items) - len(left.items)]
+        joined = join(done, payloads.runs, include_stats=self._access.settings.include_stats, own=payloads.own)
         joined.size = payloads.size
-        self._access.page_size.saw(len(joined.rows), payloads.size)
-        return joined
+        size.saw(len(payloads.runs), payloads.size)
+        return _Joined(joined, len(Batch(done).asked), Batch([*left.items, *later.items]))
 
     def _fetch(self, section: str) -> FetchAt:
         decode = partial(decode_items, archived=section == "archived")

@@ -31,6 +31,7 @@ class RunsSource:
     """The active and the archived list; `watermarks` are those of lists that are not read whole."""
 
     usage: Usage = "subtree"
+    runs_asked = 0
 
     def __init__(self, access: Access, seen_keys: SeenKeys, watermarks: Mapping[str, Watermark]) -> None:
         self._access = access

@@ -1,6 +1,6 @@
 """What an export reads from, the same for each endpoint: rows to be taken, and the verdict on them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,8 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from annolake.config import Source as Settings
-from annolake.extract.endpoints.query_limits import QueryLimits
+from annolake.errors import GoneError, NotFoundError
+from annolake.extract.endpoints.query_limits import QueryLimits, QuerySize
 from annolake.extract.endpoints.runs_query import FEW
 from annolake.extract.http.client import Caller, Client
 from annolake.extract.page_size import PageSize
@@ -23,13 +24,18 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Access:
-    """How a queue is asked: the client, its lanes, and what bounds and stops it; queues share `query_limits`."""
+    """How a queue is asked: the client, its lanes, and what bounds and stops it; queues share `query_limits`.
+
+    Queries of runs have lanes of their own: while they wait for their turn, listings go on.
+    """
 
     client: Client
     lanes: ThreadPoolExecutor
+    query_lanes: ThreadPoolExecutor
     queue_id: str
     settings: Settings
     page_size: PageSize
+    query_size: QuerySize
     caller: Caller
     query_limits: QueryLimits
 
@@ -44,9 +50,14 @@ class Access:
 
 
 class RowSource(Protocol):
-    """A queue's rows over one endpoint; `usage` tells, once they were read, what their tokens and costs include."""
+    """A queue's rows over one endpoint.
+
+    Once they were read, `usage` tells what their tokens and costs include, and `runs_asked` how many runs were asked
+    for by id.
+    """
 
     usage: Usage
+    runs_asked: int
 
     @property
     def verdict(self) -> Verdict:
@@ -57,6 +68,27 @@ class RowSource(Protocol):
 
     def read_again(self) -> Iterator[RowBatch]:
         """Do the same from the start once more, after `read` has ended, and bring the verdict up to date."""
+
+
+def is_retired(error: GoneError | NotFoundError, settings: Settings, *, alive: Callable[[], bool]) -> bool:
+    """Tell whether the runs endpoint is retired, so that an export with endpoint "auto" goes on over items.
+
+    A 404 says so only of a queue that is `alive`: whose own record can be read.
+    """
+    if settings.endpoint != "auto" or settings.status:
+        return False
+    return error.endpoint.endswith("/runs") and (isinstance(error, GoneError) or alive())
+
+
+def explained(error: NotFoundError, *, alive: Callable[[], bool]) -> NotFoundError:
+    """Return the error of a queue without items; where the queue is `alive` it is the endpoint that is missing."""
+    if not error.endpoint.endswith("/items") or not alive():
+        return error
+    message = (
+        f"the service has the queue, but no {error.endpoint} (404): it must be of version 0.16.14 or newer to be "
+        'exported over items; or set source.endpoint to "runs" while it has that'
+    )
+    return NotFoundError(message, status=error.status, endpoint=error.endpoint, attempts=error.attempts)
 
 
 def number_rows(rows: Iterable[Any], piece: Piece) -> None:

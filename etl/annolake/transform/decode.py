@@ -1,13 +1,18 @@
 """From the text of an answer to typed rows, unmapped fields and rejects.
 
 A page that fits the contract is decoded in one call. Any other is decoded row by row, so that a row that does not fit
-becomes a reject and its neighbours go through (docs/guarantees.md#nothing-dropped). Raises only for an answer that is
-no page, never for a row.
+becomes a reject and its neighbours go through (docs/guarantees.md#nothing-dropped). Fields that the contract does not
+name are learned from the first row that has them; from then on pages with them are decoded in one call too
+(docs/architecture.md#fields-that-the-contract-does-not-name). Raises only for an answer that is no page, never for a
+row.
 """
 
 import codecs
 import hashlib
 import json
+import threading
+from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -15,25 +20,32 @@ from msgspec import Raw
 
 from annolake import contract
 from annolake.keys import KEY_BYTES, key_of
-from annolake.transform.json_text import split_array, split_object
+from annolake.transform.json_text import Members, as_object, joined, member, split_array, split_object
 from annolake.transform.row_batch import DecodedRow, Page, Reject
-from annolake.transform.row_types import Key, MisfitError, Rows, hash_seed, row_hash
-from annolake.transform.secrets import scrubbed, scrubbed_words
+from annolake.transform.row_types import Key, MisfitError, Place, Rows, hash_seed, row_hash
+from annolake.transform.secrets import scrubbed, scrubbed_words, suspect
+from annolake.transform.strict_decoder import MOST_LEARNED, StrictDecoder
 
 _CHECKED_AT_ONCE = 1 << 20
+_any, _key = msgspec.json.Decoder(Raw), msgspec.json.Decoder(Key)
 
 NOT_KEPT = (*contract.RUNS.dropped, "share_url")
 """Fields of a run that are read and forgotten; one that the documents do not name holds a share token."""
 
 
 class PageDecoder:
-    """Decodes the pages of one endpoint. Safe to share between threads."""
+    """Decodes the pages of one endpoint. Safe to share between threads.
 
-    def __init__(self, rows: Rows) -> None:
+    It learns up to `most` fields that the contract does not name. What it has learned changes how fast a page is
+    decoded, and nothing else.
+    """
+
+    def __init__(self, rows: Rows, *, most: int = MOST_LEARNED) -> None:
         self._rows = rows
-        self._page = msgspec.json.Decoder(list[rows.strict])  # type: ignore[name-defined]  # made at run time
-        self._strict = msgspec.json.Decoder(rows.strict)
-        self._open = msgspec.json.Decoder(rows.open)
+        self._most = most
+        self._strict = StrictDecoder(rows)
+        self._open = msgspec.json.Decoder(rows.struct(None))
+        self._learning = threading.Lock()
 
     def decode(self, body: bytes, *, archived: bool, unavailable: frozenset[str] = frozenset()) -> Page:
         """Decode the body of one answer of a list; `unavailable` are columns that it does not have.
@@ -59,16 +71,16 @@ class PageDecoder:
         Raises ValueError where the body is cut off or no JSON array.
         """
         rows = self._fitting(body)
-        if rows is None:
-            return [self._read_row(text) for text in split_array(body)]
-        return [(row, None) for row in rows]
+        return [self._read_row(text) for text in split_array(body)] if rows is None else [*rows]
 
-    def _fitting(self, body: bytes) -> list[Any] | None:
-        """Decode and normalize all rows of a page at once, None where one of them does not fit the contract exactly."""
+    def _fitting(self, body: bytes) -> list[tuple[Any, bytes | None]] | None:
+        """Decode and normalize all rows of a page at once, None where one of them does not fit exactly."""
+        strict = self._strict  # another lane may learn meanwhile
         try:
             _check_utf8(body)  # msgspec does not look whether the JSON columns' text is
-            rows: list[Any] = self._page.decode(body)
-            for row in rows:
+            decoded: list[Any] = strict.page.decode(body)
+            rows = [(row, strict.unmapped(row)) for row in decoded]
+            for row, _ in rows:
                 self._rows.normalize(row)
         except (ValueError, RecursionError):
             return None
@@ -76,9 +88,13 @@ class PageDecoder:
 
     def _read_row(self, text: bytes) -> tuple[Any, bytes | None] | Reject:
         try:
-            return self.decode_row(text)
+            return self._strictly(text)
+        except (ValueError, RecursionError):
+            members = _members(text)
+        try:
+            return self._patiently(text, members)
         except MisfitError as misfit:
-            return _reject(text, self._rows, misfit)
+            return _reject(text, members, self._rows, misfit)
 
     def decode_row(self, text: bytes) -> tuple[Any, bytes | None]:
         """Decode the text of one row into a normalized row and the JSON object of its unmapped fields.
@@ -86,55 +102,85 @@ class PageDecoder:
         Raises MisfitError where the contract cannot hold the row.
         """
         try:
-            text.decode()
-        except UnicodeDecodeError:
-            raise MisfitError("$", "not UTF-8 text") from None
-        try:
-            row, unmapped = self._strict.decode(text), None
+            return self._strictly(text)
         except (ValueError, RecursionError):
-            row, unmapped = self._patiently(text)
+            return self._patiently(text, _members(text))
+
+    def _strictly(self, text: bytes) -> tuple[Any, bytes | None]:
+        """Decode a row that fits exactly; ValueError or RecursionError for any other."""
+        text.decode()
+        strict = self._strict
+        row = strict.row.decode(text)
+        unmapped = strict.unmapped(row)
         self._rows.normalize(row)
         return row, unmapped
 
-    def _patiently(self, text: bytes) -> tuple[Any, bytes | None]:
-        known, unknown = self._members(text)
-        for name, value in {**known, **unknown}.items():
-            _check_json(name, value)
-        apart = {name: value for name, value in known.items() if self._is_text_apart(name, value)}
-        plain = b",".join(_quoted(name) + b":" + value for name, value in known.items() if name not in apart)
+    def _patiently(self, text: bytes, members: Members | None) -> tuple[Any, bytes | None]:
+        """Decode a row member by member, and learn what the contract does not name."""
         try:
-            row = self._open.decode(b"{" + plain + b"}")
+            text.decode()
+        except UnicodeDecodeError:
+            raise MisfitError("$", "not UTF-8 text") from None
+        if members is None:
+            raise MisfitError("$", "not a JSON object")
+        there = dict(members.pairs)
+        known, unknown = self._known_and_unknown(there)
+        apart = {} if members.plain else self._texts_apart(known, unknown)
+        if not members.plain or len(there) < len(members.pairs):
+            text = joined((name, value) for name, value in known.items() if name not in apart)
+        try:
+            row = self._open.decode(text)
         except msgspec.ValidationError as error:
             raise _misfit(error) from None
         except (ValueError, RecursionError):
             raise _surrogate(known) from None
         for name, value in apart.items():
             setattr(row, self._rows.fields[name].name, Raw(value))
-        if not unknown:
-            return row, None
-        members = b",".join(_quoted(name) + b":" + unknown[name] for name in sorted(unknown))
-        return row, scrubbed(b"{" + members + b"}")
+        self._rows.normalize(row)
+        whole = as_object(unknown)
+        return row, None if whole is None else scrubbed(whole)
 
-    def _members(self, text: bytes) -> tuple[dict[str, bytes], dict[str, bytes]]:
-        try:
-            members = {json.loads(name): value for name, value in split_object(text)}
-        except ValueError:
-            raise MisfitError("$", "not a JSON object") from None
-        known = {name: value for name, value in members.items() if name in self._rows.names}
-        unknown = {name: value for name, value in members.items() if name not in known}
-        beside = {name: self._rows.beside(name, value) for name, value in known.items()}
-        return known, unknown | {name: text for name, text in beside.items() if text is not None}
+    def _known_and_unknown(self, there: dict[str, bytes]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        """Return the texts of a row's known fields, and of what its unmapped fields are made of, which are learned."""
+        unknown = {name: value for name, value in there.items() if name not in self._rows.names}
+        known = {name: value for name, value in there.items() if name not in unknown} if unknown else there
+        places = [("", name) for name in unknown]
+        for field in self._rows.wrapped:
+            if field in known and (beside := self._rows.beside(bytes(known[field]))):
+                places += [(field, name) for name in beside]
+                unknown[field] = joined(sorted(beside.items()))
+        self._learn(places)
+        return known, unknown
 
-    def _is_text_apart(self, name: str, value: bytes) -> bool:
-        """Whether a JSON column's text is sound JSON that msgspec all the same cannot read."""
-        column = self._rows.fields.get(name)
-        return column is not None and column.json and not _plain(value)
+    def _texts_apart(self, known: Mapping[str, bytes], unknown: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return the JSON columns' texts that are sound, and that msgspec all the same cannot read.
+
+        Raises MisfitError where a text is no JSON.
+        """
+        for name, value in {**known, **unknown}.items():
+            _check_json(name, value)
+        fields = self._rows.fields
+        return {
+            name: value for name, value in known.items() if name in fields and fields[name].json and not _plain(value)
+        }
+
+    def _learn(self, places: Collection[Place]) -> None:
+        if self._strict.extra.issuperset(places):
+            return
+        with self._learning:
+            self._strict = self._strict.learning(places, self._most)
 
 
-def runs_decoder() -> PageDecoder:
-    """Return the decoder of the runs listing."""
+def listed_rows() -> Rows:
+    """Return how the rows of the runs listing are decoded."""
     fields = {column.runs: column for column in contract.RUNS.column if column.runs}
-    return PageDecoder(Rows(contract.RUNS, fields, name="Run", dropped=NOT_KEPT))
+    return Rows(contract.RUNS, fields, name="Run", dropped=NOT_KEPT)
+
+
+@cache
+def runs_decoder() -> PageDecoder:
+    """Return the decoder of the runs listing: one for the process, with what it has learned."""
+    return PageDecoder(listed_rows())
 
 
 _queue_record = PageDecoder(
@@ -161,13 +207,9 @@ def _check_utf8(body: bytes) -> None:
     decoder.decode(b"", final=True)
 
 
-def _quoted(name: str) -> bytes:
-    return json.dumps(name).encode()
-
-
 def _plain(value: bytes) -> bool:
     try:
-        msgspec.json.decode(value, type=Raw)
+        _any.decode(value)
     except (ValueError, RecursionError):
         return False
     return True
@@ -205,27 +247,37 @@ def _misfit(error: msgspec.ValidationError) -> MisfitError:
     return MisfitError(path.rstrip("`") or "$", reason)
 
 
-def _reject(text: bytes, rows: Rows, misfit: MisfitError) -> Reject:
-    queue_run_id = None
+def _members(text: bytes) -> Members | None:
     try:
-        members = [(json.loads(name), value) for name, value in split_object(text)]
+        return split_object(text)
     except ValueError:
+        return None
+
+
+def _reject(text: bytes, members: Members | None, rows: Rows, misfit: MisfitError) -> Reject:
+    queue_run_id = None
+    if members is None:
         shown = scrubbed(text)
     else:
-        kept = [
-            scrubbed(_quoted(name) + b":" + scrubbed(value, urls=name in rows.url_fields))
-            for name, value in members
-            if name not in rows.dropped
-        ]
-        shown = b"{" + b",".join(kept) + b"}"
-        queue_run_id = _readable_id(dict(members).get(rows.key, b"null"))
+        shown = _without_secrets(members.pairs, rows)
+        queue_run_id = _readable_id(dict(members.pairs).get(rows.key, b"null"))
     key = hashlib.blake2b(shown, digest_size=KEY_BYTES).digest() if queue_run_id is None else key_of(queue_run_id)
     path = scrubbed_words(misfit.path)
     return Reject(key, queue_run_id, path, misfit.reason, shown.decode(errors="backslashreplace"))
 
 
+def _without_secrets(pairs: list[tuple[str, bytes]], rows: Rows) -> bytes:
+    dropped = frozenset(rows.dropped)
+    kept = [pair for pair in pairs if pair[0] not in dropped]
+    whole = joined(kept)
+    if not suspect(whole):
+        return whole
+    parts = [scrubbed(member(name, scrubbed(bytes(value), urls=name in rows.url_fields))) for name, value in kept]
+    return b"{" + b",".join(parts) + b"}"
+
+
 def _readable_id(value: bytes) -> str | None:
     try:
-        return msgspec.json.decode(value, type=Key)
+        return _key.decode(value)
     except ValueError:
         return None

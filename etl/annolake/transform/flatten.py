@@ -48,6 +48,7 @@ def flatten(
     own: dict[str, pa.Array] = {
         "unmapped": _texts([each.unmapped for each in decoded]),
         "row_hash": pa.array([each.hash for each in decoded], pa.binary(16)),
+        "item_hash": pa.array([each.item_hash for each in decoded], pa.binary(16)),
         "exported_at": pa.repeat(pa.scalar(exported_at, pa.timestamp("us", "UTC")), same),
         "item_type": pa.array([each.item_type for each in decoded], pa.string()),
         "endpoint": pa.repeat(pa.scalar(endpoint, pa.string()), same),

@@ -5,25 +5,22 @@ the run that a query selects), enumerations in upper case, maps wrapped in `{"ra
 cursor. An element that does not fit never costs its neighbours. `join` makes rows of both.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from annolake.contract import RUNS, Column
+from annolake.contract import RUNS
 from annolake.keys import key_of
 from annolake.transform.decode import NOT_KEPT, PageDecoder
-from annolake.transform.json_text import split_object
+from annolake.transform.json_text import members
 from annolake.transform.row_batch import Reject
-from annolake.transform.row_types import JSON_TYPES, Rows
-
-T = TypeVar("T")
+from annolake.transform.row_types import Rows, hash_seed, row_hash
 
 STATISTICS = "feedback_stats"
 LAST_PARENT = "parent_run_ids[-1]"
@@ -41,41 +38,14 @@ RUN_PLACES = _run_places()
 """The columns that a run has: the name to select, and the field it comes back in."""
 
 
-class _Closed(msgspec.Struct, Generic[T], forbid_unknown_fields=True):
-    raw: T | None = None
-
-
-class _Open(msgspec.Struct, Generic[T]):
-    raw: T | None = None
-
-
 class _RunRows(Rows):
     """Runs in the query's form."""
 
-    def type_of(self, column: Column, *, strict: bool) -> Any:
-        if not _wrapped(column):
-            return super().type_of(column, strict=strict)
-        return (_Closed if strict else _Open)[JSON_TYPES[column.type]] | None
-
-    def beside(self, field: str, text: bytes) -> bytes | None:
-        column = self.fields.get(field)
-        if column is None or not _wrapped(column) or not text.startswith(b"{"):
-            return None
-        members = {json.loads(name): value for name, value in split_object(text)}
-        return as_object({name: value for name, value in members.items() if name != "raw"})
-
     def normalize(self, row: Any) -> None:
-        for column in self.fields.values():
-            if _wrapped(column) and (wrapper := getattr(row, column.name)) is not None:
-                setattr(row, column.name, wrapper.raw)
+        super().normalize(row)
         for name in _ENUMERATIONS:
             if (value := getattr(row, name)) is not None:
                 setattr(row, name, value.lower())
-        super().normalize(row)
-
-
-def _wrapped(column: Column) -> bool:
-    return column.type.startswith("map<")
 
 
 class _ItemRows(Rows):
@@ -88,7 +58,8 @@ class _ItemRows(Rows):
         super().normalize(row)
 
 
-def _item_rows() -> Rows:
+def item_rows() -> Rows:
+    """Return how items are decoded."""
     told = {c.items.removeprefix("item."): c for c in RUNS.column if c.items and c.items.startswith("item.")}
     told["start_time"] = _COLUMNS["start_time"]
     told["session_id"] = replace(_COLUMNS["session_id"], name="former_session_id")
@@ -96,35 +67,40 @@ def _item_rows() -> Rows:
     return _ItemRows(RUNS, fields, name="Item", key="id", dropped=("queue_id", *NOT_KEPT))
 
 
-def _run_rows() -> Rows:
+def run_rows() -> Rows:
+    """Return how the runs of a query are decoded."""
     columns = {place: _COLUMNS[name] for name, (_, place) in RUN_PLACES.items() if place != LAST_PARENT}
     fields = {place: replace(column, required=False) for place, column in columns.items()}
     fields["id"] = replace(_COLUMNS["id"], required=True)
+    wrapped = [place for place, column in fields.items() if column.type.startswith("map<")]
     # query_metadata is about the query, not about the run
-    return _RunRows(RUNS, fields, name="QueriedRun", key="id", dropped=("query_metadata", *NOT_KEPT))
+    dropped = ("query_metadata", *NOT_KEPT)
+    return _RunRows(RUNS, fields, name="QueriedRun", key="id", dropped=dropped, wrapped=wrapped)
 
 
 @cache
 def _items() -> PageDecoder:
-    return PageDecoder(_item_rows())
+    return PageDecoder(item_rows())
 
 
 @cache
 def _runs() -> PageDecoder:
-    return PageDecoder(_run_rows())
+    return PageDecoder(run_rows())
 
 
 @dataclass(slots=True)
 class Item:
     """An item of a section: the row's metadata, normalized, and the text of its unmapped fields.
 
-    `number` is the row's number in the index of its queue, once it was met.
+    `hash` is over all that the item itself says (docs/lake.md#item-hash). `number` is the row's number in the index of
+    its queue, once it was met.
     """
 
     key: bytes
     row: Any
     unmapped: bytes | None
     archived: bool
+    hash: bytes
     number: int = -1
 
     @property
@@ -180,6 +156,8 @@ def decode_items(body: bytes, *, archived: bool) -> ItemsPage:
     """Decode an answer of a section. Raises ValueError where the body is cut off or of another shape."""
     text, cursor = _opened(body)
     page = ItemsPage(len(body), cursor)
+    which, buffer = b"archived" if archived else b"active", bytearray()
+    usual_seed = hash_seed(which, b"")
     for element in _items().read(text):
         if isinstance(element, Reject):
             page.keys.append(element.key)
@@ -187,7 +165,8 @@ def decode_items(body: bytes, *, archived: bool) -> ItemsPage:
             continue
         row, unmapped = element
         page.keys.append(key_of(row.queue_run_id))
-        page.items.append(Item(page.keys[-1], row, unmapped, archived))
+        digest = row_hash(row, usual_seed if unmapped is None else hash_seed(which, unmapped), buffer)
+        page.items.append(Item(page.keys[-1], row, unmapped, archived, digest))
     return page
 
 
@@ -200,13 +179,6 @@ def decode_runs(body: bytes) -> RunsPage:
         if run_id is not None:
             page.runs[run_id] = element
     return page
-
-
-def as_object(members: Mapping[str, bytes]) -> bytes | None:
-    """Return the JSON object of members whose values are texts, sorted by name; None where there is none."""
-    if not members:
-        return None
-    return b"{" + b",".join(json.dumps(name).encode() + b":" + members[name] for name in sorted(members)) + b"}"
 
 
 class _Envelope(msgspec.Struct):
@@ -223,7 +195,7 @@ def _opened(body: bytes) -> tuple[bytes, str | None]:
         envelope = _envelope.decode(body)
         text, cursor = bytes(envelope.items), envelope.next_cursor
     except (ValueError, RecursionError):  # of an element, perhaps: then the object is cut without parsing it
-        members = {json.loads(name): value for name, value in split_object(body)}
-        text = members.get("items", b"")
-        cursor = msgspec.json.decode(members.get("next_cursor", b"null"), type=str | None)
+        there = members(body)
+        text = bytes(there.get("items", b""))
+        cursor = msgspec.json.decode(there.get("next_cursor", b"null"), type=str | None)
     return b"[]" if text == b"null" else text, cursor or None

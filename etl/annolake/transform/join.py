@@ -7,31 +7,33 @@ Two columns have a second source, for where the first is null: `start_time` is t
 not found, `thread_id` the run's where the item has none.
 """
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from annolake.contract import RUNS
-from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item, Run, as_object
-from annolake.transform.json_text import split_object
+from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item, Run
+from annolake.transform.json_text import as_object, members
 from annolake.transform.row_batch import DecodedRow, Reject, RowBatch
-from annolake.transform.row_types import hash_seed, row_hash
+from annolake.transform.row_types import hash_seed, reader, row_hash
 
 _TOLD = tuple(column for column in RUNS.column if column.items)
 _OF_RUN = frozenset(RUN_PLACES) - {"thread_id"}
 _OF_ITEM = tuple(column.name for column in _TOLD if column.name not in _OF_RUN)
+_PARENT = next(name for name, (_, place) in RUN_PLACES.items() if place == LAST_PARENT)
+_COPIED = tuple(name for name in RUN_PLACES if name in _OF_RUN and name != _PARENT)
 
 _Row = msgspec.defstruct(
-    "JoinedRow",
-    [(column.name, Any, UNSET if column.json else None) for column in _TOLD],
-    kw_only=True,
-    omit_defaults=True,
-    gc=False,
+    "JoinedRow", [(column.name, Any, UNSET if column.json else None) for column in _TOLD], omit_defaults=True, gc=False
 )
+# measured, a row: 6 us, and 30 us where one attribute is set after another
+_read_item, _read_run = reader(_OF_ITEM), reader(_COPIED)
+_NO_RUN = tuple(UNSET if column.json else None for name in _COPIED for column in _TOLD if column.name == name)
+_in_order = itemgetter(*((*_OF_ITEM, *_COPIED, _PARENT).index(column.name) for column in _TOLD))
 
 
 def join(
@@ -53,35 +55,33 @@ def join(
 
 
 def _joined(item: Item, run: tuple[Any, bytes | None] | None, *, include_stats: bool, own: bool) -> DecodedRow:
-    row: Any = _Row(**{name: getattr(item.row, name) for name in _OF_ITEM})
     unmapped, found = item.unmapped, bool(run) if item.run_id else None
+    values, parent = _NO_RUN, None
     if run:
-        _add_run(row, run[0])
+        values, parent = _read_run(run[0]), (run[0].parent_run_ids or [None])[-1]
         unmapped = _merged(item.unmapped, run[1])
+    row: Any = _Row(*_in_order((*_read_item(item.row), *values, parent)))
     row.start_time = row.start_time or item.start_time
-    parts = [b"items", b"archived" if item.archived else b"active", str(found).encode(), unmapped or b""]
+    if run and row.thread_id is None:
+        row.thread_id = run[0].thread_id
+    # the item's hash is among them: a row is written anew whenever its item changes, be it in a field of no column
+    parts = [b"items", item.hash.hex().encode(), str(found).encode(), unmapped or b""]
     unavailable = _unavailable(row, found=found, unmapped=unmapped, include_stats=include_stats)
     if own:  # equal numbers mean another thing once descendants are reported
         parts.append(b"own usage")
         unavailable |= _OF_DESCENDANTS
     digest = row_hash(row, hash_seed(*parts))
-    return DecodedRow(item.key, row, digest, unmapped, item.archived, row.item_type, found, unavailable, item.number)
-
-
-def _add_run(row: Any, run: Any) -> None:
-    for name, (_, place) in RUN_PLACES.items():
-        if place == LAST_PARENT:
-            setattr(row, name, run.parent_run_ids[-1] if run.parent_run_ids else None)
-        elif name in _OF_RUN or getattr(row, name) is None:
-            setattr(row, name, getattr(run, name))
+    return DecodedRow(
+        item.key, row, digest, unmapped, item.archived, row.item_type, found, unavailable, item.number, item.hash
+    )
 
 
 def _merged(of_item: bytes | None, of_run: bytes | None) -> bytes | None:
     """Return the unmapped fields of an item and its run as one object; the item's get a prefix where both have one."""
     if of_item is None or of_run is None:
         return of_item or of_run
-    item, run = ({json.loads(name): text for name, text in split_object(one)} for one in (of_item, of_run))
-    return as_object({(f"item.{name}" if name in run else name): text for name, text in item.items()} | run)
+    item, run = members(of_item), members(of_run)
+    return as_object({**{(f"item.{name}" if name in run else name): text for name, text in item.items()}, **run})
 
 
 # --- what could not be known

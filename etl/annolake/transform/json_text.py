@@ -1,22 +1,61 @@
-"""JSON as text: cutting it into its elements without parsing them.
+"""JSON as text: cutting it into its elements, and putting it together, without looking at their values.
 
-What msgspec reads it reads faster and checks; this is for the page one of whose rows it cannot read (a lone
-surrogate escape, a literal that is no JSON, text that is no UTF-8), so that the row's neighbours go through.
-Never builds values.
+What msgspec reads is cut by it. So is what it reads once a few things that it refuses are written over in the same
+length (a lone surrogate escape, NaN, control characters); a loop over brackets cuts whatever else has the shape of
+JSON. All give the same texts, so that the neighbours of an unreadable row go through. Never builds values.
 """
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
 
-# A string, or one of the characters that give JSON its shape. Possessive: a long string costs no stack.
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
+import msgspec
+from msgspec import Raw
+
+K = TypeVar("K", bound=str | bytes)
+V = TypeVar("V")
+
 _SPACE = b" \t\r\n"
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'  # possessive: a long one costs no stack
+_CLOSED_STRINGS = re.compile(rb'(?:[^"]++|' + _STRING + rb")*+", re.DOTALL)
+_PIECE = rb'[^"\[\]{}]++|' + _STRING
+_FLAT = rb"[\[{](?:" + _PIECE + rb")*+[\]}]"  # an array or object with none in it, and below: with flat ones in it
+_SHALLOW = rb"[\[{](?:" + _PIECE + rb"|" + _FLAT + rb")*+[\]}]"
+# Up to the next sign that counts: a bracket of something deeper, or the end of what we are in; at its top, a comma too.
+_TO_BRACKET = re.compile(rb"(?:" + _PIECE + rb"|" + _SHALLOW + rb")*+([\[\]{}])", re.DOTALL)
+_TO_COMMA = re.compile(rb'(?:[^"\[\]{},]++|' + _STRING + rb"|" + _SHALLOW + rb")*+([\[\]{},])", re.DOTALL)
+_NAME = re.compile(rb"(" + _STRING + rb")[ \t\r\n]*+:[ \t\r\n]*+", re.DOTALL)
+_BEFORE_ELEMENT = re.compile(rb"[ \t\r\n]*+[\[,][ \t\r\n]*+")
+_BEFORE_VALUE = re.compile(rb"[ \t\r\n]*+[{,][ \t\r\n]*+(" + _STRING + rb")[ \t\r\n]*+:[ \t\r\n]*+", re.DOTALL)
 
 # Every escape; the first group takes those that stand for a character: others, and pairs of surrogates.
 _ESCAPE = re.compile(
-    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u(?![dD][89a-fA-F])|\\[^u])"
-    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+    rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u(?![dD][89a-fA-F])|[^u])"
+    rb"|u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
+_CONTROLS = bytes([*b" " * 32, *range(32, 256)])
+_COPIED = 1 << 23  # bytes of a text that may be there again with other values
+
+_array = msgspec.json.Decoder(list[Raw])
+_object = msgspec.json.Decoder(dict[str, Raw])
+
+
+class _Remembered(dict[K, V]):
+    """The values of a function of names, which come again with every row; the first thousand that are not long."""
+
+    def __init__(self, function: Callable[[K], V]) -> None:
+        self._function = function
+
+    def __missing__(self, name: K) -> V:
+        value = self._function(name)
+        if len(name) <= 100 and len(self) < 1000:  # noqa: PLR2004 - the service chooses names, and it may choose many
+            self[name] = value
+        return value
+
+
+_heads = _Remembered[str, bytes](lambda name: json.dumps(name).encode() + b":")  # what stands before a member's value
+_names = _Remembered[bytes, str](json.loads)
 
 
 def split_array(text: bytes) -> list[bytes]:
@@ -24,40 +63,124 @@ def split_array(text: bytes) -> list[bytes]:
 
     Raises ValueError where `text` is no complete array: cut off, or of another shape.
     """
-    return list(_elements(text, b"[", b"]"))
+    try:
+        return [bytes(element) for element in _array.decode(text)]
+    except (ValueError, RecursionError):
+        pass
+    text = text.strip(_SPACE)
+    try:
+        readable = _readable(text)
+        return [element for _, element in _measured(text, readable, _array.decode(readable), _BEFORE_ELEMENT)]
+    except (ValueError, RecursionError):
+        return list(_elements(text, b"[", b"]"))
 
 
-def split_object(text: bytes) -> list[tuple[bytes, bytes]]:
-    """Cut a JSON object into pairs of name and value text, names still quoted and escaped.
+class Members(NamedTuple):
+    """The members of an object as they were sent, those of a name that comes twice too.
+
+    `plain`: msgspec can read all of it. Then the texts are its views (`Raw`), which can be joined and decoded.
+    """
+
+    pairs: list[tuple[str, bytes]]
+    plain: bool
+
+
+def split_object(text: bytes) -> Members:
+    """Cut a JSON object into pairs of name and value text.
 
     Raises ValueError where `text` is no complete object.
     """
-    pairs = []
-    for member in _elements(text, b"{", b"}"):
-        name = _TOKEN.match(member)
-        rest = member[name.end() :].lstrip(_SPACE) if name else b""
-        if name is None or not rest.startswith(b":"):
-            raise ValueError("a member of an object has no name")
-        pairs.append((name.group(), rest[1:].strip(_SPACE)))
-    return pairs
+    text = text.strip(_SPACE)
+    plain = _plain_members(text)
+    if plain is not None:
+        pairs: list[tuple[str, bytes]] = list(plain.items())
+        if joined(pairs) == text or joined(pairs, b", ", b" ") == text:  # written as most do, and no name comes twice
+            return Members(pairs, plain=True)
+    try:
+        readable = text if plain is not None else _readable(text)
+        values = (_object.decode(readable) if plain is None else plain).values()
+        pairs = [(_names[name], value) for name, value in _measured(text, readable, values, _BEFORE_VALUE)]
+    except (ValueError, RecursionError):
+        pairs = [_member(each) for each in _elements(text, b"{", b"}")]
+    return Members(pairs, plain=plain is not None)
+
+
+def _plain_members(text: bytes) -> dict[str, Raw] | None:
+    """Return the members that msgspec reads, the last one of each name; None where it cannot read all."""
+    try:
+        return _object.decode(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def members(text: bytes) -> Mapping[str, bytes]:
+    """Return the value texts of an object's members, the last one of each name; ValueError as `split_object`.
+
+    Where msgspec can read all of it, they are its views (`Raw`).
+    """
+    plain = _plain_members(text)
+    return dict(split_object(text).pairs) if plain is None else plain
+
+
+def joined(pairs: Iterable[tuple[str, bytes]], comma: bytes = b",", space: bytes = b"") -> bytes:
+    """Return the JSON object of names and their values' texts; `space` stands before each value."""
+    return b"{" + comma.join([_heads[name] + space + text for name, text in pairs]) + b"}"
+
+
+def member(name: str, text: bytes) -> bytes:
+    """Return a member of a JSON object."""
+    return _heads[name] + text
+
+
+def as_object(values: Mapping[str, bytes]) -> bytes | None:
+    """Return the JSON object of members whose values are texts, sorted by name; None where there is none."""
+    return joined(sorted(values.items())) if values else None
+
+
+def _readable(text: bytes) -> bytes:
+    """Return text of the same length in which msgspec can read more; ValueError for one too large to be copied."""
+    if len(text) > _COPIED:
+        raise ValueError("too large to be copied")
+    if b"\\u" in text:
+        text = without_lone_surrogates(text)
+    return text.translate(_CONTROLS).replace(b"NaN", b"0.0").replace(b"Infinity", b"10000000")
+
+
+def _measured(
+    text: bytes, readable: bytes, values: Iterable[bytes], before: re.Pattern[bytes]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Cut `text` where the values of `readable` begin and end, into pairs of name (if it has any) and value.
+
+    Raises ValueError where they do not follow each other to the end: a name comes twice.
+    """
+    at = 0
+    for value in values:
+        head = before.match(text, at)
+        if head is None or not readable.startswith(value, at := head.end()):
+            raise ValueError("not the next value")
+        start, at = at, at + len(value)
+        yield head[head.lastindex or 0], text[start:at]
+    if text[at:].strip(_SPACE) not in (b"]", b"}"):
+        raise ValueError("there are more values")
 
 
 def _elements(text: bytes, opening: bytes, closing: bytes) -> Iterator[bytes]:
-    text = text.strip(_SPACE)
     if not (text.startswith(opening) and text.endswith(closing)) or len(text) < len(opening + closing):
         raise ValueError(f"expected {opening.decode()}...{closing.decode()}")
-    depth, start = 0, 1
-    for token in _TOKEN.finditer(text):
-        mark = token.group()
+    closed = _CLOSED_STRINGS.match(text).end()  # type: ignore[union-attr]  # it matches nothing at all, too
+    shape = text[:closed] + text[closed:].replace(b'"', b" ")  # behind a string without an end there is none
+    depth, start, at = 1, 1, 1
+    while token := (_TO_COMMA if depth == 1 else _TO_BRACKET).match(shape, at):
+        mark, at = token[1], token.end()
         if mark in b"[{":
             depth += 1
         elif mark in b"]}":
             depth -= 1
-            if depth == 0 and token.end() != len(text):
+            if depth == 0 and at != len(text):
                 raise ValueError("text continues after its end")
-        elif mark == b"," and depth == 1:
-            yield text[start : token.start()].strip(_SPACE)
-            start = token.end()
+        else:
+            yield text[start : at - 1].strip(_SPACE)
+            start = at
     if depth != 0:
         raise ValueError("brackets do not match")
     last = text[start:-1].strip(_SPACE)
@@ -65,6 +188,13 @@ def _elements(text: bytes, opening: bytes, closing: bytes) -> Iterator[bytes]:
         yield last
 
 
+def _member(text: bytes) -> tuple[str, bytes]:
+    name = _NAME.match(text)
+    if name is None:
+        raise ValueError("a member of an object has no name")
+    return _names[name[1]], text[name.end() :].strip(_SPACE)
+
+
 def without_lone_surrogates(text: bytes) -> bytes:
     """Return JSON text in which each lone surrogate escape is U+FFFD, so that any parser reads it."""
-    return _ESCAPE.sub(lambda escape: escape[1] or rb"\ufffd", text)
+    return _ESCAPE.sub(lambda escape: escape[0] if escape[1] else rb"\ufffd", text)

@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from annolake.transform.json_text import split_array, split_object
+from annolake.transform.json_text import members, split_array
 from annolake.transform.secrets import scrubbed
 
 SHOWN = 80
@@ -77,6 +77,6 @@ def _walked(value: bytes, steps: str) -> bytes:
 def _members(text: bytes) -> dict[str, bytes]:
     """Return an object's members by name, the last of two that are alike; none where it is no object."""
     try:
-        return {json.loads(name.decode()): value for name, value in split_object(text)}
+        return {name: bytes(value) for name, value in members(text).items()}
     except ValueError:
         return {}

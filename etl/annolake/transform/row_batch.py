@@ -11,7 +11,7 @@ class DecodedRow(msgspec.Struct, gc=False):
 
     `number` is that of its row in the index of its queue, once it was met. `archived`: from the archived list.
     `run_found`: None where an item names no run. `unavailable` has the columns that the answers could not tell: their
-    stored values stay.
+    stored values stay. `item_hash`: over the item's own fields, None over the runs endpoint.
     """
 
     key: bytes
@@ -23,6 +23,7 @@ class DecodedRow(msgspec.Struct, gc=False):
     run_found: bool | None = True
     unavailable: frozenset[str] = frozenset()
     number: int = -1
+    item_hash: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,15 @@ class Reject:
 
 @dataclass(slots=True)
 class RowBatch:
-    """Rows in reading order, and the rejects among them; `size` of the answers in bytes."""
+    """Rows in reading order, and the rejects among them; `size` of the answers in bytes.
+
+    `kept` are the typed values of items whose runs were not asked for: their rows stay as the lake has them.
+    """
 
     size: int = 0
     rows: list[DecodedRow] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    kept: list[Any] = field(default_factory=list, kw_only=True)
 
     def latest(self) -> "RowBatch":
         """Return the same with the last version alone of each row: one that moves can be on a page twice."""

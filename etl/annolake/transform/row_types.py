@@ -5,7 +5,7 @@ the service writes the same instant or amount another way. Owns no Arrow.
 """
 
 import decimal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from operator import attrgetter
@@ -16,12 +16,17 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from annolake.contract import Column, Table
+from annolake.transform.json_text import members
 from annolake.transform.secrets import scrubbed
 
 HASH_VERSION = 1
 
 Key = Annotated[str, Meta(min_length=1)]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+Place = tuple[str, str]
+"""Where a field stands that the contract does not name: the wrapped field that it is in ("": the row itself); its name.
+"""
 
 
 class Person(msgspec.Struct):
@@ -62,12 +67,34 @@ def json_type(column: Column) -> Any:
     return JSON_TYPES[column.type] | None
 
 
+def struct_type(
+    name: str, fields: Iterable[tuple[Any, ...]], rename: Mapping[str, str], extra: Collection[str] | None
+) -> type[msgspec.Struct]:
+    """Return a struct that keeps the text of `extra` fields and refuses others; with None it skips all others."""
+    learned = extra_attributes(extra or ())
+    return msgspec.defstruct(
+        name,
+        [*fields, *((attribute, Raw | UnsetType, UNSET) for attribute in learned)],
+        kw_only=True,
+        omit_defaults=True,
+        gc=False,
+        rename={**rename, **learned},
+        forbid_unknown_fields=extra is not None,
+    )
+
+
+def extra_attributes(names: Collection[str]) -> dict[str, str]:
+    """Return the attributes that hold a struct's extra fields, each with its field's name, sorted by that."""
+    return {f"_extra_{number}": name for number, name in enumerate(sorted(names))}
+
+
 class Rows:
     """How the rows of one endpoint are decoded: its struct types and the columns that are normalized.
 
     `fields` maps the name of a field in the endpoint's JSON to its column. The struct's attributes are named
     after the columns; fields that are `dropped` (by default the table's) are read, so that they are not unmapped,
-    and forgotten. `key` is the field that tells a reject's row from others.
+    and forgotten. The values of `wrapped` fields come as `{"raw": value}`. `key` is the field that tells a reject's
+    row from others.
     """
 
     def __init__(
@@ -78,48 +105,40 @@ class Rows:
         name: str,
         key: str = "queue_run_id",
         dropped: Iterable[str] | None = None,
+        wrapped: Iterable[str] = (),
     ) -> None:
         self.fields = fields
         self.key = key
         self.dropped = tuple(table.dropped if dropped is None else dropped)
+        self.wrapped = {field: fields[field].name for field in wrapped}
         columns = list(fields.values())
         self.times = tuple(c.name for c in columns if c.type.startswith("timestamp"))
         self.decimals = tuple(c.name for c in columns if c.type == "decimal128(38, 18)")
         self.decimal_maps = tuple(c.name for c in columns if c.type == "map<string, decimal128(38, 18)>")
         self.url_texts = tuple(c.name for c in columns if c.urls)
         self.url_fields = frozenset(field for field, column in fields.items() if column.urls)
-        self._read_times = _reader(self.times)
-        self._read_decimals = _reader(self.decimals)
-        self._read_decimal_maps = _reader(self.decimal_maps)
-        self._read_url_texts = _reader(self.url_texts)
+        self._read_times = reader(self.times)
+        self._read_decimals = reader(self.decimals)
+        self._read_decimal_maps = reader(self.decimal_maps)
+        self._read_url_texts = reader(self.url_texts)
         self.names = frozenset((*fields, *self.dropped))
-        self.strict = self._struct(name, forbid_unknown_fields=True)
-        self.open = self._struct(name, forbid_unknown_fields=False)
+        self._name = name
 
-    def type_of(self, column: Column, *, strict: bool) -> Any:  # noqa: ARG002 - for endpoints that wrap values
-        """Return the type that msgspec decodes a column's JSON value into; a `strict` one knows no unknown fields."""
-        return json_type(column)
-
-    def beside(self, field: str, text: bytes) -> bytes | None:  # noqa: ARG002 - for endpoints that wrap values
-        """Return the JSON of what a field's text holds beside its column's value, None where that is nothing."""
-        return None
-
-    def _struct(self, name: str, *, forbid_unknown_fields: bool) -> type[msgspec.Struct]:
-        members: list[tuple[str, Any] | tuple[str, Any, Any]] = []
-        for column in self.fields.values():
+    def struct(self, extra: Collection[Place] | None) -> type[msgspec.Struct]:
+        """Return the type of a row that has no unknown fields but `extra`; with None it skips all that it meets."""
+        types: list[tuple[Any, ...]] = []
+        for field, column in self.fields.items():
+            inside = None if extra is None else [name for wrapper, name in extra if wrapper == field]
+            kind = _wrapper(column, inside) if field in self.wrapped else json_type(column)
             default = () if column.required else (UNSET if column.json else None,)
-            members.append((column.name, self.type_of(column, strict=forbid_unknown_fields), *default))
-        members += [(field, Raw | UnsetType, UNSET) for field in self.dropped]
+            types.append((column.name, kind, *default))
+        types += [(field, Raw | UnsetType, UNSET) for field in self.dropped]
         rename = {column.name: field for field, column in self.fields.items()}
-        return msgspec.defstruct(
-            name,
-            members,
-            kw_only=True,
-            omit_defaults=True,
-            gc=False,
-            rename=rename,
-            forbid_unknown_fields=forbid_unknown_fields,
-        )
+        return struct_type(self._name, types, rename, None if extra is None else [n for w, n in extra if not w])
+
+    def beside(self, text: bytes) -> dict[str, bytes]:
+        """Return what a wrapped field's text holds beside its column's value, by name."""
+        return {name: each for name, each in members(text).items() if name != "raw"} if text.startswith(b"{") else {}
 
     def normalize(self, row: Any) -> None:
         """Bring a decoded row's values into their one form, in place.
@@ -128,6 +147,9 @@ class Rows:
         """
         for name in self.dropped:
             setattr(row, name, UNSET)
+        for name in self.wrapped.values():
+            if (wrapper := getattr(row, name)) is not None:
+                setattr(row, name, wrapper.raw)
         for name, text in zip(self.url_texts, self._read_url_texts(row), strict=True):
             if text is UNSET or len(sent := bytes(text)) <= _NOTHING:
                 continue
@@ -151,11 +173,16 @@ class Rows:
                 setattr(row, name, _utc(name, value))
 
 
-def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+def _wrapper(column: Column, extra: Collection[str] | None) -> Any:
+    return struct_type("Wrapped", [("raw", JSON_TYPES[column.type] | None, None)], {}, extra) | None
+
+
+def reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     """Return what reads those attributes of a row at once."""
-    if len(names) > 1:
-        return attrgetter(*names)  # measured: a third of the time that one getattr after another takes
-    return lambda row: tuple(getattr(row, name) for name in names)
+    if not names:
+        return lambda _: ()
+    read = attrgetter(*names)  # measured: a third of the time that one getattr after another takes
+    return read if len(names) > 1 else lambda row: (read(row),)
 
 
 class MisfitError(ValueError):

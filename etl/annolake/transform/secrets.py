@@ -20,8 +20,6 @@ _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _LITERAL = re.compile(rb"[^,\]}]*+")
 _SPACE = b" \t\r\n"
 
-# No text without one of these has anything to be taken out.
-_SUSPECT = re.compile(rb"[?#;@]|\\u|[sS][hH][aA][rR][eE]")
 # Most signed URLs: a whole string, nothing escaped. Only for speed: measured, a tenth of the time of looking closely.
 _SIGNED = re.compile(rb'"((?:https?:/)?/[\w.:/~%+-]*+)\?\w[^"\\\s]*+"')
 # What stands between the strings of JSON has none of these.
@@ -62,7 +60,7 @@ Cut = tuple[int, int]
 
 def scrubbed(text: bytes, *, urls: bool = False) -> bytes:
     """Return JSON text, or what should have been some, without secrets; `urls`: its strings are known to be URLs."""
-    if not _SUSPECT.search(text) or not _SUSPECT.search(text := _SIGNED.sub(rb'"\1"', text)):
+    if not suspect(text) or not suspect(text := _SIGNED.sub(rb'"\1"', text)):
         return text
     kept, at = [], 0
     while string := _STRING.search(text, at):
@@ -78,6 +76,15 @@ def scrubbed(text: bytes, *, urls: bool = False) -> bytes:
     return b"".join(kept)
 
 
+def suspect(text: bytes) -> bool:
+    """Return whether there can be a secret in a text.
+
+    Measured, a row of 2.7 kB: 3 us, and 40 us with one regular expression.
+    """
+    signs = b"?" in text or b"#" in text or b";" in text or b"@" in text or b"\\u" in text
+    return signs or b"share" in text.lower()
+
+
 def scrubbed_words(text: str) -> str:
     """Return a text that is no JSON without secrets."""
     return _without_secrets(text.encode(), escaped=False, urls=False).decode(errors="replace")
@@ -89,7 +96,7 @@ def _without_secrets_between(text: bytes) -> bytes:
 
 
 def _is_grant(name: bytes) -> bool:
-    if not _SUSPECT.search(name):
+    if not suspect(name):
         return False
     plain = _Layer(name[1:-1].decode("latin-1")).within().text.lower()
     return re.sub(r"[_\-\s]", "", plain) in _GRANTS
@@ -110,7 +117,7 @@ def _end_of_value(text: bytes, at: int) -> int:
 
 def _without_secrets(raw: bytes, *, escaped: bool, urls: bool) -> bytes:
     """Return a string's text without secrets, looked for in it as it reads and as what it escapes would read."""
-    if not _SUSPECT.search(raw):
+    if not suspect(raw):
         return raw
     layer = _Layer(raw.decode("latin-1"))  # so that a character is a byte, whatever it is a part of
     cuts: list[Cut] = [] if escaped and "\\" in layer.text else list(_secrets(layer.text, urls=urls))

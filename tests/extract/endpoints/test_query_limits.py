@@ -1,6 +1,6 @@
 """What is learned of the service's terms from its refusals."""
 
-from annolake.extract.endpoints.query_limits import MOST, QueryLimits
+from annolake.extract.endpoints.query_limits import MOST, QueryLimits, QuerySize
 
 
 def refused(query_limits: QueryLimits, asked: int, status: int, *numbers: int) -> bool:
@@ -55,3 +55,26 @@ def test_a_halved_size_grows_back_ever_more_seldom() -> None:
         refused(query_limits, 100, 504)
 
     assert waited == [8, 16, 32, 64]
+
+
+def test_queries_grow_with_what_answers_weigh() -> None:
+    """A first query is small, the next ones wait for it, and then an answer is to weigh 4 MB at most."""
+    size = QuerySize(64_000_000, 256_000_000)
+    first = size()
+    size.asks()
+    meanwhile = size()
+    size.saw(20, 20 * 20_000)
+
+    assert (first, meanwhile, size(), size.at_once) == (20, MOST, 200, 16)
+    size.saw(200, 200 * 1_000)
+    assert 200 < size() < MOST
+    size.saw(1, 9_000_000)
+    assert size() == 1
+
+
+def test_answers_in_memory_stay_within_the_budget() -> None:
+    """Few queries at once where the memory is little, and small ones where a single answer may not be large."""
+    assert QuerySize(1_000_000, 256_000_000).at_once == 1
+    small = QuerySize(64_000_000, 1_000_000)
+    small.saw(10, 10_000)
+    assert (small(), small.at_once) == (500, 128)

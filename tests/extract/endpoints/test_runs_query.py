@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from annolake.errors import UnavailableError
-from annolake.extract.endpoints.runs_query import MOST_WAITING, Batch, Batches, RunsQuery
+from annolake.extract.endpoints.runs_query import Batch, Batches, RunsQuery
 from annolake.extract.http.client import Caller
 from sources.reading import client_of
 
@@ -42,14 +42,21 @@ def batches_of(items: list[Subject], size: int) -> list[list[str | None]]:
     return [[item.run_id for item in batch.items] for batch in made]
 
 
-def test_a_batch_is_of_one_project_until_the_rest() -> None:
-    """Projects fill batches of their own; what is left over is asked for together, projects side by side."""
-    items = [Subject(f"{project}{n}", project) for n in range(5) for project in ("a", "b", "c")]
+def test_batches_are_full_and_keep_the_order_whatever_the_project() -> None:
+    """Items near in time are asked for together; only the last batch is smaller."""
+    items = [Subject(f"{project}{n}", project) for n in range(3) for project in ("a", "b")]
 
-    assert batches_of(items, 2) == [
-        *(["a0", "a1"], ["b0", "b1"], ["c0", "c1"], ["a2", "a3"], ["b2", "b3"], ["c2", "c3"]),
-        *(["a4", "b4"], ["c4"]),
-    ]
+    assert batches_of(items, 4) == [["a0", "b0", "a1", "b1"], ["a2", "b2"]]
+
+
+def test_a_size_that_shrinks_meanwhile_is_kept_to() -> None:
+    """What waited for a large batch is cut into smaller ones."""
+    sizes = iter([100] * 9 + [4] * 99)
+    batches: Batches = Batches(lambda: next(sizes))
+    made = [*batches.add([Subject(str(n)) for n in range(10)]), *batches.rest()]
+
+    assert [len(batch.items) for batch in made] == [4, 4, 2]
+    assert [item.run_id for batch in made for item in batch.items] == [str(n) for n in range(10)]
 
 
 def test_items_of_unknown_start_are_asked_for_apart() -> None:
@@ -63,22 +70,8 @@ def test_items_without_a_run_or_a_project_are_never_asked_for() -> None:
     """They come out all the same, each once."""
     items = [Subject(None), Subject("1"), Subject("2", None), Subject(None, None, None)]
 
-    assert batches_of(items, 100) == [[None, "2", None, "1"]]
+    assert [sorted(batch, key=str) for batch in batches_of(items, 100)] == [["1", "2", None, None]]
     assert list(Batch(items).asked) == ["1"]
-
-
-def test_many_projects_do_not_pile_up() -> None:
-    """With ever new projects no more items wait than are bearable."""
-    batches: Batches = Batches(lambda: 100)
-    taken = waiting = 0
-    for number in range(5_000):
-        waiting += 1
-        for batch in batches.add([Subject(str(number), str(number))]):
-            taken += len(batch.items)
-            waiting -= len(batch.items)
-        assert waiting < MOST_WAITING
-
-    assert taken + sum(len(batch.items) for batch in batches.rest()) == 5_000
 
 
 @pytest.fixture
@@ -110,7 +103,7 @@ def query(url: str, items: list[Subject], answer: Answer) -> list[str]:
     """Ask for items at a service that gives always this answer; return the missing runs."""
     with client_of(url) as client:
         runs = RunsQuery(client, ("ID", "NAME"), Caller())
-        found = runs.read(Batch(items), lambda _: answer).runs
+        found = runs.read(Batch(items), lambda _: answer)[0].runs
         return [item.run_id for item in items if item.run_id and item.run_id not in found]
 
 

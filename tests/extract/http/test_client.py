@@ -29,7 +29,7 @@ from annolake.errors import (
     UnavailableError,
 )
 from annolake.extract.http.client import Caller, Cancelled, Client
-from annolake.extract.http.rate_limit import RateLimit
+from annolake.extract.http.rate_limit import RateLimits
 from annolake.observers import SILENCE
 
 KEY = "lsv2_pt_0123456789abcdef_planted"
@@ -194,7 +194,7 @@ def connect(service: Service, time: FakeClock, journal: Journal) -> Iterator[Cal
             "max_attempts": 3,
             "max_wait_s": 60.0,
             "lanes": 4,
-            "rate_limit": RateLimit(0, time.clock),
+            "rate_limits": RateLimits(time.clock),
             "clock": time.clock,
             "random": lambda: 1.0,
             "version": "9.9",

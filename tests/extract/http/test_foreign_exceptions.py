@@ -11,7 +11,7 @@ import tenacity
 from annolake.clock import Clock
 from annolake.errors import RefusedError, UnavailableError
 from annolake.extract.http.client import Client
-from annolake.extract.http.rate_limit import RateLimit
+from annolake.extract.http.rate_limit import RateLimits
 
 ASKED_AGAIN = {
     httpx.CloseError,
@@ -70,7 +70,7 @@ def _client(error: BaseException, attempts: list[httpx.Request]) -> Client:
         max_attempts=3,
         max_wait_s=1,
         lanes=1,
-        rate_limit=RateLimit(0, clock),
+        rate_limits=RateLimits(clock),
         clock=clock,
         random=lambda: 0.0,
         version="0",

@@ -14,7 +14,7 @@ from typing import Protocol
 import pytest
 
 from annolake.clock import Clock
-from annolake.extract.http.rate_limit import Cancelled, RateLimit, pause
+from annolake.extract.http.rate_limit import Cancelled, RateLimit, RateLimits, pause
 
 
 class Time:
@@ -266,6 +266,34 @@ def test_the_own_limit_is_never_exceeded() -> None:
 
     assert min(later - earlier for earlier, later in pairwise(sent)) == pytest.approx(0.2)
     assert max(sent) == pytest.approx(79 * 0.2)
+
+
+def test_no_window_has_more_than_its_most() -> None:
+    """15 queries in any 10 s: as many at once as there may be, and then none before there is room."""
+    virtual = Time()
+    rate_limit, sent = RateLimit(0, virtual.clock, most=15, window_s=10.0), list[float]()
+
+    def lane() -> None:
+        for _ in range(10):
+            sent.append(rate_limit.acquire())
+            rate_limit.succeeded(sent[-1])
+
+    virtual.run(*[lane] * 4)
+
+    assert [sent.count(each) for each in sorted(set(sent))] == [15, 15, 10]
+    assert min(later - earlier for earlier, later in zip(sent, sent[15:], strict=False)) == pytest.approx(10.0)
+
+
+def test_a_throttled_query_slows_no_listing() -> None:
+    """Each kind of request has a limit of its own; the export's own limit holds for both together."""
+    virtual = Time()
+    limits = RateLimits(virtual.clock, requests_per_second=10)
+    limits.of("query").throttled(limits.acquire("query"), 9.0)
+    listings = [limits.acquire("listing") for _ in range(3)]
+    query = limits.acquire("query")
+
+    assert listings == [pytest.approx(0.1), pytest.approx(0.2), pytest.approx(0.3)]
+    assert query == pytest.approx(9.0)
 
 
 def test_retry_after_holds_every_lane() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annolake.load.merge.columns import halves
-from annolake.load.merge.index import ASKED, MET, STORED, Index
+from annolake.load.merge.index import ACCEPTED, ASKED, DUE, MET, NO_PAYLOAD, REMOVED, STORED, Index
 
 
 def _key(number: int) -> bytes:
@@ -107,3 +107,68 @@ def test_a_row_twice_in_one_partition_is_refused() -> None:
     )
 
     assert entered is False
+
+
+def _stored_items(count: int, marks: Sequence[int] = ()) -> Index:
+    """Return an index of rows whose keys and items' hashes are their numbers from 1 on, with flags besides."""
+    index, one = Index(items=True), np.arange(1, count + 1)
+    keys = halves(b"".join(_key(int(number)) for number in one))
+    flags = np.array([*marks, *[0] * (count - len(marks))], np.uint8)
+    no = np.zeros(count, np.bool_)
+    index.enter(keys, keys, 1, removed=no, exported=np.zeros(count, np.int64), items=keys, marks=flags)
+    index.close_reading()
+    return index
+
+
+def test_a_row_is_kept_while_its_item_is_the_stored_one() -> None:
+    """Not a new one, nor one of another item, one that is due, one that was removed, or one twice on a page."""
+    index = _stored_items(5, [0, 0, DUE, REMOVED])
+    keys = [_key(number) for number in (1, 2, 3, 4, 6, 5, 5)]
+    items = [_key(1), _key(9), _key(3), _key(4), _key(6), _key(5), _key(5)]
+
+    kept = index.keep(index.meet(keys)[1], items)
+
+    assert kept == [True, False, False, False, False, False, False]
+    assert (index.count(ACCEPTED), index.count(ACCEPTED | DUE), index.count(DUE)) == (1, 0, 5)
+
+
+def test_a_row_that_was_asked_for_once_is_asked_for_again() -> None:
+    """Also where its item is the stored one by then: the version that was read last counts."""
+    index = _stored_items(1)
+    (number,) = index.meet([_key(1)])[1]
+
+    assert [index.keep([number], [item]) for item in (_key(1), _key(7), _key(1))] == [[True], [False], [False]]
+
+
+def test_runs_of_stored_rows_can_be_asked_for_by_their_keys() -> None:
+    """A key that the lake does not hold is passed over."""
+    index = _stored_items(2)
+
+    index.ask_for([_key(2), _key(8)])
+
+    assert index.keep(index.meet([_key(1), _key(2)])[1], [_key(1), _key(2)]) == [True, False]
+    assert index.size == 2
+
+
+def test_without_stored_items_nothing_is_kept_and_no_room_is_taken() -> None:
+    """Over runs, at a first export and at a refresh the index has no byte more."""
+    index, other = Index(), _stored_items(50_000)
+    keys = halves(b"".join(_key(number) for number in range(1, 50_001)))
+    no = np.zeros(50_000, np.bool_)
+    index.enter(keys, keys, 1, removed=no, exported=np.zeros(50_000, np.int64))
+    index.close_reading()
+
+    assert index.keep([0], [_key(1)]) == [False]
+    assert 15 <= (other.nbytes - index.nbytes) / 50_000 <= 18.5  # arrays grow by an eighth
+
+
+def test_a_payload_is_missing_where_neither_the_lake_nor_the_service_has_the_run() -> None:
+    """What the lake has had stays; what it never had stays missing until the run is found."""
+    index = _stored_items(3, [NO_PAYLOAD, NO_PAYLOAD, 0])
+    numbers = index.meet([_key(number) for number in (1, 2, 3, 4, 5)])[1]
+
+    index.note_found(numbers, [True, False, False, False, None])
+
+    assert [bool(index.flagged(np.array([number]), NO_PAYLOAD)[0]) for number in numbers] == [
+        *(False, True, False, True, False)
+    ]

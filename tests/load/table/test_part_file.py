@@ -39,7 +39,7 @@ def test_each_file_is_sorted_checked_and_says_who_wrote_it(tmp_path: Path) -> No
         keys = file.read().select(["added_at", "queue_run_id"]).to_pylist()
         assert keys == sorted(keys, key=lambda key: (key["added_at"] is not None, *key.values()))
         assert {key: value for key, value in file.metadata.metadata.items() if key.startswith(b"annolake.")} == {
-            b"annolake.schema_version": b"1",
+            b"annolake.schema_version": b"2",
             b"annolake.hash_version": b"1",
             b"annolake.export_id": b"export-2",
             b"annolake.generation": b"2",

@@ -14,6 +14,13 @@ MOST = 1_000
 TOO_LARGE = frozenset({413, 502, 504})
 NOT_ACCEPTED = frozenset({400, 422})
 
+ANSWER_BYTES = 4_000_000
+"""What an answer should weigh: far below what gateways refuse, and so large that few queries suffice."""
+
+FIRST = 20
+"""Runs of the first query: one may be 1 kB or 500 kB."""
+
+_FORGET = 0.8  # of an older answer's weight that still counts: one light answer does not undo a heavy one
 _PATIENCE = 8  # queries of full size that are answered before twice as many runs are asked for
 
 
@@ -61,3 +68,39 @@ class QueryLimits:
         if self._grown:
             self._patience *= 2  # what is too large stays so: it is tried ever more seldom
         self._size, self._answered, self._grown = asked // 2, 0, False
+
+
+class QuerySize:
+    """How many runs of one queue a query asks for: as many as make an answer of `ANSWER_BYTES`, by what came so far.
+
+    A first query is small; while it is under way the next ones wait to be as large as they may be. `budget` bounds
+    the answers in memory, `largest` a single one, in bytes. Safe to share between threads.
+    """
+
+    def __init__(self, budget: int, largest: int) -> None:
+        self.answer = min(ANSWER_BYTES, largest // 2)  # rows differ
+        self.at_once = max(1, budget // self.answer)
+        self._lock = Lock()
+        self._asked = False
+        self._weight = 0.0
+
+    def __call__(self) -> int:
+        """Return how many runs the next query should ask for, at least 1."""
+        if self._weight:
+            return max(1, min(MOST, int(self.answer / self._weight)))
+        return MOST if self._asked else FIRST
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a query was answered, so that its size is known and not a guess."""
+        return self._weight > 0
+
+    def asks(self) -> None:
+        """Note that a query is under way."""
+        self._asked = True
+
+    def saw(self, runs: int, size: int) -> None:
+        """Note an answer with so many runs that weighed `size` bytes."""
+        if runs:
+            with self._lock:
+                self._weight = max(size / runs, self._weight * _FORGET, 1.0)

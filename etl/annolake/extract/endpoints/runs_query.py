@@ -1,11 +1,11 @@
-"""The runs of items: asked for in batches, and once more alone where a run did not come back.
+"""The runs of items: asked for in batches, and once more where runs did not come back.
 
-Owns which items are asked for together, the bounds of a query, and the pages of its answer. A batch has items of one
-project, since that is what the service searches by; only what is left over is asked for with several projects at once.
-It is bounded by the earliest and the latest start of its items, a little widened: without bounds a query searches the
-last day alone (docs/service.md#runs-query). Items whose start is not known are asked for apart.
+Owns which items are asked for together, the bounds of a query, and the pages of its answer. A query is bounded by the
+earliest and the latest start of its items, a little widened: without bounds it searches the last day alone
+(docs/service.md#runs-query). Items whose start is not known are asked for apart.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,9 +14,6 @@ from typing import Any, Protocol
 from annolake.errors import RefusedError, ServiceError, TooLargeError, UnavailableError
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, QueryLimits
 from annolake.extract.http.client import Caller, Client
-
-MOST_WAITING = 1_000
-"""Items that wait for others of their project, all projects together: metadata, of about a kilobyte each."""
 
 FEW = 20
 """Rows of which an answer larger than most waits until no other of its size is held; of more, half are asked for."""
@@ -55,44 +52,43 @@ class Batch:
         """The items to ask for, by run."""
         return {item.run_id: item for item in self.items if item.run_id and item.project_id}
 
+    def missing(self, payloads: "Payloads") -> list[Any]:
+        """Return the items to ask for whose run is not among those found."""
+        return [item for run_id, item in self.asked.items() if run_id not in payloads.runs]
+
+    def cut(self, size: int) -> tuple["Batch", "Batch"]:
+        """Return the first `size` items, and the others."""
+        return Batch(self.items[:size]), Batch(self.items[size:])
+
 
 class Batches:
-    """Items on their way into batches of `size()` of them; those of one run, project and start keep their order."""
+    """Items on their way into batches of `size()` of them, in reading order; those of unknown start apart.
+
+    Projects share a batch: what bounds a query are times, and neighbours in a list are near in time.
+    """
 
     def __init__(self, size: Callable[[], int]) -> None:
         self._size = size
-        self._waiting: dict[tuple[str, bool], list[Subject]] = {}
-        self._count = 0
+        self._dated: list[Subject] = []
+        self._undated: list[Subject] = []
 
     def add(self, items: Iterable[Subject]) -> Iterator[Batch]:
         """Take items in; yield the batches that are full."""
         for item in items:
-            kind = _kind(item)
-            waiting = self._waiting.setdefault(kind, [])
+            waiting = self._undated if item.run_id and item.start_time is None else self._dated
             waiting.append(item)
-            self._count += 1
-            if len(waiting) >= self._size():
-                self._count -= len(waiting)
-                yield Batch(self._waiting.pop(kind))
-        if self._count >= MOST_WAITING:
-            yield from self.rest()
+            yield from self._cut(waiting, self._size())
 
     def rest(self) -> Iterator[Batch]:
-        """Yield what waits, projects side by side."""
-        for dated in (True, False):
-            items = [item for kind in sorted(self._waiting) if kind[1] is dated for item in self._waiting[kind]]
-            while items:
-                size = max(self._size(), 1)
-                yield Batch(items[:size])
-                del items[:size]
-        self._waiting.clear()
-        self._count = 0
+        """Yield what waits."""
+        for waiting in (self._dated, self._undated):
+            yield from self._cut(waiting, 1)
 
-
-def _kind(item: Subject) -> tuple[str, bool]:
-    if not (item.run_id and item.project_id):
-        return "", True
-    return item.project_id, item.start_time is not None
+    def _cut(self, waiting: list[Subject], least: int) -> Iterator[Batch]:
+        while len(waiting) >= least:
+            size = self._size()
+            yield Batch(waiting[:size])
+            del waiting[:size]
 
 
 @dataclass
@@ -120,24 +116,33 @@ class RunsQuery:
     query_limits: QueryLimits = field(default_factory=QueryLimits)
     subtree_usage: bool = True
 
-    def read(self, batch: Batch, decode: Decode) -> Payloads:
-        """Return the runs of a batch, those that did not come back asked for once more alone.
+    def read(self, batch: Batch, decode: Decode, *, enough: float = math.inf) -> tuple[Payloads, Batch]:
+        """Return the runs of a batch; those that did not come back are asked for again as long as that finds some.
 
-        Raises ServiceError; UnavailableError also where the pages of an answer never end. A ValueError of
-        `decode` makes the client ask again.
+        Never one by one: the service limits queries most, and many runs of an old queue are gone. When `enough` bytes
+        came, the items that were not asked for yet are left, as the second value. Raises ServiceError;
+        UnavailableError also where the pages of an answer never end. A ValueError of `decode` makes the client ask
+        again.
         """
         payloads = Payloads()
-        asked = batch.asked
-        if asked:
-            self._ask(list(asked.values()), _MARGIN, decode, payloads)
-        for run_id in [run_id for run_id in asked if run_id not in payloads.runs]:
-            self._ask([asked[run_id]], _WIDE, decode, payloads)
-        return payloads
+        left = {item.run_id for item in self._ask(list(batch.asked.values()), _MARGIN, decode, payloads, enough)}
+        done = next((place for place, item in enumerate(batch.items) if item.run_id in left), len(batch.items))
+        batch, rest = batch.cut(done)
+        before = -1
+        while len(payloads.runs) > before and (missing := batch.missing(payloads)):
+            before = len(payloads.runs)
+            self._ask(missing, _WIDE, decode, payloads, math.inf)
+        return payloads, rest
 
-    def _ask(self, items: Sequence[Subject], margin: timedelta, decode: Decode, payloads: Payloads) -> None:
-        """Ask for items in queries of as many as the service serves at once, which is learned on the way."""
-        waiting = [items]
-        while waiting:
+    def _ask(
+        self, items: Sequence[Subject], margin: timedelta, decode: Decode, payloads: Payloads, enough: float
+    ) -> list[Subject]:
+        """Ask for items in queries of as many as the service serves at once, which is learned on the way.
+
+        Returns those that were not asked for, since `enough` bytes had come.
+        """
+        waiting = [items] if items else []
+        while waiting and payloads.size < enough:
             some, most = waiting.pop(), self.query_limits.most
             if len(some) > most:
                 waiting += [some[start : start + most] for start in range(0, len(some), most)][::-1]
@@ -156,6 +161,7 @@ class RunsQuery:
                 if not self.query_limits.refused(len(some), status=error.status, numbers=numbers):
                     raise
                 waiting.append([item for item in some if item.run_id not in payloads.runs])
+        return [item for some in reversed(waiting) for item in some]
 
     def _query(self, items: Sequence[Subject], margin: timedelta, decode: Decode, payloads: Payloads) -> None:
         ids = [item.run_id for item in items if item.run_id]

@@ -7,7 +7,7 @@ nor a body ever stands in a message, a log or an exception.
 import re
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -20,7 +20,7 @@ from annolake.clock import Clock
 from annolake.errors import ConfigError, RefusedError, ServiceError
 from annolake.extract.http.exchange import Answer, Bounds, Exchange, Fault, OversizeError, UntrustedError, hide_location
 from annolake.extract.http.named_numbers import numbers_in
-from annolake.extract.http.rate_limit import RateLimit
+from annolake.extract.http.rate_limit import Kind, RateLimits
 from annolake.extract.http.refusals import OVERSIZE, REDIRECTED, REFUSALS, REFUSED, UNTRUSTED, Refusal, refusal
 from annolake.observers import Log
 
@@ -38,25 +38,47 @@ _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 @dataclass
+class Throttled:
+    """How the rate was limited: the 429s received, and the seconds that requests waited for their turn, in all."""
+
+    answers: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
 class Caller:
     """On whose behalf requests are made: once `stop` is set they end, and what was asked is counted.
 
-    `requests` counts each one sent, repeated and redirected ones too, `retries` the repeated ones, and `bytes_read` the
-    bodies as they came over the wire. The lanes add to it side by side.
+    `requests` counts each one sent, repeated and redirected ones too, `queries` those of them that are queries of runs,
+    `retries` the repeated ones, and `bytes_read` the bodies as they came over the wire. The lanes add to it side by
+    side.
     """
 
     stop: Event = field(default_factory=Event, repr=False, compare=False)
     requests: int = 0
+    queries: int = 0
     retries: int = 0
     bytes_read: int = 0
+    throttled: dict[Kind, Throttled] = field(default_factory=lambda: {"listing": Throttled(), "query": Throttled()})
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
-    def add(self, *, requests: int = 0, retries: int = 0, bytes_read: int = 0) -> None:
+    def add(self, *, retries: int = 0, bytes_read: int = 0) -> None:
         """Count more."""
         with self._lock:
-            self.requests += requests
             self.retries += retries
             self.bytes_read += bytes_read
+
+    def sent(self, kind: Kind) -> None:
+        """Count a request."""
+        with self._lock:
+            self.requests += 1
+            self.queries += kind == "query"
+
+    def throttle(self, kind: Kind, *, answers: int = 0, seconds: float = 0.0) -> None:
+        """Count 429s, and seconds waited because of them."""
+        with self._lock:
+            self.throttled[kind].answers += answers
+            self.throttled[kind].seconds += seconds
 
 
 @dataclass
@@ -67,6 +89,7 @@ class Call:
     endpoint: str
     caller: Caller
     patient: bool
+    kind: Kind = "listing"
     divisible: bool = False
     attempts: int = 0
     too_large: int = 0  # answers in a row that look as if too much was asked for
@@ -79,7 +102,7 @@ class Sender:
     http: httpx.Client
     bounds: Bounds
     lanes: BoundedSemaphore
-    rate_limit: RateLimit
+    rate_limits: RateLimits
     clock: Clock
     log: Log
     max_wait_s: float
@@ -94,7 +117,7 @@ class Sender:
         call.attempts += 1
         request = call.request
         for _ in range(MAX_REDIRECTS + 1):
-            with closing(Exchange(request, self.bounds, self._turn, patient=call.patient)) as exchange:
+            with closing(Exchange(request, self._bounds_of(call), self._turn, patient=call.patient)) as exchange:
                 answer = self._send(exchange, call)
                 if answer.location is None:
                     return self._decoded(answer, call, decode)
@@ -102,22 +125,30 @@ class Sender:
         raise self._refusal(call, REDIRECTED, "in a circle", status=answer.status)
 
     def _send(self, exchange: Exchange, call: Call) -> Answer:
+        rate_limit, begun = self.rate_limits.of(call.kind), self.clock.monotonic()
+        sent = self.rate_limits.acquire(call.kind, call.caller.stop)
+        call.caller.throttle(call.kind, seconds=self.clock.monotonic() - begun)
+        call.caller.sent(call.kind)
         with self.lanes:
-            sent = self.rate_limit.acquire(call.caller.stop)
-            call.caller.add(requests=1)
             try:
                 answer = exchange.run(self.http, self.clock, call.caller.stop)
             except UntrustedError as error:
                 raise self._refusal(call, UNTRUSTED, f" ({error})" if str(error) else "") from error
             except OversizeError:
-                self.rate_limit.succeeded(sent)
+                rate_limit.succeeded(sent)
                 raise self._refusal(call, OVERSIZE, str(self.bounds.most // 1_000_000)) from None
         call.caller.add(bytes_read=answer.wire_bytes)
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            self.rate_limit.throttled(sent, self._retry_after_s(answer))
+            call.caller.throttle(call.kind, answers=1)
+            rate_limit.throttled(sent, self._retry_after_s(answer))
         else:
-            self.rate_limit.succeeded(sent)
+            rate_limit.succeeded(sent)
         return answer
+
+    def _bounds_of(self, call: Call) -> Bounds:
+        """Return the bounds of one answer: where less could be asked for, none is read that has to be read alone."""
+        bounds = self.bounds
+        return replace(bounds, most=min(bounds.most, bounds.alone)) if call.divisible and not call.patient else bounds
 
     def _redirection(self, request: httpx.Request, answer: Answer, call: Call) -> httpx.Request:
         """Return the request that an answer redirects to, one of the same origin."""
@@ -138,7 +169,8 @@ class Sender:
         status = answer.status
         self.log.debug("answered", endpoint=call.endpoint, status=status, attempt=call.attempts)
         call.too_large = call.too_large + 1 if status in _TOO_LARGE else 0
-        if status in _ASKED_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        unserved = status == HTTPStatus.NOT_IMPLEMENTED and call.kind == "query"  # by a service without that backend
+        if status in _ASKED_AGAIN or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and not unserved):
             last = call.divisible and call.too_large >= _TWICE
             raise Fault(f"status {status}", status=status, retry_after_s=self._retry_after_s(answer), last=last)
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:

@@ -5,6 +5,7 @@ answer: the caller hands it a decoder.
 """
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import Self, TypeVar
 
@@ -15,7 +16,7 @@ from annolake.clock import Clock
 from annolake.errors import UnavailableError
 from annolake.extract.http.attempt import Call, Caller, Sender, connected
 from annolake.extract.http.exchange import Bounds, Fault
-from annolake.extract.http.rate_limit import Cancelled, RateLimit, pause
+from annolake.extract.http.rate_limit import Cancelled, RateLimits, pause
 from annolake.observers import SILENCE, Log
 
 __all__ = ["Caller", "Cancelled", "Client"]
@@ -42,7 +43,7 @@ class Client:
         max_attempts: int,
         max_wait_s: float,
         lanes: int,
-        rate_limit: RateLimit,
+        rate_limits: RateLimits,
         clock: Clock,
         random: Callable[[], float],
         version: str,
@@ -55,7 +56,7 @@ class Client:
         http = connected(base_url, headers, timeout_s, version)
         bounds = Bounds(request_timeout_s, max_response_mb * 1_000_000, max_inflight_mb * 1_000_000)
         threads = BoundedSemaphore(lanes)
-        self._sender = Sender(http, bounds, threads, rate_limit, clock, log, max_wait_s, key_name)
+        self._sender = Sender(http, bounds, threads, rate_limits, clock, log, max_wait_s, key_name)
         self._max_attempts = max_attempts
         self._random = random
 
@@ -98,15 +99,15 @@ class Client:
         patient: bool = True,
         divisible: bool = False,
     ) -> T:
-        """Send `body` (bytes of JSON, or what msgspec can encode), and do as `get` does.
+        """Send a query, `body` (bytes of JSON, or what msgspec can encode), and do as `get` does.
 
         It may arrive more than once: for endpoints that only read. `divisible`: less could be asked for, so the second
-        502 or 504 in a row is the last attempt.
+        502 or 504 in a row is the last attempt, and (unless `patient`) a body above `max_inflight_mb` is too large.
         """
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
         headers = {"Content-Type": "application/json"}
         request = self._sender.http.build_request("POST", endpoint, content=content, headers=headers)
-        return self._until_answered(Call(request, endpoint, caller or Caller(), patient, divisible), decode)
+        return self._until_answered(Call(request, endpoint, caller or Caller(), patient, "query", divisible), decode)
 
     def _until_answered(self, call: Call, decode: Callable[[bytes], T]) -> T:
         retrying = tenacity.Retrying(
@@ -140,6 +141,8 @@ class Client:
     def _repeat(self, call: Call, state: tenacity.RetryCallState) -> None:
         call.caller.add(retries=1)
         fault = _fault(state)
+        if fault.status == HTTPStatus.TOO_MANY_REQUESTS:
+            call.caller.throttle(call.kind, seconds=state.upcoming_sleep)
         self._sender.log.warning(
             "asking again",
             endpoint=call.endpoint,

@@ -1,4 +1,4 @@
-"""How fast the service is asked: one rate limit for all lanes and all queues of an export.
+"""How fast the service is asked: the rate limits for all lanes and all queues of an export.
 
 Owns the moment at which a request may be sent, and what 429s teach about the rate that the service allows; how it
 learns: docs/service.md#rate-limits. Knows neither HTTP nor requests. Time is an argument.
@@ -6,9 +6,13 @@ learns: docs/service.md#rate-limits. Knows neither HTTP nor requests. Time is an
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from threading import Event, Lock
+from typing import Literal
 
 from annolake.clock import Clock
+
+Kind = Literal["listing", "query"]
 
 TICK_S = 0.1  # a wait looks this often whether it is still wanted
 
@@ -46,9 +50,13 @@ def pause(clock: Clock, seconds: float, stop: Event | None = None) -> None:
 class RateLimit:
     """When each request may be sent. Safe to share between threads; costs microseconds without a limit."""
 
-    def __init__(self, max_requests_per_second: float, clock: Clock) -> None:
-        """`max_requests_per_second` is never exceeded; 0 sets no limit of one's own."""
+    def __init__(
+        self, max_requests_per_second: float, clock: Clock, *, most: int = 0, window_s: float = math.inf
+    ) -> None:
+        """Neither `max_requests_per_second` is ever exceeded, nor `most` in any `window_s`; 0 sets no such limit."""
         self._clock = clock
+        self._sent: deque[float] = deque(maxlen=most or 1)
+        self._window_s = window_s if most else 0.0
         self._lock = Lock()
         self._most = max_requests_per_second or math.inf
         self._allowed = AllowedRate(clock.monotonic())
@@ -65,15 +73,25 @@ class RateLimit:
         Raises Cancelled within a tenth of a second once `stop` is set.
         """
         turn, plan = self._take_turn()
+        room = 0.0
         while True:
             now = self._clock.monotonic()
             if plan != self._plan:
                 turn, plan = self._take_turn()
-            elif turn <= now:
+            elif turn <= now and (room := self._room_s(now)) <= 0:
                 pause(self._clock, 0, stop)
                 return now
             else:
-                pause(self._clock, min(turn - now, TICK_S), stop)
+                pause(self._clock, min(max(turn - now, room), TICK_S), stop)
+
+    def _room_s(self, now: float) -> float:
+        """Return the seconds until the window has room for another request; where it has, this one takes it."""
+        with self._lock:
+            full = len(self._sent) == self._sent.maxlen
+            wait_s = self._sent[0] + self._window_s - now if full else 0.0
+            if wait_s <= 0:
+                self._sent.append(now)
+            return wait_s
 
     def throttled(self, sent: float, retry_after_s: float | None = None) -> None:
         """Note that the request of turn `sent` was answered 429: all lanes wait, `retry_after_s` if given."""
@@ -120,6 +138,29 @@ class RateLimit:
         """Seconds between two requests that try whether the service answers again."""
         first = max(_GAP_S * self._allowed.slowness, 1 / self._allowed.last_rate)
         return min(first * _GAP_GROWTH ** min(self._refusals - 1, 20), _GAP_MAX_S)
+
+
+class RateLimits:
+    """The limits of one export: its own for all requests together, and what is learned for each kind of request.
+
+    The service limits queries of runs by themselves, and far lower: their 429s slow nothing else.
+    """
+
+    def __init__(self, clock: Clock, *, requests_per_second: float = 0, queries_per_10_s: int = 0) -> None:
+        self._own = RateLimit(requests_per_second, clock)
+        self._by_kind: Mapping[Kind, RateLimit] = {
+            "listing": RateLimit(0, clock),
+            "query": RateLimit(0, clock, most=queries_per_10_s, window_s=10.0),
+        }
+
+    def acquire(self, kind: Kind, stop: Event | None = None) -> float:
+        """Do as `RateLimit.acquire` does, for the kind's limit and the export's own."""
+        self._own.acquire(stop)
+        return self._by_kind[kind].acquire(stop)
+
+    def of(self, kind: Kind) -> RateLimit:
+        """Return the limit that is learned for a kind."""
+        return self._by_kind[kind]
 
 
 class AllowedRate:

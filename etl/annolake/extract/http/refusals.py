@@ -16,6 +16,12 @@ REFUSALS: Mapping[int, Refusal] = {
     403: (RefusedError, "{host} denies the key access (403) to {endpoint}: check {key} and source.tenant_id"),
     404: (NotFoundError, "{host} has no {endpoint} (404), or not for this key: check the queue's id and {key}"),
     410: (GoneError, '{host} has retired {endpoint} (410): set source.endpoint to "auto" or "items"'),
+    501: (
+        RefusedError,
+        """\
+{host} does not serve {endpoint} (501), which exports over items need: update the service, or set source.endpoint to
+"runs" while it has that""",
+    ),
     422: (RefusedError, "{host} did not accept the parameters (422) of {endpoint}: check [source], or update annolake"),
 }
 REDIRECTED: Refusal = (RefusedError, "{host} redirects {endpoint} {what}: check source.base_url ({origin})")

@@ -92,6 +92,13 @@ def distinct(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
     return ordered[first]
 
 
+def repeated(numbers: npt.NDArray[Number]) -> Bools:
+    """Tell which values are there more than once."""
+    ordered = np.sort(numbers)
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    return np.isin(numbers, again) if again.size else np.zeros(len(numbers), np.bool_)
+
+
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:
     """Return a column as one array, without a copy where it is one already."""
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays([*column.chunks, *_none(column)])

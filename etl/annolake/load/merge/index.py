@@ -1,4 +1,4 @@
-"""What is known of every row of a queue, in flat arrays: about 50 bytes a row.
+"""What is known of every row of a queue, in flat arrays: about 50 bytes a row, over items 16 more.
 
 Owns the numbering of keys (open addressing over 16-byte keys; a row's number is its position in the arrays) and the
 flags of each row: what the lake holds, and what this export read. Written by one thread, while no other looks things
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annolake.load.merge.columns import Bools, Bytes16, Days, Ints, distinct, halves
+from annolake.load.merge.columns import Bools, Bytes16, Days, Ints, distinct, halves, repeated
 from annolake.load.table.days import NO_TIME
 
 Numbers = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.uint8]
 
 STORED = 1  # the lake holds the row
 REMOVED = 2  # as one that left the queue
@@ -22,6 +23,8 @@ MET = 4  # this export met its key
 ACCEPTED = 8  # and could decode it
 ASKED = 16  # and found it changed
 TAKEN = 32  # and spilled it: the day is that of the version read
+DUE = 64  # over items: its run is to be asked for, or was
+NO_PAYLOAD = 128  # over items: its run is gone, and the lake never had it
 
 _FREE = -1
 _FULLEST = 0.6
@@ -32,18 +35,19 @@ _REHASHED_AT_ONCE = 1 << 16
 
 
 class Index:
-    """The rows of one queue by their keys (`annolake.keys.key_of`)."""
+    """The rows of one queue by their keys (`annolake.keys.key_of`), with the hashes of their `items` where wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, items: bool = False) -> None:
         self.size = 0
         self.newest_export = NO_TIME  # the latest exported_at in the lake, microseconds since 1970
         self._slots: Numbers = np.full(_SMALLEST, _FREE, np.int32)
         self._keys: Bytes16 = np.zeros((_SMALLEST, 2), np.uint64)
         self._hashes: Bytes16 = np.zeros((_SMALLEST, 2), np.uint64)
         self._days: Days = np.zeros(_SMALLEST, np.int32)
-        self._flags: npt.NDArray[np.uint8] = np.zeros(_SMALLEST, np.uint8)
+        self._flags: Flags = np.zeros(_SMALLEST, np.uint8)
         self._readings: npt.NDArray[np.uint8] = np.zeros(_SMALLEST, np.uint8)
         self._exported: Ints = np.zeros(_SMALLEST, np.int64)  # only while the lake is read back
+        self._items: Bytes16 = np.zeros((_SMALLEST if items else 0, 2), np.uint64)  # zeros: not read over items
         # grown in place (mremap), never copied: a copy would double the peak
         self._arrays: list[npt.NDArray[Any]] = [
             self._keys,
@@ -51,6 +55,7 @@ class Index:
             self._days,
             self._flags,
             self._readings,
+            *([self._items] if items else []),
             self._exported,
         ]
         self._stale: set[int] = set()  # days with a row whose true version is in another partition
@@ -58,10 +63,21 @@ class Index:
 
     # --- what the lake holds
 
-    def enter(self, keys: Bytes16, hashes: Bytes16, day: int, *, removed: Bools, exported: Ints) -> bool:
+    def enter(
+        self,
+        keys: Bytes16,
+        hashes: Bytes16,
+        day: int,
+        *,
+        removed: Bools,
+        exported: Ints,
+        items: Bytes16 | None = None,
+        marks: Flags | None = None,
+    ) -> bool:
         """Enter rows of the partition of `day`; of one key in two partitions the later `exported` is true.
 
-        Returns False where a key is in this partition twice, which no export writes.
+        `marks` are flags that the rows have besides. Returns False where a key is in this partition twice, which no
+        export writes.
         """
         known = self.size
         numbers = self._number(keys)
@@ -77,6 +93,10 @@ class Index:
         self._stale |= {int(left) for left in self._days[numbers[again & ~stale]]}
         self._hashes[true], self._days[true] = hashes[~stale], day
         self._flags[true] = STORED | (removed[~stale] * REMOVED).astype(np.uint8)
+        if marks is not None:
+            self._flags[true] |= marks[~stale]
+        if items is not None:
+            self._items[true] = items[~stale]
         exported_before[true] = exported[~stale]
         self.newest_export = max(self.newest_export, int(exported.max(initial=NO_TIME)))
         return True
@@ -99,6 +119,33 @@ class Index:
         self._flags[numbers] |= MET
         return before, numbers.tolist()
 
+    def keep(self, rows: Sequence[int], items: Sequence[bytes]) -> list[bool]:
+        """Note items by their hashes; True where the lake's version of the row stays, without asking for its run.
+
+        That is where the item is the stored one and nothing else makes the run due. A run that was asked for once is
+        due from then on: of a row's versions in one export the last one counts.
+        """
+        numbers, sent = np.array(rows, np.int32), halves(b"".join(items))
+        flags = self._flags[numbers]
+        kept = ((flags & (STORED | REMOVED | DUE)) == STORED) & ~repeated(numbers)
+        kept &= (self._items[numbers] == sent).all(axis=1) if len(self._items) else False
+        self._flags[numbers] = flags | np.where(kept, MET | ACCEPTED, MET | DUE).astype(np.uint8)
+        listed: list[bool] = kept.tolist()
+        return listed
+
+    def ask_for(self, keys: Sequence[bytes]) -> None:
+        """Have the runs of rows that the lake holds asked for, whatever their items say."""
+        numbers = self.find(halves(b"".join(keys)))
+        self._flags[numbers[numbers != _FREE]] |= DUE
+
+    def note_found(self, rows: Sequence[int], found: Sequence[bool | None]) -> None:
+        """Note which runs that were asked for were found (None: there is none to find)."""
+        numbers = np.array(rows, np.int32)
+        flags = self._flags[numbers]
+        lost = np.array([one is False for one in found], np.bool_)
+        lost &= ((flags & STORED) == 0) | ((flags & NO_PAYLOAD) != 0)
+        self._flags[numbers] = np.where(lost, flags | NO_PAYLOAD, flags & ~np.uint8(NO_PAYLOAD))
+
     def changed(self, rows: Sequence[int], hashes: Sequence[bytes]) -> list[bool]:
         """Note decoded rows, given by their numbers, as accepted; True where one must be flattened and taken.
 
@@ -109,11 +156,12 @@ class Index:
         flags = self._flags[numbers]
         same = (self._hashes[numbers] == sent).all(axis=1)
         current = ((flags & ASKED) != 0) | ((flags & (STORED | REMOVED)) == STORED)
-        wanted = ~(same & current) | _repeated(numbers)
+        wanted = ~(same & current) | repeated(numbers)
         self._flags[numbers] = flags | MET | ACCEPTED
         self._flags[numbers[wanted]] = (flags[wanted] | MET | ACCEPTED | ASKED) & ~np.uint8(TAKEN)
         self._hashes[numbers] = sent
-        return _listed(wanted)
+        listed: list[bool] = wanted.tolist()
+        return listed
 
     def take(self, numbers: Numbers, days: Days) -> None:
         """Note that rows asked for were spilled, in reading order: of one row the last version counts."""
@@ -246,15 +294,3 @@ class Index:
             self._slots = np.full(slots, _FREE, np.int32)
             for start in range(0, self.size, _REHASHED_AT_ONCE):
                 self._settle(np.arange(start, min(start + _REHASHED_AT_ONCE, self.size), dtype=np.int32))
-
-
-def _repeated(numbers: Numbers) -> Bools:
-    """Tell which rows are in a batch more than once: the last of them counts, whatever was known before."""
-    ordered = np.sort(numbers)
-    again = ordered[1:][ordered[1:] == ordered[:-1]]
-    return np.isin(numbers, again) if again.size else np.zeros(len(numbers), np.bool_)
-
-
-def _listed(mask: Bools) -> list[bool]:
-    listed: list[bool] = mask.tolist()
-    return listed

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from annolake.errors import LakeError
@@ -21,11 +22,14 @@ KEY_COLUMNS = ("queue_run_id", "row_hash", "removed_at", "exported_at")
 _STORED_COLUMNS = ("queue_run_id", "row_hash", "removed_at", "added_at")
 
 
-def enter_rows(index: Index, table: pa.Table, day: int) -> bool:
+def enter_rows(
+    index: Index, table: pa.Table, day: int, *, items: Bytes16 | None = None, marks: npt.NDArray[np.uint8] | None = None
+) -> bool:
     """Enter the `KEY_COLUMNS` of rows that the partition of a day holds; False where it holds one twice."""
     ids, hashes, removed, exported = (one_chunk(table.column(name)) for name in KEY_COLUMNS)
     gone = np.asarray(removed.is_valid())
-    return index.enter(keys_of(ids), hashes_of(hashes), day, removed=gone, exported=times_of(exported))
+    times = times_of(exported)
+    return index.enter(keys_of(ids), hashes_of(hashes), day, removed=gone, exported=times, items=items, marks=marks)
 
 
 def nothing_stored(schema: pa.Schema) -> Stored:

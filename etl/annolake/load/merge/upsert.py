@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from annolake.errors import AnnolakeError, LakeError
 from annolake.load.merge.blocks import Blocks
 from annolake.load.merge.columns import days_of
 from annolake.load.merge.decide import Counts, Decision, decide, merged
-from annolake.load.merge.index import ACCEPTED, Index
+from annolake.load.merge.index import ACCEPTED
 from annolake.load.merge.inputs import arriving_side, nothing_stored, stored_side, stored_values
+from annolake.load.merge.read_back import State
 from annolake.load.merge.spill import Spill
 from annolake.load.table.days import NO_DAY, date_of
 from annolake.load.table.folders import Publisher, folder_name
@@ -31,14 +32,6 @@ EMPTY_DAY = 0
 `added_date` is one for every reader from the first day."""
 
 _UNPACKED = 8  # bytes in memory for one of a file, of ordinary rows
-
-
-@dataclass
-class State:
-    """What the lake holds of a queue: its rows' keys, and the true file of each day."""
-
-    index: Index = field(default_factory=Index)
-    parts: dict[int, Part] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,125 @@
+"""What the lake holds of a queue, read back when an export of it begins: key columns alone, a row group at a time.
+
+Owns what an export must know of the rows before it meets them. Over items that is more (`ItemFacts`): whether a run has
+to be asked for (docs/guarantees.md#how-old-a-value-can-be). Heals one thing: of two files that a kill left in a
+partition the later one stays.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from annolake.errors import LakeError
+from annolake.load.merge.columns import Bools, Bytes16, hashes_of, one_chunk, times_of
+from annolake.load.merge.index import DUE, NO_PAYLOAD, Index
+from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
+from annolake.load.storage.local import Store
+from annolake.load.table.days import NO_DAY, day_from, microseconds
+from annolake.load.table.folders import days_there, folder_name, part_names, true_part
+from annolake.load.table.part_file import FileFormat, Part, PartReader, prove
+
+RECENT = timedelta(days=3)
+"""For so long after its start a run that had not ended, or was not found, is asked for by each export."""
+
+_OF_ANY_RUN = ("name", "run_type", "trace_id")
+"""Columns of which every run has one: where all are null, the lake never had the run."""
+
+_NO_HASH = pa.scalar(bytes(16), pa.binary(16))
+
+
+@dataclass(frozen=True)
+class ItemFacts:
+    """What is read back for an export over items that began at `now`; `refresh`: every run is asked for in any case."""
+
+    now: datetime
+    refresh: bool
+
+
+@dataclass
+class State:
+    """What the lake holds of a queue: its rows' keys, and the true file of each day."""
+
+    index: Index = field(default_factory=Index)
+    parts: dict[int, Part] = field(default_factory=dict)
+
+
+def read_state(store: Store, folder: Path, file_format: FileFormat, *, items: ItemFacts | None = None) -> State:
+    """Read back the rows of a queue's folder; needs the queue's lock. Raises LakeError."""
+    state = State(Index(items=items is not None and not items.refresh))
+    for day in days_there(store, folder):
+        with ExitStack() as closing:
+            reader = true_reader(store, closing, folder / folder_name(day), file_format)
+            if reader is not None:
+                _enter(state.index, reader, day, items)
+                state.parts[day] = reader.part
+    state.index.close_reading()
+    return state
+
+
+def true_reader(store: Store, closing: ExitStack, folder: Path, file_format: FileFormat) -> PartReader | None:
+    """Open the true file of a partition and remove any other; None where there is none."""
+    names = part_names(store, folder)
+    readers = [closing.enter_context(PartReader(store, folder / name, file_format)) for name in names]
+    true = true_part([reader.part for reader in readers])
+    for reader in readers if len(readers) > 1 else ():
+        prove(store, reader.part.path)  # all of them, for their generations decide
+    for reader in readers:
+        if reader.part is not true:
+            store.discard(reader.part.path)
+    return next((reader for reader in readers if reader.part is true), None)
+
+
+def _enter(index: Index, reader: PartReader, day: int, items: ItemFacts | None) -> None:
+    for group, table in enumerate(reader.key_columns(KEY_COLUMNS)):
+        hashes, marks = _item_facts(reader, group, day, items) if items else (None, None)
+        if not enter_rows(index, table, day, items=hashes, marks=marks):
+            raise LakeError(f"cannot trust {reader.part.path}: it has a row twice; move it away")
+
+
+def _item_facts(
+    reader: PartReader, group: int, day: int, items: ItemFacts
+) -> tuple[Bytes16 | None, npt.NDArray[np.uint8]]:
+    """Return the hashes of a row group's items, where they are wanted, and the flags that its rows begin with."""
+    recent = not items.refresh and _is_recent(day, items.now)
+    names = ["run_found"]
+    names += [] if items.refresh else ["item_hash"]
+    names += ["start_time", "end_time", "added_at"] if recent else []
+    table = reader.row_group(group, names)
+    lost = _true(pc.equal(table.column("run_found"), False))
+    marks = np.where(_without_payload(reader, group, lost), NO_PAYLOAD, 0).astype(np.uint8)
+    if recent:
+        marks |= np.where(_unfinished(table, lost, items.now), DUE, 0).astype(np.uint8)
+    hashes = None if items.refresh else hashes_of(pc.fill_null(one_chunk(table.column("item_hash")), _NO_HASH))
+    return hashes, marks
+
+
+def _is_recent(day: int, now: datetime) -> bool:
+    """Tell whether a run that began less than `RECENT` ago can be in a partition: it was added after it began."""
+    return day == NO_DAY or day >= day_from((now.astimezone(UTC) - RECENT).date())
+
+
+def _unfinished(table: pa.Table, lost: Bools, now: datetime) -> Bools:
+    """Tell which runs began a short while ago, and had not ended or were not found when they were last asked for."""
+    start = times_of(one_chunk(pc.coalesce(table.column("start_time"), table.column("added_at"))))
+    running = _true(pc.and_kleene(table.column("run_found"), pc.is_null(table.column("end_time"))))
+    return np.asarray((running | lost) & (start >= microseconds(now - RECENT)))
+
+
+def _without_payload(reader: PartReader, group: int, lost: Bools) -> Bools:
+    """Tell of which rows with a run that was not found the lake never had the run."""
+    if not lost.any():
+        return lost
+    table = reader.row_group(group, _OF_ANY_RUN)
+    for name in _OF_ANY_RUN:
+        lost = lost & _true(pc.is_null(table.column(name)))
+    return lost
+
+
+def _true(mask: pa.ChunkedArray) -> Bools:
+    return np.asarray(one_chunk(mask).fill_null(False).to_numpy(zero_copy_only=False), np.bool_)

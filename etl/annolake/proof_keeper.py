@@ -1,0 +1,112 @@
+"""What earlier exports of a queue proved, and what this one adds: for `plan`, `removals` and the choice of runs.
+
+Owns when the proofs are read and written (docs/lake.md#proofs). `load.proofs` has their form. The queue's lock is held
+throughout. An export that fails, or is killed, writes none.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from annolake.config import Source
+from annolake.contract import RUNS
+from annolake.errors import LakeError
+from annolake.load.lake import Lake, Workspace
+from annolake.load.proofs import FullExport, Proofs, ReportedProofs, RunsRead, Terms, read_proofs, write_proofs
+from annolake.load.records import PastExport
+from annolake.observers import Log
+from annolake.report import QueueReport, Usage
+
+
+class ProofKeeper:
+    """The proofs of one queue, in an export of it that began at `now`; the `settings` are the terms of its queries."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        workspace: Workspace,
+        queue_id: str,
+        *,
+        reported: ReportedProofs,
+        now: datetime,
+        settings: Source,
+    ) -> None:
+        self._lake, self._workspace, self._queue_id, self._reported = lake, workspace, queue_id, reported
+        self._now, self._terms, self._archived = now, _terms_of(settings), settings.include_archived
+        self._path = lake.proofs_file(queue_id)
+        found = read_proofs(lake.store, self._path)
+        self._is_there = found is not None
+        self._usage: Usage | None = None  # of the runs that this export asked for
+        self._proofs = (found or Proofs()).until(now)
+
+    @property
+    def known(self) -> Proofs:
+        """What is proved of the queue. Where there is no file the reports are read, once. Raises LakeError."""
+        if not self._is_there:
+            self._write(replace(self._reported.of(self._queue_id, now=self._now), runs=self._proofs.runs))
+        return self._proofs
+
+    def full_over(self, endpoint: str) -> FullExport | None:
+        """Return the last complete full export, where it was over that endpoint."""
+        full = self.known.full
+        return full if full and full.endpoint == endpoint else None
+
+    @property
+    def runs_read_at(self) -> datetime | None:
+        """When all runs were last asked for, on the terms of this export."""
+        return self._proofs.runs_read(self._terms, archived=self._archived)
+
+    def runs_are_due(self, *, every_s: float) -> bool:
+        """Tell whether every run is to be asked for. Raises LakeError.
+
+        What was read on other terms stops being a proof right then: this export changes some of it, however it ends.
+        """
+        runs = self._proofs.runs
+        if runs and runs.terms != self._terms:
+            self._write(replace(self._proofs, runs=None))
+        read_at = self.runs_read_at
+        return every_s == 0 or read_at is None or self._now - read_at > timedelta(seconds=every_s)
+
+    def usage_with(self, usage: Usage, report: QueueReport) -> Usage:
+        """Return what the tokens and costs of all rows include, given what those do that were asked for."""
+        runs = self._proofs.runs
+        self._usage = usage if report.runs_asked else None
+        return "own" if report.runs_kept and runs and runs.usage == "own" else usage
+
+    def settle(self, report: QueueReport, *, now: datetime, log: Log) -> None:
+        """Write what this export proves, as the last step of the queue; what can't be written is not proved.
+
+        A complete full export over items that kept no row has asked for every run, and so has one without archived
+        rows, of the others: the report then says so.
+        """
+        entry: dict[str, Any] = msgspec.to_builtins(report)
+        past = PastExport({"export_id": self._workspace.export_id}, entry, self._now)
+        proofs = self._proofs.after(past, now=now)
+        over_items = report.endpoint == "items"
+        if over_items and report.complete and report.mode == "full" and not report.runs_kept:
+            usage = self._usage or "subtree"
+            runs = RunsRead(started_at=self._now, terms=self._terms, archived=self._archived, usage=usage)
+            proofs = replace(proofs, runs=runs)
+        elif proofs.runs and over_items and self._usage == "own":
+            proofs = replace(proofs, runs=replace(proofs.runs, usage="own"))
+        elif proofs.runs and over_items and self._usage != proofs.runs.usage and self._usage:
+            proofs = replace(proofs, runs=None)  # the service reports descendants by now: for all rows, next time
+        try:
+            if proofs != self._proofs:
+                self._write(proofs)
+        except LakeError as error:
+            log.warning("proofs_not_written", queue_id=self._queue_id, why=str(error))
+        report.runs_refreshed_at = self.runs_read_at if over_items else None
+
+    def _write(self, proofs: Proofs) -> None:
+        write_proofs(self._lake.store, self._path, proofs, aside=self._workspace.folder)
+        self._proofs, self._is_there = proofs, True
+
+
+def _terms_of(settings: Source) -> Terms:
+    """Return the terms on which an export with these settings asks for runs."""
+    return Terms(
+        include_stats=settings.include_stats, subtree_usage=settings.subtree_usage, schema_version=RUNS.version
+    )
