@@ -7,6 +7,7 @@ that. No retries, no hashes, no partitions, no report, and no row is compared wi
 import argparse
 import json
 import os
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -79,8 +80,11 @@ def _batches(client: httpx.Client, lanes: ThreadPoolExecutor, queue: str, ahead:
             "page_size": RUNS_AT_ONCE,
             "include_subtree_usage": True,
         }
-        content = client.post("/api/v2/runs/query", json=body).raise_for_status().content
-        by_id = {run.id: run for run in runs.decode(content).items}
+        answer = client.post("/api/v2/runs/query", json=body)
+        while answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            time.sleep(float(answer.headers["Retry-After"]))  # noqa: TID251 - a script of its own
+            answer = client.post("/api/v2/runs/query", json=body)
+        by_id = {run.id: run for run in runs.decode(answer.raise_for_status().content).items}
         return _batch(items, [by_id.get(item.id) for item in items])
 
     flying: deque[Future[pa.RecordBatch]] = deque()
