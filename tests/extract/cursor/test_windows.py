@@ -9,6 +9,7 @@ import pytest
 from annolake.extract.cursor.queue_reader import QueueReader
 from annolake.extract.cursor.section_reader import WHOLE
 from annolake.extract.cursor.single_pass import Place
+from annolake.extract.cursor.window_plan import RUNS
 from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.paging.sort_order import Order
 from extract.any_order import AnyOrder
@@ -182,6 +183,26 @@ def test_a_listing_that_ignores_what_its_count_keeps_is_given_up_at_once() -> No
     assert len(queue.log) <= 54 + 5 + 2 * 6 + 4
 
 
+def test_rows_that_no_window_shows_are_told() -> None:
+    """Where fewer rows are shown than counted, the section is read straight on, and again until readings agree."""
+    queue = Passing(SIZES)
+    queue.hidden = set(queue.sections[MINE][1_500:1_510])
+    reader = reader_in_windows(queue)
+
+    assert read(reader) == queue.start - queue.hidden
+    assert (reader.verdict.complete, reader.verdict.not_shown) == (True, 10)
+
+
+def test_rows_without_a_start_that_no_count_knows() -> None:
+    """Where even the count without bounds leaves them out, one on the first page is enough to tell."""
+    queue = Passing(SIZES)
+    _without_start(queue)
+    count = queue.count
+    queue.count = lambda name, part: count(name, RUNS if part == WHOLE else part)  # type: ignore[method-assign]
+
+    assert read(reader_in_windows(queue)) == queue.start
+
+
 # --- movement
 
 
@@ -213,10 +234,23 @@ def test_one_change_in_a_quiet_queue_is_noticed(cursors: Cursors) -> None:
         assert queue.throughout <= met
 
 
+def _swap(queue: Passing, name: str, rng: random.Random) -> None:
+    """A row leaves while another one that began at the same time comes, anywhere: no count tells."""
+    row = queue.sections[name][rng.randrange(1_900)]
+    queue.delete(name, queue.sections[name].index(row))
+    queue.insert(name, rng.randrange(1_900))
+    (new,) = set(queue.sections[name]) & queue.times.keys() - {row}
+    queue.starts[new] = queue.starts[row]
+
+
 def replace(queue: Passing, rng: random.Random) -> None:
-    """A row leaves while another one comes, anywhere: no size tells."""
-    queue.delete(MINE, rng.randrange(1_900))
-    queue.insert(MINE, rng.randrange(1_900))
+    """A row is replaced in the section that is read first."""
+    _swap(queue, MINE, rng)
+
+
+def replace_archived(queue: Passing, rng: random.Random) -> None:
+    """Likewise in the one read last."""
+    _swap(queue, ARCHIVED, rng)
 
 
 def pass_on(queue: Passing, rng: random.Random) -> None:
@@ -226,7 +260,7 @@ def pass_on(queue: Passing, rng: random.Random) -> None:
     queue.insert(MINE, rng.randrange(1_900))
 
 
-@pytest.mark.parametrize("change", [replace, pass_on])
+@pytest.mark.parametrize("change", [replace, replace_archived, pass_on])
 def test_true_counts_alone_are_enough(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where pages asked for again show nothing: a row can only be missed where one was met that came meanwhile."""
     monkeypatch.setattr(Place, "fits", lambda *_: True)

@@ -50,7 +50,7 @@ class Windows(Changing):
             touched_since=BEGUN,
         )
         self.patches = ExitStack()
-        small = patch.multiple(window_plan, _FEWEST_PAGES=2, _PAGES_A_WINDOW=1, _PAGES_A_COUNT=2)
+        small = patch.multiple(window_plan, _FEWEST_PAGES=2, _PAGES_A_WINDOW=1)
         self.patches.enter_context(small)
         self.patches.enter_context(patch.object(Place, "fits", lambda *_: True))  # counts alone tell
         self.steps = self.reader.read()

@@ -4,12 +4,12 @@ Owns the rounds. Pure logic over `single_pass`, `windows` and `overlapping`. The
 and what makes the verdict incomplete: docs/paging.md#sections-of-a-queue.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from annolake.extract.cursor.overlapping import OverlappingReader
 from annolake.extract.cursor.section_pass import Look, SectionPass, Terms, measured
-from annolake.extract.cursor.section_reader import WHOLE, Section
+from annolake.extract.cursor.section_reader import WHOLE, Part, Section
 from annolake.extract.cursor.single_pass import SinglePassReader
 from annolake.extract.cursor.windows import Lanes
 from annolake.extract.paging.readings import Ledger, SeenKeys
@@ -29,7 +29,7 @@ class _Section(ListState):
     section: Section
     agrees: bool | None = None  # the last two readings in a single pass met the same rows; None: there was one only
     came_back: bool = False  # rows did, and others were met for the first time, when read again
-    counted: int | None = None  # the rows it had in windows; None: it was not read so
+    counted: Mapping[Part, int] = field(default_factory=dict)  # before it was read in windows
 
     @property
     def lacks_rows(self) -> bool:
@@ -90,7 +90,7 @@ class QueueReader:
             once = yield from self._read_once(one)
             if once.moved:
                 break
-            if one is not last or once.counted is not None:
+            if one is not last or once.counted:
                 looks += once.looks
         if once.moved or self._has_changed(looks):
             yield from self._read_overlapping()
@@ -104,7 +104,6 @@ class QueueReader:
             once = yield from self._read_once(one, again=True)
             if once.moved:
                 break
-        self._note_sizes(1)
         if once.moved or self._is_recounted():
             yield from self._read_overlapping()
             self._note_sizes(1)
@@ -157,19 +156,26 @@ class QueueReader:
 
     def _has_changed(self, looks: Sequence[Look]) -> bool:
         """Tell whether a section has another size than before, or another page where one is asked for again."""
-        self._ask_sizes(1)
-        pages = [self._terms.lanes.submit(reader.section.fetch, *place.ask) for reader, place in looks]
-        self._terms.lanes.wait_for_all([*pages, *(one.sizes[1] for one in self._sections.values())])
+        lanes = self._terms.lanes
+        pages = [lanes.submit(reader.section.fetch, *place.ask) for reader, place in looks]
         self.requests += len(pages)
-        moved = 0
-        for (_, place), page in zip(looks, pages, strict=True):
-            moved += not place.fits(page.result())
+        recounted = self._is_recounted()
+        lanes.wait_for_all(pages)
+        moved = sum(not place.fits(page.result()) for (_, place), page in zip(looks, pages, strict=True))
         self.verdict.signs.shifts += moved
-        return self.verdict.is_resized() or self._is_recounted() or moved > 0
+        return self.verdict.is_resized() or recounted or moved > 0
 
     def _is_recounted(self) -> bool:
-        """Tell whether a section that was read in windows has another size now, or none any more."""
-        return any(one.counted not in {None, one.reported(1)} for one in self._sections.values())
+        """Ask for the sizes; tell whether sections read in windows have others now, as a whole or up to a bound."""
+        lanes = self._terms.lanes
+        self._ask_sizes(1)
+        asked = [(one, part) for one in self._sections.values() for part in one.counted if part != WHOLE]
+        counts = [lanes.submit(one.section.count, part) for one, part in asked]
+        lanes.wait_for_all([*counts, *(one.sizes[1] for one in self._sections.values())])
+        whole = any(one.counted and one.counted[WHOLE] != one.reported(1) for one in self._sections.values())
+        return whole or any(
+            one.counted[part] != count.result() for (one, part), count in zip(asked, counts, strict=True)
+        )
 
     # --- in overlapping pages
 

@@ -4,11 +4,11 @@ Owns that choice, and what is known of the section afterwards. When windows are 
 first page always is as good as before: docs/paging.md#windows.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from annolake.extract.cursor.section_reader import CursorSlice, Section
+from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Part, Section
 from annolake.extract.cursor.single_pass import Place, SinglePassReader
 from annolake.extract.cursor.window_plan import Plan, cut
 from annolake.extract.cursor.windows import Lanes, WindowsOrder, WindowsReader
@@ -33,8 +33,8 @@ class Terms:
 class SectionPass:
     """Reads a section once. `size` returns what the service reported as its size, `again` as for `SinglePassReader`.
 
-    Afterwards: `readers` are those that asked for pages, `measure` has the order, `seen` is the number of rows, and
-    `counted` the number that the service counted right before windows were read (None: it was read straight on).
+    Afterwards: `readers` are those that asked for pages, `measure` has the order, and `counted` what the service
+    counted right before windows were read (nothing: it was read straight on).
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SectionPass:
         )
         self._windows: WindowsReader | None = None
         self.measure = OrderMeasure()
-        self.counted: int | None = None
+        self.counted: Mapping[Part, int] = {}
 
     def pages(self, *, windows: bool) -> Iterator[Piece]:
         """Yield the pages up to the end, or until rows were seen to move. Raises what `SinglePassReader.pages` does."""
@@ -62,7 +62,7 @@ class SectionPass:
         plan = self._plan(first.slice) if windows and not (self.moved or self._straight.read_to_end) else None
         if plan:
             yield from self._read_windows(plan)
-        if self.counted is None and not self.moved:
+        if not (self.counted or self.moved):
             yield from pages
 
     @property
@@ -83,15 +83,12 @@ class SectionPass:
     @property
     def seen(self) -> int:
         """How many rows the section has."""
-        return self._straight.seen if self.counted is None else self.counted
+        return self.counted[WHOLE] if self.counted else self._straight.seen
 
     @property
     def looks(self) -> list[Look]:
-        """The first page and the last one; of windows the last ones."""
-        straight, *parts = self.readers
-        if self.counted is None:
-            return [(straight, place) for place in straight.ends]
-        return [(straight, straight.ends[0]), *((part, part.ends[-1]) for part in parts)]
+        """The first page and the last one; where windows were read, the first one."""
+        return [(self._straight, place) for place in self._straight.ends]
 
     def _plan(self, first: Slice) -> Plan | None:
         section, size = self._section, self._size()
@@ -106,21 +103,20 @@ class SectionPass:
         self._windows = WindowsReader(
             self._section,
             terms.ledger,
-            plan.parts,
+            plan,
             lanes=terms.lanes,
             limit=terms.limit,
             later=self._later,
             touched_since=terms.touched_since,
         )
-        order, elsewhere = WindowsOrder(plan.first), set(plan.first.keys)
+        order = WindowsOrder(plan.first)
         for reader, piece in self._windows.pages():
             order.watch(reader, piece.slice)
-            elsewhere.difference_update(piece.slice.keys)
             yield piece
-        if self._windows.given_up or elsewhere or self._windows.seen != plan.total:
-            self._straight.again = True
+        if self._windows.is_enough:
+            self.measure, self.counted = order.conclude(), plan.counted
         else:
-            self.measure, self.counted = order.conclude(), plan.total
+            self._straight.again = True
 
 
 def measured(measure: OrderMeasure | None, pages: Iterable[Piece], *, share_rows: bool = False) -> Iterator[Piece]:

@@ -87,8 +87,7 @@ class Reader:
     """What both ways of reading share. `later` are the sections behind this one in a row's life.
 
     `reading` has what was seen, `seen` is the number of rows met in this reading. `size` returns the number of rows
-    that the service reports (None: it does not). `beside` are the numbers of the readings of the section's other parts,
-    this one's among them: rows that these met are not counted again.
+    that the service reports (None: it does not).
     """
 
     def __init__(
@@ -100,15 +99,12 @@ class Reader:
         later: Collection[str] = (),
         size: Callable[[], int | None] = unknown,
         earlier: Reading | None = None,
-        beside: range = range(0),
     ) -> None:
         self.requests = 0
         self.section = section
         self._limit = limit
         self._size = size
-        self._notes = Notes(
-            section.name, ledger, watermark=section.watermark, earlier=earlier, later=later, beside=beside
-        )
+        self._notes = Notes(section.name, ledger, watermark=section.watermark, earlier=earlier, later=later)
 
     @property
     def reading(self) -> Reading:

@@ -62,9 +62,8 @@ class SinglePassReader(Reader):
         size: Callable[[], int | None] = unknown,
         touched_since: int | None = None,
         again: bool = False,
-        beside: range = range(0),
     ) -> None:
-        super().__init__(section, ledger, limit=limit, later=later, size=size, beside=beside)
+        super().__init__(section, ledger, limit=limit, later=later, size=size)
         self.again = again
         self.ends: list[Place] = []
         self.read_to_end = False

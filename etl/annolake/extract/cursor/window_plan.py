@@ -5,7 +5,7 @@ requests and never an item: docs/paging.md#windows.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,24 +14,41 @@ from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Part
 MOST_WINDOWS = 16
 
 _FEWEST_PAGES = 16  # of a section that is cut
-_PAGES_A_WINDOW = 6
-_PAGES_A_COUNT = 10
-_ROUNDS = 3
+_PAGES_A_WINDOW = 7
+_ROUNDS = 2
 _FAT = 1.5  # a stretch with so many times the items of a window is looked into
+_NEAR = 0.25
 _FAR = 60 * 86_400 * 1_000_000  # microseconds: so far out, where the items lie further out than expected
 _UNITS = (1_000_000, 1_000, 1)  # microseconds: bounds are as round as the stretch they lie in allows
 _STEPS = 64
+
+RUNS = Part("RUN", low=0)  # those with a start
+THREADS = Part("THREAD")
 
 Counts = Callable[[Sequence[Part]], Sequence[int | None]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The parts of a section, how many items it has as a whole, and its first page."""
+    """The parts of a section: windows between `bounds`, THREADs apart; `first` is the section's first page.
+
+    `counted` has what the service counted before they are read, of the section, of the THREADs, of the RUNs and of
+    those up to each bound.
+    """
 
     first: CursorSlice
-    parts: tuple[Part, ...]
-    total: int
+    bounds: tuple[int, ...]
+    counted: Mapping[Part, int]
+
+    @property
+    def parts(self) -> dict[Part, int]:
+        """The parts, the THREADs last, each with the number of its items that are in none before."""
+        before, parts = 0, {}
+        for low, high in pairwise([None, *self.bounds, None]):
+            until = self.counted[RUNS if high is None else Part("RUN", high=high)]
+            parts[Part("RUN", low, high)] = until - before
+            before = until
+        return parts | ({THREADS: self.counted[THREADS]} if THREADS in self.counted else {})
 
 
 def cut(first: CursorSlice, size: int, *, lanes: int, newest: int | None, counts: Counts) -> Plan | None:
@@ -44,20 +61,21 @@ def cut(first: CursorSlice, size: int, *, lanes: int, newest: int | None, counts
     sample = [start for start in first.starts if start is not None]
     if windows < 2 or pages < _FEWEST_PAGES or not sample or first.ambiguous_keys:  # noqa: PLR2004 - one is no cut
         return None
-    ends = [Part("RUN", high=min(sample)), Part("RUN", high=max(sample))]
-    total, started, low, high = counts([WHOLE, Part("RUN", low=0), *ends])
+    asked = [WHOLE, RUNS, Part("RUN", high=min(sample)), Part("RUN", high=max(sample))]
+    total, started, low, high = counts(asked)
     if total != size or started is None or low is None or high is None:
         return None
-    threads = Part("THREAD")
-    others = [threads] if started < total else []
-    if started + sum(told or 0 for told in counts(others)) != total:
-        return None  # of some items no window would know
+    threads = [THREADS] if started < total else []
+    counted = {WHOLE: total, RUNS: started} | {
+        part: told or 0 for part, told in zip(threads, counts(threads), strict=True)
+    }
     spread = _Spread(sample, started, {min(sample): low, max(sample): high}, newest)
-    spread.look_into(windows, pages // _PAGES_A_COUNT, counts)
-    bounds: list[int | None] = [None, *spread.quantiles(windows), None]
-    if not spread.is_plausible or len(bounds) < 3:  # noqa: PLR2004 - two windows have a bound between them
-        return None
-    return Plan(first, (*others, *(Part("RUN", low, high) for low, high in pairwise(bounds))), total)
+    if started + counted.get(THREADS, 0) != total:
+        return None  # of some items no window would know
+    spread.look_into(windows, counts)
+    bounds = spread.bounds(windows, counts)
+    counted |= {Part("RUN", high=bound): count for bound, count in bounds.items()}
+    return Plan(first, tuple(bounds), counted) if bounds and spread.is_plausible else None
 
 
 class _Spread:
@@ -81,18 +99,40 @@ class _Spread:
         """Whether the counts rise with the time."""
         return all(0 <= low <= high <= self._items for (_, low), (_, high) in pairwise(self._points()))
 
-    def look_into(self, windows: int, most: int, counts: Counts) -> None:
-        """Ask for at most so many counts, where too many items lie together."""
+    def look_into(self, windows: int, counts: Counts) -> None:
+        """Find out where too many items lie together: in a few rounds of counts, half as many as there are windows."""
+        most = windows // 2
         for left in range(_ROUNDS, 0, -1):
             share = -(-most // left)
-            times = [time for time in self.quantiles(windows, fat=_FAT) if time not in self._known]
+            times = self._quantiles(windows, _FAT)
             times = times[:: -(-len(times) // share)] if share and times else []
             if not times:
                 return
             most -= len(times)
-            told = counts([Part("RUN", high=time) for time in times])
-            self._known.update((time, count) for time, count in zip(times, told, strict=True) if count is not None)
+            self._count(times, counts)
             self._reach_out(self._items / windows * _FAT)
+
+    def bounds(self, windows: int, counts: Counts) -> dict[int, int]:
+        """Return times between windows of about as many items, and how many began until then."""
+        share = self._items / windows
+        self._count([time for time in self._quantiles(windows, 0) if not self._is_near(time, share)], counts)
+        inside = {count: time for time, count in self._known.items() if 0 < count < self._items}
+        sought = [share * number for number in range(1, windows)]
+        nearest = {min(inside, key=lambda count: abs(count - one)) for one in sought} if inside else set()
+        return {inside[count]: count for count in sorted(nearest)}
+
+    def _count(self, times: Sequence[int], counts: Counts) -> None:
+        told = counts([Part("RUN", high=time) for time in times])
+        self._known.update((time, count) for time, count in zip(times, told, strict=True) if count is not None)
+
+    def _is_near(self, time: int, share: float) -> bool:
+        """Tell whether a time that is known already does as well."""
+        points = self._points()
+        at = bisect_left(points, time, lo=1, hi=len(points) - 1, key=lambda point: point[0])
+        (low, before), (high, until) = points[at - 1], points[at]
+        count = before + (until - before) * (time - low) / max(high - low, 1)
+        near = [one for known, one in points[at - 1 : at + 1] if known in self._known]
+        return any(abs(one - count) < share * _NEAR for one in near)
 
     def _reach_out(self, fat: float) -> None:
         """Where many items began before the first known time, or after the last, look further out for them."""
@@ -102,7 +142,7 @@ class _Spread:
         if self._items - self._known[high] > fat:
             self._high = self._no_later_than(max(self._high, high + _FAR))
 
-    def quantiles(self, windows: int, fat: float = 0) -> list[int]:
+    def _quantiles(self, windows: int, fat: float) -> list[int]:
         """Return the times between windows of as many items, those in stretches of `fat` times as many alone."""
         points = self._points()
         found = set()
@@ -111,10 +151,10 @@ class _Spread:
             at = bisect_left(points, sought, lo=1, hi=len(points) - 1, key=lambda point: point[1])
             (low, before), (high, until) = points[at - 1], points[at]
             if until - before > self._items / windows * fat and high > low:
-                time = low + (high - low) * min(max(sought - before, 0) / max(until - before, 1), 1)
+                time = low + (high - low) * min(max(sought - before, 0) / (until - before), 1)
                 unit = next(unit for unit in _UNITS if high - low >= unit * _STEPS or unit == 1)
                 found.add(int(time) // unit * unit + unit // 2)
-        return sorted(found)
+        return sorted(found - self._known.keys())
 
     def _points(self) -> list[tuple[int, int]]:
         return [(self._low, 0), *sorted(self._known.items()), (self._high, self._items)]

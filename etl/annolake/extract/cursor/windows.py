@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from annolake.errors import ServiceError
 from annolake.extract.cursor.section_reader import CursorSlice, Part, Section
 from annolake.extract.cursor.single_pass import SinglePassReader
+from annolake.extract.cursor.window_plan import Plan
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Piece, Slice
 from annolake.extract.paging.sort_order import OrderMeasure, sortable
@@ -56,16 +57,16 @@ class Lanes:
 
 
 class WindowsReader:
-    """Reads the parts of a section at once; `readers` has a reader for each.
+    """Reads the parts of a plan at once; `readers` has a reader for each.
 
-    `seen` is the number of different rows met. `given_up`: the service showed that it cannot be asked so.
+    `given_up`: the service showed that it cannot be asked so.
     """
 
     def __init__(
         self,
         section: Section,
         ledger: Ledger,
-        parts: Sequence[Part],
+        plan: Plan,
         *,
         lanes: Lanes,
         limit: Callable[[], int],
@@ -76,11 +77,12 @@ class WindowsReader:
             raise TypeError("only a section with parts is read in windows")
         self.given_up = False
         self._lanes = lanes
+        self._plan = plan
         self._parts: dict[SinglePassReader, Part] = {}
         self._answers: dict[Future[CursorSlice], SinglePassReader] = {}
-        first = len(ledger.lists) + 1
-        beside = range(first, first + len(parts))
-        for part in parts:
+        self._shared: dict[int, set[bytes]] = {bound: set() for bound in plan.bounds}  # those that began right then
+        self._elsewhere = set(plan.first.keys)
+        for part in plan.parts:
             reader = SinglePassReader(
                 replace(section, fetch=section.part(part)),
                 ledger,
@@ -88,7 +90,6 @@ class WindowsReader:
                 later=later,
                 touched_since=touched_since,
                 again=True,
-                beside=beside,
             )
             self._parts[reader] = part
 
@@ -98,9 +99,12 @@ class WindowsReader:
         return list(self._parts)
 
     @property
-    def seen(self) -> int:
-        """How many rows the parts have together."""
-        return sum(reader.seen for reader in self._parts)
+    def is_enough(self) -> bool:
+        """Whether just as many rows were met as had been counted, up to each bound, and those of the first page."""
+        parts = self._plan.parts
+        rows = {part: parts[part] + len(self._shared.get(part.low or 0, ())) for part in parts}
+        met = all(reader.seen == rows[part] for reader, part in self._parts.items())
+        return met and not (self.given_up or self._elsewhere)
 
     @property
     def moved(self) -> bool:
@@ -136,11 +140,18 @@ class WindowsReader:
                 self.given_up = True
                 return None
             piece = reader.take(page)
+            self._watch(page)
             self._ask(reader)
         except ServiceError:
             self.given_up = True
             return None
         return piece
+
+    def _watch(self, page: CursorSlice) -> None:
+        self._elsewhere.difference_update(page.keys)
+        for key, start in zip(page.keys, page.starts, strict=False):
+            if start in self._shared:
+                self._shared[start].add(key)
 
 
 class WindowsOrder:

@@ -32,8 +32,7 @@ class Notes:
     """Notes the slices of one list in a `Ledger`, and counts into `reading`.
 
     `seen` is the number of rows met since the reading began. `earlier` is the reading of this list before, `later` are
-    the lists that come after this one in a row's life, `beside` the numbers of readings of other parts of this list: a
-    row that one of these met is not counted again.
+    the lists that come after this one in a row's life.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class Notes:
         watermark: Watermark | None = None,
         earlier: Reading | None = None,
         later: Collection[str] = (),
-        beside: range = range(0),
     ) -> None:
         self.name = name
         self.seen = 0
@@ -52,7 +50,6 @@ class Notes:
         self._watermark = watermark
         self._earlier = earlier if earlier and earlier.whole and not watermark else None
         self._later = later
-        self._beside = beside
         self._number = ledger.open(name)
         self.reading = Reading(self._number, whole=watermark is None)
 
@@ -85,7 +82,7 @@ class Notes:
                 if tail is None or (overlap.anchors and index > overlap.first and not tail.remembers(key)):
                     reading.again += 1
                     again.add(key)
-            elif last not in self._beside:
+            else:
                 self.seen += 1
                 if last == 0:
                     reading.fresh += index in asked_for
