@@ -6,9 +6,10 @@ Owns cursors and the form of an item (metadata of RUN and THREAD rows, no payloa
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from annolake.sandbox.answers import Answer, choice, integer, invalid, moment, required, text
 from annolake.sandbox.queue import Queue, Section
@@ -113,25 +114,39 @@ def _filtered(
     if filters in {"refused", f"{where} refused"}:
         name = "item_type" if item_type else "min_start_time"
         raise invalid(("query", name), "Extra inputs are not permitted", "extra_forbidden")
-    return _part(queue, len(queue.history), status, item_type, low, high)
+    return _part(queue, status, item_type, low, high)
 
 
-@lru_cache(maxsize=128)
-def _part(
-    queue: Queue, _events: int, status: str, item_type: str | None, low: datetime | None, high: datetime | None
-) -> Sequence[Row]:
-    """Return what the filters leave of a section, remembered until something happens to the queue."""
-    rows = [row for row in _rows(queue, status) if item_type in (None, row.item_type)]
-    if low is None and high is None:
-        return rows
-    low, high = low or _LONG_AGO, high or _FAR_OFF
-    return [row for row in rows if (start := _start(row)) is not None and low <= start <= high]
+def _part(queue: Queue, status: str, item_type: str | None, low: datetime | None, high: datetime | None) -> list[Row]:
+    """Return what the filters leave of a section; every request for a page of it asks, so it is remembered."""
+    memory = _MEMORY.setdefault(queue, _Memory())
+    if memory.events != len(queue.history):
+        memory.parts, memory.events = {}, len(queue.history)
+    filters = (status, item_type, low, high)
+    if filters not in memory.parts:
+        rows = [row for row in _rows(queue, status) if item_type in (None, row.item_type)]
+        if low or high:
+            least, most = low or _LONG_AGO, high or _FAR_OFF
+            rows = [row for row in rows if (start := memory.start(row)) is not None and least <= start <= most]
+        memory.parts[filters] = rows
+    return memory.parts[filters]
 
 
-@lru_cache(maxsize=1 << 17)
-def _start(row: Row) -> datetime | None:
-    """Return when a row's run began; remembered, since every request for a part of a section asks it of every row."""
-    return _instant(row.members().get("start_time"))
+@dataclass
+class _Memory:
+    """What was worked out for a queue: the start of each row, and parts of sections until something happens to it."""
+
+    events: int = 0
+    parts: dict[Any, list[Row]] = field(default_factory=dict)
+    starts: dict[Row, datetime | None] = field(default_factory=dict)
+
+    def start(self, row: Row) -> datetime | None:
+        if row not in self.starts:
+            self.starts[row] = _instant(row.members().get("start_time"))
+        return self.starts[row]
+
+
+_MEMORY: WeakKeyDictionary[Queue, _Memory] = WeakKeyDictionary()
 
 
 def _bound(query: Mapping[str, list[str]], name: str) -> datetime | None:

@@ -4,12 +4,12 @@ Owns the rounds. Pure logic over `single_pass`, `windows` and `overlapping`. The
 and what makes the verdict incomplete: docs/paging.md#sections-of-a-queue.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from annolake.extract.cursor.overlapping import OverlappingReader
 from annolake.extract.cursor.section_pass import Look, SectionPass, Terms, measured
-from annolake.extract.cursor.section_reader import WHOLE, Part, Section
+from annolake.extract.cursor.section_reader import WHOLE, Section
 from annolake.extract.cursor.single_pass import SinglePassReader
 from annolake.extract.cursor.windows import Lanes
 from annolake.extract.paging.readings import Ledger, SeenKeys
@@ -29,7 +29,7 @@ class _Section(ListState):
     section: Section
     agrees: bool | None = None  # the last two readings in a single pass met the same rows; None: there was one only
     came_back: bool = False  # rows did, and others were met for the first time, when read again
-    counted: Mapping[Part, int] = field(default_factory=dict)  # before it was read in windows
+    counted: int | None = None  # its size before it was read in windows; None: it was not read so
 
     @property
     def lacks_rows(self) -> bool:
@@ -90,7 +90,7 @@ class QueueReader:
             once = yield from self._read_once(one)
             if once.moved:
                 break
-            if one is not last or once.counted:
+            if one is not last or once.counted is not None:
                 looks += once.looks
         if once.moved or self._has_changed(looks):
             yield from self._read_overlapping()
@@ -111,12 +111,10 @@ class QueueReader:
 
     def _note_sizes(self, time: int) -> None:
         """Ask for the sizes before the first reading (0) or after (1)."""
-        self._ask_sizes(time)
-        self._terms.lanes.wait_for_all([one.sizes[time] for one in self._sections.values()])
-
-    def _ask_sizes(self, time: int) -> None:
+        lanes = self._terms.lanes
         for one in self._sections.values():
-            one.sizes[time] = self._terms.lanes.submit(one.section.count, WHOLE)
+            one.sizes[time] = lanes.submit(one.section.count, WHOLE)
+        lanes.wait_for_all([one.sizes[time] for one in self._sections.values()])
 
     # --- in a single pass
 
@@ -166,16 +164,9 @@ class QueueReader:
         return self.verdict.is_resized() or recounted or moved > 0
 
     def _is_recounted(self) -> bool:
-        """Ask for the sizes; tell whether sections read in windows have others now, as a whole or up to a bound."""
-        lanes = self._terms.lanes
-        self._ask_sizes(1)
-        asked = [(one, part) for one in self._sections.values() for part in one.counted if part != WHOLE]
-        counts = [lanes.submit(one.section.count, part) for one, part in asked]
-        lanes.wait_for_all([*counts, *(one.sizes[1] for one in self._sections.values())])
-        whole = any(one.counted and one.counted[WHOLE] != one.reported(1) for one in self._sections.values())
-        return whole or any(
-            one.counted[part] != count.result() for (one, part), count in zip(asked, counts, strict=True)
-        )
+        """Ask for the sizes; tell whether a section that was read in windows has another one now, or none."""
+        self._note_sizes(1)
+        return any(one.counted not in {None, one.reported(1)} for one in self._sections.values())
 
     # --- in overlapping pages
 

@@ -4,11 +4,11 @@ Owns that choice, and what is known of the section afterwards. When windows are 
 first page always is as good as before: docs/paging.md#windows.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Part, Section
+from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Section
 from annolake.extract.cursor.single_pass import Place, SinglePassReader
 from annolake.extract.cursor.window_plan import Plan, cut
 from annolake.extract.cursor.windows import Lanes, WindowsOrder, WindowsReader
@@ -33,8 +33,8 @@ class Terms:
 class SectionPass:
     """Reads a section once. `size` returns what the service reported as its size, `again` as for `SinglePassReader`.
 
-    Afterwards: `readers` are those that asked for pages, `measure` has the order, and `counted` what the service
-    counted right before windows were read (nothing: it was read straight on).
+    Afterwards: `readers` are those that asked for pages, `measure` has the order, `seen` is the number of rows, and
+    `counted` the one that the service told right before windows were read (None: it was read straight on).
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SectionPass:
         )
         self._windows: WindowsReader | None = None
         self.measure = OrderMeasure()
-        self.counted: Mapping[Part, int] = {}
+        self.counted: int | None = None
 
     def pages(self, *, windows: bool) -> Iterator[Piece]:
         """Yield the pages up to the end, or until rows were seen to move. Raises what `SinglePassReader.pages` does."""
@@ -62,7 +62,7 @@ class SectionPass:
         plan = self._plan(first.slice) if windows and not (self.moved or self._straight.read_to_end) else None
         if plan:
             yield from self._read_windows(plan)
-        if not (self.counted or self.moved):
+        if self.counted is None and not self.moved:
             yield from pages
 
     @property
@@ -83,7 +83,7 @@ class SectionPass:
     @property
     def seen(self) -> int:
         """How many rows the section has."""
-        return self.counted[WHOLE] if self.counted else self._straight.seen
+        return self._straight.seen if self.counted is None else self.counted
 
     @property
     def looks(self) -> list[Look]:
@@ -114,7 +114,7 @@ class SectionPass:
             order.watch(reader, piece.slice)
             yield piece
         if self._windows.is_enough:
-            self.measure, self.counted = order.conclude(), plan.counted
+            self.measure, self.counted = order.conclude(), plan.counted[WHOLE]
         else:
             self._straight.again = True
 

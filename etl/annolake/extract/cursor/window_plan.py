@@ -14,10 +14,10 @@ from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Part
 MOST_WINDOWS = 16
 
 _FEWEST_PAGES = 16  # of a section that is cut
-_PAGES_A_WINDOW = 7
+_PAGES_A_WINDOW = 4
 _ROUNDS = 2
 _FAT = 1.5  # a stretch with so many times the items of a window is looked into
-_NEAR = 0.25
+_NEAR = 0.2  # of a window: a bound need not be more exact
 _FAR = 60 * 86_400 * 1_000_000  # microseconds: so far out, where the items lie further out than expected
 _UNITS = (1_000_000, 1_000, 1)  # microseconds: bounds are as round as the stretch they lie in allows
 _STEPS = 64
