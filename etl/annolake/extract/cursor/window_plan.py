@@ -15,8 +15,7 @@ MOST_WINDOWS = 16
 
 _FEWEST_PAGES = 16  # of a section that is cut
 _PAGES_A_WINDOW = 4
-_ROUNDS = 2
-_FAT = 1.5  # a stretch with so many times the items of a window is looked into
+_FAT = (1.5, 4.0)  # a stretch with so many times the items of a window is looked into, in each round
 _NEAR = 0.2  # of a window: a bound need not be more exact
 _FAR = 60 * 86_400 * 1_000_000  # microseconds: so far out, where the items lie further out than expected
 _UNITS = (1_000_000, 1_000, 1)  # microseconds: bounds are as round as the stretch they lie in allows
@@ -100,17 +99,13 @@ class _Spread:
         return all(0 <= low <= high <= self._items for (_, low), (_, high) in pairwise(self._points()))
 
     def look_into(self, windows: int, counts: Counts) -> None:
-        """Find out where too many items lie together: in a few rounds of counts, half as many as there are windows."""
-        most = windows // 2
-        for left in range(_ROUNDS, 0, -1):
-            share = -(-most // left)
-            times = self._quantiles(windows, _FAT)
-            times = times[:: -(-len(times) // share)] if share and times else []
+        """Find out where too many items lie together: with half as many counts as windows, and again if need be."""
+        for fat in _FAT:
+            times = self._quantiles(windows, fat)
             if not times:
                 return
-            most -= len(times)
-            self._count(times, counts)
-            self._reach_out(self._items / windows * _FAT)
+            self._count(times[:: -(-2 * len(times) // windows)], counts)
+            self._reach_out(self._items / windows * fat)
 
     def bounds(self, windows: int, counts: Counts) -> dict[int, int]:
         """Return times between windows of about as many items, and how many began until then."""
