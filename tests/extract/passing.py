@@ -4,16 +4,19 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import Literal
 
-from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Section
+from annolake.errors import RefusedError
+from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, FetchAt, Part, Section
 from annolake.extract.endpoints.items import SECTIONS
 from extract.rows import key
 
 Page = tuple[bytes, ...]
 Cursors = Literal["offset", "keyset"]
+Filters = Literal["kept", "ignored", "refused"]
 
-NEW = 1_000_000  # the time of rows that come
+NEW = 1 << 50  # the time of rows that come
 UNREADABLE = b"unreadable, alas"
 
 
@@ -23,19 +26,28 @@ class Passing:
 
     `cursors` are counts of rows, or places between two rows. `cap` is the most rows the service returns, `hidden` has
     those that it leaves out of its answers, and with `ends_short` a page that lacks rows is told to be the last one.
-    `change` is called before each answer.
+    `starts` has when each row began, in milliseconds: those without are `threads`, or have no start. `filters` is what
+    becomes of a part that is asked for, `told` what the service makes of a size. `change` is called before each page,
+    and with `restless` before each size.
     """
 
     sizes: Sequence[int]
     cursors: Cursors = "offset"
     cap: int = 100
     change: Callable[["Passing"], None] = lambda _: None
+    restless: bool = False
     shuffle: Callable[[list[bytes]], list[bytes]] = lambda rows: rows
     unreadable: set[bytes] = field(default_factory=set)  # rows whose id can't be read, all of the same content
     hidden: set[bytes] = field(default_factory=set)
     ends_short: bool = False
+    starts: dict[bytes, int] = field(default_factory=dict)
+    threads: set[bytes] = field(default_factory=set)
+    filters: Filters = "kept"
+    told: Callable[[int], int | None] = int
     times: dict[bytes, int] = field(default_factory=dict)
     log: list[tuple[str, str | None, int]] = field(default_factory=list)  # section, cursor, limit
+    parts: list[Part] = field(default_factory=list)  # of each request in the log
+    counted: list[tuple[str, Part]] = field(default_factory=list)
     gone: set[bytes] = field(default_factory=set)
     moved: set[bytes] = field(default_factory=set)
     backs: dict[bytes, list[int]] = field(default_factory=dict)  # the requests before which a row went back
@@ -48,31 +60,60 @@ class Passing:
             for place, (name, size) in enumerate(zip(SECTIONS, self.sizes, strict=True))
         }
         self.start = {row for rows in self.sections.values() for row in rows}
+        self.starts |= {row: number * 1_000 for rows in self.sections.values() for number, row in enumerate(rows)}
         self._ranks = {row: Fraction(at) for rows in self.sections.values() for at, row in enumerate(rows)}
 
     def section(self, name: str) -> Section:
         """Return a section as paging reads it."""
-        return Section(name, self.fetch(name))
+        return Section(name, self.fetch(name), None, partial(self.fetch, name), partial(self.count, name))
 
-    def fetch(self, name: str) -> FetchAt:
-        """Return the function that fetches a page of a section."""
+    def count(self, name: str, part: Part) -> int | None:
+        """Return what the service says of the size of a part of a section."""
+        if self.restless:
+            self.change(self)
+        self.counted.append((name, part))
+        if self.filters == "refused" and part != WHOLE:
+            return None
+        return self.told(len(self._rows(name, part)))
+
+    def fetch(self, name: str, part: Part = WHOLE) -> FetchAt:
+        """Return the function that fetches a page of a section, or of a part of one."""
 
         def ask(cursor: str | None, limit: int) -> CursorSlice:
             self.change(self)
             self.log.append((name, cursor, limit))
-            rows = self.shuffle(self.sections[name])
+            self.parts.append(part)
+            if self.filters == "refused" and part != WHOLE:
+                raise RefusedError("no filters here", status=422, endpoint=name, attempts=1)
+            rows = self.shuffle(self._rows(name, part))
             first = 0 if cursor is None else self._before(rows, cursor)
             last = first + min(limit, self.cap)
             window = rows[first:last]
-            part = tuple(row for row in window if row not in self.hidden)
+            shown = tuple(row for row in window if row not in self.hidden)
             behind = str(last) if self.cursors == "offset" else str(self._ranks[window[-1]] if window else cursor)
-            ends = last >= len(rows) or (self.ends_short and len(part) < limit)
-            times = {"added_at": [self.times.get(row) for row in part]}
-            keys = [UNREADABLE if row in self.unreadable else row for row in part]
+            ends = last >= len(rows) or (self.ends_short and len(shown) < limit)
+            times = {"added_at": [self.times.get(row) for row in shown]}
+            keys = [UNREADABLE if row in self.unreadable else row for row in shown]
+            starts = [self.start_of(row) for row in shown if row not in self.unreadable]
             ambiguous_keys = frozenset({UNREADABLE}) if self.unreadable else frozenset()
-            return CursorSlice(keys, times, part, None if ends else behind, ambiguous_keys=ambiguous_keys)
+            return CursorSlice(keys, times, shown, None if ends else behind, starts, ambiguous_keys=ambiguous_keys)
 
         return ask
+
+    def start_of(self, row: bytes) -> int | None:
+        """Return when a row began (microseconds since 1970)."""
+        return None if row in self.threads or row not in self.starts else self.starts[row] * 1_000
+
+    def _rows(self, name: str, part: Part) -> list[bytes]:
+        rows = self.sections[name]
+        if part == WHOLE or self.filters == "ignored":
+            return rows
+        if part.kind:
+            rows = [row for row in rows if (row in self.threads) == (part.kind == "THREAD")]
+        if part.low is None and part.high is None:
+            return rows
+        low, high = part.low or 0, 1 << 62 if part.high is None else part.high
+        return [row for row in rows if (start := self.start_of(row)) is not None and low <= start <= high]
 
     def _before(self, rows: Sequence[bytes], cursor: str) -> int:
         if self.cursors == "offset":
@@ -87,6 +128,7 @@ class Passing:
             self.born += 1
             row = key(1 << 40 | self.born)
             self.times[row] = NEW
+            self.starts[row] = self.born * 997 % 1_000_000
             self._put(row, name, at)
 
     def delete(self, name: str, at: int, count: int = 1) -> None:
@@ -124,7 +166,3 @@ class Passing:
     def throughout(self) -> set[bytes]:
         """The rows that were in the queue from the start until now, and were never moved within a section."""
         return self.start - self.gone - self.moved
-
-    def told_now(self) -> dict[str, int]:
-        """Return what the service says of the sections' sizes."""
-        return {name: len(rows) for name, rows in self.sections.items()}

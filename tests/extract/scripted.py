@@ -21,6 +21,10 @@ class Scripted(RuleBasedStateMachine):
         """Have a change happen before the answer that is planned for."""
         self._changes.append(change)
 
+    def plan_nothing(self) -> None:
+        """Have nothing happen before the answer that is planned for."""
+        self._script.append(([], 0))
+
     @rule(which=PLACES)
     def the_next_answer(self, which: int) -> None:
         """Plan which request is answered, and for the answer behind that."""

@@ -516,3 +516,44 @@ def test_a_self_hosted_service_has_no_successor(connect: Connect) -> None:
         ]
 
     assert statuses == [404, 404, 404, 200]
+
+
+def test_filters_are_those_of_the_listing_and_of_the_count(connect: Connect) -> None:
+    """A type, and bounds of start time that are inclusive; with one of them, items without a start are left out."""
+    with Sandbox(Population(rows=40, threads=10, odd=False, archived_share=0.0, days=2), seed=1) as sandbox:
+        queue = sandbox.queue()
+        queue.edit(queue.rows("active")[3].id, start_time=None)
+        client, path = connect(sandbox), _items_path(sandbox)
+        everything = _read_items(client, path, status="needs_my_review")
+        runs = [each for each in everything if each["item_type"] == "RUN"]
+        starts = sorted(each["start_time"] for each in runs if each["start_time"])
+        low, high = starts[5], starts[20]
+        wanted = {each["id"] for each in runs if each["start_time"] and low <= each["start_time"] <= high}
+        filters = {"item_type": "RUN", "min_start_time": low, "max_start_time": high}
+        found = _read_items(client, path, status="needs_my_review", page_size=7, **filters)
+        told = client.get(f"{path}/count", params={"status": "needs_my_review", **filters}).json()
+
+    assert {each["id"] for each in found} == wanted
+    assert told == {"count": len(wanted)}
+
+
+@pytest.mark.parametrize("where", ["", "/count"])
+@pytest.mark.parametrize(
+    ("filters", "listing", "count"),
+    [
+        ("refused", 422, 422),
+        ("ignored", 40, 40),
+        ("listing ignores", 40, 0),
+        ("count ignores", 0, 40),
+        ("count refused", 0, 422),
+    ],
+)
+def test_a_service_may_do_without_filters(connect: Connect, where: str, filters: Any, listing: int, count: int) -> None:
+    """They are refused, or have no effect, in the listing, in the count or in both."""
+    population = Population(rows=40, odd=False, archived_share=1.0, days=2)
+    with Sandbox(population, seed=1, rules=Rules(item_filters=filters)) as sandbox:
+        params = {"status": "archived", "max_start_time": LONG_AGO}
+        answer = connect(sandbox).get(_items_path(sandbox) + where, params=params)
+
+    shown = answer.json().get("count", len(answer.json().get("items", ()))) if answer.is_success else answer.status_code
+    assert shown == (count if where else listing)

@@ -6,8 +6,10 @@ Owns cursors and the form of an item (metadata of RUN and THREAD rows, no payloa
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from annolake.sandbox.answers import Answer, choice, integer, invalid, moment, required, text
 from annolake.sandbox.queue import Queue, Section
@@ -21,10 +23,14 @@ Cursors = Literal["offset", "keyset"]
 ProjectField = Literal["project_id", "session_id"]
 """What an item calls the project of its run: the second one until August 2026."""
 
+ItemFilters = Literal["kept", "refused", "ignored", "listing ignores", "count ignores", "count refused"]
+"""What becomes of item_type, min_start_time and max_start_time in the listing and in the count."""
+
 SECTIONS = ("needs_my_review", "needs_others_review", "archived")
 
 _TIMES = ("start_time", "added_at", "effective_added_at", "last_reviewed_time")
 _SAME = ("thread_id", "reserved_by", "completed_by", "source_proposed_example_id")
+_LONG_AGO, _FAR_OFF = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _NO_BOUND = 1  # the year of the zero time, which means no bound
 
 
@@ -35,19 +41,18 @@ def page(
     page_cap: int | None,
     cursors: Cursors,
     project_field: ProjectField,
+    filters: ItemFilters,
     showing: Showing,
 ) -> Answer:
     """Answer a page of one section: `items` in the order of the list, and the cursor behind them or null."""
     status = required(query, "status", SECTIONS)
     size = integer(query, "page_size", 100, low=1, high=100)
     backward = choice(query, "direction", ("forward", "backward")) == "backward"
-    item_type = choice(query, "item_type", ("RUN", "THREAD"))
     cursor = text(query, "cursor")
     if backward and cursor is None:
         raise invalid(("query", "cursor"), "Field required when direction is backward", "missing")
     pages = _Cursor(queue, _section(status), status, cursors)
-    rows = [row for row in _rows(queue, status) if item_type in (None, row.item_type)]
-    rows = _started_between(rows, query)
+    rows = _filtered(queue, status, query, filters, where="listing")
     at = pages.read(cursor, rows)
     size = min(size, page_cap or size)
     first, last = (max(0, at - size), at) if backward else (at, min(at + size, len(rows)))
@@ -61,10 +66,10 @@ def page(
     return Answer(200, body, rows=len(texts))
 
 
-def count(queue: Queue, query: Mapping[str, list[str]], showing: Showing) -> Answer:
-    """Answer the number of items of a section, or of all, within the bounds that were sent."""
+def count(queue: Queue, query: Mapping[str, list[str]], filters: ItemFilters, showing: Showing) -> Answer:
+    """Answer the number of items of a section, or of all, that the filters leave."""
     status = required(query, "status", ("all", *SECTIONS))
-    rows = _started_between(_rows(queue, status), query)
+    rows = _filtered(queue, status, query, filters, where="count")
     if status == "archived":
         after = moment(text(query, "start_time"), ("query", "start_time"))
         before = moment(text(query, "end_time"), ("query", "end_time"))
@@ -99,11 +104,49 @@ def _rows(queue: Queue, status: str) -> list[Row]:
     return queue.listing(_section(status), state=None if status == "archived" else status)
 
 
-def _started_between(rows: list[Row], query: Mapping[str, list[str]]) -> list[Row]:
+def _filtered(
+    queue: Queue, status: str, query: Mapping[str, list[str]], filters: ItemFilters, *, where: str
+) -> Sequence[Row]:
+    item_type = choice(query, "item_type", ("RUN", "THREAD"))
     low, high = (_bound(query, name) for name in ("min_start_time", "max_start_time"))
-    if low is None and high is None:
-        return rows
-    return [row for row in rows if within(row.members().get("start_time"), low, high, unknown=False)]
+    if not (item_type or low or high) or filters in {"ignored", f"{where} ignores"}:
+        return _rows(queue, status)
+    if filters in {"refused", f"{where} refused"}:
+        name = "item_type" if item_type else "min_start_time"
+        raise invalid(("query", name), "Extra inputs are not permitted", "extra_forbidden")
+    return _part(queue, status, item_type, low, high)
+
+
+def _part(queue: Queue, status: str, item_type: str | None, low: datetime | None, high: datetime | None) -> list[Row]:
+    """Return what the filters leave of a section; every request for a page of it asks, so it is remembered."""
+    memory = _MEMORY.setdefault(queue, _Memory())
+    if memory.events != len(queue.history):
+        memory.parts, memory.events = {}, len(queue.history)
+    filters = (status, item_type, low, high)
+    if filters not in memory.parts:
+        rows = [row for row in _rows(queue, status) if item_type in (None, row.item_type)]
+        if low or high:
+            least, most = low or _LONG_AGO, high or _FAR_OFF
+            rows = [row for row in rows if (start := memory.start(row)) is not None and least <= start <= most]
+        memory.parts[filters] = rows
+    return memory.parts[filters]
+
+
+@dataclass
+class _Memory:
+    """What was worked out for a queue: the start of each row, and parts of sections until something happens to it."""
+
+    events: int = 0
+    parts: dict[Any, list[Row]] = field(default_factory=dict)
+    starts: dict[Row, datetime | None] = field(default_factory=dict)
+
+    def start(self, row: Row) -> datetime | None:
+        if row not in self.starts:
+            self.starts[row] = _instant(row.members().get("start_time"))
+        return self.starts[row]
+
+
+_MEMORY: WeakKeyDictionary[Queue, _Memory] = WeakKeyDictionary()
 
 
 def _bound(query: Mapping[str, list[str]], name: str) -> datetime | None:
@@ -113,10 +156,14 @@ def _bound(query: Mapping[str, list[str]], name: str) -> datetime | None:
 
 def within(start: bytes | None, low: datetime | None, high: datetime | None, *, unknown: bool) -> bool:
     """Tell whether a start time, as JSON text, lies in [low, high]; `unknown` is said of one not there."""
-    at = instant(json.loads(start)) if start else None
+    at = _instant(start)
     if at is None:
         return unknown
     return (low is None or at >= low) and (high is None or at <= high)
+
+
+def _instant(start: bytes | None) -> datetime | None:
+    return instant(json.loads(start)) if start else None
 
 
 class _Cursor:

@@ -40,7 +40,8 @@ class Rules:
     the runs listing answers `retired_status` (410 or 404) from its n-th request on; `platform` False: a service without
     the items endpoints; `runs_gone`, `runs_late`: the share of runs that the query of runs never finds, or not when
     they are first asked for; `cursors`: what the items' cursors hold; `project_field`: what an item calls the project
-    of its run; `query`: what the query of runs refuses; `gzip`: compress for clients that ask for it.
+    of its run; `item_filters`: what becomes of the items' filters; `query`: what the query of runs refuses; `gzip`:
+    compress for clients that ask for it.
     """
 
     page_cap: int | None = None
@@ -53,6 +54,7 @@ class Rules:
     runs_late: float = 0.0
     cursors: items.Cursors = "offset"
     project_field: items.ProjectField = "project_id"
+    item_filters: items.ItemFilters = "kept"
     query: QueryRules = field(default_factory=QueryRules)
     gzip: bool = False
 
@@ -196,10 +198,11 @@ class Service:
                     page_cap=rules.page_cap,
                     cursors=rules.cursors,
                     project_field=rules.project_field,
+                    filters=rules.item_filters,
                     showing=self.showing,
                 )
             case "count":
-                answer = items.count(queue, asked_query, self.showing)
+                answer = items.count(queue, asked_query, self._rules.item_filters, self.showing)
             case "size":
                 answer = runs.size(queue, asked_query, self.showing)
             case "total_size":

@@ -13,14 +13,15 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from annolake.errors import TooLargeError
 from annolake.extract.cursor.queue_reader import QueueReader
-from annolake.extract.cursor.section_reader import CursorSlice, FetchAt, Section
-from annolake.extract.endpoints.items import SECTIONS, ItemsListing
+from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, FetchAt, Part, Section
+from annolake.extract.cursor.windows import Lanes
+from annolake.extract.endpoints.items import SECTIONS, Filters, ItemsListing
 from annolake.extract.endpoints.runs_query import Batch, Batches, RunsQuery
 from annolake.extract.paging.readings import SeenKeys
 from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.watermark import Watermark
 from annolake.report import Usage
-from annolake.sources.source import Access, ambiguous_keys, microseconds, number_rows, times_of
+from annolake.sources.source import Access, ambiguous_keys, microseconds, moment, number_rows, times_of
 from annolake.transform.items import Item, decode_items, decode_runs, selects
 from annolake.transform.join import join
 from annolake.transform.row_batch import RowBatch
@@ -72,10 +73,10 @@ class ItemsSource:
             settings.subtree_usage,
         )
         self._reader: QueueReader = QueueReader(
-            [Section(name, self._fetch(name), watermarks.get(name)) for name in self._names],
+            [self._section(name, watermarks.get(name)) for name in self._names],
             seen_keys=seen_keys,
             limit=lambda: settings.page_size,
-            sizes=lambda: {name: self._listing.count(name) for name in self._names},
+            lanes=Lanes(settings.concurrency, access.lanes.submit),
             touched_since=microseconds(now - _CLOCKS_DIFFER),
         )
         self.verdict = self._reader.verdict
@@ -150,15 +151,33 @@ class ItemsSource:
         size.saw(len(payloads.runs), payloads.size)
         return _Joined(joined, len(Batch(done).asked), Batch([*left.items, *later.items]))
 
-    def _fetch(self, section: str) -> FetchAt:
-        decode = partial(decode_items, archived=section == "archived")
+    def _section(self, name: str, watermark: Watermark | None) -> Section:
+        def count(part: Part) -> int | None:
+            return self._listing.count(name, _filters(part))
+
+        return Section(name, self._fetch(name, WHOLE), watermark, partial(self._fetch, name), count)
+
+    def _fetch(self, section: str, part: Part) -> FetchAt:
+        decode, filters = partial(decode_items, archived=section == "archived"), _filters(part)
 
         def fetch(cursor: str | None, limit: int) -> CursorSlice:
-            page = _smaller(lambda rows: self._listing.read(section, cursor, rows, decode), limit)
-            times = times_of([item.row for item in page.items], _TIMES)
-            return CursorSlice(page.keys, times, page, page.cursor, ambiguous_keys=ambiguous_keys(page.rejects))
+            page = _smaller(lambda rows: self._listing.read(section, cursor, rows, decode, filters), limit)
+            rows = [item.row for item in page.items]
+            starts = [None if row.item_type == "THREAD" else microseconds(row.start_time) for row in rows]
+            return CursorSlice(
+                page.keys,
+                times_of(rows, _TIMES),
+                page,
+                page.cursor,
+                starts,
+                ambiguous_keys=ambiguous_keys(page.rejects),
+            )
 
         return fetch
+
+
+def _filters(part: Part) -> Filters:
+    return Filters(part.kind, moment(part.low), moment(part.high))
 
 
 def _smaller(read: Callable[[int], R], rows: int) -> R:

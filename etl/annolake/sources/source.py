@@ -112,3 +112,8 @@ def times_of(rows: Sequence[Any], names: Iterable[str]) -> dict[str, list[int | 
 def microseconds(moment: datetime | None) -> int | None:
     """Return a time in microseconds since 1970."""
     return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(microseconds: int | None) -> datetime | None:
+    """Return the time of so many microseconds since 1970."""
+    return None if microseconds is None else _EPOCH + microseconds * _MICROSECOND

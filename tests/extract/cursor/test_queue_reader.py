@@ -8,6 +8,7 @@ import pytest
 from annolake.errors import UnavailableError
 from annolake.extract.cursor.queue_reader import QueueReader
 from annolake.extract.cursor.section_reader import CursorSlice, Section
+from annolake.extract.cursor.windows import Lanes
 from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.paging.sort_order import Order
 from annolake.extract.paging.watermark import Watermark
@@ -20,11 +21,10 @@ BEGUN = 1_000
 Change = Callable[[Passing, random.Random], None]
 
 
-def reader_of(queue: Passing, *, touched_since: int | None = BEGUN, told: bool = True) -> QueueReader:
-    """Return a reader of the model's sections; `told`: the service tells their sizes."""
+def reader_of(queue: Passing, *, touched_since: int | None = BEGUN, lanes: Lanes | None = None) -> QueueReader:
+    """Return a reader of the model's sections."""
     sections = [queue.section(name) for name in SECTIONS]
-    sizes = queue.told_now if told else dict
-    return QueueReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=sizes, touched_since=touched_since)
+    return QueueReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, lanes=lanes, touched_since=touched_since)
 
 
 def read(reader: QueueReader) -> set[bytes]:
@@ -162,8 +162,8 @@ ALONE = {
 def test_each_sign_alone_is_enough(sign: str) -> None:
     """Where neither sizes nor times tell, what is read again, or met twice, does."""
     sizes, request, change = ALONE[sign]
-    queue = Passing(sizes, change=once(change, request, random.Random(1)))
-    reader = reader_of(queue, touched_since=None, told=False)
+    queue = Passing(sizes, told=lambda _: None, change=once(change, request, random.Random(1)))
+    reader = reader_of(queue, touched_since=None)
     met = read(reader)
 
     assert queue.throughout <= met

@@ -109,12 +109,11 @@ class OneSection(Changing):
 class Watched(QueueReader):
     """Notes before how many requests each reading in overlapping pages began."""
 
-    def __init__(self, queue: Passing, met: PlainSeenKeys, *, told: bool) -> None:
+    def __init__(self, queue: Passing, met: PlainSeenKeys) -> None:
         self.joined: list[tuple[str, int]] = []
         self._queue = queue
         sections = [queue.section(name) for name in SECTIONS]
-        sizes = queue.told_now if told else dict
-        super().__init__(sections, seen_keys=met, limit=lambda: LIMIT, sizes=sizes)
+        super().__init__(sections, seen_keys=met, limit=lambda: LIMIT)
 
     def _read_in_pairs(self, one: Any) -> Iterator[Piece]:
         self.joined.append((one.section.name, len(self._queue.log)))
@@ -133,7 +132,8 @@ class AllSections(Changing):
         """Begin to read."""
         self.begin(sizes, cursors)
         self.before = {name: list(rows) for name, rows in self.queue.sections.items()}
-        self.reader = Watched(self.queue, self.met, told=told)
+        self.queue.told = int if told else lambda _: None
+        self.reader = Watched(self.queue, self.met)
         self.steps = self.reader.read()
 
     @rule(way=st.sampled_from([(MINE, THEIRS), (MINE, ARCHIVED), (THEIRS, ARCHIVED)]), at=PLACES, to=PLACES, n=counts)

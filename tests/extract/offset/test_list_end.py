@@ -211,7 +211,7 @@ def test_windows_that_are_cut_or_show_nothing(rows: int, cuts: list[int], over: 
 def sections_reader(queue: Passing) -> SectionsReader:
     """Return a reader of the model's sections."""
     sections = [queue.section(name) for name in SECTIONS]
-    return SectionsReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100, sizes=queue.told_now)
+    return SectionsReader(sections, seen_keys=PlainSeenKeys(), limit=lambda: 100)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from annolake.extract.cursor.section_reader import CursorSlice, Reader, Section
+from annolake.extract.cursor.section_reader import CursorSlice, Reader, Section, unknown
 from annolake.extract.paging.overlap import JOINING, LEAST, Overlap, Tail
 from annolake.extract.paging.readings import Ledger, Reading
 from annolake.extract.paging.slices import Piece
@@ -38,7 +38,7 @@ class OverlappingReader(Reader):
         *,
         limit: Callable[[], int],
         later: Collection[str] = (),
-        size: int | None = None,
+        size: Callable[[], int | None] = unknown,
         earlier: Reading | None = None,
     ) -> None:
         super().__init__(section, ledger, limit=limit, later=later, size=size, earlier=earlier)
@@ -115,7 +115,7 @@ class OverlappingReader(Reader):
         if len(self._plan) == 1 and not self._unjoined and rows:
             self._plan = [place, *self._plan]
             self._half = max(1, rows // 2)
-        return Piece(self._section.name, page, noted.numbers, noted.anew | noted.again)
+        return Piece(self.section.name, page, noted.numbers, noted.anew | noted.again)
 
     def _pass_over(self, place: _Place, cursor: str) -> None:
         """Go on behind a page that shows nothing: its rows may be left out."""

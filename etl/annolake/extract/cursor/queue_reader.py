@@ -1,20 +1,21 @@
 """The sections of a queue, while rows pass from one to another: in which sequence they are read, and when it is enough.
 
-Owns the rounds. Pure logic over `single_pass` and `overlapping`. The sequence, what is claimed (P13 to P15) and what
-makes the verdict incomplete: docs/paging.md#sections-of-a-queue.
+Owns the rounds. Pure logic over `single_pass`, `windows` and `overlapping`. The sequence, what is claimed (P13 to P15)
+and what makes the verdict incomplete: docs/paging.md#sections-of-a-queue.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from annolake.extract.cursor.overlapping import OverlappingReader
-from annolake.extract.cursor.section_reader import Section
+from annolake.extract.cursor.section_pass import Look, SectionPass, Terms, measured
+from annolake.extract.cursor.section_reader import WHOLE, Section
 from annolake.extract.cursor.single_pass import SinglePassReader
+from annolake.extract.cursor.windows import Lanes
 from annolake.extract.paging.readings import Ledger, SeenKeys
 from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.sort_order import OrderMeasure
 from annolake.extract.paging.verdict import ListState, Verdict
-from annolake.extract.paging.waiting import answered
 
 READINGS = 3
 
@@ -28,6 +29,7 @@ class _Section(ListState):
     section: Section
     agrees: bool | None = None  # the last two readings in a single pass met the same rows; None: there was one only
     came_back: bool = False  # rows did, and others were met for the first time, when read again
+    counted: int | None = None  # its size before it was read in windows; None: it was not read so
 
     @property
     def lacks_rows(self) -> bool:
@@ -49,8 +51,8 @@ class _Section(ListState):
 class QueueReader:
     """Reads the sections of a queue, given in the order of a row's life.
 
-    `limit` is asked before every request and may answer differently each time. `sizes` returns what the service reports
-    as the sections' sizes, by section (None: it does not). `touched_since` is when the export began
+    `limit` is asked before every request and may answer differently each time. Requests that need not wait for each
+    other are made on `lanes`. `touched_since` is when the export began
     (microseconds since 1970), less what two clocks may differ by: a row with a time from then on was touched meanwhile.
     A section with a watermark is read from it only where its newest rows come first, for there is no cursor to begin at
     but the start's; else it is read whole. `verdict` is valid when `read` has ended.
@@ -62,7 +64,7 @@ class QueueReader:
         *,
         seen_keys: SeenKeys,
         limit: Callable[[], int],
-        sizes: Callable[[], Mapping[str, int | None]] = dict,
+        lanes: Lanes | None = None,
         touched_since: int | None = None,
     ) -> None:
         self.requests = 0
@@ -71,10 +73,7 @@ class QueueReader:
             for one in sections
         }
         self.verdict = Verdict(self._sections)
-        self._ledger = Ledger(seen_keys)
-        self._limit = limit
-        self._ask_sizes = sizes
-        self._touched_since = touched_since
+        self._terms = Terms(Ledger(seen_keys), limit, lanes or Lanes(), touched_since)
         for one in sections:
             if one.watermark and not one.watermark.order.descending:
                 self._sweep(self._sections[one.name])
@@ -85,13 +84,15 @@ class QueueReader:
         Raises what a request raises; UnavailableError where a section never ends.
         """
         self._note_sizes(0)
-        readers: list[SinglePassReader] = []
+        *_, last = self._sections.values()
+        looks: list[Look] = []
         for one in self._sections.values():
-            reader = yield from self._read_once(one)
-            readers.append(reader)
-            if reader.moved:
+            once = yield from self._read_once(one)
+            if once.moved:
                 break
-        if readers[-1].moved or self._is_resized() or self._has_moved(readers[:-1]):
+            if one is not last or once.counted is not None:
+                looks += once.looks
+        if once.moved or self._has_changed(looks):
             yield from self._read_overlapping()
         else:
             yield from self._read_gaps_again()
@@ -100,68 +101,72 @@ class QueueReader:
     def read_again(self) -> Iterator[Piece]:
         """Read every section once more from its start, as `read` does, and conclude anew; only new rows are wanted."""
         for one in self._sections.values():
-            reader = yield from self._read_once(one, again=True)
-            if reader.moved:
-                yield from self._read_overlapping()
+            once = yield from self._read_once(one, again=True)
+            if once.moved:
                 break
-        self._note_sizes(1)
+        if once.moved or self._is_recounted():
+            yield from self._read_overlapping()
+            self._note_sizes(1)
         self._conclude()
 
     def _note_sizes(self, time: int) -> None:
         """Ask for the sizes before the first reading (0) or after (1)."""
-        sizes = self._ask_sizes()
-        for name, one in self._sections.items():
-            one.sizes[time] = answered(sizes.get(name))
+        lanes = self._terms.lanes
+        for one in self._sections.values():
+            one.sizes[time] = lanes.submit(one.section.count, WHOLE)
+        lanes.wait_for_all([one.sizes[time] for one in self._sections.values()])
 
     # --- in a single pass
 
     def _read_once(
         self, one: _Section, *, again: bool = False, limit: Callable[[], int] | None = None
-    ) -> Generator[Piece, None, SinglePassReader]:
-        reader = SinglePassReader(
+    ) -> Generator[Piece, None, SectionPass]:
+        once = SectionPass(
             one.section,
-            self._ledger,
-            limit=limit or self._limit,
+            replace(self._terms, limit=limit) if limit else self._terms,
             later=self._later(one),
-            size=one.reported(0),
-            touched_since=self._touched_since,
+            size=lambda: one.reported(1) or one.reported(0),
             again=again,
         )
-        yield from self._follow(one, reader, reader.pages(), share_rows=False)
-        if reader.reading.contradicted:
+        yield from once.pages(windows=limit is None)
+        one.measure, one.seen, one.counted = once.measure, once.seen, once.counted
+        for reader in once.readers:
+            self._account(reader)
+        if once.contradicted:
             self._sweep(one)
-            reader = yield from self._read_once(one)
-        return reader
+            once = yield from self._read_once(one)
+        return once
 
     def _read_gaps_again(self) -> Iterator[Piece]:
         """Read each section again that shows less than is reported, until two readings agree."""
         for size in _OTHER_SIZES:
             for one in [one for one in self._sections.values() if one.lacks_rows and not one.agrees]:
                 self.verdict.signs.rereadings += 1
-                before = one.seen
-                reader = yield from self._read_once(one, again=True, limit=self._scaled(size))
-                if reader.moved:
+                rows, before = self.verdict.rows, one.seen
+                once = yield from self._read_once(one, again=True, limit=self._scaled(size))
+                if once.moved:
                     yield from self._read_overlapping()
                     return
-                one.agrees = not reader.reading.fresh and reader.seen == before
+                one.agrees = self.verdict.rows == rows and one.seen == before
 
     def _scaled(self, size: float) -> Callable[[], int]:
-        return lambda: max(1, int(self._limit() * size))
+        return lambda: max(1, int(self._terms.limit() * size))
 
-    def _is_resized(self) -> bool:
+    def _has_changed(self, looks: Sequence[Look]) -> bool:
+        """Tell whether a section has another size than before, or another page where one is asked for again."""
+        lanes = self._terms.lanes
+        pages = [lanes.submit(reader.section.fetch, *place.ask) for reader, place in looks]
+        self.requests += len(pages)
+        recounted = self._is_recounted()
+        lanes.wait_for_all(pages)
+        moved = sum(not place.fits(page.result()) for (_, place), page in zip(looks, pages, strict=True))
+        self.verdict.signs.shifts += moved
+        return self.verdict.is_resized() or recounted or moved > 0
+
+    def _is_recounted(self) -> bool:
+        """Ask for the sizes; tell whether a section that was read in windows has another one now, or none."""
         self._note_sizes(1)
-        return self.verdict.is_resized()
-
-    def _has_moved(self, readers: Sequence[SinglePassReader]) -> bool:
-        """Tell whether the first or the last page of a section is another one than it was."""
-        for reader in readers:
-            requests = reader.requests
-            moved = reader.look()
-            self.requests += reader.requests - requests
-            self.verdict.signs.shifts += moved
-            if moved:
-                return True
-        return False
+        return any(one.counted not in {None, one.reported(1)} for one in self._sections.values())
 
     # --- in overlapping pages
 
@@ -181,9 +186,17 @@ class QueueReader:
     def _read_in_pairs(self, one: _Section) -> Iterator[Piece]:
         self.verdict.signs.rereadings += 1
         reader = OverlappingReader(
-            one.section, self._ledger, limit=self._limit, later=self._later(one), size=one.reported(0), earlier=one.last
+            one.section,
+            self._terms.ledger,
+            limit=self._terms.limit,
+            later=self._later(one),
+            size=lambda: one.reported(0),
+            earlier=one.last,
         )
-        yield from self._follow(one, reader, reader.pages(), share_rows=True)
+        one.measure = OrderMeasure()
+        yield from measured(one.measure if one.whole else None, reader.pages(), share_rows=True)
+        one.seen = reader.seen
+        self._account(reader)
         if reader.reading.contradicted:
             self._sweep(one)
             yield from self._read_in_pairs(one)
@@ -193,20 +206,7 @@ class QueueReader:
 
     # --- both
 
-    def _follow(
-        self, one: _Section, reader: SinglePassReader | OverlappingReader, pages: Iterable[Piece], *, share_rows: bool
-    ) -> Iterator[Piece]:
-        """Hand the pages on; unless they share rows, the neighbours of two pages count for the order as well."""
-        one.measure = OrderMeasure()
-        last: dict[str, Sequence[int | None]] = {}
-        for piece in pages:
-            times = piece.slice.times
-            if one.whole:
-                one.measure.watch({column: [*last.get(column, ()), *times[column]] for column in times})
-            if not share_rows:
-                last = {column: values[-1:] for column, values in times.items()}
-            yield piece
-        one.seen = reader.seen
+    def _account(self, reader: SinglePassReader | OverlappingReader) -> None:
         self.requests += reader.requests
         self.verdict.rows += reader.reading.rows
         self.verdict.signs.count(reader.reading)

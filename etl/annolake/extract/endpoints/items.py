@@ -5,6 +5,7 @@ Owns the endpoints' paths and parameters. In which pages a section is read is pa
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -28,6 +29,27 @@ _decode_count = msgspec.json.Decoder(_Count).decode
 
 
 @dataclass(frozen=True)
+class Filters:
+    """Which items of a section are meant: those of a type, and those that began within bounds, these included.
+
+    With a bound the service leaves items without a start out.
+    """
+
+    item_type: str | None = None
+    low: datetime | None = None
+    high: datetime | None = None
+
+    def parameters(self) -> dict[str, str]:
+        """Return them as the endpoint wants them."""
+        bounds = {"min_start_time": self.low, "max_start_time": self.high}
+        times = {name: at.isoformat().replace("+00:00", "Z") for name, at in bounds.items() if at}
+        return times | ({"item_type": self.item_type} if self.item_type else {})
+
+
+ALL = Filters()
+
+
+@dataclass(frozen=True)
 class ItemsListing:
     """The items of one queue, RUN and THREAD ones."""
 
@@ -35,12 +57,14 @@ class ItemsListing:
     queue_id: str
     caller: Caller
 
-    def read(self, section: str, cursor: str | None, limit: int, decode: Callable[[bytes], T]) -> T:
+    def read(
+        self, section: str, cursor: str | None, limit: int, decode: Callable[[bytes], T], filters: Filters = ALL
+    ) -> T:
         """Return the page of a section that begins at `cursor` (None: at the section's start), decoded.
 
         Raises ServiceError. A ValueError of `decode` makes the client ask again.
         """
-        parameters: dict[str, str | int | bool] = {"status": section, "page_size": limit}
+        parameters: dict[str, str | int | bool] = {"status": section, "page_size": limit, **filters.parameters()}
         if cursor is not None and len(cursor) > MOST_CURSOR:
             raise UnavailableError(
                 f"the section {section} has a cursor of {len(cursor):,} characters, too long for a URL: "
@@ -53,11 +77,13 @@ class ItemsListing:
             parameters["cursor"] = cursor
         return self.client.get(self._endpoint, parameters, decode, caller=self.caller)
 
-    def count(self, section: str) -> int | None:
+    def count(self, section: str, filters: Filters = ALL) -> int | None:
         """Return the number of items of a section, None where it is refused: a hint, never a truth."""
         endpoint = f"{self._endpoint}/count"
         try:
-            answer = self.client.get(endpoint, {"status": section}, _decode_count, caller=self.caller)
+            answer = self.client.get(
+                endpoint, {"status": section, **filters.parameters()}, _decode_count, caller=self.caller
+            )
         except ServiceError:
             return None
         return answer.count

@@ -69,6 +69,10 @@ class OrderMeasure:
                 self._rises[column] = rose or (uneven and values != rising[::-1])
                 self._falls[column] = fell or (uneven and values != rising)
 
+    def refuse(self, column: str) -> None:
+        """Take it that the list is not sorted by that column."""
+        self._unfit.add(column)
+
     @property
     def order(self) -> Order | None:
         """The order found, `added_at` before other columns; None: unsorted, or too few rows to tell."""

@@ -1,0 +1,155 @@
+"""Where a section is cut into windows of start time that hold about as many items each.
+
+Owns the plan. Pure logic over a function that asks for counts side by side. What it costs, and why a wrong plan costs
+requests and never an item: docs/paging.md#windows.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Part
+
+MOST_WINDOWS = 16
+
+_FEWEST_PAGES = 16  # of a section that is cut
+_PAGES_A_WINDOW = 4
+_FAT = (1.5, 4.0)  # a stretch with so many times the items of a window is looked into, in each round
+_NEAR = 0.2  # of a window: a bound need not be more exact
+_FAR = 60 * 86_400 * 1_000_000  # microseconds: so far out, where the items lie further out than expected
+_UNITS = (1_000_000, 1_000, 1)  # microseconds: bounds are as round as the stretch they lie in allows
+_STEPS = 64
+
+RUNS = Part("RUN", low=0)  # those with a start
+THREADS = Part("THREAD")
+
+Counts = Callable[[Sequence[Part]], Sequence[int | None]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The parts of a section: windows between `bounds`, THREADs apart; `first` is the section's first page.
+
+    `counted` has what the service counted before they are read, of the section, of the THREADs, of the RUNs and of
+    those up to each bound.
+    """
+
+    first: CursorSlice
+    bounds: tuple[int, ...]
+    counted: Mapping[Part, int]
+
+    @property
+    def parts(self) -> dict[Part, int]:
+        """The parts, the THREADs last, each with the number of its items that are in none before."""
+        before, parts = 0, {}
+        for low, high in pairwise([None, *self.bounds, None]):
+            until = self.counted[RUNS if high is None else Part("RUN", high=high)]
+            parts[Part("RUN", low, high)] = until - before
+            before = until
+        return parts | ({THREADS: self.counted[THREADS]} if THREADS in self.counted else {})
+
+
+def cut(first: CursorSlice, size: int, *, lanes: int, newest: int | None, counts: Counts) -> Plan | None:
+    """Plan the parts of a section by its first page; None where it is better, or has to be, read as a whole.
+
+    `size` is the number of items as reported. No item began much later than `newest` (microseconds since 1970).
+    """
+    pages = size // max(len(first.keys), 1)
+    windows = min(lanes, MOST_WINDOWS, pages // _PAGES_A_WINDOW)
+    sample = [start for start in first.starts if start is not None]
+    if windows < 2 or pages < _FEWEST_PAGES or not sample or first.ambiguous_keys:  # noqa: PLR2004 - one is no cut
+        return None
+    asked = [WHOLE, RUNS, Part("RUN", high=min(sample)), Part("RUN", high=max(sample))]
+    total, started, low, high = counts(asked)
+    if total != size or started is None or low is None or high is None:
+        return None
+    threads = [THREADS] if started < total else []
+    counted = {WHOLE: total, RUNS: started} | {
+        part: told or 0 for part, told in zip(threads, counts(threads), strict=True)
+    }
+    spread = _Spread(sample, started, {min(sample): low, max(sample): high}, newest)
+    if started + counted.get(THREADS, 0) != total:
+        return None  # of some items no window would know
+    spread.look_into(windows, counts)
+    bounds = spread.bounds(windows, counts)
+    counted |= {Part("RUN", high=bound): count for bound, count in bounds.items()}
+    return Plan(first, tuple(bounds), counted) if bounds and spread.is_plausible else None
+
+
+class _Spread:
+    """How the starts of `items` items are spread, by what is `known`: how many began at a time or before it."""
+
+    def __init__(self, sample: Sequence[int], items: int, known: dict[int, int], newest: int | None) -> None:
+        self._items = items
+        self._known = known
+        self._newest = newest
+        low, high = min(sample), max(sample)
+        apart = max(high - low, _UNITS[0]) * 2 / len(sample)
+        self._low = low - int(known[low] * apart) - _UNITS[0]
+        self._high = self._no_later_than(high + int((items - known[high]) * apart) + _UNITS[0])
+
+    def _no_later_than(self, high: int) -> int:
+        known = max(self._known)
+        return high if self._newest is None or self._newest <= known else min(high, self._newest)
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether the counts rise with the time."""
+        return all(0 <= low <= high <= self._items for (_, low), (_, high) in pairwise(self._points()))
+
+    def look_into(self, windows: int, counts: Counts) -> None:
+        """Find out where too many items lie together: with half as many counts as windows, and again if need be."""
+        for fat in _FAT:
+            times = self._quantiles(windows, fat)
+            if not times:
+                return
+            self._count(times[:: -(-2 * len(times) // windows)], counts)
+            self._reach_out(self._items / windows * fat)
+
+    def bounds(self, windows: int, counts: Counts) -> dict[int, int]:
+        """Return times between windows of about as many items, and how many began until then."""
+        share = self._items / windows
+        self._count([time for time in self._quantiles(windows, 0) if not self._is_near(time, share)], counts)
+        inside = {count: time for time, count in self._known.items() if 0 < count < self._items}
+        sought = [share * number for number in range(1, windows)]
+        nearest = {min(inside, key=lambda count: abs(count - one)) for one in sought} if inside else set()
+        return {inside[count]: count for count in sorted(nearest)}
+
+    def _count(self, times: Sequence[int], counts: Counts) -> None:
+        told = counts([Part("RUN", high=time) for time in times])
+        self._known.update((time, count) for time, count in zip(times, told, strict=True) if count is not None)
+
+    def _is_near(self, time: int, share: float) -> bool:
+        """Tell whether a time that is known already does as well."""
+        points = self._points()
+        at = bisect_left(points, time, lo=1, hi=len(points) - 1, key=lambda point: point[0])
+        (low, before), (high, until) = points[at - 1], points[at]
+        count = before + (until - before) * (time - low) / max(high - low, 1)
+        near = [one for known, one in points[at - 1 : at + 1] if known in self._known]
+        return any(abs(one - count) < share * _NEAR for one in near)
+
+    def _reach_out(self, fat: float) -> None:
+        """Where many items began before the first known time, or after the last, look further out for them."""
+        low, high = min(self._known), max(self._known)
+        if self._known[low] > fat:
+            self._low = min(self._low, low - _FAR)
+        if self._items - self._known[high] > fat:
+            self._high = self._no_later_than(max(self._high, high + _FAR))
+
+    def _quantiles(self, windows: int, fat: float) -> list[int]:
+        """Return the times between windows of as many items, those in stretches of `fat` times as many alone."""
+        points = self._points()
+        found = set()
+        for number in range(1, windows):
+            sought = self._items * number / windows
+            at = bisect_left(points, sought, lo=1, hi=len(points) - 1, key=lambda point: point[1])
+            (low, before), (high, until) = points[at - 1], points[at]
+            if until - before > self._items / windows * fat and high > low:
+                time = low + (high - low) * min(max(sought - before, 0) / (until - before), 1)
+                unit = next(unit for unit in _UNITS if high - low >= unit * _STEPS or unit == 1)
+                found.add(int(time) // unit * unit + unit // 2)
+        return sorted(found - self._known.keys())
+
+    def _points(self) -> list[tuple[int, int]]:
+        return [(self._low, 0), *sorted(self._known.items()), (self._high, self._items)]
