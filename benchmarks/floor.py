@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from operator import attrgetter
 from typing import Any
@@ -32,26 +32,33 @@ SCHEMA = pa.schema([column.arrow_field for column in COLUMNS])
 
 def main() -> None:
     """Copy one queue into one file and tell how many rows there were."""
-    args = _arguments()
+    args = arguments()
     headers = {"X-API-Key": os.environ["LANGSMITH_API_KEY"]}
-    rows = 0
     with (
         httpx.Client(base_url=f"{args.url}/api/v1/annotation-queues/{args.queue}", headers=headers) as client,
         ThreadPoolExecutor(args.lanes) as lanes,
-        pq.ParquetWriter(args.out, SCHEMA, compression="zstd") as writer,
     ):
+        rows = write(_batches(client, lanes, 2 * args.lanes), args.out, SCHEMA)
+    print(json.dumps({"rows": rows}))
+
+
+def write(batches: Iterable[pa.RecordBatch], path: str, schema: pa.Schema) -> int:
+    """Write rows as one file, and return how many there were."""
+    rows = 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         waiting: list[pa.RecordBatch] = []
-        for batch in _batches(client, lanes, 2 * args.lanes):
+        for batch in batches:
             rows += batch.num_rows
             waiting.append(batch)
             if sum(each.nbytes for each in waiting) >= ROW_GROUP_BYTES:
                 writer.write_table(pa.Table.from_batches(waiting))
                 waiting = []
-        writer.write_table(pa.Table.from_batches(waiting, SCHEMA))
-    print(json.dumps({"rows": rows}))
+        writer.write_table(pa.Table.from_batches(waiting, schema))
+    return rows
 
 
-def _arguments() -> argparse.Namespace:
+def arguments() -> argparse.Namespace:
+    """Return what both floors are told."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("--url", "--queue", "--out"):
         parser.add_argument(name, required=True)

@@ -4,7 +4,6 @@ Sections are read one after the other, page after page, as a plain client does; 
 that. No retries, no hashes, no partitions, no report, and no row is compared with anything.
 """
 
-import argparse
 import json
 import os
 import time
@@ -17,8 +16,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
-from floor import ROW_GROUP_BYTES
+from floor import arguments, write
 
 from annolake.contract import RUNS, Column
 from annolake.transform.items import LAST_PARENT, RUN_PLACES, selects
@@ -45,26 +43,13 @@ class Wrapped(msgspec.Struct, Generic[T], gc=False):
 
 def main() -> None:
     """Copy one queue into one file and tell how many rows there were."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--url", "--queue", "--out"):
-        parser.add_argument(name, required=True)
-    parser.add_argument("--lanes", type=int, default=8)
-    args = parser.parse_args()
+    args = arguments()
     headers = {"X-API-Key": os.environ["LANGSMITH_API_KEY"]}
-    rows = 0
     with (
         httpx.Client(base_url=args.url, headers=headers, timeout=60) as client,
         ThreadPoolExecutor(args.lanes) as lanes,
-        pq.ParquetWriter(args.out, SCHEMA, compression="zstd") as writer,
     ):
-        waiting: list[pa.RecordBatch] = []
-        for batch in _batches(client, lanes, args.queue, 2 * args.lanes):
-            rows += batch.num_rows
-            waiting.append(batch)
-            if sum(each.nbytes for each in waiting) >= ROW_GROUP_BYTES:
-                writer.write_table(pa.Table.from_batches(waiting))
-                waiting = []
-        writer.write_table(pa.Table.from_batches(waiting, SCHEMA))
+        rows = write(_batches(client, lanes, args.queue, 2 * args.lanes), args.out, SCHEMA)
     print(json.dumps({"rows": rows}))
 
 
