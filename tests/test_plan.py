@@ -8,22 +8,7 @@ import pytest
 from annolake.load.proofs import Proofs, proofs_of
 from annolake.load.records import PastExport
 from annolake.plan import plan_new_only
-
-NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-
-
-def past(hours_ago: int, **entry: Any) -> PastExport:
-    """Return a complete full export that began so long ago, as its report tells of it, or one that differs."""
-    facts = {
-        "queue_id": "q",
-        "mode": "full",
-        "complete": True,
-        "endpoint": "runs",
-        "rows_seen": 5,
-        "orders": {"active": "added_at asc"},
-    }
-    return PastExport({}, facts | entry, NOW - hours_ago * HOUR)
+from load.test_proofs import HOUR, NOW, past
 
 
 def proofs(*pasts: PastExport) -> Proofs:

@@ -52,7 +52,7 @@ def export(
     clock, interruption = clock or Clock(), interruption or Interruption()
     report = report or new_report(clock.now())
     report.all_queues = config.source.queues == "all"
-    if config.source.queues != "all":
+    if not report.all_queues:
         report.expect(config.source.queues, mode)
     lake = open_lake(config)
     try:
@@ -68,9 +68,9 @@ def export(
                 queue_ids = configured_queues(config, client, interruption.event(), log)
             except Cancelled:
                 raise InterruptedExport(interruption.signal_number or 0) from None
-            report.expect(queue_ids, mode)
-            if report.all_queues:
-                file.write()  # now that they are known
+            if report.all_queues:  # now they are known
+                report.expect(queue_ids, mode)
+                file.write()
             context = ExportContext(
                 config=config,
                 mode=mode,

@@ -4,6 +4,8 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,11 @@ import pytest
 
 from annolake.clock import Clock
 from annolake.config import load_config
-from annolake.errors import LakeError
 from annolake.load.lake import Lake
 from annolake.sandbox import Faults, Population, Sandbox
 from annolake.wiring import open_lake
 from exporting import KEY_VARIABLE, annolake, annolake_process, export_once, write_config
+from test_rejects import lake_with
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
@@ -105,21 +107,21 @@ def test_a_report_that_cannot_be_written_at_the_end_is_on_standard_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The exit code is 5, what became of the queues is told all the same, and the lake has the first report."""
-    write, times = Lake.write_report, iter(range(9))
+    times = iter(range(9))
 
-    def failing(lake: Lake, *arguments: Any) -> Path:
-        if next(times):
-            raise LakeError("cannot write the report: no space left; free some space and run again")
-        return write(lake, *arguments)
+    def gate(verb: str, path: Path, call: Callable[[], Any]) -> Any:
+        if verb == "write" and path.parent.name == "reports" and next(times):
+            raise OSError(ENOSPC, "full", str(path))
+        return call()
 
-    monkeypatch.setattr(Lake, "write_report", failing)
     with small() as sandbox:
+        lake_with(monkeypatch, gate)
         path = write_config(tmp_path, sandbox)
         ran = annolake("run", "--json", "--quiet", "--config", path, key=sandbox.api_key, cwd=tmp_path)
 
     assert (ran.exit_code, ran.report["exit_code"], ran.report["state"]) == (5, 5, "finished")
     assert ran.report["queues"][0]["inserted"] == 30
-    assert ran.err.count("no space left") == 1
+    assert ran.err.count("No space left on device; free some space and run again") == 1
     assert [each["state"] for each in reports(tmp_path)] == ["running"]
 
 
@@ -222,17 +224,15 @@ def test_a_signal_before_a_command_has_begun_ends_with_a_line(command: str, tmp_
 
 # An export that notes the first signal and does not end.
 STUBBORN = """
-import sys, time
+import sys, threading
 from annolake import cli
 from annolake.commands import run
 
 def export(*_, interruption, **options):
     print("ready", file=sys.stderr, flush=True)
-    while interruption.signal_number is None:
-        time.sleep(0.01)
+    interruption.event().wait()
     print("interrupted", file=sys.stderr, flush=True)
-    while True:
-        time.sleep(0.01)
+    threading.Event().wait()
 
 run.export = export
 sys.exit(cli.main(["run", "--json", "--config", sys.argv[1]]))

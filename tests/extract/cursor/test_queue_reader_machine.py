@@ -52,6 +52,11 @@ class Changing(Scripted):
         else:
             self.taken |= piece.wanted
 
+    def _pass(self, way: tuple[str, str], at: int, to: int, count: int) -> None:
+        name, other = way
+        rows, others = self.queue.sections[name], self.queue.sections[other]
+        self.queue.pass_to(name, at % (len(rows) + 1), other, to % (len(others) + 1), count)
+
     @rule(name=st.sampled_from(SECTIONS), at=PLACES, count=counts)
     def insert(self, name: str, at: int, count: int) -> None:
         """Rows come."""
@@ -154,11 +159,6 @@ class AllSections(Changing):
         """A row that went back passes on again, or goes back once more."""
         self.backs += not there
         self.plan(lambda: self._again(there=there))
-
-    def _pass(self, way: tuple[str, str], at: int, to: int, count: int) -> None:
-        name, other = way
-        rows, others = self.queue.sections[name], self.queue.sections[other]
-        self.queue.pass_to(name, at % (len(rows) + 1), other, to % (len(others) + 1), count)
 
     def _again(self, *, there: bool) -> None:
         row = next(iter(self.queue.backs))

@@ -80,11 +80,6 @@ class Windows(Changing):
         self.plan(lambda: self.queue.delete(ARCHIVED, to % (len(self.queue.sections[ARCHIVED]) + 1)))
         self.plan(lambda: self.queue.insert(MINE, at % (len(self.queue.sections[MINE]) + 1)))
 
-    def _pass(self, way: tuple[str, str], at: int, to: int, count: int) -> None:
-        name, other = way
-        rows, others = self.queue.sections[name], self.queue.sections[other]
-        self.queue.pass_to(name, at % (len(rows) + 1), other, to % (len(others) + 1), count)
-
     @rule()
     def read(self) -> None:
         """Take a page."""

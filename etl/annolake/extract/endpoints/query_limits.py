@@ -90,11 +90,6 @@ class QuerySize:
             return max(1, min(MOST, int(self.answer / self._weight)))
         return MOST if self._asked else FIRST
 
-    @property
-    def is_known(self) -> bool:
-        """Whether a query was answered, so that its size is known and not a guess."""
-        return self._weight > 0
-
     def asks(self) -> None:
         """Note that a query is under way."""
         self._asked = True
