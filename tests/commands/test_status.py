@@ -494,6 +494,14 @@ def test_a_length_that_is_none_is_one_sentence(tmp_path: Path, length: str) -> N
     assert "expected a number above 0 and s, m, h or d, such as 90m, 26h or 2d" in ran.err.splitlines()[-1]
 
 
+def test_a_queue_that_was_never_exported_is_told_of_itself(nightly: Nightly) -> None:
+    """The lake has others: it is not said to be empty."""
+    words = nightly.words("--queue", "00000000-0000-4000-8000-000000000000")
+
+    assert "no export is on record: run `annolake run`" in words
+    assert "no queue has been exported" not in words
+
+
 def test_a_queue_that_is_none_is_one_sentence(nightly: Nightly) -> None:
     """Exit 2, as for `annolake run`."""
     ran = annolake("status", "--queue", "support", cwd=nightly.folder)

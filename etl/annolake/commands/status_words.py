@@ -20,7 +20,7 @@ def in_words(record: Record, lake_wide: Sequence[Record], *, is_late: bool) -> s
     queues, max_age_s = record["queues"], record["max_age_s"]
     lines = [str(record["error"])] if record["error"] else []
     lines += [line for attempt in lake_wide for line in _attempt_lines(attempt)]
-    if any(queue["partitions"] != 0 or queue["last_attempt"] or queue["running"] for queue in queues):
+    if queues and (record["last_attempt"] or any(queue["partitions"] != 0 for queue in queues)):
         told = [(attempt["export_id"], attempt["error"]) for attempt in lake_wide]
         for queue in queues:
             lines += [_title(queue), *(f"  {line}" for line in _queue_lines(queue, max_age_s, told))]
