@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from annolake.keys import key_of
-from annolake.transform.decode import decode_queue, runs_decoder
+from annolake.transform.decode import PageDecoder, decode_queue, runs_decoder
 from annolake.transform.row_batch import Page, Reject
 
 KEY = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
@@ -283,16 +283,16 @@ def test_the_same_elements_can_be_read_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("before", range(4))
-def test_a_character_on_the_border_of_a_megabyte_is_read(before: int) -> None:
+def test_a_character_on_the_border_of_a_megabyte_is_read(before: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Text is checked piece by piece, no character is torn in two by it, and the page is decoded in one call."""
     start = 1 + text(inputs="HERE").encode().index(b"HERE")
     padding = "x" * ((1 << 20) - start - before)
     row = text(inputs="HERE").replace("HERE", f"{padding}\U0001f600")
 
-    rows = runs_decoder()._fitting(f"[{row}]".encode())
+    monkeypatch.setattr(PageDecoder, "_read_row", lambda *_: pytest.fail("the page was not decoded in one call"))
+    page = runs_decoder().decode(f"[{row}]".encode(), archived=False)
 
-    assert rows is not None
-    assert bytes(rows[0][0].inputs).decode() == f'"{padding}\U0001f600"'
+    assert bytes(page.rows[0].row.inputs).decode() == f'"{padding}\U0001f600"'
 
 
 def test_bytes_that_are_no_text_beyond_a_megabyte_cost_their_row_alone() -> None:

@@ -172,7 +172,6 @@ def test_a_field_is_learned_from_the_first_row_that_has_it(
     assert len(slow) == 1
     assert first == second
     assert [json.loads(unmapped) for _, unmapped in second] == [{name: number} for number in range(20)]
-    assert decoder._fitting(body) is not None
 
 
 def test_members_beside_raw_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,20 +23,31 @@ T = TypeVar("T")
 _NULL = Raw(b"null")
 
 
-class _Extra(msgspec.Struct):
-    """The two parts of a run's `extra` that can name its model."""
-
-    metadata: Raw | UnsetType = UNSET
-    invocation_params: Raw | UnsetType = UNSET
-
-
 class _Names(msgspec.Struct):
-    """The names in either part; anything may stand there."""
+    """The names of a model, in a part of a run's `extra`; anything may stand there."""
 
     ls_model_name: Any = None
     ls_provider: Any = None
     model: Any = None
     model_name: Any = None
+
+
+class _Extra(msgspec.Struct):
+    """The two parts of a run's `extra` that can name its model."""
+
+    metadata: _Names | None = None
+    invocation_params: _Names | None = None
+
+
+class _Parts(msgspec.Struct):
+    """The same where one of them has another shape."""
+
+    metadata: Raw | UnsetType = UNSET
+    invocation_params: Raw | UnsetType = UNSET
+
+
+_extra = msgspec.json.Decoder(_Extra)
+_NO_NAMES = _Names()
 
 
 def flatten(
@@ -115,13 +126,24 @@ def _models(rows: Sequence[Any]) -> dict[str, pa.Array]:
 
 
 def _model_and_provider(text: Raw | UnsetType) -> tuple[str | None, str | None]:
-    extra = _decoded(text, _Extra)
-    metadata, parameters = _decoded(extra.metadata, _Names), _decoded(extra.invocation_params, _Names)
+    metadata, parameters = _names(text)
     models = (metadata.ls_model_name, parameters.model, parameters.model_name)
     provider = metadata.ls_provider
     return next((each for each in models if isinstance(each, str)), None), provider if isinstance(
         provider, str
     ) else None
+
+
+def _names(text: Raw | UnsetType) -> tuple[_Names, _Names]:
+    """Return what the metadata name, and what the parameters do."""
+    if text is UNSET:
+        return _NO_NAMES, _NO_NAMES
+    try:
+        extra = _extra.decode(text)
+    except (ValueError, RecursionError):
+        parts = _decoded(text, _Parts)
+        return _decoded(parts.metadata, _Names), _decoded(parts.invocation_params, _Names)
+    return extra.metadata or _NO_NAMES, extra.invocation_params or _NO_NAMES
 
 
 def _decoded(text: Raw | UnsetType, kind: type[T]) -> T:

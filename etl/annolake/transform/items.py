@@ -11,14 +11,11 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-import msgspec
-from msgspec import Raw
 from msgspec.structs import replace
 
 from annolake.contract import RUNS
 from annolake.keys import key_of
-from annolake.transform.decode import NOT_KEPT, PageDecoder
-from annolake.transform.json_text import members
+from annolake.transform.decode import NOT_KEPT, Element, PageDecoder
 from annolake.transform.row_batch import Reject
 from annolake.transform.row_types import Rows, hash_seed, row_hash
 
@@ -133,17 +130,13 @@ class ItemsPage:
     rejects: list[Reject] = field(default_factory=list)
 
 
-Run = tuple[Any, bytes | None] | Reject
-"""A run as a query returned it: its normalized row and the text of its unmapped fields; or why it is no row."""
-
-
 @dataclass(slots=True)
 class RunsPage:
     """One answer of a query: the runs by their id; one whose id cannot be read is left out. `size` in bytes."""
 
     size: int
     cursor: str | None
-    runs: dict[str, Run] = field(default_factory=dict)
+    runs: dict[str, Element] = field(default_factory=dict)
 
 
 def selects(*, include_stats: bool = True) -> tuple[str, ...]:
@@ -154,11 +147,11 @@ def selects(*, include_stats: bool = True) -> tuple[str, ...]:
 
 def decode_items(body: bytes, *, archived: bool) -> ItemsPage:
     """Decode an answer of a section. Raises ValueError where the body is cut off or of another shape."""
-    text, cursor = _opened(body)
+    elements, cursor = _items().read_answer(body)
     page = ItemsPage(len(body), cursor)
     which, buffer = b"archived" if archived else b"active", bytearray()
     usual_seed = hash_seed(which, b"")
-    for element in _items().read(text):
+    for element in elements:
         if isinstance(element, Reject):
             page.keys.append(element.key)
             page.rejects.append(element)
@@ -172,30 +165,10 @@ def decode_items(body: bytes, *, archived: bool) -> ItemsPage:
 
 def decode_runs(body: bytes) -> RunsPage:
     """Decode an answer of a query of runs. Raises ValueError where the body is cut off or of another shape."""
-    text, cursor = _opened(body)
+    elements, cursor = _runs().read_answer(body)
     page = RunsPage(len(body), cursor)
-    for element in _runs().read(text):
+    for element in elements:
         run_id = element.queue_run_id if isinstance(element, Reject) else element[0].id
         if run_id is not None:
             page.runs[run_id] = element
     return page
-
-
-class _Envelope(msgspec.Struct):
-    items: Raw
-    next_cursor: str | None = None
-
-
-_envelope = msgspec.json.Decoder(_Envelope)
-
-
-def _opened(body: bytes) -> tuple[bytes, str | None]:
-    """Return the text of the answer's list (a null one is empty) and the cursor behind it, None at the end."""
-    try:
-        envelope = _envelope.decode(body)
-        text, cursor = bytes(envelope.items), envelope.next_cursor
-    except (ValueError, RecursionError):  # of an element, perhaps: then the object is cut without parsing it
-        there = members(body)
-        text = bytes(there.get("items", b""))
-        cursor = msgspec.json.decode(there.get("next_cursor", b"null"), type=str | None)
-    return b"[]" if text == b"null" else text, cursor or None

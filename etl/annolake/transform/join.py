@@ -16,7 +16,8 @@ import msgspec
 from msgspec import UNSET
 
 from annolake.contract import RUNS
-from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item, Run
+from annolake.transform.decode import Element
+from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item
 from annolake.transform.json_text import as_object, members
 from annolake.transform.row_batch import DecodedRow, Reject, RowBatch
 from annolake.transform.row_types import hash_seed, reader, row_hash
@@ -37,24 +38,27 @@ _in_order = itemgetter(*((*_OF_ITEM, *_COPIED, _PARENT).index(column.name) for c
 
 
 def join(
-    items: Iterable[Item], runs: Mapping[str, Run], *, include_stats: bool = True, own: Collection[str] = ()
+    items: Iterable[Item], runs: Mapping[str, Element], *, include_stats: bool = True, own: Collection[str] = ()
 ) -> RowBatch:
     """Join items with those of their runs that were found; `include_stats` as the runs were selected.
 
     `own` are runs whose descendants' usage the service refused to report: what is stored of their usage stays.
     """
-    batch = RowBatch()
+    batch, buffer = RowBatch(), bytearray()
     for item in items:
         run = runs.get(item.run_id) if item.run_id else None
         if isinstance(run, Reject):
             path = f"$.run{run.path.removeprefix('$')}"
             batch.rejects.append(Reject(item.key, item.row.queue_run_id, path, run.reason, run.text))
         else:
-            batch.rows.append(_joined(item, run, include_stats=include_stats, own=item.run_id in own))
+            row = _joined(item, run, buffer, include_stats=include_stats, own=item.run_id in own)
+            batch.rows.append(row)
     return batch
 
 
-def _joined(item: Item, run: tuple[Any, bytes | None] | None, *, include_stats: bool, own: bool) -> DecodedRow:
+def _joined(
+    item: Item, run: tuple[Any, bytes | None] | None, buffer: bytearray, *, include_stats: bool, own: bool
+) -> DecodedRow:
     unmapped, found = item.unmapped, bool(run) if item.run_id else None
     values, parent = _NO_RUN, None
     if run:
@@ -70,7 +74,7 @@ def _joined(item: Item, run: tuple[Any, bytes | None] | None, *, include_stats: 
     if own:  # equal numbers mean another thing once descendants are reported
         parts.append(b"own usage")
         unavailable |= _OF_DESCENDANTS
-    digest = row_hash(row, hash_seed(*parts))
+    digest = row_hash(row, hash_seed(*parts), buffer)
     return DecodedRow(
         item.key, row, digest, unmapped, item.archived, row.item_type, found, unavailable, item.number, item.hash
     )

@@ -110,17 +110,28 @@ class Rows:
         self.fields = fields
         self.key = key
         self.dropped = tuple(table.dropped if dropped is None else dropped)
-        self.wrapped = {field: fields[field].name for field in wrapped}
+        self.wrapped = tuple(wrapped)
         columns = list(fields.values())
         self.times = tuple(c.name for c in columns if c.type.startswith("timestamp"))
         self.decimals = tuple(c.name for c in columns if c.type == "decimal128(38, 18)")
         self.decimal_maps = tuple(c.name for c in columns if c.type == "map<string, decimal128(38, 18)>")
         self.url_texts = tuple(c.name for c in columns if c.urls)
         self.url_fields = frozenset(field for field, column in fields.items() if column.urls)
+        self._wrapped = tuple(fields[field].name for field in self.wrapped)
+        self._read_wrapped = reader(self._wrapped)
         self._read_times = reader(self.times)
         self._read_decimals = reader(self.decimals)
         self._read_decimal_maps = reader(self.decimal_maps)
         self._read_url_texts = reader(self.url_texts)
+        steps: list[tuple[tuple[str, ...], Callable[[Any], None]]] = [
+            (self.dropped, self._drop),
+            (self._wrapped, self._unwrap),
+            (self.url_texts, self._scrub_urls),
+            (self.times, self._settle_times),
+            (self.decimals, self._settle_decimals),
+            (self.decimal_maps, self._settle_decimal_maps),
+        ]
+        self._steps = [step for names, step in steps if names]  # measured: what is not there costs 1 us a row
         self.names = frozenset((*fields, *self.dropped))
         self._name = name
 
@@ -145,32 +156,44 @@ class Rows:
 
         Raises `MisfitError` where a value does not fit its column's type.
         """
+        for step in self._steps:
+            step(row)
+
+    def _drop(self, row: Any) -> None:
         for name in self.dropped:
             setattr(row, name, UNSET)
-        for name in self.wrapped.values():
-            if (wrapper := getattr(row, name)) is not None:
+
+    def _unwrap(self, row: Any) -> None:
+        for name, wrapper in zip(self._wrapped, self._read_wrapped(row), strict=True):
+            if wrapper is not None:
                 setattr(row, name, wrapper.raw)
+
+    def _scrub_urls(self, row: Any) -> None:
         for name, text in zip(self.url_texts, self._read_url_texts(row), strict=True):
             if text is UNSET or len(sent := bytes(text)) <= _NOTHING:
                 continue
             if (kept := scrubbed(sent, urls=True)) is not sent:
                 setattr(row, name, Raw(kept))
+
+    def _settle_times(self, row: Any) -> None:
         for value in self._read_times(row):
             if value is not None and value.tzinfo is not UTC:
-                self._normalize_times(row)
                 break
+        else:
+            return
+        for name, value in zip(self.times, self._read_times(row), strict=True):
+            if value is not None:
+                setattr(row, name, _utc(name, value))
+
+    def _settle_decimals(self, row: Any) -> None:
         for name, amount in zip(self.decimals, self._read_decimals(row), strict=True):
             if amount is not None:
                 setattr(row, name, _exact(name, amount))
+
+    def _settle_decimal_maps(self, row: Any) -> None:
         for name, amounts in zip(self.decimal_maps, self._read_decimal_maps(row), strict=True):
             if amounts:
                 setattr(row, name, {key: _exact(name, amount) for key, amount in amounts.items()})
-
-    def _normalize_times(self, row: Any) -> None:
-        for name in self.times:
-            value = getattr(row, name)
-            if value is not None:
-                setattr(row, name, _utc(name, value))
 
 
 def _wrapper(column: Column, extra: Collection[str] | None) -> Any:

@@ -42,7 +42,10 @@ class StrictDecoder:
     def __init__(self, rows: Rows, extra: frozenset[Place] = frozenset()) -> None:
         struct = rows.struct(extra)
         self.extra = extra
-        self.page = msgspec.json.Decoder(list[struct])  # type: ignore[valid-type]  # made at run time
+        page = list[struct]  # type: ignore[valid-type]  # made at run time
+        self.page = msgspec.json.Decoder(page)
+        answer: list[tuple[Any, ...]] = [("items", page | None), ("next_cursor", str | None, None)]
+        self.answer: msgspec.json.Decoder[Any] = msgspec.json.Decoder(msgspec.defstruct("Answer", answer, gc=False))
         self.row = msgspec.json.Decoder(struct)
         self._rows = rows
         self._own = _Extra([name for wrapper, name in extra if not wrapper])

@@ -1,0 +1,43 @@
+"""A reject made of a row that does not fit: its key, and its text without anything secret."""
+
+import hashlib
+
+import msgspec
+
+from annolake.keys import KEY_BYTES, key_of
+from annolake.transform.json_text import Members, joined, member
+from annolake.transform.row_batch import Reject
+from annolake.transform.row_types import Key, MisfitError, Rows
+from annolake.transform.secrets import scrubbed, scrubbed_words, suspect
+
+_key = msgspec.json.Decoder(Key)
+
+
+def rejected(text: bytes, members: Members | None, rows: Rows, misfit: MisfitError) -> Reject:
+    """Return the reject of a row; `members` None: its text is no object."""
+    queue_run_id = None
+    if members is None:
+        shown = scrubbed(text)
+    else:
+        shown = _without_secrets(members.pairs, rows)
+        queue_run_id = _readable_id(dict(members.pairs).get(rows.key, b"null"))
+    key = hashlib.blake2b(shown, digest_size=KEY_BYTES).digest() if queue_run_id is None else key_of(queue_run_id)
+    path = scrubbed_words(misfit.path)
+    return Reject(key, queue_run_id, path, misfit.reason, shown.decode(errors="backslashreplace"))
+
+
+def _without_secrets(pairs: list[tuple[str, bytes]], rows: Rows) -> bytes:
+    dropped = frozenset(rows.dropped)
+    kept = [pair for pair in pairs if pair[0] not in dropped]
+    whole = joined(kept)
+    if not suspect(whole):
+        return whole
+    parts = [scrubbed(member(name, scrubbed(bytes(value), urls=name in rows.url_fields))) for name, value in kept]
+    return b"{" + b",".join(parts) + b"}"
+
+
+def _readable_id(value: bytes) -> str | None:
+    try:
+        return _key.decode(value)
+    except ValueError:
+        return None
