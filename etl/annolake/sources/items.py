@@ -62,6 +62,8 @@ class ItemsSource:
         settings = access.settings
         self._access, self._known = access, known
         self.runs_asked = 0
+        self._batches = Batches(self._at_once)
+        self._under_way: deque[Future[_Joined]] = deque()
         self._listing = ItemsListing(access.client, access.queue_id, access.caller)
         self._names = SECTIONS if settings.include_archived else tuple(n for n in SECTIONS if n != "archived")
         self.usage: Usage = "subtree" if settings.subtree_usage else "own"
@@ -78,6 +80,7 @@ class ItemsSource:
             limit=lambda: settings.page_size,
             lanes=Lanes(settings.concurrency, access.lanes.submit),
             touched_since=microseconds(now - _CLOCKS_DIFFER),
+            before_looks=self._ask_for_rest,
         )
         self.verdict = self._reader.verdict
 
@@ -90,9 +93,8 @@ class ItemsSource:
         return self._joined(self._reader.read_again())
 
     def _joined(self, pieces: Iterable[Piece]) -> Iterator[RowBatch]:
-        batches: Batches = Batches(self._at_once)
+        batches, asked = self._batches, self._under_way
         most = min(self._access.settings.concurrency, self._access.query_size.at_once)
-        asked: deque[Future[_Joined]] = deque()
         try:
             for piece in pieces:
                 page = piece.slice.page
@@ -111,8 +113,13 @@ class ItemsSource:
                 yield from self._answered(asked, most)
             yield from self._answered(asked, 0)
         finally:
-            for future in asked:
-                future.cancel()
+            while asked:
+                asked.pop().cancel()
+
+    def _ask_for_rest(self) -> None:
+        """Have the runs that wait be asked for now, where it is known what they weigh: no item is expected any more."""
+        if all(future.done() for future in self._under_way):
+            self._under_way.extend(map(self._asked, self._batches.rest()))
 
     def _sorted_out(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
         """Return the items whose runs are to be asked for, and those whose rows stay."""

@@ -4,8 +4,10 @@ Owns what flattened and derived columns mean. Rows are normalized before they co
 its column is a bug, never a reject.
 """
 
+from array import array
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import accumulate
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -87,7 +89,7 @@ def _column(column: Column, kind: pa.DataType, rows: Sequence[Any]) -> pa.Array:
         return pa.nulls(len(rows), kind)
     values = map(attrgetter(column.name), rows)
     if column.json:
-        return _texts([None if value is UNSET or value == _NULL else bytes(value) for value in values])
+        return _json_texts([None if value is UNSET or value == _NULL else value for value in values])
     if pa.types.is_timestamp(kind):
         # by way of text: measured, a quarter of the time that Arrow takes for aware datetimes
         return pa.array(msgspec.to_builtins(list(values)), pa.string()).cast(kind)
@@ -98,6 +100,17 @@ def _column(column: Column, kind: pa.DataType, rows: Sequence[Any]) -> pa.Array:
 
 def _texts(values: Sequence[bytes | None]) -> pa.Array:
     return pa.array(values, pa.binary()).cast(pa.string())
+
+
+def _json_texts(values: Sequence[Raw | None]) -> pa.Array:
+    """Return texts as a string column; decoding has seen to it that they are UTF-8.
+
+    They are copied once: measured on 5,000 rows of 300 kB, by way of `bytes` and Arrow's builder it is three times.
+    """
+    sent = [value or b"" for value in values]
+    ends = array("i", accumulate(map(len, sent), initial=0))
+    valid = pa.array([value is not None for value in values], pa.bool_()).buffers()[1]
+    return pa.StringArray.from_buffers(len(sent), pa.py_buffer(ends), pa.py_buffer(b"".join(sent)), valid)
 
 
 def _flattened(column: Column, kind: pa.DataType, columns: dict[str, pa.Array], rows: Sequence[Any]) -> pa.Array:

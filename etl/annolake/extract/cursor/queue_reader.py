@@ -54,6 +54,7 @@ class QueueReader:
     `limit` is asked before every request and may answer differently each time. Requests that need not wait for each
     other are made on `lanes`. `touched_since` is when the export began
     (microseconds since 1970), less what two clocks may differ by: a row with a time from then on was touched meanwhile.
+    `before_looks` is called when each section was read once, and it is about to be asked whether that was enough.
     A section with a watermark is read from it only where its newest rows come first, for there is no cursor to begin at
     but the start's; else it is read whole. `verdict` is valid when `read` has ended.
     """
@@ -66,8 +67,10 @@ class QueueReader:
         limit: Callable[[], int],
         lanes: Lanes | None = None,
         touched_since: int | None = None,
+        before_looks: Callable[[], None] = lambda: None,
     ) -> None:
         self.requests = 0
+        self._before_looks = before_looks
         self._sections = {
             one.name: _Section(title=f"the section {one.name}", whole=one.watermark is None, section=one)
             for one in sections
@@ -83,7 +86,7 @@ class QueueReader:
 
         Raises what a request raises; UnavailableError where a section never ends.
         """
-        self._note_sizes(0)
+        self._ask_sizes(0)
         *_, last = self._sections.values()
         looks: list[Look] = []
         for one in self._sections.values():
@@ -92,6 +95,8 @@ class QueueReader:
                 break
             if one is not last or once.counted is not None:
                 looks += once.looks
+        if not once.moved:
+            self._before_looks()
         if once.moved or self._has_changed(looks):
             yield from self._read_overlapping()
         else:
@@ -109,12 +114,18 @@ class QueueReader:
             self._note_sizes(1)
         self._conclude()
 
-    def _note_sizes(self, time: int) -> None:
+    def _ask_sizes(self, time: int) -> None:
         """Ask for the sizes before the first reading (0) or after (1)."""
-        lanes = self._terms.lanes
         for one in self._sections.values():
-            one.sizes[time] = lanes.submit(one.section.count, WHOLE)
-        lanes.wait_for_all([one.sizes[time] for one in self._sections.values()])
+            one.sizes[time] = self._terms.lanes.submit(one.section.count, WHOLE)
+
+    def _note_sizes(self, time: int) -> None:
+        """Do so, and wait for them."""
+        self._ask_sizes(time)
+        self._wait_for_sizes(time)
+
+    def _wait_for_sizes(self, time: int) -> None:
+        self._terms.lanes.wait_for_all([one.sizes[time] for one in self._sections.values()])
 
     # --- in a single pass
 
@@ -128,7 +139,11 @@ class QueueReader:
             size=lambda: one.reported(1) or one.reported(0),
             again=again,
         )
-        yield from once.pages(windows=limit is None)
+        pages = once.pages(windows=limit is None)
+        first = next(pages)
+        self._wait_for_sizes(0)  # asked for beside the first page of all
+        yield first
+        yield from pages
         one.measure, one.seen, one.counted = once.measure, once.seen, once.counted
         for reader in once.readers:
             self._account(reader)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from annolake.extract.offset.in_flight import Ask
-from annolake.extract.paging.overlap import LEAST
+from annolake.extract.paging.overlap import JOINING, LEAST
 
 OVERLAP = 10  # rows of a full page that were read before, in a queue that moves
-_STILL = 5  # the same as long as none was seen to leave: to join takes 3
+_STILL = 1 / 20  # of a page, as long as none was seen to leave; heavy rows make short pages, and cost most twice
 _REGAINED = 0.25  # lanes, for each slice that joins
 
 
@@ -68,7 +68,7 @@ class Prefetch:
         """Return limit, expected rows and shared rows of the next slice to ask for."""
         limit = max(self.limit(), LEAST)
         expected = self._capacity.expected(limit)
-        least = OVERLAP if self._capacity.stirred else _STILL
+        least = OVERLAP if self._capacity.stirred else max(JOINING, int(expected * _STILL))
         shared = max(1, min(least, expected // 4)) + self._drift
         return limit, expected, max(1, min(shared, expected * 3 // 4))
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annolake.load.merge.blocks import Blocks
-from annolake.load.merge.columns import Bools, Bytes16, Ints, one_chunk, times_of
+from annolake.load.merge.columns import Bools, Bytes16, Ints, in_slices, one_chunk, times_of
 from annolake.load.merge.index import Numbers
 from annolake.load.merge.spill import SORT_BY, last_of, sort_order
 
@@ -247,8 +247,8 @@ def _gathered(
     takes = begins[input_number] + position
     keeps = np.where(preserved_from != NONE, begins[0] + preserved_from, total + decision.preserved_at[rows])
     keeping = (preserved_from != NONE) | (decision.preserved_at[rows] != NONE)
-    if not keeping.any() and bool((np.diff(takes) == 1).all()):
-        return table.slice(int(takes[0]), len(takes))
+    if not keeping.any() and (sliced := in_slices(table, takes)) is not None:
+        return sliced
     table = table.combine_chunks()
     columns = {name: table.column(name).take(pa.array(takes)) for name in schema.names}
     for name in {name for known in unavailable_sets for name in known} if keeping.any() else ():

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annolake.load.merge.blocks import Blocks
-from annolake.load.merge.columns import Bools, Ints, days_of, one_chunk
+from annolake.load.merge.columns import Bools, Ints, days_of, in_slices, one_chunk
 from annolake.load.merge.index import Numbers
 from annolake.load.storage.local import Store
 
@@ -192,10 +192,8 @@ def _rows(table: pa.Table, blocks: Sequence[Ints], place: int) -> pa.Table:
 
 
 def _taken(table: pa.Table, order: Ints) -> pa.Table:
-    """Return rows of a table, without a copy where they follow one another."""
-    if (np.diff(order) == 1).all():
-        return table.slice(int(order[0]), len(order))
-    return table.take(pa.array(order))
+    sliced = in_slices(table, order)
+    return table.take(pa.array(order)) if sliced is None else sliced
 
 
 def sort_order(keys: pa.Table) -> Ints:
