@@ -49,6 +49,8 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"s
     runs: str | None = None
     items: str | None = None
     queue: str | None = None
+    feedback: str | None = None
+    threads: str | None = None
     required: bool = False
 
     @property
@@ -56,10 +58,9 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"s
         """Where the column comes from, in words: for the documentation and the Arrow metadata."""
         if self.kind in {"flattened", "derived"}:
             return f"{self.kind} from {self.source}"
-        if self.queue:
-            return f"queue.{self.queue}"
-        places = [f"runs.{self.runs}" if self.runs else None, self.items]
-        return ", ".join(place for place in places if place) or "annolake"
+        named = {"runs": self.runs, "queue": self.queue, "feedback": self.feedback, "threads": self.threads}
+        places = [f"{endpoint}.{place}" for endpoint, place in named.items() if place]
+        return ", ".join(filter(None, [*places, self.items])) or "annolake"
 
     @property
     def arrow_field(self) -> pa.Field:
@@ -73,13 +74,21 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"s
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True, rename={"name": "table"}):
-    """One table of the lake: its columns in their order in the files, partition columns not among them."""
+    """One table of the lake: its columns in their order in the files, partition columns not among them.
+
+    `key` are the columns that tell a row from others, `time` the one whose UTC date is the `partition`. `owners` are
+    columns of what a row belongs to and is read with: a run, a thread, an item. `queues` has none of them.
+    """
 
     name: str
     version: int
     description: str
-    dropped: dict[str, str]
     column: tuple[Column, ...]
+    dropped: dict[str, str] = {}
+    key: tuple[str, ...] = ()
+    time: str | None = None
+    partition: str | None = None
+    owners: tuple[str, ...] = ()
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -99,32 +108,39 @@ def schemas_folder() -> Path:
 
 
 def load_table(name: str) -> Table:
-    """Read the contract of table `name` ("runs" or "queues")."""
+    """Read the contract of the table `name`."""
     document = tomllib.loads((schemas_folder() / f"{name}.toml").read_text(encoding="utf-8"))
     return msgspec.convert(document, Table)
 
 
 RUNS = load_table("runs")
 QUEUES = load_table("queues")
+FEEDBACK = load_table("feedback")
+TURNS = load_table("turns")
+
+TABLES = (RUNS, QUEUES, FEEDBACK, TURNS)
 
 
 def as_document(table: Table) -> dict[str, object]:
     """Return the contract as plain JSON values, for `annolake schema --format json`."""
     columns = [
         {"name": c.name, "type": c.type, "nullable": c.nullable, "unit": c.unit, "kind": c.kind, "json": c.json}
-        | {"runs": c.runs or c.queue, "items": c.items, "from": c.source, "required": c.required}
+        | {"runs": c.runs or c.queue, "items": c.items, "feedback": c.feedback, "threads": c.threads}
+        | {"from": c.source, "required": c.required}
         | {"since": c.since, "description": c.description}
         for c in table.column
     ]
     head: dict[str, object] = {"table": table.name, "version": table.version, "description": table.description}
-    return head | {"dropped": table.dropped, "columns": columns}
+    place: dict[str, object] = {"key": table.key, "time": table.time, "partition": table.partition}
+    return head | place | {"dropped": table.dropped, "columns": columns}
 
 
 def as_markdown(table: Table) -> str:
     """Return the contract as a Markdown section, for `annolake schema`."""
     dropped = "; ".join(f"`{field}` ({reason})" for field, reason in table.dropped.items())
     lines = [f"## Table `{table.name}` (schema version {table.version})", "", table.description, ""]
-    lines += [f"Not kept: {dropped}.", "", "| column | type | null | unit | where it comes from | what it is |"]
+    lines += [f"Not kept: {dropped}.", ""] if dropped else []
+    lines += ["| column | type | null | unit | where it comes from | what it is |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     lines += [
         f"| `{c.name}` | `{c.type}`{' (JSON text)' if c.json else ''} | {'yes' if c.nullable else 'never'} "
