@@ -120,8 +120,8 @@ def test_feedback_without_an_author(source: Any) -> None:
 
 def test_only_id_and_key_are_required() -> None:
     """Only id and key are required."""
-    page = decoded({"id": ID, "key": "note"}, {"id": ID}, {"key": "note"})
-    assert [row.key for row in page.rows] == [key_of(ID)]
+    page = decoded({"id": ID, "key": ""}, {"id": ID}, {"key": "note"})
+    assert [(row.key, row.row.key) for row in page.rows] == [(key_of(ID), "")]
     assert [(reject.queue_run_id, reject.path) for reject in page.rejects] == [(ID, "$.key"), (None, "$.id")]
     assert page.keys == [key_of(ID), *(reject.key for reject in page.rejects)]
 

@@ -63,6 +63,7 @@ class _FeedbackRows(Rows):
 def feedback_rows() -> Rows:
     """Return how feedback is decoded."""
     fields = {c.feedback: c for c in _COLUMNS if c.feedback and "." not in c.feedback}
+    fields["key"] = replace(fields["key"], nullable=True)  # it must be there, and may be empty
     fields[_SOURCE] = replace(next(c for c in _COLUMNS if c.json), name=_SOURCE)
     return _FeedbackRows(FEEDBACK, fields, name="WireFeedback", key="id")
 
@@ -121,7 +122,8 @@ def _in_columns(sent: Any, unmapped: bytes | None) -> tuple[Any, bytes | None]:
 
 def _by_reviewer(row: Any, reviewers: Reviewers) -> bool | None:
     """Tell whether the author is a reviewer, in either identity space; None where one of both is not known."""
-    there = reviewers.get(owner_of(row) or "")
+    owners = [owner.lower() for owner in (row.run_id, row.thread_id) if owner]
+    there = next((reviewers[owner] for owner in owners if owner in reviewers), None)
     authors = {row.user_id, row.ls_user_id} - {None}
     return None if there is None or not authors else not authors.isdisjoint(there)
 
