@@ -86,8 +86,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True, 
     column: tuple[Column, ...]
     dropped: dict[str, str] = {}
     key: tuple[str, ...] = ()
-    time: str | None = None
-    partition: str | None = None
+    time: str = ""
+    partition: str = ""
     owners: tuple[str, ...] = ()
 
     @cached_property
@@ -131,7 +131,7 @@ def as_document(table: Table) -> dict[str, object]:
         for c in table.column
     ]
     head: dict[str, object] = {"table": table.name, "version": table.version, "description": table.description}
-    place: dict[str, object] = {"key": table.key, "time": table.time, "partition": table.partition}
+    place: dict[str, object] = {"key": table.key, "time": table.time or None, "partition": table.partition or None}
     return head | place | {"dropped": table.dropped, "columns": columns}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from itertools import compress
 
-from annolake import contract
+from annolake.contract import RUNS, Table
 from annolake.load.merge.upsert import Upsert
 from annolake.report import Endpoint
 from annolake.transform.flatten import flatten
@@ -18,15 +18,17 @@ _BYTES_AT_ONCE = 8 << 20
 
 
 class FlattenBuffer:
-    """Takes the rows of one queue in reading order; `flush` when all were taken.
+    """Takes the rows of one queue in one table in reading order; `flush` when all were taken.
 
     Rows of which the same columns are unavailable are flattened together. `run_missing_new` tells how many rows are new
     or changed and have a run that was not found.
     """
 
-    def __init__(self, upsert: Upsert, endpoint: Endpoint, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, upsert: Upsert, endpoint: Endpoint | None, now: Callable[[], datetime], *, table: Table = RUNS
+    ) -> None:
         self.run_missing_new = 0
-        self._upsert, self._endpoint, self._now = upsert, endpoint, now
+        self._upsert, self._endpoint, self._now, self._table = upsert, endpoint, now, table
         self._waiting: dict[frozenset[str], list[DecodedRow]] = {}
         self._numbers: set[int] = set()
         self._size = 0
@@ -58,6 +60,6 @@ class FlattenBuffer:
     def flush(self) -> None:
         """Flatten the rows that wait, and hand them to the upsert."""
         for unavailable, rows in self._waiting.items():
-            batch = flatten(contract.RUNS, rows, exported_at=self._now(), endpoint=self._endpoint)
+            batch = flatten(self._table, rows, exported_at=self._now(), endpoint=self._endpoint)
             self._upsert.add(batch, [row.number for row in rows], unavailable=unavailable)
         self._waiting, self._numbers, self._size = {}, set(), 0

@@ -16,6 +16,7 @@ from annolake.printable import counted, json_line, printable
 Endpoint = Literal["runs", "items"]
 Mode = Literal["full", "new"]
 Status = Literal["running", "ok", "partial", "failed", "skipped"]
+TableStatus = Literal["unread", "ok", "partial", "refused", "off"]
 State = Literal["running", "finished"]
 Usage = Literal["subtree", "own"]
 
@@ -30,6 +31,32 @@ class Throttled(msgspec.Struct):
 
     answers: int = 0
     seconds: float = 0.0
+
+
+class TableReport(msgspec.Struct, kw_only=True):
+    """What became of another table of a queue: `feedback`, `turns`. Counts are of its rows, `rows` of those read.
+
+    `status`: "unread" while it was not come to, "off" where the settings leave the table out, "refused" where the
+    service does, "partial" where something could not be read; `because` has the reasons. `complete`: all that was to be
+    read was. The other counts are as those of the queue.
+    """
+
+    status: TableStatus = "unread"
+    complete: bool = False
+    because: list[str] = []
+    rows: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    removed_unconfirmed: int = 0
+    rejected: int = 0
+    rejected_new: int = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether something of the table is missing that the export was to bring: exit code 3."""
+        return self.status == "partial" or bool(self.rejected_new)
 
 
 class QueueReport(msgspec.Struct, kw_only=True):
@@ -83,17 +110,21 @@ class QueueReport(msgspec.Struct, kw_only=True):
     filtered: bool = False
     removals_held_back: bool = False
     orders: dict[str, object] = {}
+    feedback: TableReport = msgspec.field(default_factory=TableReport)
+    turns: TableReport = msgspec.field(default_factory=TableReport)
     exit_code: int = 0
 
     def fail(self, error: BaseException) -> None:
         """Record what stopped the queue. The rejects that it met are not known by that, and new for the next export."""
         self.status, self.rejected_new = "failed", 0
+        self.feedback.rejected_new = self.turns.rejected_new = 0
         self.error, self.exit_code = outcome(error)
         self.complete = False
 
     def conclude(self) -> None:
         """Settle status and exit code of a queue that was read to its end."""
-        if not self.complete or self.rejected_new or self.payloads_missing_new or self.removals_held_back:
+        missing = not self.complete or self.rejected_new or self.payloads_missing_new or self.removals_held_back
+        if missing or self.feedback.is_short or self.turns.is_short:
             self.status = "partial"
             self.exit_code = PARTIAL
 

@@ -119,3 +119,30 @@ def test_a_file_that_cannot_be_understood_is_none(text: bytes, tmp_path: Path) -
     assert read_proofs(Store(), tmp_path / "q.json") is None
     assert read_proofs(Store(), tmp_path / "none.json") is None
     assert read_proofs(Store(), tmp_path) is None
+
+
+def test_feedback_is_read_whole_and_then_since() -> None:
+    """What was read since is looked for only where all was read once; a clock that was ahead proves neither."""
+    never, read = Proofs().with_feedback(NOW, whole=False), Proofs().with_feedback(NOW - 2 * HOUR, whole=True)
+    since = read.with_feedback(NOW - HOUR, whole=False)
+
+    assert (never.feedback_read_at, never.feedback_since) == (None, None)
+    assert (read.feedback_read_at, read.feedback_since) == (NOW - 2 * HOUR, NOW - 2 * HOUR)
+    assert (since.feedback_read_at, since.feedback_since) == (NOW - 2 * HOUR, NOW - HOUR)
+    assert since.until(NOW) == since
+    assert since.until(NOW - 1.5 * HOUR) == read
+    assert since.until(NOW - 3 * HOUR) == Proofs()
+
+
+def test_other_proofs_stay_beside_those_of_feedback(tmp_path: Path) -> None:
+    """In the file too, and a file from before there was feedback is read as it is."""
+    store, path = Store(), tmp_path / "proofs" / "q.json"
+    one = Proofs(full=full(3)).with_feedback(NOW - HOUR, whole=True)
+
+    write_proofs(store, path, one, aside=tmp_path)
+    kept = read_proofs(store, path)
+    path.write_text('{"proofs_version": 1, "full": null}')
+
+    assert kept == one
+    assert one.after(past(1), now=NOW).feedback_read_at == NOW - HOUR
+    assert read_proofs(store, path) == Proofs()

@@ -14,7 +14,8 @@ import pytest
 from annolake.contract import QUEUES, RUNS
 from annolake.load.lake import Lake
 from annolake.load.status import Held, QueueStatus, status
-from annolake.load.table.part_file import Footer, write_part
+from annolake.load.table.file_format import Footer
+from annolake.load.table.part_file import write_part
 from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, export, lake_at, rows
 from load.test_schema_versions import OLDER, lake_of
 
@@ -106,8 +107,8 @@ def test_queues_that_are_named_are_shown_also_without_a_file(lake: Lake) -> None
 def _newer(lake: Lake) -> str:
     (newest,) = (lake.runs_folder(QUEUE) / "added_date=2026-11-05").iterdir()
     shutil.rmtree(newest.parent)
-    table = lake.runs_format.schema.empty_table()
-    write_part(lake.store, newest.parent, [table], file_format=lake.runs_format, footer=Footer(99, 1, "x", 9))
+    table = lake.formats["runs"].schema.empty_table()
+    write_part(lake.store, newest.parent, [table], file_format=lake.formats["runs"], footer=Footer(99, 1, "x", 9))
     return "a newer annolake wrote it"
 
 

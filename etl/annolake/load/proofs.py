@@ -65,18 +65,34 @@ class RunsRead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proofs(msgspec.Struct, frozen=True, kw_only=True):
-    """What is proved of one queue; None: nothing."""
+    """What is proved of one queue; None: nothing.
+
+    `feedback_read_at` is the start of the last export that read all feedback of the queue, complete. Feedback that was
+    given from `feedback_since` on, less what is looked back, is to be looked for: the start of the last export that
+    read all that was due.
+    """
 
     proofs_version: int = VERSION
     full: FullExport | None = None
     new: NewExports | None = None
     runs: RunsRead | None = None
+    feedback_read_at: Moment | None = None
+    feedback_since: Moment | None = None
 
     def until(self, now: datetime) -> "Proofs":
         """Return what is proved by exports that began no later than `now`: another's clock was wrong."""
         full = self.full if self.full and self.full.started_at <= now else None
         new = self.new if full and self.new and self.new.started_at <= now else None
-        return Proofs(full=full, new=new, runs=self.runs if self.runs and self.runs.started_at <= now else None)
+        runs = self.runs if self.runs and self.runs.started_at <= now else None
+        read_at, since = ((at if at and at <= now else None) for at in (self.feedback_read_at, self.feedback_since))
+        return Proofs(
+            full=full, new=new, runs=runs, feedback_read_at=read_at, feedback_since=read_at and (since or read_at)
+        )
+
+    def with_feedback(self, started_at: datetime, *, whole: bool) -> "Proofs":
+        """Return what is proved after an export that began then read the feedback that was due, or the `whole`."""
+        read_at = started_at if whole else self.feedback_read_at
+        return replace(self, feedback_read_at=read_at, feedback_since=started_at if read_at else None)
 
     def after(self, past: PastExport, *, now: datetime) -> "Proofs":
         """Return what is proved after one more export, the same where that proves nothing.

@@ -18,7 +18,8 @@ from annolake.load.counts import all_counts
 from annolake.load.lake import Lake
 from annolake.load.storage.local import look_again
 from annolake.load.table.days import NO_DAY
-from annolake.load.table.folders import days_there, folder_name, opened, part_names
+from annolake.load.table.file_format import FileFormat
+from annolake.load.table.folders import days_there, opened, part_names
 
 T = TypeVar("T")
 
@@ -83,7 +84,7 @@ def _status(lake: Lake, queue_id: str, history: History, counts: dict[str, tuple
             errors.append(str(exc))
             return None
 
-    held = tried(lambda: _held(lake, queue_id, counts))
+    held = tried(lambda: _held(lake, queue_id, "runs", counts))
     name = tried(lambda: lake.queue_name(queue_id)) or _reported_name(history)
     rejects = tried(lambda: lake.rejects_known(queue_id))
     return QueueStatus(queue_id, name, held, rejects, errors[0] if errors else None, history)
@@ -98,13 +99,14 @@ class _Look(NamedTuple):
     newest: datetime | None = None
 
 
-def _held(lake: Lake, queue_id: str, counts: dict[str, tuple[int, int]]) -> Held:
-    folder = lake.runs_folder(queue_id)
-    found = {day: _look(lake, folder / folder_name(day), counts) for day in days_there(lake.store, folder)}
+def _held(lake: Lake, queue_id: str, table: str, counts: dict[str, tuple[int, int]]) -> Held:
+    folder, file_format = lake.folder(queue_id, table), lake.formats[table]
+    days = days_there(lake.store, folder, file_format)
+    found = {day: _look(lake, folder / file_format.folder_name(day), file_format, counts) for day in days}
     newest = None
     for day in sorted((day for day in found if day != NO_DAY), reverse=True):  # a row is in the partition of its day
         if found[day].rows and found[day].newest is None:
-            found[day] = _look(lake, folder / folder_name(day), {})
+            found[day] = _look(lake, folder / file_format.folder_name(day), file_format, {})
         if newest := found[day].newest:
             break
     return Held(
@@ -116,7 +118,7 @@ def _held(lake: Lake, queue_id: str, counts: dict[str, tuple[int, int]]) -> Held
     )
 
 
-def _look(lake: Lake, folder: Path, counts: dict[str, tuple[int, int]]) -> _Look:
+def _look(lake: Lake, folder: Path, file_format: FileFormat, counts: dict[str, tuple[int, int]]) -> _Look:
     """Return the figures of a partition: by `counts`, else by the footer, which is then counted too."""
 
     def look() -> _Look:
@@ -124,12 +126,12 @@ def _look(lake: Lake, folder: Path, counts: dict[str, tuple[int, int]]) -> _Look
         if len(names) == 1 and names[0] in counts:
             rows, removed = counts[names[0]]
             return _Look(rows, removed, lake.store.size(folder / names[0]))
-        with opened(lake.store, folder, lake.runs_format) as reader:
+        with opened(lake.store, folder, file_format) as reader:
             if reader is None:
                 return _Look()
             part = reader.part
             counts[part.path.name] = part.rows, part.removed
-            return _Look(part.rows, part.removed, part.size, max(reader.largest("added_at"), default=None))
+            return _Look(part.rows, part.removed, part.size, max(reader.largest(file_format.time), default=None))
 
     return look_again(look)
 
