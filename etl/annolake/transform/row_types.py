@@ -41,6 +41,7 @@ JSON_TYPES: dict[str, Any] = {
     "string": str,
     "bool": bool,
     "int64": Int64,
+    "double": float | bool,
     "timestamp[us, UTC]": datetime,
     "decimal128(38, 18)": Decimal,
     "list<string>": list[str],

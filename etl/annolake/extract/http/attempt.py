@@ -91,6 +91,7 @@ class Call:
     patient: bool
     kind: Kind = "listing"
     divisible: bool = False
+    optional: bool = False
     attempts: int = 0
     too_large: int = 0  # answers in a row that look as if too much was asked for
 
@@ -169,7 +170,7 @@ class Sender:
         status = answer.status
         self.log.debug("answered", endpoint=call.endpoint, status=status, attempt=call.attempts)
         call.too_large = call.too_large + 1 if status in _TOO_LARGE else 0
-        unserved = status == HTTPStatus.NOT_IMPLEMENTED and call.kind == "query"  # by a service without that backend
+        unserved = status == HTTPStatus.NOT_IMPLEMENTED and call.optional  # by a service without that backend
         if status in _ASKED_AGAIN or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and not unserved):
             last = call.divisible and call.too_large >= _TWICE
             raise Fault(f"status {status}", status=status, retry_after_s=self._retry_after_s(answer), last=last)
