@@ -11,10 +11,19 @@ import msgspec
 from msgspec.structs import replace
 
 from annolake.config import Source
-from annolake.contract import RUNS
+from annolake.contract import RUNS, TURNS
 from annolake.errors import LakeError
 from annolake.load.lake import Lake, Workspace
-from annolake.load.proofs import FullExport, Proofs, ReportedProofs, RunsRead, Terms, read_proofs, write_proofs
+from annolake.load.proofs import (
+    FullExport,
+    Proofs,
+    ReportedProofs,
+    RunsRead,
+    Terms,
+    TurnsRead,
+    read_proofs,
+    write_proofs,
+)
 from annolake.load.records import PastExport
 from annolake.observers import Log
 from annolake.report import QueueReport, Usage
@@ -39,6 +48,7 @@ class ProofKeeper:
         found = read_proofs(lake.store, self._path)
         self._is_there = found is not None
         self._usage: Usage | None = None  # of the runs that this export asked for
+        self._turns: int | None = None  # in the lake, where this export read those that were due
         self._proofs = (found or Proofs()).until(now)
 
     @property
@@ -69,6 +79,20 @@ class ProofKeeper:
         read_at = self.runs_read_at
         return every_s == 0 or read_at is None or self._now - read_at > timedelta(seconds=every_s)
 
+    def turns_are_read(self, *, rows: int) -> bool:
+        """Tell whether the lake, which has so many `rows` of turns, has those of every THREAD item that it has."""
+        turns, version = self._proofs.turns, TURNS.version
+        return turns is not None and turns.cover(archived=self._archived, schema_version=version, rows=rows)
+
+    def note_turns(self, *, rows: int) -> None:
+        """Note that the turns that were due were read; the lake then has so many rows of them."""
+        self._turns = rows
+
+    def forget_turns(self) -> None:
+        """Note, before rows are published, that turns were not read: the next export reads all. Raises LakeError."""
+        if self._proofs.turns:
+            self._write(replace(self._proofs, turns=None))
+
     def usage_with(self, usage: Usage, report: QueueReport) -> Usage:
         """Return what the tokens and costs of all rows include, given what those do that were asked for."""
         runs = self._proofs.runs
@@ -93,12 +117,21 @@ class ProofKeeper:
             proofs = replace(proofs, runs=replace(proofs.runs, usage="own"))
         elif proofs.runs and over_items and self._usage != proofs.runs.usage and self._usage:
             proofs = replace(proofs, runs=None)  # the service reports descendants by now: for all rows, next time
+        proofs = replace(proofs, turns=self._turns_after(proofs.turns, report))
         try:
             if proofs != self._proofs:
                 self._write(proofs)
         except LakeError as error:
             log.warning("proofs_not_written", queue_id=self._queue_id, why=str(error))
         report.runs_refreshed_at = self.runs_read_at if over_items else None
+
+    def _turns_after(self, turns: TurnsRead | None, report: QueueReport) -> TurnsRead | None:
+        if self._turns is None:
+            return turns
+        if report.complete and report.mode == "full":
+            version = TURNS.version
+            return TurnsRead(started_at=self._now, archived=self._archived, schema_version=version, rows=self._turns)
+        return turns and replace(turns, rows=self._turns)
 
     def _write(self, proofs: Proofs) -> None:
         write_proofs(self._lake.store, self._path, proofs, aside=self._workspace.folder)

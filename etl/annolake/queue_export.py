@@ -6,61 +6,35 @@ errors (`QueueExport`). A row's way is told in docs/architecture.md#one-row-over
 
 import traceback
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
 
-from annolake.clock import Clock
-from annolake.config import Config
 from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LakeError, LockedError, NotFoundError
-from annolake.extract.endpoints.query_limits import QueryLimits, QuerySize
+from annolake.export_context import ExportContext, QueueParts
+from annolake.extract.endpoints.query_limits import QuerySize
 from annolake.extract.endpoints.queues import require_queue_id
-from annolake.extract.http.client import Caller, Cancelled, Client
+from annolake.extract.http.client import Caller, Cancelled
 from annolake.extract.page_size import PageSize
 from annolake.flatten_buffer import FlattenBuffer
-from annolake.interruption import Interruption
-from annolake.load.lake import Lake, Workspace
 from annolake.load.merge.index import ACCEPTED, DUE, NO_PAYLOAD
 from annolake.load.merge.read_back import ItemFacts
 from annolake.load.merge.spill import BUFFER_BYTES
 from annolake.load.merge.upsert import Upsert
-from annolake.load.proofs import ReportedProofs
-from annolake.observers import Log, Progress
 from annolake.plan import FULL, plan_new_only, swept_because
 from annolake.proof_keeper import ProofKeeper
 from annolake.queue_record import QueueRecord
 from annolake.rejects import RejectKeeper, rejects_of
 from annolake.removals import Absence
-from annolake.report import Endpoint, Mode, QueueReport, Throttled
+from annolake.report import Endpoint, QueueReport, Throttled
 from annolake.sources.items import ItemsSource
 from annolake.sources.runs import RunsSource
 from annolake.sources.source import Access, RowSource, explained, is_retired
 from annolake.transform.row_batch import RowBatch
+from annolake.turns_export import TurnsExport, turns_of
 
+OTHER_TABLES_SHARE = 2  # of the memory for changed rows
 MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
-
-
-@dataclass(frozen=True)
-class ExportContext:
-    """What the queues of one export share."""
-
-    config: Config
-    mode: Mode
-    accept_removals: bool
-    refresh: bool
-    client: Client
-    lanes: ThreadPoolExecutor
-    query_lanes: ThreadPoolExecutor
-    lake: Lake
-    workspace: Workspace
-    clock: Clock
-    log: Log
-    progress: Progress
-    interruption: Interruption
-    reported_proofs: ReportedProofs
-    query_limits: QueryLimits = field(default_factory=QueryLimits)
 
 
 class QueueExport:
@@ -142,10 +116,13 @@ class QueueExport:
                 self._report.name = record.name_if_known or self._report.name
             table = record.table(self._context.clock.now())
             lake.write_queue(self._queue_id, workspace, table)
-            rejects.commit()  # the last step that can fail: what fails before it leaves them new for the next export
+            for kept in rejects:
+                kept.commit()  # the last step that can fail: what fails before it leaves them new for the next export
             proofs.settle(self._report, now=self._context.clock.now(), log=self._context.log)
 
-    def _export_over(self, endpoint: Endpoint, record: QueueRecord, proofs: ProofKeeper, now: datetime) -> RejectKeeper:
+    def _export_over(
+        self, endpoint: Endpoint, record: QueueRecord, proofs: ProofKeeper, now: datetime
+    ) -> list[RejectKeeper]:
         """Export over one endpoint from the start and return the rejects; what was read over another is forgotten."""
         context, report, items = self._context, self._report, None
         report.endpoint = endpoint
@@ -155,40 +132,35 @@ class QueueExport:
             report.runs_refreshed_at = proofs.runs_read_at
         budget = BUFFER_BYTES // self._at_once
         with context.lake.upsert(self._queue_id, context.workspace, now=now, budget=budget, items=items) as upsert:
-            export = EndpointExport(context, self._access, upsert, record=record, report=report, proofs=proofs, now=now)
-            try:
-                export.run(merges=max(1, MERGES_AT_ONCE // self._at_once))
-            except NotFoundError as error:
-                raise explained(error, alive=lambda: record.row is not None) from error
-            return export.rejects
+            parts = QueueParts(context, self._access, record, report, proofs, now)
+            with turns_of(parts, budget=budget // OTHER_TABLES_SHARE) as turns:
+                export = EndpointExport(parts, upsert, turns)
+                try:
+                    export.run(merges=max(1, MERGES_AT_ONCE // self._at_once))
+                except NotFoundError as error:
+                    raise explained(error, alive=lambda: record.row is not None) from error
+            return [export.rejects, *([turns.rejects] if turns.rejects else [])]
 
 
 class EndpointExport:
     """The export of one queue over one endpoint: what is planned, read, landed, published and reported."""
 
-    def __init__(
-        self,
-        context: ExportContext,
-        access: Access,
-        upsert: Upsert,
-        *,
-        record: QueueRecord,
-        report: QueueReport,
-        proofs: ProofKeeper,
-        now: datetime,
-    ) -> None:
-        self._context, self._access, self._record = context, access, record
-        self._upsert, self._report, self._proofs, self._now = upsert, report, proofs, now
+    def __init__(self, parts: QueueParts, upsert: Upsert, turns: TurnsExport) -> None:
+        self._context, self._access, self._record = parts.context, parts.access, parts.record
+        self._report, self._proofs, self._now = parts.report, parts.proofs, parts.now
+        self._upsert, self._turns = upsert, turns
         self._source = self._planned_source()
-        self.rejects = rejects_of(context.lake, context.workspace, access.queue_id, now=now)
+        context = parts.context
+        self.rejects = rejects_of(context.lake, context.workspace, parts.access.queue_id, now=parts.now)
         upsert.index.ask_for(self.rejects.keys)  # to learn what has become of them
-        self._buffer = FlattenBuffer(upsert, report.endpoint, context.clock.now)
+        self._buffer = FlattenBuffer(upsert, parts.report.endpoint, context.clock.now)
 
     def run(self, *, merges: int) -> None:
         """Export; `merges` partitions are merged at once. The report is filled on the way."""
         self._read()
         remove = self._confirm_removals()
         self._conclude_reading()
+        self._turns.publish(merges=merges)  # before the rows: whose turns are read is known by them
         self._publish(remove_gone=remove, merges=merges)
 
     def _planned_source(self) -> RowSource:
@@ -222,6 +194,7 @@ class EndpointExport:
         for batch in batches:
             self.rejects.see(batch)
             self._buffer.take(batch)
+            self._turns.see(batch)
             times = [row.added_at for row in (*(each.row for each in batch.rows), *batch.kept)]
             report.newest_added_at = max(filter(None, (report.newest_added_at, *times)), default=None)
             report.rows_seen = self._source.verdict.rows

@@ -64,6 +64,22 @@ class RunsRead(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = "subtree"
 
 
+class TurnsRead(msgspec.Struct, frozen=True, kw_only=True):
+    """The last complete export after which the lake had the turns of every THREAD item: its start, and what it read.
+
+    `archived` tells whether archived items were among them, `rows` how many turns the lake then had.
+    """
+
+    started_at: Moment
+    archived: bool
+    schema_version: int
+    rows: int
+
+    def cover(self, *, archived: bool, schema_version: int, rows: int) -> bool:
+        """Tell whether that holds for what is wanted now, where the lake has so many turns."""
+        return self.schema_version == schema_version and self.rows <= rows and (self.archived or not archived)
+
+
 class Proofs(msgspec.Struct, frozen=True, kw_only=True):
     """What is proved of one queue; None: nothing.
 
@@ -78,6 +94,7 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
     runs: RunsRead | None = None
     feedback_read_at: Moment | None = None
     feedback_since: Moment | None = None
+    turns: TurnsRead | None = None
 
     def until(self, now: datetime) -> "Proofs":
         """Return what is proved by exports that began no later than `now`: another's clock was wrong."""
@@ -86,7 +103,12 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
         runs = self.runs if self.runs and self.runs.started_at <= now else None
         read_at, since = ((at if at and at <= now else None) for at in (self.feedback_read_at, self.feedback_since))
         return Proofs(
-            full=full, new=new, runs=runs, feedback_read_at=read_at, feedback_since=read_at and (since or read_at)
+            full=full,
+            new=new,
+            runs=runs,
+            feedback_read_at=read_at,
+            feedback_since=read_at and (since or read_at),
+            turns=self.turns if self.turns and self.turns.started_at <= now else None,
         )
 
     def with_feedback(self, started_at: datetime, *, whole: bool) -> "Proofs":
