@@ -15,6 +15,7 @@ from annolake.observers import Log, Progress
 from annolake.proof_keeper import ProofKeeper
 from annolake.queue_record import QueueRecord
 from annolake.report import Mode, QueueReport
+from annolake.sources.feedback import FeedbackTerms
 from annolake.sources.source import Access
 
 
@@ -37,11 +38,12 @@ class ExportContext:
     interruption: Interruption
     reported_proofs: ReportedProofs
     query_limits: QueryLimits = field(default_factory=QueryLimits)
+    feedback_terms: FeedbackTerms = field(default_factory=FeedbackTerms)
 
 
 @dataclass(frozen=True)
 class QueueParts:
-    """What tables that are filled beside the rows of a queue need of its export, which began at `now`."""
+    """What a table that is filled beside the rows of a queue needs of its export, which began at `now`."""
 
     context: ExportContext
     access: Access

@@ -13,9 +13,9 @@ import duckdb
 import polars as pl
 import pytest
 
+from annolake.endpoint_export import EndpointExport
 from annolake.errors import LakeError
 from annolake.proof_keeper import ProofKeeper
-from annolake.queue_export import EndpointExport
 from annolake.report import QueueReport
 from annolake.sandbox import Faults, Population, Row, Rules, Sandbox, Turn
 from exporting import annolake, export_once, one_queue, with_polars, write_config

@@ -47,18 +47,20 @@ class FeedbackTerms:
 class Said:
     """What was said on some runs, or on a thread: on the `whole` ones all of it, of the `unread` ones nothing is known.
 
-    Both in lower case.
+    Both in lower case. `size` of the answers in bytes.
     """
 
+    size: int = 0
     rows: list[DecodedRow] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     whole: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
-    def add(self, owners: Iterable[str], pages: Iterable[Page]) -> None:
+    def add(self, owners: Iterable[str], pages: Sequence[Page]) -> None:
         """Note what was read whole. An element can be on two pages: the later one counts."""
         rows = {row.key: row for page in pages for row in page.rows}
         rejects = {reject.key: reject for page in pages for reject in page.rejects}
+        self.size += sum(page.size for page in pages)
         self.rows += rows.values()
         self.rejects += rejects.values()
         self.whole += owners

@@ -192,8 +192,13 @@ def decode_queue(body: bytes) -> DecodedRow:
     """
     row, unmapped = _queue_record.decode_row(body)
     if more := read_rubric(row):
-        unmapped = scrubbed(as_object({**(members(unmapped) if unmapped else {}), **more}) or b"{}")
+        unmapped = with_more(unmapped, more)
     return DecodedRow(b"", row, row_hash(row, hash_seed(unmapped or b"")), unmapped, archived=False)
+
+
+def with_more(unmapped: bytes | None, more: Mapping[str, bytes]) -> bytes:
+    """Return the text of a row's unmapped fields with the texts of `more` fields."""
+    return scrubbed(joined(sorted({**(members(unmapped) if unmapped else {}), **more}.items())))
 
 
 def _check_utf8(body: bytes) -> None:

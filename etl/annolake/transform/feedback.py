@@ -15,11 +15,10 @@ from msgspec.structs import replace
 
 from annolake.contract import FEEDBACK
 from annolake.keys import key_of
-from annolake.transform.decode import PageDecoder
-from annolake.transform.json_text import as_object, joined, members, without_lone_surrogates
+from annolake.transform.decode import PageDecoder, with_more
+from annolake.transform.json_text import joined, members, without_lone_surrogates
 from annolake.transform.row_batch import DecodedRow, Page, Reject
 from annolake.transform.row_types import MisfitError, Rows, hash_seed, json_type, row_hash
-from annolake.transform.secrets import scrubbed
 
 Reviewers = Mapping[str, Collection[str] | None]
 """Who has completed a row, by the run or the thread that it is of, in lower case; None: not known."""
@@ -115,8 +114,7 @@ def _in_columns(sent: Any, unmapped: bytes | None) -> tuple[Any, bytes | None]:
     source, beside = sent.feedback_source
     values = {c.name: getattr(source if c.name in _FROM_SOURCE else sent, c.name) for c in _COLUMNS}
     if beside:
-        whole = dict(members(unmapped)) if unmapped else {}
-        unmapped = scrubbed(as_object({**whole, _SOURCE: joined(sorted(beside.items()))}) or b"{}")
+        unmapped = with_more(unmapped, {_SOURCE: joined(sorted(beside.items()))})
     return _Feedback(**values), unmapped
 
 

@@ -74,6 +74,17 @@ class Caller:
             self.requests += 1
             self.queries += kind == "query"
 
+    def absorb(self, other: "Caller") -> None:
+        """Count what another one asked for, which has ended."""
+        with self._lock:
+            self.requests += other.requests
+            self.queries += other.queries
+            self.retries += other.retries
+            self.bytes_read += other.bytes_read
+            for kind, there in other.throttled.items():
+                self.throttled[kind].answers += there.answers
+                self.throttled[kind].seconds += there.seconds
+
     def throttle(self, kind: Kind, *, answers: int = 0, seconds: float = 0.0) -> None:
         """Count 429s, and seconds waited because of them."""
         with self._lock:
