@@ -22,6 +22,11 @@ Usage = Literal["subtree", "own"]
 
 PARTIAL = 3
 
+TABLES = {"feedback": "source.feedback", "turns": "source.threads"}
+"""The tables of a queue beside `runs`, each with the setting that leaves it out."""
+
+_CHANGES = ("inserted", "updated", "removed", "unchanged", "rejected")
+
 # From the most to the least urgent for whoever is called (docs/guarantees.md#exit-codes).
 _URGENCY = (130, 143, 1, 5, 4, 6, 2, PARTIAL, 0)
 
@@ -189,15 +194,22 @@ def in_words(queue: QueueReport) -> str:
     if queue.status in {"failed", "skipped"}:
         return f"{title}: {queue.status}: {printable(str(queue.error))}"
     counts = [
-        f"{getattr(queue, field):,} {field}"
-        for field in ("inserted", "updated", "removed", "unchanged", "rejected")
-        if getattr(queue, field) or field in {"inserted", "unchanged"}
+        f"{getattr(queue, name):,} {name}"
+        for name in _CHANGES
+        if getattr(queue, name) or name in {"inserted", "unchanged"}
     ]
     line = (
         f"{title}: {queue.rows_seen:,} rows in {queue.seconds:.1f} s, {', '.join(counts)}; "
         f"partitions written: {queue.partitions_written}"
     )
-    return "\n  ".join([line, *_not_shown(queue), *shortcomings(queue)])
+    return "\n  ".join([line, *_of_tables(queue), *_not_shown(queue), *refusals(queue), *shortcomings(queue)])
+
+
+def _of_tables(queue: QueueReport) -> Iterable[str]:
+    for table, told in _tables(queue):
+        if told.status in {"ok", "partial"}:
+            counts = [f"{getattr(told, name):,} {name}" for name in _CHANGES if getattr(told, name)]
+            yield ", ".join([f"{table}: {counted(told.rows, 'row')}", *counts])
 
 
 def _not_shown(queue: QueueReport) -> list[str]:
@@ -221,7 +233,34 @@ def shortcomings(queue: QueueReport) -> list[str]:
     if queue.payloads_missing_new:
         rows = counted(queue.payloads_missing_new, "row")
         lines.append(f"{rows} whose run the service did not return: see run_found")
+    lines += [line for table, told in _tables(queue) for line in _shortcomings_of(table, told)]
     return [printable(line) for line in lines]
+
+
+def _shortcomings_of(table: str, told: TableReport) -> Iterable[str]:
+    """Yield why a table beside `runs` was read in part."""
+    if told.status == "partial":
+        yield f"{table} could not be read whole: {'; '.join(told.because)}; run it again"
+    if told.removed_unconfirmed:
+        rows = counted(told.removed_unconfirmed, "row")
+        yield f"{table} not met and not marked removed: {rows}; the next export looks again"
+    if told.rejected_new:
+        yield f"{table}: {counted(told.rejected_new, 'new reject')}: `annolake rejects` lists them"
+
+
+def refusals(queue: QueueReport) -> list[str]:
+    """Return which tables the service refuses, a sentence for each, with what to do next."""
+    lines = [
+        f"{table}: the service refuses it: {'; '.join(told.because)}; what the lake has of it stays; "
+        f"give the key access to it, or leave it out with {TABLES[table]} = false"
+        for table, told in _tables(queue)
+        if told.status == "refused"
+    ]
+    return [printable(line) for line in lines]
+
+
+def _tables(queue: QueueReport) -> list[tuple[str, TableReport]]:
+    return [(table, getattr(queue, table)) for table in TABLES]
 
 
 def known_rejects(report: Report) -> str | None:
@@ -229,6 +268,7 @@ def known_rejects(report: Report) -> str | None:
     concerned = [queue for queue in report.queues if queue.rejects_known]
     if not concerned:
         return None
-    known, new = (sum(getattr(queue, name) for queue in concerned) for name in ("rejects_known", "rejected_new"))
+    known = sum(queue.rejects_known for queue in concerned)
+    new = sum(told.rejected_new for queue in concerned for told in (queue, queue.feedback, queue.turns))
     are, where = "is" if known == 1 else "are", counted(len(concerned), "queue")
     return f"{counted(known, 'reject')} {are} known in {where}, {new:,} of them new: `annolake rejects` lists them"

@@ -103,7 +103,7 @@ def test_status_opens_one_part_of_a_queue(lake: Lake) -> None:
         removed=frame["removed_at"].count(),
         partitions=len(parts(lake)),
         size=sum(path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*")),
-        newest_added_at=newest,
+        newest=newest,
     )
 
 

@@ -62,7 +62,7 @@ def test_each_queue_has_its_figures(lake: Lake) -> None:
 
     sizes = [path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*")]
     newest = max(row.added_at for row in rows(60) if row.added_at)
-    assert queue.held == Held(rows=60, removed=0, partitions=len(sizes), size=sum(sizes), newest_added_at=newest)
+    assert queue.held == Held(rows=60, removed=0, partitions=len(sizes), size=sum(sizes), newest=newest)
     assert (queue.rejects, queue.error) == (2, None)
     assert other.held is not None
     assert (other.held.rows, other.rejects) == (10, 0)
@@ -77,7 +77,7 @@ def test_a_queue_without_a_dated_row_has_no_newest(tmp_path: Path, read: list[Ro
     held = by_id(lake)[QUEUE].held
 
     assert held is not None
-    assert (held.rows, held.partitions, held.newest_added_at) == (len(read), bool(read), None)
+    assert (held.rows, held.partitions, held.newest) == (len(read), bool(read), None)
     assert held.size == sum(path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*"))
 
 

@@ -186,11 +186,16 @@ class Rejects:
 
 @dataclass(frozen=True)
 class KeptReject:
-    """A reject of a table as the lake has it: its file's name, and what that says, None where it cannot be read."""
+    """A reject of a table as the lake has it: its file, and what that says, None where it cannot be read."""
 
     table: str
-    name: str
+    file: Path
     record: Mapping[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """What the file is named by: the id of the row, or a digest."""
+        return self.file.name.removesuffix(_JSON)
 
 
 def reject_files(store: Store, folder: Path) -> list[str]:
@@ -207,7 +212,7 @@ def read_rejects(store: Store, folder: Path, table: str) -> Iterator[KeptReject]
             continue
         except LakeError:  # a pipe, a folder, a file of another user
             record = None
-        yield KeptReject(table, name.removesuffix(_JSON), record)
+        yield KeptReject(table, folder / name, record)
 
 
 def _pasts(report: Mapping[str, Any]) -> list[PastExport]:

@@ -6,9 +6,10 @@ being opened, and a file that lies in many places is opened once: its name is it
 hides no other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -25,22 +26,29 @@ T = TypeVar("T")
 
 
 class Held(NamedTuple):
-    """What the lake holds of a queue; `removed` of the `rows` have left it, `size` is in bytes."""
+    """What the lake holds of a queue in a table; `removed` of the `rows` have left it, `size` is in bytes.
+
+    `newest` is the latest time that partitions go by: added_at, or created_at.
+    """
 
     rows: int
     removed: int
     partitions: int
     size: int
-    newest_added_at: datetime | None
+    newest: datetime | None
 
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """One queue; `held` and `rejects` are None where they can't be read, and `error` says why in one sentence."""
+    """One queue: what is `held` of it in `runs`, and in the `other` tables.
+
+    That, and `rejects`, are None where they can't be read, and `error` says why in one sentence.
+    """
 
     queue_id: str
     name: str | None
     held: Held | None
+    other: Mapping[str, Held | None]
     rejects: int | None
     error: str | None
     history: History
@@ -84,10 +92,11 @@ def _status(lake: Lake, queue_id: str, history: History, counts: dict[str, tuple
             errors.append(str(exc))
             return None
 
-    held = tried(lambda: _held(lake, queue_id, "runs", counts))
+    held, *others = (tried(partial(_held, lake, queue_id, table, counts)) for table in lake.keyed)
     name = tried(lambda: lake.queue_name(queue_id)) or _reported_name(history)
     rejects = tried(lambda: lake.rejects_known(queue_id))
-    return QueueStatus(queue_id, name, held, rejects, errors[0] if errors else None, history)
+    other = dict(zip(lake.keyed[1:], others, strict=True))
+    return QueueStatus(queue_id, name, held, other, rejects, errors[0] if errors else None, history)
 
 
 class _Look(NamedTuple):
@@ -114,7 +123,7 @@ def _held(lake: Lake, queue_id: str, table: str, counts: dict[str, tuple[int, in
         removed=sum(look.removed for look in found.values()),
         partitions=sum(look.rows > 0 for look in found.values()),
         size=sum(look.size for look in found.values()),
-        newest_added_at=newest,
+        newest=newest,
     )
 
 
