@@ -1,7 +1,8 @@
 """What was said on a queue's runs is in the table `feedback`, or the report says which reading was not complete."""
 
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,8 @@ from annolake.report import QueueReport
 from annolake.sandbox import Changes, Feedback, FeedbackRules, Population, Rules, Sandbox
 from exporting import FakeClock, export_once, one_queue, with_polars
 from feedback_oracle import assert_equals_service, present, stored
+from load.faults import Gate, Killed
+from test_rejects import lake_with
 
 UNTIL = datetime(2026, 11, 20, 18, tzinfo=UTC)  # the end of a sandbox's data
 NEW = int(UNTIL.timestamp() * 1_000_000)
@@ -297,6 +300,30 @@ def test_feedback_that_changes_during_the_export_is_there_after_the_next(tmp_pat
             lake.export(2)
         assert outcome(lake.export(3)) == OK
         assert_equals_service(lake.path, sandbox, threads=endpoint == "items")
+
+
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+def test_an_export_killed_anywhere_is_made_good_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    """Rows are published last: until then they, and so their feedback, are met as changed once more."""
+    with served(Population(rows=40, threads=2, odd=False)) as sandbox:
+        Lake(tmp_path / "before", sandbox, endpoint).export(24)
+        change(sandbox, at=NEW + 30 * 3600 * 1_000_000)
+        for row in sandbox.queue().rows("active")[:3]:
+            sandbox.queue().finish(row.id)
+        whole = {"sync.refresh_feedback_every_s": 0, "sync.refresh_runs_every_s": 0} if endpoint == "items" else NEVER
+        step, steps = 0, Gate()
+        while step <= len(steps.steps):
+            folder = tmp_path / f"{step}"
+            shutil.copytree(tmp_path / "before", folder)
+            lake = Lake(folder, sandbox, endpoint, **whole)
+            with monkeypatch.context() as patched, suppress(Killed):
+                lake_with(patched, steps if not step else Gate("kill", step))
+                lake.export(48)
+            assert outcome(lake.export(49)) == OK, step
+            assert_equals_service(lake.path, sandbox, threads=endpoint == "items")
+            step += 1 + len(steps.steps) // 12
 
 
 # --- removals
