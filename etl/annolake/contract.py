@@ -16,6 +16,14 @@ Kind = Literal["field", "flattened", "derived", "export"]
 
 _DECIMAL = pa.decimal128(38, 18)
 _PERSON = pa.struct([("id", pa.string()), ("name", pa.string()), ("email", pa.string())])
+_FLAGS = ("is_required", "is_assertion")
+_QUESTION = pa.struct(
+    (name, pa.bool_() if name in _FLAGS else pa.string())
+    for name in (
+        *("feedback_key", "description", *_FLAGS, "value_descriptions", "score_descriptions", "feedback_config_id"),
+        *("feedback_config", "regex_validator", "required_if", "visible_if"),
+    )
+)
 
 ARROW_TYPES: Mapping[str, pa.DataType] = {
     "string": pa.string(),
@@ -28,6 +36,7 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
     "fixed_size_binary[16]": pa.binary(16),
     "list<string>": pa.list_(pa.string()),
     "list<struct<id: string, name: string, email: string>>": pa.list_(_PERSON),
+    f"list<{_QUESTION}>": pa.list_(_QUESTION),
     "map<string, int64>": pa.map_(pa.string(), pa.int64()),
     "map<string, decimal128(38, 18)>": pa.map_(pa.string(), _DECIMAL),
 }

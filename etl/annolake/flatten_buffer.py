@@ -33,11 +33,11 @@ class FlattenBuffer:
         self._numbers: set[int] = set()
         self._size = 0
 
-    def take(self, batch: RowBatch) -> None:
-        """Have the rows that are new or changed wait, and flatten those that wait where they are enough."""
+    def take(self, batch: RowBatch) -> list[DecodedRow]:
+        """Return the rows that are new or changed; they wait, and where enough of them do they are flattened."""
         rows = batch.latest().rows
         if not rows:
-            return
+            return []
         changed = list(compress(rows, self._upsert.index.changed([r.number for r in rows], [r.hash for r in rows])))
         if self._endpoint == "items":
             self._upsert.index.note_found([row.number for row in rows], [row.run_found for row in rows])
@@ -46,6 +46,7 @@ class FlattenBuffer:
         step = max(1, _BYTES_AT_ONCE // row_bytes)  # a page may be larger than what is flattened at once
         for start in range(0, len(changed), step):
             self._wait(changed[start : start + step], row_bytes)
+        return changed
 
     def _wait(self, rows: list[DecodedRow], row_bytes: int) -> None:
         if any(row.number in self._numbers for row in rows):

@@ -215,7 +215,7 @@ def assert_harmless(text: str) -> None:
 def test_foreign_text_does_nothing(tmp_path: Path) -> None:
     """In the queue's name, the value, path, reason and id: escaped in words, exact in JSON."""
     with Sandbox(Population(rows=30, odd=False, days=2), seed=8) as sandbox:
-        sandbox._service._profiles[sandbox.queue_ids[0]]["name"] = HOSTILE
+        sandbox.profile(sandbox.queue_ids[0])["name"] = HOSTILE
         queue = sandbox.queue()
         break_rows(queue, 1, total_tokens=HOSTILE, app_path=f"/o/{HOSTILE}")
         broken = json.loads(queue.rows("active")[9].text) | {"queue_run_id": HOSTILE, "name": 5}

@@ -64,6 +64,19 @@ class RunsRead(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = "subtree"
 
 
+class FeedbackTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What the readings of feedback were about: archived rows too or not, in which form; `rows` the lake then had."""
+
+    archived: bool
+    schema_version: int
+    rows: int
+
+    def cover(self, wanted: "FeedbackTerms") -> bool:
+        """Tell whether they hold for what is wanted now, and the lake has not lost rows since."""
+        same = self.schema_version == wanted.schema_version and self.rows <= wanted.rows
+        return same and (self.archived or not wanted.archived)
+
+
 class Proofs(msgspec.Struct, frozen=True, kw_only=True):
     """What is proved of one queue; None: nothing.
 
@@ -78,6 +91,7 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
     runs: RunsRead | None = None
     feedback_read_at: Moment | None = None
     feedback_since: Moment | None = None
+    feedback_terms: FeedbackTerms | None = None
 
     def until(self, now: datetime) -> "Proofs":
         """Return what is proved by exports that began no later than `now`: another's clock was wrong."""
@@ -86,13 +100,23 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
         runs = self.runs if self.runs and self.runs.started_at <= now else None
         read_at, since = ((at if at and at <= now else None) for at in (self.feedback_read_at, self.feedback_since))
         return Proofs(
-            full=full, new=new, runs=runs, feedback_read_at=read_at, feedback_since=read_at and (since or read_at)
+            full=full,
+            new=new,
+            runs=runs,
+            feedback_read_at=read_at,
+            feedback_since=read_at and (since or read_at),
+            feedback_terms=self.feedback_terms if read_at else None,
         )
 
-    def with_feedback(self, started_at: datetime, *, whole: bool) -> "Proofs":
+    def with_feedback(self, started_at: datetime, *, whole: bool, terms: FeedbackTerms) -> "Proofs":
         """Return what is proved after an export that began then read the feedback that was due, or the `whole`."""
         read_at = started_at if whole else self.feedback_read_at
-        return replace(self, feedback_read_at=read_at, feedback_since=started_at if read_at else None)
+        since, terms_now = (started_at, terms) if read_at else (None, None)
+        return replace(self, feedback_read_at=read_at, feedback_since=since, feedback_terms=terms_now)
+
+    def without_feedback(self) -> "Proofs":
+        """Return what is proved after an export that did not read the feedback that was due."""
+        return replace(self, feedback_read_at=None, feedback_since=None, feedback_terms=None)
 
     def after(self, past: PastExport, *, now: datetime) -> "Proofs":
         """Return what is proved after one more export, the same where that proves nothing.

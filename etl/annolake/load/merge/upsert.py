@@ -76,6 +76,13 @@ class Upsert:
         """Rows read and left as they are, once everything is published."""
         return self.index.count(ACCEPTED) - self.counts.inserted - self.counts.updated
 
+    def columns(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield these columns of the rows that the lake held when this export began, a row group at a time."""
+        for part in list(self._parts.values()):
+            with PartReader(self._store, part.path, self._format) as reader:
+                for group in range(len(reader.row_groups)):
+                    yield reader.row_group(group, names)
+
     def keep_others(self, owners_read: Bytes16) -> None:
         """Have `index.missing` be of rows that belong to what was read (a run, an item), given by the keys.
 

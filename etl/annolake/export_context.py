@@ -1,0 +1,37 @@
+"""What the queues of one export share: what was asked for, where it goes, and what is known of the service."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from annolake.clock import Clock
+from annolake.config import Config
+from annolake.extract.endpoints.query_limits import QueryLimits
+from annolake.extract.http.client import Client
+from annolake.interruption import Interruption
+from annolake.load.lake import Lake, Workspace
+from annolake.load.proofs import ReportedProofs
+from annolake.observers import Log, Progress
+from annolake.report import Mode
+from annolake.sources.feedback import FeedbackTerms
+
+
+@dataclass(frozen=True)
+class ExportContext:
+    """What the queues of one export share."""
+
+    config: Config
+    mode: Mode
+    accept_removals: bool
+    refresh: bool
+    client: Client
+    lanes: ThreadPoolExecutor
+    query_lanes: ThreadPoolExecutor
+    lake: Lake
+    workspace: Workspace
+    clock: Clock
+    log: Log
+    progress: Progress
+    interruption: Interruption
+    reported_proofs: ReportedProofs
+    query_limits: QueryLimits = field(default_factory=QueryLimits)
+    feedback_terms: FeedbackTerms = field(default_factory=FeedbackTerms)
