@@ -110,9 +110,9 @@ class _Table:
         report.rejected, report.rejected_new = len(self._rejects.seen), self._rejects.new
         refused = source.refused
         if refused is not None:
-            report.status, report.because = "refused", [str(refused)]
-            facts = {"queue_id": self._parts.access.queue_id, "status": refused.status, "why": str(refused)}
-            self._parts.context.log.warning("turns_refused", **facts)
+            why = f"the service does not serve the turns of threads ({refused.status})"
+            report.status, report.because = "refused", [why]
+            self._parts.context.log.warning("turns_refused", queue_id=self._parts.access.queue_id, why=why)
             return
         if source.unread:
             threads = counted(source.unread, "thread")
