@@ -156,7 +156,7 @@ def test_schema_prints_both_forms(tmp_path: Path) -> None:
     assert (markdown.exit_code, document.exit_code) == (0, 0)
     assert "| `total_cost` | `decimal128(38, 18)` |" in markdown.out
     tables = json.loads(document.out)["tables"]
-    assert [table["table"] for table in tables] == ["runs", "queues"]
+    assert [table["table"] for table in tables] == ["runs", "queues", "feedback", "turns"]
     assert [column["name"] for column in tables[0]["columns"]] == contract.RUNS.schema.names
 
 

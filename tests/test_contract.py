@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 import oracle
 from annolake import contract
 
@@ -34,9 +36,9 @@ def test_json_columns_are_the_open_ended_fields_of_the_document() -> None:
 
 
 def test_the_arrow_schemas_are_pinned() -> None:
-    """Names, types, order and nullability of both tables change only on purpose, with a new version."""
+    """Names, types, order and nullability of all tables change only on purpose, with a new version."""
     lines = []
-    for table in (contract.RUNS, contract.QUEUES):
+    for table in contract.TABLES:
         lines.append(f"{table.name} {table.version}")
         lines += [f"  {f.name}: {f.type}{'' if f.nullable else ' not null'}" for f in table.schema]
 
@@ -52,7 +54,7 @@ def test_arrow_fields_carry_description_unit_and_source() -> None:
         b"unit": b"USD",
         b"source": b"flattened from prompt_cost_details.cache_read",
     }
-    assert all(f.metadata[b"description"] for f in [*contract.RUNS.schema, *contract.QUEUES.schema])
+    assert all(f.metadata[b"description"] for table in contract.TABLES for f in table.schema)
 
 
 def test_never_null_are_the_six_columns_of_the_design() -> None:
@@ -60,6 +62,36 @@ def test_never_null_are_the_six_columns_of_the_design() -> None:
     never_null = {column.name for column in contract.RUNS.column if not column.nullable}
 
     assert never_null == {"queue_run_id", "item_type", "endpoint", "archived", "row_hash", "exported_at"}
+
+
+@pytest.mark.parametrize("table", contract.TABLES, ids=lambda table: table.name)
+def test_a_table_names_its_key_its_time_and_its_owners_among_its_columns(table: contract.Table) -> None:
+    """What the lake goes by is in each file: the key is never null, the partition is the date of the time."""
+    columns = {column.name: column for column in table.column}
+
+    assert {*table.key, *table.owners} <= columns.keys()
+    assert not any(columns[name].nullable for name in table.key)
+    assert not table.time or (columns[table.time].type, table.partition) == (
+        "timestamp[us, UTC]",
+        table.time.replace("_at", "_date"),
+    )
+
+
+def test_the_usage_of_a_turn_has_the_names_and_types_of_that_of_a_run() -> None:
+    """Tokens and costs of turns and runs can be added up."""
+    usage = {c.name: c.type for c in contract.TURNS.column if c.unit in {"tokens", "USD"}}
+
+    assert len(usage) == 10
+    assert usage.items() <= {c.name: c.type for c in contract.RUNS.column if c.unit and c.kind == "field"}.items()
+
+
+def test_a_column_says_where_its_endpoint_has_it() -> None:
+    """A member of an object of the service is named with a point; what annolake adds is called its own."""
+    columns = {column.name: column for table in (contract.FEEDBACK, contract.TURNS) for column in table.column}
+
+    assert columns["user_id"].origin == "feedback.feedback_source.user_id"
+    assert columns["turn_number"].origin == "threads.TURN_NUMBER.turn_number"
+    assert columns["in_rubric"].origin == "annolake"
 
 
 def test_the_successor_endpoint_lacks_exactly_what_its_documentation_says() -> None:
@@ -75,7 +107,7 @@ def test_the_successor_endpoint_lacks_exactly_what_its_documentation_says() -> N
 
 def test_both_documents_name_every_column() -> None:
     """The Markdown and the JSON form of `annolake schema` leave no column out."""
-    for table in (contract.RUNS, contract.QUEUES):
+    for table in contract.TABLES:
         document = json.loads(json.dumps(contract.as_document(table)))
         markdown = contract.as_markdown(table)
 

@@ -208,7 +208,7 @@ def test_a_queue_in_two_spellings_is_one_queue(spell: Callable[[str], str], endp
     """However the service lists an id, and the settings write it, there is one export and one folder in the lake."""
     with Sandbox(Population(rows=20, queues=2, odd=False, days=2), seed=2) as sandbox:
         first, second = sandbox.queue_ids
-        sandbox._service._profiles[second]["id"] = spell(first)
+        sandbox.profile(second)["id"] = spell(first)
         listed = export_once(sandbox, tmp_path, {"source.queues": "all", "source.endpoint": endpoint})
         config = write_config(tmp_path, sandbox, {"source.queues": [first, first.upper()]})
         more = ("--queue", first.upper(), "--queue", first)

@@ -99,7 +99,7 @@ def answer_of(block: str, names: dict[str, object]) -> object:
 
 def renamed(sandbox: Sandbox, queue_id: str, reviewer: int, name: str | None) -> None:
     """Let a queue list one of its reviewers under another name, or under none."""
-    people: Any = sandbox._service._profiles[queue_id]["assigned_reviewers"]
+    people: Any = sandbox.profile(queue_id)["assigned_reviewers"]
     people[reviewer]["name"] = name
 
 

@@ -3,7 +3,16 @@
 from datetime import UTC, datetime, timedelta
 
 from annolake.errors import LakeError, ServiceError
-from annolake.report import QueueReport, Report, known_rejects, new_report
+from annolake.report import (
+    QueueReport,
+    Report,
+    TableReport,
+    in_words,
+    known_rejects,
+    new_report,
+    refusals,
+    shortcomings,
+)
 
 NOW = datetime(2026, 11, 26, 2, 0, 7, 5, tzinfo=UTC)
 
@@ -67,3 +76,57 @@ def test_known_rejects_are_one_sentence() -> None:
     assert known_rejects(report(one, many)) == (
         "2,001 rejects are known in 2 queues, 1 of them new: `annolake rejects` lists them"
     )
+
+
+def test_rejects_of_each_table_are_known_rejects() -> None:
+    """New ones of feedback are new rejects of the queue."""
+    told = queue(1, rejects_known=3, rejected_new=1, feedback=TableReport(status="ok", rejected_new=2))
+
+    assert known_rejects(report(told)) == "3 rejects are known in 1 queue, 3 of them new: `annolake rejects` lists them"
+
+
+def test_a_table_that_was_read_in_part_makes_the_queue_partial() -> None:
+    """With what is missing, and what to do."""
+    told = queue(
+        1,
+        complete=True,
+        feedback=TableReport(status="partial", because=["HTTP 500 to the end"], rows=7),
+        turns=TableReport(status="ok", complete=True, rows=1_200, inserted=5, removed_unconfirmed=30, rejected_new=1),
+    )
+
+    again = "the next export looks again, and `annolake run --accept-removals` marks them"
+
+    told.conclude()
+
+    assert (told.status, told.exit_code) == ("partial", 3)
+    assert shortcomings(told) == [
+        "feedback could not be read whole: HTTP 500 to the end; run it again",
+        f"turns not met and not marked removed: 30 rows; {again}",
+        "turns: 1 new reject: `annolake rejects` lists them",
+    ]
+    assert in_words(told).splitlines()[1:3] == ["  feedback: 7 rows", "  turns: 1,200 rows, 5 inserted"]
+
+
+def test_a_table_that_the_service_refuses_leaves_the_queue_as_good_as_it_is() -> None:
+    """It is told, with the setting that leaves the table out; so do a table that is off, and one not come to."""
+    told = queue(1, complete=True, feedback=TableReport(status="refused", because=["HTTP 403"]))
+    off = queue(2, complete=True, feedback=TableReport(status="off"))
+
+    told.conclude()
+    off.conclude()
+
+    assert (told.status, told.exit_code, shortcomings(told)) == ("ok", 0, [])
+    (line,) = refusals(told)
+    assert line.startswith("feedback: the service refuses it: HTTP 403; what the lake has of it stays; ")
+    assert line.endswith("or leave it out with source.feedback = false")
+    assert line in in_words(told)
+    assert (off.status, refusals(off), len(in_words(off).splitlines())) == ("ok", [], 1)
+
+
+def test_a_queue_that_failed_has_no_new_rejects_in_any_table() -> None:
+    """What it met is new for the next export."""
+    told = queue(1, rejected_new=1, feedback=TableReport(status="ok", rejected_new=2))
+
+    told.fail(LakeError("the disk is full"))
+
+    assert (told.rejected_new, told.feedback.rejected_new) == (0, 0)

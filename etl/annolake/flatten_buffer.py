@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from itertools import compress
 
-from annolake import contract
+from annolake.contract import RUNS, Table
 from annolake.load.merge.upsert import Upsert
 from annolake.report import Endpoint
 from annolake.transform.flatten import flatten
@@ -18,24 +18,26 @@ _BYTES_AT_ONCE = 8 << 20
 
 
 class FlattenBuffer:
-    """Takes the rows of one queue in reading order; `flush` when all were taken.
+    """Takes the rows of one queue in one table in reading order; `flush` when all were taken.
 
     Rows of which the same columns are unavailable are flattened together. `run_missing_new` tells how many rows are new
     or changed and have a run that was not found.
     """
 
-    def __init__(self, upsert: Upsert, endpoint: Endpoint, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, upsert: Upsert, endpoint: Endpoint | None, now: Callable[[], datetime], *, table: Table = RUNS
+    ) -> None:
         self.run_missing_new = 0
-        self._upsert, self._endpoint, self._now = upsert, endpoint, now
+        self._upsert, self._endpoint, self._now, self._table = upsert, endpoint, now, table
         self._waiting: dict[frozenset[str], list[DecodedRow]] = {}
         self._numbers: set[int] = set()
         self._size = 0
 
-    def take(self, batch: RowBatch) -> None:
-        """Have the rows that are new or changed wait, and flatten those that wait where they are enough."""
+    def take(self, batch: RowBatch) -> list[DecodedRow]:
+        """Return the rows that are new or changed; they wait, and where enough of them do they are flattened."""
         rows = batch.latest().rows
         if not rows:
-            return
+            return []
         changed = list(compress(rows, self._upsert.index.changed([r.number for r in rows], [r.hash for r in rows])))
         if self._endpoint == "items":
             self._upsert.index.note_found([row.number for row in rows], [row.run_found for row in rows])
@@ -44,6 +46,7 @@ class FlattenBuffer:
         step = max(1, _BYTES_AT_ONCE // row_bytes)  # a page may be larger than what is flattened at once
         for start in range(0, len(changed), step):
             self._wait(changed[start : start + step], row_bytes)
+        return changed
 
     def _wait(self, rows: list[DecodedRow], row_bytes: int) -> None:
         if any(row.number in self._numbers for row in rows):
@@ -58,6 +61,6 @@ class FlattenBuffer:
     def flush(self) -> None:
         """Flatten the rows that wait, and hand them to the upsert."""
         for unavailable, rows in self._waiting.items():
-            batch = flatten(contract.RUNS, rows, exported_at=self._now(), endpoint=self._endpoint)
+            batch = flatten(self._table, rows, exported_at=self._now(), endpoint=self._endpoint)
             self._upsert.add(batch, [row.number for row in rows], unavailable=unavailable)
         self._waiting, self._numbers, self._size = {}, set(), 0

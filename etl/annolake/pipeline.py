@@ -12,13 +12,14 @@ from threading import Event
 from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import InterruptedExport, LakeError
+from annolake.export_context import ExportContext
 from annolake.extract.endpoints.queues import list_queues
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.interruption import Interruption
 from annolake.load.lake import Lake, Workspace
 from annolake.load.proofs import ReportedProofs
 from annolake.observers import SILENCE, Log, Progress
-from annolake.queue_export import ExportContext, QueueExport
+from annolake.queue_export import QueueExport
 from annolake.report import Mode, Report, new_report
 from annolake.wiring import open_client, open_lake
 

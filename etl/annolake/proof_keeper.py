@@ -5,19 +5,35 @@ throughout. An export that fails, or is killed, writes none.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from annolake.config import Source
-from annolake.contract import RUNS
+from annolake.contract import FEEDBACK, RUNS, TURNS, Table
 from annolake.errors import LakeError
 from annolake.load.lake import Lake, Workspace
-from annolake.load.proofs import FullExport, Proofs, ReportedProofs, RunsRead, Terms, read_proofs, write_proofs
+from annolake.load.proofs import (
+    FullExport,
+    Proofs,
+    ReportedProofs,
+    RunsRead,
+    TableTerms,
+    Terms,
+    read_proofs,
+    write_proofs,
+)
 from annolake.load.records import PastExport
 from annolake.observers import Log
 from annolake.report import QueueReport, Usage
+
+
+class _FeedbackRead(NamedTuple):
+    """What an export read of the feedback: that of all rows it met, or what was due."""
+
+    whole: bool
+    terms: TableTerms
 
 
 class ProofKeeper:
@@ -39,6 +55,10 @@ class ProofKeeper:
         found = read_proofs(lake.store, self._path)
         self._is_there = found is not None
         self._usage: Usage | None = None  # of the runs that this export asked for
+        self._feedback: _FeedbackRead | None = None  # by this export
+        self._turns: TableTerms | None = None  # of this export, where it read those that were due
+        self._covered = False  # what was read of the feedback before is what is wanted now
+        self._unfiltered = not settings.status
         self._proofs = (found or Proofs()).until(now)
 
     @property
@@ -69,6 +89,38 @@ class ProofKeeper:
         read_at = self.runs_read_at
         return every_s == 0 or read_at is None or self._now - read_at > timedelta(seconds=every_s)
 
+    def feedback_read(self, rows: int) -> tuple[datetime | None, datetime | None]:
+        """Return when all feedback was last read, and from when on new one is to be looked for; None: not proved.
+
+        `rows` are those of feedback that the lake has.
+        """
+        proofs, terms = self._proofs, self._proofs.feedback_terms
+        self._covered = terms is not None and terms.cover(self._terms_for(FEEDBACK, rows)) and self._unfiltered
+        return (proofs.feedback_read_at, proofs.feedback_since) if self._covered else (None, None)
+
+    def note_feedback(self, *, whole: bool, rows: int) -> None:
+        """Note that the feedback that was due was read, or that of all rows that were met; the lake then has `rows`."""
+        self._feedback = _FeedbackRead(whole, self._terms_for(FEEDBACK, rows))
+
+    def forget_feedback(self) -> None:
+        """Note, before rows are published, that their feedback was not read: the next export reads all. LakeError."""
+        if self._proofs.feedback_read_at:
+            self._write(self._proofs.without_feedback())
+
+    def turns_are_read(self, rows: int) -> bool:
+        """Tell whether the lake, which has so many `rows` of turns, has those of every THREAD item that it has."""
+        terms = self._proofs.turns_terms
+        return terms is not None and terms.cover(self._terms_for(TURNS, rows))
+
+    def note_turns(self, *, rows: int) -> None:
+        """Note that the turns that were due were read; the lake then has so many `rows` of them."""
+        self._turns = self._terms_for(TURNS, rows)
+
+    def forget_turns(self) -> None:
+        """Note, before rows are published, that turns were not read: the next export reads all. Raises LakeError."""
+        if self._proofs.turns_read_at:
+            self._write(replace(self._proofs, turns_read_at=None, turns_terms=None))
+
     def usage_with(self, usage: Usage, report: QueueReport) -> Usage:
         """Return what the tokens and costs of all rows include, given what those do that were asked for."""
         runs = self._proofs.runs
@@ -93,12 +145,23 @@ class ProofKeeper:
             proofs = replace(proofs, runs=replace(proofs.runs, usage="own"))
         elif proofs.runs and over_items and self._usage != proofs.runs.usage and self._usage:
             proofs = replace(proofs, runs=None)  # the service reports descendants by now: for all rows, next time
+        if self._feedback:
+            whole = self._feedback.whole and report.complete and report.mode == "full" and self._unfiltered
+            if whole or self._covered:
+                proofs = proofs.with_feedback(self._now, whole=whole, terms=self._feedback.terms)
+        if self._turns:
+            whole = report.complete and report.mode == "full"
+            proofs = proofs.with_turns(self._now, whole=whole, terms=self._turns)
         try:
             if proofs != self._proofs:
                 self._write(proofs)
         except LakeError as error:
             log.warning("proofs_not_written", queue_id=self._queue_id, why=str(error))
         report.runs_refreshed_at = self.runs_read_at if over_items else None
+
+    def _terms_for(self, table: Table, rows: int) -> TableTerms:
+        """Return what a reading of a table is about in this export, where the lake has so many rows of it."""
+        return TableTerms(archived=self._archived, schema_version=table.version, rows=rows)
 
     def _write(self, proofs: Proofs) -> None:
         write_proofs(self._lake.store, self._path, proofs, aside=self._workspace.folder)

@@ -40,6 +40,12 @@ class QueueRecord:
         name: str | None = self._answer.result().row.name if answered else None
         return name
 
+    @property
+    def rubric_keys(self) -> frozenset[str] | None:
+        """The feedback keys that the queue asks for; None where its record or its rubric is not known."""
+        items = self.row.row.rubric_items if self.row else None
+        return None if items is None else frozenset(item.feedback_key for item in items if item.feedback_key)
+
     def table(self, now: datetime) -> pa.Table | None:
         """Return the record as the queue's row of the table `queues`."""
         if self.row is None:

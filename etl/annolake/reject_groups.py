@@ -9,8 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import heappush, heapreplace
+from pathlib import Path
 from typing import Any
 
+from annolake.contract import RUNS, TABLES
 from annolake.load.lake import Lake
 from annolake.load.records import KeptReject
 from annolake.transform.reject_value import RejectedRow
@@ -19,6 +21,7 @@ from annolake.web_address import run_url
 MOST_EXAMPLES = 20
 UNREADABLE = "the file cannot be read as a reject: it is cut off, or annolake did not write it"
 
+_ID_OF = {table.name: table.key[-1] for table in TABLES if table.key}
 _DIGEST = re.compile("[0-9a-f]{32}")  # what a file is named by where there is no id to name it by
 _LONGEST_ID = 200
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
@@ -29,9 +32,13 @@ Kind = tuple[str | None, str | None, str]
 
 @dataclass(frozen=True)
 class Example:
-    """One reject; `value` is the JSON text that does not fit, `file` where the whole row is, within the lake."""
+    """One reject; `value` is the JSON text that does not fit, `file` where the whole row is, within the lake.
+
+    `id` is what its table's rows are told apart by: of a row of `runs` the `queue_run_id`.
+    """
 
     queue_id: str
+    id: str | None
     queue_run_id: str | None
     value: str | None
     first_seen: datetime | None
@@ -81,7 +88,7 @@ def group_rejects(lake: Lake, queue_ids: Iterable[str], base_url: str) -> list[G
             kind = _kind(kept.record)
             group = groups.setdefault(kind, Group(*kind))
             seen = _moment((kept.record or {}).get("first_seen"))
-            group.add(queue_id, kept.name, seen, _Describe(queue_id, kept, seen, base_url))
+            group.add(queue_id, kept.name, seen, _Describe(lake.root, queue_id, kept, seen, base_url))
     return sorted(groups.values(), key=_by_frequency)
 
 
@@ -107,6 +114,7 @@ def _kind(record: Mapping[str, Any] | None) -> Kind:
 class _Describe:
     """Makes an example of a reject: only where it is called is the row's text looked into."""
 
+    root: Path
     queue_id: str
     kept: KeptReject
     seen: datetime | None
@@ -117,14 +125,17 @@ class _Describe:
         text, path = record.get("row"), record.get("path")
         row = RejectedRow(text if isinstance(text, str) else "")
         app_path = row.text_of("app_path")
-        queue_run_id = row.text_of("queue_run_id") if _DIGEST.fullmatch(self.kept.name) else self.kept.name
+        named_by_id = not _DIGEST.fullmatch(self.kept.name)
+        row_id = self.kept.name if named_by_id else row.text_of(_ID_OF[self.kept.table])
+        row_id = row_id if row_id and len(row_id) <= _LONGEST_ID else None
         return Example(
             queue_id=self.queue_id,
-            queue_run_id=queue_run_id if queue_run_id and len(queue_run_id) <= _LONGEST_ID else None,
+            id=row_id,
+            queue_run_id=row_id if self.kept.table == RUNS.name else None,
             value=row.shown(path) if isinstance(path, str) and isinstance(text, str) else None,
             first_seen=self.seen,
             url=run_url(self.base_url, app_path) if app_path else None,
-            file=f"_annolake/rejected/queue_id={self.queue_id}/{self.kept.name}.json",
+            file=self.kept.file.relative_to(self.root).as_posix(),
         )
 
 

@@ -18,17 +18,24 @@ _DIGEST = re.compile("[0-9a-f]{32}")
 
 
 class RejectKeeper:
-    """The rejects of one queue in one export.
+    """The rejects of one queue in one table and one export.
 
     `seen` has the keys of those met and not accepted since; `unreadable` tells whether one was met whose
-    queue_run_id could not be read. `tells` says of an export's id whether it reported how the queue ended: what one met
+    id could not be read. `tells` says of an export's id whether it reported how the queue ended: what one met
     first that did not, because it was killed, is new once more.
     """
 
     def __init__(
-        self, kept: Rejects, queue_id: str, now: datetime, *, export_id: str, tells: Callable[[str], bool]
+        self,
+        kept: Rejects,
+        queue_id: str,
+        now: datetime,
+        *,
+        table: str = "runs",
+        export_id: str,
+        tells: Callable[[str], bool],
     ) -> None:
-        self._kept = kept
+        self._kept, self._table = kept, table
         self._queue_id = queue_id
         self._now = now
         self._export_id = export_id
@@ -72,7 +79,7 @@ class RejectKeeper:
             self._new.add(name)
             first_export = self._export_id
         record = {
-            "table": "runs",
+            "table": self._table,
             "queue_id": self._queue_id,
             "path": reject.path,
             "reason": reject.reason,
@@ -88,13 +95,14 @@ class RejectKeeper:
         self.seen.add(reject.key)
 
 
-def rejects_of(lake: Lake, workspace: Workspace, queue_id: str, *, now: datetime) -> RejectKeeper:
-    """Return the keeper of a queue's rejects, in an export that began at `now`. Raises LakeError."""
-    kept, export_id = lake.rejects(queue_id, workspace), workspace.export_id
+def rejects_of(lake: Lake, workspace: Workspace, queue_id: str, *, now: datetime, table: str = "runs") -> RejectKeeper:
+    """Return the keeper of a queue's rejects in a table, in an export that began at `now`. Raises LakeError."""
+    kept, export_id = lake.rejects(queue_id, workspace, table), workspace.export_id
     return RejectKeeper(
         kept,
         queue_id,
         now,
+        table=table,
         export_id=export_id,
         tells=lambda earlier: earlier == export_id or lake.reports.tells(earlier, queue_id),
     )

@@ -16,10 +16,18 @@ from annolake.printable import counted, json_line, printable
 Endpoint = Literal["runs", "items"]
 Mode = Literal["full", "new"]
 Status = Literal["running", "ok", "partial", "failed", "skipped"]
+TableStatus = Literal["unread", "ok", "partial", "refused", "off"]
 State = Literal["running", "finished"]
 Usage = Literal["subtree", "own"]
 
 PARTIAL = 3
+
+TABLES = {"feedback": "source.feedback", "turns": "source.threads"}
+"""The tables of a queue beside `runs`, each with the setting that leaves it out."""
+
+_ACCEPTING = "`annolake run --accept-removals` marks them"
+
+_CHANGES = ("inserted", "updated", "removed", "unchanged", "rejected")
 
 # From the most to the least urgent for whoever is called (docs/guarantees.md#exit-codes).
 _URGENCY = (130, 143, 1, 5, 4, 6, 2, PARTIAL, 0)
@@ -30,6 +38,32 @@ class Throttled(msgspec.Struct):
 
     answers: int = 0
     seconds: float = 0.0
+
+
+class TableReport(msgspec.Struct, kw_only=True):
+    """What became of another table of a queue: `feedback`, `turns`. Counts are of its rows, `rows` of those read.
+
+    `status`: "unread" while it was not come to, "off" where the settings leave the table out, "refused" where the
+    service does, "partial" where something could not be read; `because` has the reasons. `complete`: all that was to be
+    read was. The other counts are as those of the queue.
+    """
+
+    status: TableStatus = "unread"
+    complete: bool = False
+    because: list[str] = []
+    rows: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    removed_unconfirmed: int = 0
+    rejected: int = 0
+    rejected_new: int = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether something of the table is missing that the export was to bring: exit code 3."""
+        return self.status == "partial" or bool(self.rejected_new)
 
 
 class QueueReport(msgspec.Struct, kw_only=True):
@@ -83,17 +117,21 @@ class QueueReport(msgspec.Struct, kw_only=True):
     filtered: bool = False
     removals_held_back: bool = False
     orders: dict[str, object] = {}
+    feedback: TableReport = msgspec.field(default_factory=TableReport)
+    turns: TableReport = msgspec.field(default_factory=TableReport)
     exit_code: int = 0
 
     def fail(self, error: BaseException) -> None:
         """Record what stopped the queue. The rejects that it met are not known by that, and new for the next export."""
         self.status, self.rejected_new = "failed", 0
+        self.feedback.rejected_new = self.turns.rejected_new = 0
         self.error, self.exit_code = outcome(error)
         self.complete = False
 
     def conclude(self) -> None:
         """Settle status and exit code of a queue that was read to its end."""
-        if not self.complete or self.rejected_new or self.payloads_missing_new or self.removals_held_back:
+        missing = not self.complete or self.rejected_new or self.payloads_missing_new or self.removals_held_back
+        if missing or self.feedback.is_short or self.turns.is_short:
             self.status = "partial"
             self.exit_code = PARTIAL
 
@@ -158,15 +196,22 @@ def in_words(queue: QueueReport) -> str:
     if queue.status in {"failed", "skipped"}:
         return f"{title}: {queue.status}: {printable(str(queue.error))}"
     counts = [
-        f"{getattr(queue, field):,} {field}"
-        for field in ("inserted", "updated", "removed", "unchanged", "rejected")
-        if getattr(queue, field) or field in {"inserted", "unchanged"}
+        f"{getattr(queue, name):,} {name}"
+        for name in _CHANGES
+        if getattr(queue, name) or name in {"inserted", "unchanged"}
     ]
     line = (
         f"{title}: {queue.rows_seen:,} rows in {queue.seconds:.1f} s, {', '.join(counts)}; "
         f"partitions written: {queue.partitions_written}"
     )
-    return "\n  ".join([line, *_not_shown(queue), *shortcomings(queue)])
+    return "\n  ".join([line, *_of_tables(queue), *_not_shown(queue), *refusals(queue), *shortcomings(queue)])
+
+
+def _of_tables(queue: QueueReport) -> Iterable[str]:
+    for table, told in _tables(queue):
+        if told.status in {"ok", "partial"}:
+            counts = [f"{getattr(told, name):,} {name}" for name in _CHANGES if getattr(told, name)]
+            yield ", ".join([f"{table}: {counted(told.rows, 'row')}", *counts])
 
 
 def _not_shown(queue: QueueReport) -> list[str]:
@@ -183,14 +228,41 @@ def shortcomings(queue: QueueReport) -> list[str]:
         rows = counted(queue.removed_unconfirmed, "row")
         lines.append(
             f"not met and not marked removed: {rows}: {queue.unconfirmed_because}; "
-            "the next export looks again, and `annolake run --accept-removals` marks them"
+            f"the next export looks again, and {_ACCEPTING}"
         )
     if queue.rejected_new:
         lines.append(f"{counted(queue.rejected_new, 'new reject')}: `annolake rejects` lists them")
     if queue.payloads_missing_new:
         rows = counted(queue.payloads_missing_new, "row")
         lines.append(f"{rows} whose run the service did not return: see run_found")
+    lines += [line for table, told in _tables(queue) for line in _shortcomings_of(table, told)]
     return [printable(line) for line in lines]
+
+
+def _shortcomings_of(table: str, told: TableReport) -> Iterable[str]:
+    """Yield why a table beside `runs` was read in part."""
+    if told.status == "partial":
+        yield f"{table} could not be read whole: {'; '.join(told.because)}; run it again"
+    if told.removed_unconfirmed:
+        rows = counted(told.removed_unconfirmed, "row")
+        yield f"{table} not met and not marked removed: {rows}; the next export looks again, and {_ACCEPTING}"
+    if told.rejected_new:
+        yield f"{table}: {counted(told.rejected_new, 'new reject')}: `annolake rejects` lists them"
+
+
+def refusals(queue: QueueReport) -> list[str]:
+    """Return which tables the service refuses, a sentence for each, with what to do next."""
+    lines = [
+        f"{table}: the service refuses it: {'; '.join(told.because)}; what the lake has of it stays; "
+        f"give the key access to it, or leave it out with {TABLES[table]} = false"
+        for table, told in _tables(queue)
+        if told.status == "refused"
+    ]
+    return [printable(line) for line in lines]
+
+
+def _tables(queue: QueueReport) -> list[tuple[str, TableReport]]:
+    return [(table, getattr(queue, table)) for table in TABLES]
 
 
 def known_rejects(report: Report) -> str | None:
@@ -198,6 +270,7 @@ def known_rejects(report: Report) -> str | None:
     concerned = [queue for queue in report.queues if queue.rejects_known]
     if not concerned:
         return None
-    known, new = (sum(getattr(queue, name) for queue in concerned) for name in ("rejects_known", "rejected_new"))
+    known = sum(queue.rejects_known for queue in concerned)
+    new = sum(told.rejected_new for queue in concerned for told in (queue, queue.feedback, queue.turns))
     are, where = "is" if known == 1 else "are", counted(len(concerned), "queue")
     return f"{counted(known, 'reject')} {are} known in {where}, {new:,} of them new: `annolake rejects` lists them"

@@ -110,6 +110,12 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     subtree_usage: Annotated[bool, Meta(
         description="Tokens and costs of a run include those of its descendants, as over the runs endpoint.",
     )] = True
+    feedback: Annotated[bool, Meta(
+        description="Export what was said on the runs too, into the table feedback.",
+    )] = True
+    threads: Annotated[bool, Meta(
+        description="Over items, export the turns of THREAD items too, into the table turns.",
+    )] = True
     status: Annotated[Literal["", "needs_my_review", "needs_others_review", "completed"], Meta(
         description="Export only rows in this state of review; then no row is marked removed. Runs endpoint only.",
     )] = ""
@@ -159,6 +165,10 @@ class Sync(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     refresh_runs_every_s: Annotated[int, Meta(
         ge=0, le=_TEN_YEARS_S,
         description="Over items, all runs are asked for if the last time is older (seconds); 0: by each export.",
+    )] = 604_800
+    refresh_feedback_every_s: Annotated[int, Meta(
+        ge=0, le=_TEN_YEARS_S,
+        description="All feedback is read again if the last time is older (seconds); 0: by each export.",
     )] = 604_800
 
 

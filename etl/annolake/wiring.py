@@ -51,8 +51,7 @@ def open_lake(config: Config) -> Lake:
     """Return the configured lake, nothing of which is touched yet."""
     return Lake(
         Path(config.lake.path),
-        runs=contract.RUNS,
-        queues=contract.QUEUES,
+        tables=contract.TABLES,
         hash_version=HASH_VERSION,
         compression=config.lake.compression,
         row_group_mb=config.lake.row_group_mb,

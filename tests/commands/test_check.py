@@ -81,7 +81,7 @@ def test_check_earns_the_exit_code_of_a_run(case: str, tmp_path: Path) -> None:
 def test_a_queue_that_the_lake_refuses_is_told_as_a_run_tells_it(tmp_path: Path) -> None:
     """An id that could lead out of the lake, from a service that lists it."""
     with Sandbox(Population(rows=3, days=2), seed=2) as sandbox:
-        sandbox._service._profiles[sandbox.queue_ids[0]]["id"] = "../a b"
+        sandbox.profile(sandbox.queue_ids[0])["id"] = "../a b"
         checked, report = both(sandbox, tmp_path, {"source.queues": "all"})
 
     assert checked.exit_code == report.exit_code != 0

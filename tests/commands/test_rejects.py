@@ -106,6 +106,33 @@ def test_groups_by_path_and_reason(tmp_path: Path) -> None:
     assert f"{name}  5  {sandbox.url}{apps[name].partition('?')[0]}" in words
 
 
+def test_rejects_of_feedback_are_told_apart_from_those_of_rows(tmp_path: Path) -> None:
+    """Also where path, reason and name are the same: in groups of their own, by the feedback's id, in their folder."""
+    name = "0c1b3a52-0000-4000-8000-000000000001"
+    digest = "0" * 32
+    rejected = reject("$.score", {"queue_run_id": "r", "id": "f", "score": "high"})
+    lake = hand_made(tmp_path, {name: rejected})
+    of_feedback = rejected | {"table": "feedback"}
+    hand_made(tmp_path, {name: of_feedback, digest: of_feedback}, f"{QUEUES[0]}/feedback")
+
+    record, words = told(lake), in_words(lake)
+    feedback, runs = record["groups"]
+    last, first = feedback["examples"]
+
+    assert (record["rejects"], [(each["table"], each["rejects"]) for each in (feedback, runs)]) == (
+        3,
+        [("feedback", 2), ("runs", 1)],
+    )
+    assert (runs["examples"][0]["id"], runs["examples"][0]["queue_run_id"]) == (name, name)
+    assert [(each["id"], each["queue_run_id"], each["value"]) for each in (last, first)] == [
+        (name, None, '"high"'),
+        ("f", None, '"high"'),
+    ]
+    assert all((tmp_path / "lake" / each["file"]).is_file() for each in (last, first, *runs["examples"]))
+    assert "2 x feedback $.score: why" in words
+    assert "1 x runs $.score: why" in words
+
+
 def test_the_same_numbers_over_forty_queues(tmp_path: Path) -> None:
     """The command's, the report's and the folders' are equal, in words and in JSON; one queue at a time too."""
     with Sandbox(Population(rows=12, queues=40, odd=False, days=1), seed=8) as sandbox:
@@ -188,7 +215,7 @@ def assert_harmless(text: str) -> None:
 def test_foreign_text_does_nothing(tmp_path: Path) -> None:
     """In the queue's name, the value, path, reason and id: escaped in words, exact in JSON."""
     with Sandbox(Population(rows=30, odd=False, days=2), seed=8) as sandbox:
-        sandbox._service._profiles[sandbox.queue_ids[0]]["name"] = HOSTILE
+        sandbox.profile(sandbox.queue_ids[0])["name"] = HOSTILE
         queue = sandbox.queue()
         break_rows(queue, 1, total_tokens=HOSTILE, app_path=f"/o/{HOSTILE}")
         broken = json.loads(queue.rows("active")[9].text) | {"queue_run_id": HOSTILE, "name": 5}

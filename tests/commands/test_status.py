@@ -20,6 +20,8 @@ from annolake.load.storage.local import Store
 from annolake.load.storage.locks import hold
 from annolake.sandbox import Population, Rules, Sandbox
 from exporting import KEY_VARIABLE, annolake, export_once, now, with_polars, write_config
+from load.model_queue import START, lake_at
+from load.model_tables import Feedback, export
 from test_rejects import plant
 
 Status = dict[str, Any]
@@ -122,6 +124,68 @@ def test_a_good_export_is_the_last_attempt(nightly: Nightly) -> None:
     assert words.count("120 rows (0 removed)") == 2
     assert words.count("last good export less than a minute ago") == 2
     assert words.count(", full; it is the last attempt") == 2
+
+
+def test_each_table_of_a_queue_is_told(nightly: Nightly) -> None:
+    """Rows, removed rows and size of feedback and turns; words leave out a table without rows."""
+    queue_id, lake = nightly.sandbox.queue_ids[0], lake_at(nightly.folder / "lake")
+    some = [Feedback(number, run=number, created_at=START + number * timedelta(days=1)) for number in range(5)]
+    export(lake, "feedback", some, queue_id=queue_id)
+    export(lake, "feedback", some[1:], queue_id=queue_id, number=2)
+    export(lake, "turns", [], queue_id=queue_id, number=3)
+
+    queue, words = nightly.queue(), nightly.words()
+    size = sum(path.stat().st_size for path in lake.folder(queue_id, "feedback").glob("*/*"))
+
+    assert queue["feedback"] == {
+        "rows": 5,
+        "removed": 1,
+        "partitions": 5,
+        "bytes": size,
+        "newest_created_at": "2026-11-05T08:00:00Z",
+    }
+    assert (queue["turns"]["rows"], queue["turns"]["newest_added_at"]) == (0, None)
+    assert nightly.queue(1)["feedback"]["rows"] == 0
+    assert (words.count("feedback: 5 rows (1 removed) in 5 partitions"), words.count("turns:")) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "said"),
+    [
+        ({"status": "refused"}, "ok", "the service refuses it: a reason; what the lake has of it stays;"),
+        ({"status": "partial"}, "partial", "feedback could not be read whole: a reason; run it again"),
+        ({"status": "ok", "rejected_new": 2}, "partial", "feedback: 2 new rejects: `annolake rejects` lists them"),
+    ],
+)
+def test_what_is_missing_of_a_table_is_told_with_what_to_do(
+    nightly: Nightly, told: Status, status: str, said: str
+) -> None:
+    """As the report of the last attempt has it; a table that is refused makes no attempt a bad one."""
+    (path,) = (nightly.folder / "lake/_annolake/reports").iterdir()
+    report = json.loads(path.read_text())
+    for queue in report["queues"]:
+        queue |= {"status": status, "feedback": {"because": ["a reason"], **told}}
+    path.write_text(json.dumps(report))
+
+    queue, words = nightly.queue(), nightly.words()
+    last = queue["last_attempt"]
+
+    assert last["feedback"]["status"] == told["status"]
+    assert [text for text in (*last["reasons"], *last["refused"]) if said in text]
+    assert words.count(said) == 2, "once for each queue"
+    assert (queue["last_good"] is not None) == (status == "ok")
+
+
+def test_feedback_that_cannot_be_read_is_told_of_its_queue(nightly: Nightly) -> None:
+    """The rows of `runs` are told all the same; the exit code is 5."""
+    queue_id, lake = nightly.sandbox.queue_ids[0], lake_at(nightly.folder / "lake")
+    export(lake, "feedback", [Feedback(1, run=1)], queue_id=queue_id)
+    next(lake.folder(queue_id, "feedback").glob("*")).joinpath("notes.txt").touch()
+
+    queues = {queue["queue_id"]: queue for queue in nightly.status(exit_code=5)["queues"]}
+
+    assert (queues[queue_id]["rows"], queues[queue_id]["feedback"]["rows"]) == (120, None)
+    assert "only part-*.parquet belongs there" in queues[queue_id]["error"]
 
 
 def test_the_figures_are_those_of_the_table(nightly: Nightly) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from annolake.sandbox import Population, Sandbox
 from exporting import annolake, export_once, write_config
+from load.model_queue import lake_at
+from load.model_tables import Feedback, export
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,22 @@ def test_verify_finds_a_changed_byte_a_doubled_row_and_litter(folder: Path) -> N
     assert ran.exit_code == 5
     assert all(str(path) in ran.out for path in (damaged.parent, day, folder / "lake/_annolake/tmp"))
     assert "Traceback" not in ran.err
+
+
+def test_verify_reads_every_table(folder: Path) -> None:
+    """A damaged file of feedback is found as one of runs is."""
+    lake = lake_at(folder / "lake")
+    queue_id = lake.queues()[0]
+    export(lake, "feedback", [Feedback(number, run=number) for number in range(5)], queue_id=queue_id)
+    sound = annolake("verify", cwd=folder)
+    (path,) = lake.folder(queue_id, "feedback").glob("*/*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    ran = annolake("verify", cwd=folder)
+
+    assert (sound.exit_code, ran.exit_code) == (0, 5)
+    assert str(path) in ran.out
 
 
 def test_verify_without_a_lake_says_so(folder: Path) -> None:

@@ -56,7 +56,7 @@ def rot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         export_once(sandbox, folder, settings)
         row = sandbox.queue().rows("active")[7]
         sandbox.queue().edit(row.id, name="renamed")
-        sandbox._service._profiles[sandbox.queue_ids[0]]["description"] = "changed"
+        sandbox.profile(sandbox.queue_ids[0])["description"] = "changed"
         yield Rot(sandbox, folder, settings, f"added_date={row.members()['added_at'].decode()[1:11]}")
 
 

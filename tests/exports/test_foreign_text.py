@@ -21,7 +21,7 @@ FAITHFUL = "訳文 é 👩\u200d💻 नी\u200cम"
 
 def call(sandbox: Sandbox, name: str) -> None:
     """Have the service call the first queue something else."""
-    sandbox._service._profiles[sandbox.queue_ids[0]]["name"] = name
+    sandbox.profile(sandbox.queue_ids[0])["name"] = name
 
 
 def on_terminal(*arguments: str, cwd: Path, key: str) -> tuple[int, str]:
@@ -91,7 +91,7 @@ def test_a_name_is_whole_in_json(tmp_path: Path) -> None:
 def test_an_id_forges_no_line(command: str, tmp_path: Path) -> None:
     """An id that the service lists and the lake refuses is told in one line, in logs and in words."""
     with Sandbox(Population(rows=3, queues=2, days=2), seed=2) as sandbox:
-        sandbox._service._profiles[sandbox.queue_ids[0]]["id"] = HOSTILE
+        sandbox.profile(sandbox.queue_ids[0])["id"] = HOSTILE
         write_config(tmp_path, sandbox, {"source.queues": "all"})
         ran = annolake(command, key=sandbox.api_key, cwd=tmp_path)
         exit_code, written = on_terminal(command, cwd=tmp_path, key=sandbox.api_key)

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from errno import ENOSPC
 from pathlib import Path
 from threading import get_ident
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from annolake.clock import Clock
@@ -22,6 +21,7 @@ from annolake.sandbox import Population, Queue, Rules, Sandbox
 from annolake.transform.row_types import hash_seed
 from exporting import FakeClock, annolake, export_once, files_of, one_queue, queries, with_polars, write_config
 from load.faults import Killed
+from load.model_queue import RunsContract
 from test_rejects import lake_with
 
 ITEMS: dict[str, Any] = {"source.endpoint": "items"}
@@ -335,19 +335,15 @@ def test_a_switch_of_endpoint_and_back_asks_for_everything_again(tmp_path: Path)
     assert (items, back.runs_asked, back.runs_kept) == ([60, 0], 60, 0)
 
 
-@dataclass(frozen=True)
-class _Former:
-    """The contract of the table `runs` before its rows had the hash of an item."""
-
-    version: int = 1
-    schema: pa.Schema = field(default_factory=lambda: RUNS.schema.remove(RUNS.schema.get_field_index("item_hash")))
+FORMER = RunsContract(1, RUNS.schema.remove(RUNS.schema.get_field_index("item_hash")))
+"""The table `runs` before its rows had the hash of an item."""
 
 
 def test_a_lake_of_the_former_schema_version_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its rows have no item hash, nor was one part of their own: each is written with one, and then kept."""
 
     def open_lake(config: Config) -> LakeOnDisk:
-        return LakeOnDisk(Path(config.lake.path), runs=_Former(), queues=QUEUES, hash_version=1)
+        return LakeOnDisk(Path(config.lake.path), tables=[FORMER, QUEUES], hash_version=1)
 
     with sandbox_of(60, rules=Rules(runs_gone=0.1)) as sandbox:
         lake = Lake(tmp_path, sandbox)

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from annolake.contract import QUEUES, RUNS
+from annolake.contract import RUNS, TABLES
 from annolake.keys import key_of
 from annolake.load.lake import Lake
 from annolake.load.merge.decide import Counts
@@ -24,6 +24,19 @@ from annolake.load.storage.local import Store
 QUEUE = "11111111-2222-4333-8444-555555555555"
 START = datetime(2026, 11, 1, 8, tzinfo=UTC)
 FIRST_EXPORT = datetime(2026, 12, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class RunsContract:
+    """The contract of the table `runs` in another version."""
+
+    version: int
+    schema: pa.Schema
+    name: str = RUNS.name
+    key: tuple[str, ...] = RUNS.key
+    time: str = RUNS.time
+    partition: str = RUNS.partition
+    owners: tuple[str, ...] = RUNS.owners
 
 
 @dataclass(frozen=True)
@@ -96,15 +109,7 @@ def batch(some: Sequence[Row]) -> pa.RecordBatch:
 
 def lake_at(root: Path, *, store: Store | None = None, row_group_mb: int = 32, keep_reports: int = 500) -> Lake:
     """Return the lake in a folder."""
-    return Lake(
-        root,
-        runs=RUNS,
-        queues=QUEUES,
-        hash_version=1,
-        row_group_mb=row_group_mb,
-        keep_reports=keep_reports,
-        store=store,
-    )
+    return Lake(root, tables=TABLES, hash_version=1, row_group_mb=row_group_mb, keep_reports=keep_reports, store=store)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import pytest
 from annolake.load.audit import verify
 from annolake.load.lake import Lake
 from annolake.load.storage.local import Store
-from annolake.load.table.part_file import Footer, write_part
+from annolake.load.table.file_format import Footer
+from annolake.load.table.part_file import write_part
 from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, changed, export, lake_at, rows
 
 
@@ -37,7 +38,7 @@ def _file(lake: Lake, day: str = "2026-11-02") -> Path:
 
 def _rewritten(lake: Lake, table: pa.Table) -> None:
     """Put a file of annolake's own making, with other rows, in the place of a partition's."""
-    form = replace(lake.runs_format, schema=table.schema)
+    form = replace(lake.formats["runs"], schema=table.schema)
     shutil.rmtree(_partition(lake))
     write_part(Store(), _partition(lake), [table], file_format=form, footer=Footer(form.version, 1, "test", 9))
 
@@ -66,7 +67,7 @@ def _twice(lake: Lake) -> None:
 
 
 def _other_columns(lake: Lake) -> None:
-    schema = lake.runs_format.schema
+    schema = lake.formats["runs"].schema
     narrow = schema.remove(schema.get_field_index("thread_id"))
     _rewritten(lake, pq.ParquetFile(_file(lake)).read().select(narrow.names))
 
@@ -74,7 +75,7 @@ def _other_columns(lake: Lake) -> None:
 def _in_two_partitions(lake: Lake) -> None:
     first = pq.ParquetFile(_file(lake, "2026-11-03")).read().slice(0, 1)
     moved = first.set_column(5, "added_at", pa.array([START.replace(hour=1, day=2)], first.schema.field(5).type))
-    both = pa.concat_tables([moved.cast(lake.runs_format.schema), pq.ParquetFile(_file(lake)).read()])
+    both = pa.concat_tables([moved.cast(lake.formats["runs"].schema), pq.ParquetFile(_file(lake)).read()])
     _rewritten(lake, both)
 
 

@@ -72,7 +72,7 @@ def test_an_export_counts_the_parts_that_are_there(lake: Lake) -> None:
     assert kept == counted(lake)
     assert sum(removed for _, removed in kept.values()) == 7
     for path in lake.runs_folder(QUEUE).glob("*/*"):
-        with PartReader(lake.store, path, lake.runs_format) as reader:
+        with PartReader(lake.store, path, lake.formats["runs"]) as reader:
             assert (reader.part.rows, reader.part.removed) == kept[path.name]
 
 
@@ -103,7 +103,7 @@ def test_status_opens_one_part_of_a_queue(lake: Lake) -> None:
         removed=frame["removed_at"].count(),
         partitions=len(parts(lake)),
         size=sum(path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*")),
-        newest_added_at=newest,
+        newest=newest,
     )
 
 
@@ -243,7 +243,10 @@ def test_without_statistics_removed_rows_are_counted_one_by_one(lake: Lake) -> N
         writer.write_table(file.read())
         writer.add_key_value_metadata({k: v for k, v in metadata.items() if k.startswith(b"annolake.")})
 
-    with PartReader(Store(), path, lake.runs_format) as one, PartReader(Store(), bare, lake.runs_format) as other:
+    with (
+        PartReader(Store(), path, lake.formats["runs"]) as one,
+        PartReader(Store(), bare, lake.formats["runs"]) as other,
+    ):
         assert one.part.removed == other.part.removed > 0
 
 

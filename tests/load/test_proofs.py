@@ -6,12 +6,23 @@ from typing import Any
 
 import pytest
 
-from annolake.load.proofs import FullExport, NewExports, Proofs, RunsRead, Terms, proofs_of, read_proofs, write_proofs
+from annolake.load.proofs import (
+    FullExport,
+    NewExports,
+    Proofs,
+    RunsRead,
+    TableTerms,
+    Terms,
+    proofs_of,
+    read_proofs,
+    write_proofs,
+)
 from annolake.load.records import PastExport
 from annolake.load.storage.local import Store
 
 NOW = datetime(2026, 12, 9, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+FEEDBACK = TableTerms(archived=True, schema_version=1, rows=5)
 TERMS = Terms(include_stats=True, subtree_usage=True, schema_version=2)
 
 
@@ -119,3 +130,52 @@ def test_a_file_that_cannot_be_understood_is_none(text: bytes, tmp_path: Path) -
     assert read_proofs(Store(), tmp_path / "q.json") is None
     assert read_proofs(Store(), tmp_path / "none.json") is None
     assert read_proofs(Store(), tmp_path) is None
+
+
+def test_feedback_is_read_whole_and_then_since() -> None:
+    """What was read since is looked for only where all was read once; a clock that was ahead proves neither."""
+    never, read = (
+        Proofs().with_feedback(NOW, whole=False, terms=FEEDBACK),
+        Proofs().with_feedback(NOW - 2 * HOUR, whole=True, terms=FEEDBACK),
+    )
+    since = read.with_feedback(NOW - HOUR, whole=False, terms=FEEDBACK)
+
+    assert (never.feedback_read_at, never.feedback_since) == (None, None)
+    assert (read.feedback_read_at, read.feedback_since) == (NOW - 2 * HOUR, NOW - 2 * HOUR)
+    assert (since.feedback_read_at, since.feedback_since) == (NOW - 2 * HOUR, NOW - HOUR)
+    assert since.until(NOW) == since
+    assert since.until(NOW - 1.5 * HOUR) == read
+    assert since.until(NOW - 3 * HOUR) == Proofs()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "covered"),
+    [
+        (FEEDBACK, True),
+        (TableTerms(archived=False, schema_version=1, rows=6), True),
+        (TableTerms(archived=True, schema_version=2, rows=5), False),
+        (TableTerms(archived=True, schema_version=1, rows=4), False),
+    ],
+)
+def test_what_a_reading_of_feedback_covers(wanted: TableTerms, covered: bool) -> None:
+    """Archived rows only where it read them; nothing once the lake has lost rows, or has another schema version."""
+    without = TableTerms(archived=False, schema_version=1, rows=0)
+
+    assert FEEDBACK.cover(wanted) is covered
+    assert without.cover(without)
+    assert not without.cover(FEEDBACK)
+    assert Proofs().with_feedback(NOW, whole=True, terms=FEEDBACK).without_feedback() == Proofs()
+
+
+def test_other_proofs_stay_beside_those_of_feedback(tmp_path: Path) -> None:
+    """In the file too, and a file from before there was feedback is read as it is."""
+    store, path = Store(), tmp_path / "proofs" / "q.json"
+    one = Proofs(full=full(3)).with_feedback(NOW - HOUR, whole=True, terms=FEEDBACK)
+
+    write_proofs(store, path, one, aside=tmp_path)
+    kept = read_proofs(store, path)
+    path.write_text('{"proofs_version": 1, "full": null}')
+
+    assert kept == one
+    assert one.after(past(1), now=NOW).feedback_read_at == NOW - HOUR
+    assert read_proofs(store, path) == Proofs()

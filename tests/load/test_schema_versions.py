@@ -1,6 +1,5 @@
 """Lakes written by an older and by a newer program, and the queue's own record."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +15,7 @@ from annolake.load.merge.decide import Counts
 from load.model_queue import (
     FIRST_EXPORT,
     QUEUE,
+    RunsContract,
     batch,
     changed,
     expected,
@@ -28,17 +28,9 @@ from load.model_queue import (
 )
 
 
-@dataclass(frozen=True)
-class Contract:
-    """A table's contract of another version."""
-
-    version: int
-    schema: pa.Schema
-
-
 def lake_of(root: Path, version: int, schema: pa.Schema) -> Lake:
     """Return the lake as a program of that schema version sees it."""
-    return Lake(root, runs=Contract(version, schema), queues=QUEUES, hash_version=1)
+    return Lake(root, tables=[RunsContract(version, schema), QUEUES], hash_version=1)
 
 
 # What version 1 was before the contract grew: without a column, and with a narrower one.

@@ -14,7 +14,8 @@ import pytest
 from annolake.contract import QUEUES, RUNS
 from annolake.load.lake import Lake
 from annolake.load.status import Held, QueueStatus, status
-from annolake.load.table.part_file import Footer, write_part
+from annolake.load.table.file_format import Footer
+from annolake.load.table.part_file import write_part
 from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, export, lake_at, rows
 from load.test_schema_versions import OLDER, lake_of
 
@@ -61,7 +62,7 @@ def test_each_queue_has_its_figures(lake: Lake) -> None:
 
     sizes = [path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*")]
     newest = max(row.added_at for row in rows(60) if row.added_at)
-    assert queue.held == Held(rows=60, removed=0, partitions=len(sizes), size=sum(sizes), newest_added_at=newest)
+    assert queue.held == Held(rows=60, removed=0, partitions=len(sizes), size=sum(sizes), newest=newest)
     assert (queue.rejects, queue.error) == (2, None)
     assert other.held is not None
     assert (other.held.rows, other.rejects) == (10, 0)
@@ -76,7 +77,7 @@ def test_a_queue_without_a_dated_row_has_no_newest(tmp_path: Path, read: list[Ro
     held = by_id(lake)[QUEUE].held
 
     assert held is not None
-    assert (held.rows, held.partitions, held.newest_added_at) == (len(read), bool(read), None)
+    assert (held.rows, held.partitions, held.newest) == (len(read), bool(read), None)
     assert held.size == sum(path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*"))
 
 
@@ -106,8 +107,8 @@ def test_queues_that_are_named_are_shown_also_without_a_file(lake: Lake) -> None
 def _newer(lake: Lake) -> str:
     (newest,) = (lake.runs_folder(QUEUE) / "added_date=2026-11-05").iterdir()
     shutil.rmtree(newest.parent)
-    table = lake.runs_format.schema.empty_table()
-    write_part(lake.store, newest.parent, [table], file_format=lake.runs_format, footer=Footer(99, 1, "x", 9))
+    table = lake.formats["runs"].schema.empty_table()
+    write_part(lake.store, newest.parent, [table], file_format=lake.formats["runs"], footer=Footer(99, 1, "x", 9))
     return "a newer annolake wrote it"
 
 

@@ -68,6 +68,20 @@ def test_options_reach_the_service() -> None:
     assert status == 503
 
 
+def test_feedback_is_as_the_options_have_it() -> None:
+    """So much of it on each run, and so many changes before each request."""
+    with _started("--json", "--feedback", "8", "--feedback-change-rate", "3") as (_, stdout):
+        there = json.loads(stdout.readline())
+        headers = {"X-API-Key": there["api_key"]}
+        pages = [
+            httpx.get(f"{there['url']}/api/v1/feedback", headers=headers, params={"offset": offset}).json()
+            for offset in (0, 100, 200)
+        ]
+
+    assert [len(page) for page in pages] == [100] * 3
+    assert any("2026-11-20T18:00:0" in one.get("modified_at", "") for page in pages for one in page)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

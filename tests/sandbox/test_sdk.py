@@ -101,3 +101,28 @@ def test_the_sdk_pages_the_old_listing() -> None:
     assert sizes == [340, 102]
     assert names == ["Support answers", "Checkout agent"]
     assert (record.name, len(record.assigned_reviewers)) == (queue.name, 6)
+
+
+def test_the_sdk_reads_feedback_rubrics_and_turns() -> None:
+    """The classic client's feedback, a thread's traces and the queue's rubric are those that the sandbox holds."""
+    with Sandbox(Population(rows=60, threads=4, odd=False)) as sandbox, _sdk(sandbox) as client:
+        runs = [str(row.run_id) for row in sandbox.queue().rows("active")]
+        classic = langsmith.Client(api_url=sandbox.url, api_key=sandbox.api_key, auto_batch_tracing=False)
+        feedback = list(classic.list_feedback(run_ids=runs))
+        thread = sandbox.queue().threads("active")[0].value()
+        traces = list(
+            client.threads.list_traces(
+                thread["thread_id"], project_id=thread["session_id"], selects=["TURN_NUMBER", "TOTAL_COST"], page_size=3
+            )
+        )
+        record = client.annotation_queues.retrieve(sandbox.queue_ids[0])
+
+    there = {one.id: one.value() for run_id in runs for one in sandbox.feedback.of(run_id)}
+    turns = [turn.value() for turn in sandbox.threads.turns(thread["thread_id"])]
+    assert {str(one.id): one.comment for one in feedback} == {key: one.get("comment") for key, one in there.items()}
+    assert len(feedback) == len(there) > 100
+    assert [(trace.trace_id, trace.turn_number) for trace in traces] == [
+        (turn["trace_id"], number) for number, turn in enumerate(turns, 1)
+    ]
+    assert [trace.total_cost for trace in traces] == [float(turn["total_cost"]) for turn in turns]
+    assert [item.feedback_key for item in record.rubric_items] == ["helpfulness", "correct", "tone", "summary"]

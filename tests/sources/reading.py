@@ -71,21 +71,26 @@ class Read:
         return pa.Table.from_batches([batch])
 
 
-def read_items(sandbox: Sandbox, *, include_stats: bool = True) -> Read:
-    """Read the first queue of a running sandbox over one lane. Raises ServiceError."""
-    settings = Source(queues="all", concurrency=1, include_stats=include_stats)
-    caller = Caller()
+@contextmanager
+def access_to(sandbox: Sandbox, settings: Source | None = None) -> Iterator[Access]:
+    """Open the way to the first queue of a running sandbox, over one lane."""
     with client_of(sandbox.url, sandbox.api_key) as client, ThreadPoolExecutor(1) as lanes:
-        access = Access(
+        yield Access(
             client=client,
             lanes=lanes,
             query_lanes=lanes,
             queue_id=sandbox.queue_ids[0],
-            settings=settings,
+            settings=settings or Source(queues="all", concurrency=1),
             page_size=PageSize(100, 64_000_000, 1),
             query_size=QuerySize(64_000_000, 256_000_000),
-            caller=caller,
+            caller=Caller(),
             query_limits=QueryLimits(),
         )
+
+
+def read_items(sandbox: Sandbox, *, include_stats: bool = True) -> Read:
+    """Read the first queue of a running sandbox over one lane. Raises ServiceError."""
+    settings = Source(queues="all", concurrency=1, include_stats=include_stats)
+    with access_to(sandbox, settings) as access:
         source = ItemsSource(access, PlainSeenKeys(), {}, now=Clock().now())
-        return Read(list(source.read()), source.verdict, caller)
+        return Read(list(source.read()), source.verdict, access.caller)

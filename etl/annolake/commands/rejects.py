@@ -105,7 +105,7 @@ def _in_words(group: Group, names: Names) -> Iterator[str]:
 
 def _example(example: Example) -> str:
     value = "no value" if example.value is None else example.value
-    return "  ".join(part for part in (example.queue_run_id or example.file, value, example.url) if part)
+    return "  ".join(part for part in (example.id or example.file, value, example.url) if part)
 
 
 def _called(queue_id: str, names: Names) -> str:

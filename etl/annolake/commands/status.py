@@ -17,9 +17,9 @@ from annolake.commands.status_words import in_words
 from annolake.config import Config, load_lake_config
 from annolake.errors import LakeError
 from annolake.load.attempts import Attempt
-from annolake.load.status import LakeStatus, QueueStatus, status
+from annolake.load.status import Held, LakeStatus, QueueStatus, status
 from annolake.printable import json_line
-from annolake.report import PARTIAL, QueueReport, shortcomings, worst
+from annolake.report import PARTIAL, TABLES, QueueReport, refusals, shortcomings, worst
 from annolake.streams import Streams
 from annolake.wiring import open_lake
 
@@ -41,7 +41,9 @@ _REPORTED = (
     "payloads_missing",
     "removed_unconfirmed",
     "unconfirmed_because",
+    *TABLES,
 )
+_NEWEST = {"feedback": "newest_created_at", "turns": "newest_added_at"}
 _KEPT = ("status", "error")  # of an entry that can't be understood
 _BEGUN = ("mode", "complete")  # of one that has not ended: the others are defaults
 
@@ -135,16 +137,13 @@ class AgeRule:
 
 
 def _queue_record(queue: QueueStatus, rule: AgeRule, listed: Collection[str] | None) -> dict[str, Any]:
-    held, history = queue.held, queue.history
+    history = queue.history
     good, full, running = history.good, history.full, history.running
     return {
         "queue_id": queue.queue_id,
         "name": queue.name,
-        "rows": held.rows if held else None,
-        "removed": held.removed if held else None,
-        "partitions": held.partitions if held else None,
-        "bytes": held.size if held else None,
-        "newest_added_at": held.newest_added_at if held else None,
+        **_held_record(queue.held, "newest_added_at"),
+        **{table: _held_record(queue.other.get(table), newest) for table, newest in _NEWEST.items()},
         "rejects": queue.rejects,
         "payloads_missing": _reported(full).get("payloads_missing") if full else None,
         "error": queue.error,
@@ -154,6 +153,12 @@ def _queue_record(queue: QueueStatus, rule: AgeRule, listed: Collection[str] | N
         "last_attempt": _attempt_record(history.last) if history.last else None,
         "too_old": rule.is_too_old(queue.queue_id, good),
     }
+
+
+def _held_record(held: Held | None, newest: str) -> dict[str, Any]:
+    """Return what the lake holds of a queue in a table; all is null where that can't be read."""
+    names = ("rows", "removed", "partitions", "bytes", newest)
+    return dict(zip(names, held or (None,) * len(names), strict=True))
 
 
 def _good_record(good: Attempt, rule: AgeRule) -> dict[str, Any]:
@@ -167,6 +172,7 @@ def _good_record(good: Attempt, rule: AgeRule) -> dict[str, Any]:
 
 def _attempt_record(attempt: Attempt) -> dict[str, Any]:
     record = _head(attempt) | dict.fromkeys(_REPORTED) | _reported(attempt) | {"reasons": _reasons(attempt)}
+    record["refused"] = _refused(attempt)
     if attempt.state != "finished":
         return record | {"status": "failed" if attempt.state == "unfinished" else None, "exit_code": None}
     if attempt.entry is None:
@@ -197,6 +203,12 @@ def _reasons(attempt: Attempt) -> list[str]:
         return [str(error)]
     entry = _understood(attempt.entry or {})
     return shortcomings(entry) if entry and entry.status == "partial" else []
+
+
+def _refused(attempt: Attempt) -> list[str]:
+    """Return which tables the service refused in an attempt, with what to do next."""
+    entry = _understood(attempt.entry or {}) if attempt.state == "finished" else None
+    return refusals(entry) if entry else []
 
 
 def _reported(attempt: Attempt) -> dict[str, Any]:

@@ -40,12 +40,12 @@ def _queue_lines(queue: Record, max_age_s: float | None, told: Sequence[Any]) ->
     if queue["error"]:
         yield f"cannot be read: {queue['error']}"
     if queue["rows"] is not None:
-        newest = _time(queue["newest_added_at"]) if queue["newest_added_at"] else "none"
-        yield (
-            f"{queue['rows']:,} rows ({queue['removed']:,} removed) in {counted(queue['partitions'], 'partition')}, "
-            f"{queue['bytes'] / 1e6:,.1f} MB; newest added_at {newest}"
-        )
+        yield _held(queue, "added_at")
+    for table, newest in (("feedback", "created_at"), ("turns", "added_at")):
+        if queue[table]["rows"]:
+            yield f"{table}: {_held(queue[table], newest)}"
     yield from _attempts(queue, told)
+    yield from queue["last_attempt"]["refused"] if queue["last_attempt"] else ()
     if queue["rejects"]:
         yield f"{counted(queue['rejects'], 'reject')}: `annolake rejects` lists them"
     if queue["payloads_missing"]:
@@ -59,6 +59,14 @@ def _queue_lines(queue: Record, max_age_s: float | None, told: Sequence[Any]) ->
         yield "does not count for --max-age: it is not in source.queues"
     if queue["too_old"]:
         yield f"TOO OLD: no good export younger than {_length(max_age_s or 0)}"
+
+
+def _held(table: Record, time: str) -> str:
+    newest = table[f"newest_{time}"]
+    return (
+        f"{table['rows']:,} rows ({table['removed']:,} removed) in {counted(table['partitions'], 'partition')}, "
+        f"{table['bytes'] / 1e6:,.1f} MB; newest {time} {_time(newest) if newest else 'none'}"
+    )
 
 
 def _attempts(queue: Record, told: Sequence[Any]) -> Iterator[str]:

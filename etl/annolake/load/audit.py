@@ -16,11 +16,12 @@ from annolake.load.counts import Counts, counts_of, read_counts
 from annolake.load.lake import Lake
 from annolake.load.merge.columns import days_of, one_chunk
 from annolake.load.merge.index import Index
-from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
-from annolake.load.merge.spill import SORT_BY, sort_order
+from annolake.load.merge.inputs import enter_rows, key_columns
+from annolake.load.merge.spill import sort_order
 from annolake.load.storage.local import Store, look_again
-from annolake.load.table.folders import day_named, folder_name, part_names
-from annolake.load.table.part_file import FileFormat, PartReader, part_name
+from annolake.load.table.file_format import FileFormat
+from annolake.load.table.folders import part_names
+from annolake.load.table.part_file import PartReader, part_name
 
 _WRITTEN_ANEW = "the next export of the queue writes it anew"
 
@@ -36,21 +37,24 @@ class Finding:
 def verify(lake: Lake) -> Iterator[Finding]:
     """Yield what is wrong with the lake, reading all of it: nothing where every promise is kept."""
     for queue_id in lake.queues():
-        yield from _verified_runs(lake, queue_id)
-        yield from _verified_folder(lake, lake.queue_folder(queue_id), _Rows(lake.queues_format, None))
+        for table, file_format in lake.formats.items():
+            if file_format.key:
+                yield from _verified_partitions(lake, queue_id, file_format)
+            else:
+                yield from _verified_folder(lake, lake.folder(queue_id, table), _Rows(file_format, None))
     for path in lake.litter():
         yield Finding(path, "an export that was killed left this; the next export removes it")
 
 
-def _verified_runs(lake: Lake, queue_id: str) -> Iterator[Finding]:
-    folder, index, versions = lake.runs_folder(queue_id), Index(), set[int]()
-    kept, counts = lake.counts_file(queue_id), dict[str, tuple[int, int]]()
+def _verified_partitions(lake: Lake, queue_id: str, file_format: FileFormat) -> Iterator[Finding]:
+    folder, index, versions = lake.folder(queue_id, file_format.table), Index(), set[int]()
+    kept, counts = lake.counts_file(queue_id, file_format.table), dict[str, tuple[int, int]]()
     for name in lake.store.names(folder):
-        day = day_named(name)
+        day = file_format.day_named(name)
         if day is None:
-            yield Finding(folder / name, "only added_date=... belongs there; move it away")
+            yield Finding(folder / name, f"only {file_format.partition}=... belongs there; move it away")
             continue
-        rows = _Rows(lake.runs_format, day)
+        rows = _Rows(file_format, day)
         yield from _verified_folder(lake, folder / name, rows)
         versions |= rows.versions
         counts |= rows.counts
@@ -58,7 +62,7 @@ def _verified_runs(lake: Lake, queue_id: str) -> Iterator[Finding]:
             yield Finding(folder / name, "it has a row twice")
     for day in sorted(index.days_left()):
         what = "a row of it is in another partition too; the later exported_at is true, and the next export heals it"
-        yield Finding(folder / folder_name(day), what)
+        yield Finding(folder / file_format.folder_name(day), what)
     if len(versions) > 1:
         yield Finding(folder, "its files are of several schema versions; the next export rewrites the older ones")
     yield from (Finding(kept, what) for what in _wrong_counts(lake.store, kept, counts))
@@ -117,18 +121,18 @@ class _Rows:
         """Yield what is wrong with one file."""
         self.versions.add(reader.part.footer.schema_version)
         self.counts |= counts_of([reader.part])
-        before = self.file_format.schema.empty_table()
+        before, sort_by = self.file_format.schema.empty_table(), self.file_format.sort_by
         for number in range(len(reader.row_groups)):
             table = reader.row_group(number)
             if self.day is not None:
-                self._keys.append(table.select(KEY_COLUMNS))
-                keys = pa.concat_tables([before, table]).select(SORT_BY)
-                if (days_of(one_chunk(table.column("added_at"))) != self.day).any():
+                self._keys.append(table.select(key_columns(self.file_format)))
+                keys = pa.concat_tables([before, table]).select(sort_by)
+                if (days_of(one_chunk(table.column(self.file_format.time))) != self.day).any():
                     yield "it has a row of another date"
                 if (np.diff(sort_order(keys)) != 1).any():
-                    yield f"its rows are not sorted by {' and '.join(SORT_BY)}"
+                    yield f"its rows are not sorted by {' and '.join(sort_by)}"
                 before = table.slice(table.num_rows - 1)
 
     def enter(self, index: Index) -> bool:
         """Enter the partition's rows in the queue's index; False where it has one twice."""
-        return self.day is None or all(enter_rows(index, table, self.day) for table in self._keys)
+        return self.day is None or all(enter_rows(index, table, self.day, self.file_format.key) for table in self._keys)

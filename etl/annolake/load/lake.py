@@ -5,44 +5,32 @@ Owns the layout, the locks and workspaces. Rows are read back by `merge.read_bac
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
 from annolake.errors import LakeError, LockedError
 from annolake.load.counts import counts_of, keep_counts
 from annolake.load.merge.read_back import ItemFacts, read_state, true_reader
-from annolake.load.merge.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, SORT_BY, Spill
+from annolake.load.merge.spill import BUFFER_BYTES, LEAST_BUFFER_BYTES, Spill
 from annolake.load.merge.upsert import Upsert
 from annolake.load.records import KeptReject, Rejects, Reports, read_rejects, reject_files
 from annolake.load.storage.local import Store, look_again
 from annolake.load.storage.locks import hold, is_free
 from annolake.load.table.days import microseconds, moment
+from annolake.load.table.file_format import Contract, FileFormat
 from annolake.load.table.folders import Publisher, opened
-from annolake.load.table.part_file import FileFormat
 
 _LOCK = ".lock"
-_TABLES = ("runs", "queues")
+_RUNS, _QUEUES = "runs", "queues"
 _OWN = [f"_annolake/{name}" for name in ("reports", "rejected", "counts", "proofs", "tmp", "locks")]
 _QUEUE_ID = "queue_id="
 _ID = re.compile(r"[0-9A-Za-z-]+")
-
-
-class Contract(Protocol):
-    """What the lake must know of a table: `annolake.contract.Table` is one."""
-
-    @property
-    def version(self) -> int:
-        """Schema version."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The Arrow schema of each file."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +42,17 @@ class Workspace:
 
 
 class Lake:
-    """A lake in the folder `root`. Every method raises `LakeError`, with path and reason, where it fails."""
+    """A lake of some `tables` in the folder `root`; `formats` tells, by a table's name, how its files are written.
+
+    Every method raises `LakeError`, with path and reason, where it fails. Besides `runs` and `queues`, which every lake
+    has, a table's folder comes with its first file.
+    """
 
     def __init__(
         self,
         root: Path,
         *,
-        runs: Contract,
-        queues: Contract,
+        tables: Iterable[Contract],
         hash_version: int,
         compression: str = "zstd",
         row_group_mb: int = 32,
@@ -70,33 +61,45 @@ class Lake:
     ) -> None:
         self.root = root
         self.store = store or Store()
-        bounds = (compression, row_group_mb << 20)
-        self.runs_format = FileFormat(_bare(runs.schema), runs.version, hash_version, SORT_BY, *bounds)
-        self.queues_format = FileFormat(_bare(queues.schema), queues.version, hash_version, (), *bounds)
+        self.formats = {
+            table.name: FileFormat.of(
+                table, hash_version=hash_version, compression=compression, row_group_mb=row_group_mb
+            )
+            for table in tables
+        }
         self._own = root / "_annolake"
         self.counts_folder = self._own / "counts"
         self.reports = Reports(self.store, self._own / "reports", keep=keep_reports)
 
     def prepare(self) -> None:
         """Make the folders that are missing and prove that they can be written to."""
-        for folder in (*_OWN, *_TABLES):
+        for folder in (*_OWN, _RUNS, _QUEUES):
             self.store.make_folder(self.root / folder)
         probe = self._own / "tmp" / f"probe-{os.getpid()}"
         self.store.write(probe, b"")
         self.store.discard(probe)
 
+    @property
+    def keyed(self) -> list[str]:
+        """The tables that have rows by key, in partitions by date: all but `queues`."""
+        return [name for name, file_format in self.formats.items() if file_format.key]
+
+    def folder(self, queue_id: str, table: str) -> Path:
+        """Return the folder of a queue in a table."""
+        return self.root / table / _queue_folder(queue_id)
+
     def runs_folder(self, queue_id: str) -> Path:
-        """Return the folder of a queue's partitions."""
-        return self.root / "runs" / _queue_folder(queue_id)
+        """Return the folder of a queue's partitions in the table `runs`."""
+        return self.folder(queue_id, _RUNS)
 
     def queue_folder(self, queue_id: str) -> Path:
         """Return the folder of a queue's row in the table `queues`."""
-        return self.root / "queues" / _queue_folder(queue_id)
+        return self.folder(queue_id, _QUEUES)
 
-    def counts_file(self, queue_id: str) -> Path:
-        """Return the file with the counts of a queue's parts, which can be missing."""
+    def counts_file(self, queue_id: str, table: str = _RUNS) -> Path:
+        """Return the file with the counts of a queue's parts in a table, which can be missing."""
         _queue_folder(queue_id)
-        return self.counts_folder / f"{queue_id}.json"
+        return self.counts_folder / f"{_named(queue_id, table)}.json"
 
     def proofs_file(self, queue_id: str) -> Path:
         """Return the file of what earlier exports of a queue proved, which can be missing."""
@@ -171,7 +174,7 @@ class Lake:
         return [path for path in self._tables() if not path.name.startswith(_QUEUE_ID)]
 
     def _tables(self) -> list[Path]:
-        return [self.root / table / name for table in _TABLES for name in self.store.names(self.root / table)]
+        return [self.root / table / name for table in self.formats for name in self.store.names(self.root / table)]
 
     def rejected_queues(self) -> list[str]:
         """Return the ids of the queues that have a folder of rejects."""
@@ -179,21 +182,23 @@ class Lake:
         return [queue_id for name in names if _ID.fullmatch(queue_id := name.removeprefix(_QUEUE_ID))]
 
     def rejected(self, queue_id: str) -> Iterator[KeptReject]:
-        """Yield the rejects of a queue; needs no lock."""
-        return read_rejects(self.store, self._rejected_folder(queue_id))
+        """Yield the rejects of a queue, a table after the other; needs no lock."""
+        for table in self.keyed:
+            yield from read_rejects(self.store, self._rejected_folder(queue_id, table), table)
 
     def rejects_known(self, queue_id: str) -> int:
         """Return how many rejects the lake has of a queue; needs no lock."""
-        return len(reject_files(self.store, self._rejected_folder(queue_id)))
+        return sum(len(reject_files(self.store, self._rejected_folder(queue_id, table))) for table in self.keyed)
 
-    def _rejected_folder(self, queue_id: str) -> Path:
-        return self._own / "rejected" / _queue_folder(queue_id)
+    def _rejected_folder(self, queue_id: str, table: str) -> Path:
+        folder = self._own / "rejected" / _queue_folder(queue_id)
+        return folder if table == _RUNS else folder / table
 
     def queue_name(self, queue_id: str) -> str | None:
         """Return a queue's name from the table `queues`, None where there is none; needs no lock."""
 
         def look() -> str | None:
-            with opened(self.store, self.queue_folder(queue_id), self.queues_format) as reader:
+            with opened(self.store, self.queue_folder(queue_id), self.formats[_QUEUES]) as reader:
                 names = reader.row_group(0, ["name"]).column("name").to_pylist() if reader and reader.row_groups else []
                 return next(iter(names), None)
 
@@ -208,32 +213,35 @@ class Lake:
         workspace: Workspace,
         *,
         now: datetime,
+        table: str = _RUNS,
         budget: int = BUFFER_BYTES,
         items: ItemFacts | None = None,
     ) -> Iterator[Upsert]:
-        """Read the queue's state and give what lands its rows; needs the queue's lock. `items`: over that endpoint.
+        """Read a queue's state in a table and give what lands its rows; needs the queue's lock.
 
-        `budget` bounds the rows that wait in memory together with the index, in bytes, though some rows always may.
+        `items`: over that endpoint. Of one queue there can be an upsert for each table at a time. `budget` bounds the
+        rows that wait in memory together with the index, in bytes, though some rows always may.
         What is written is stamped with `now`, or just after the latest stamp in the lake where the clock went back:
         the later of two versions is the true one.
         """
-        state = read_state(self.store, self.runs_folder(queue_id), self.runs_format, items=items)
-        aside = workspace.folder / queue_id
+        target, file_format = self.folder(queue_id, table), self.formats[table]
+        state = read_state(self.store, target, file_format, items=items)
+        aside = workspace.folder / _named(queue_id, table)
         self.store.make_folder(aside)
         spill = Spill(
             self.store,
             aside / "spill.arrow",
-            self.runs_format.schema,
-            budget=lambda: min(budget, max(budget - state.index.nbytes, LEAST_BUFFER_BYTES)),
+            file_format,
+            budget=lambda: min(budget, max(budget - state.nbytes, LEAST_BUFFER_BYTES)),
         )
-        publisher = Publisher(self.store, aside, workspace.export_id, self.runs_format)
+        publisher = Publisher(self.store, aside, workspace.export_id, file_format)
         stamp = max(microseconds(now), state.index.newest_export + 1)
-        upsert = Upsert(self.runs_folder(queue_id), state, spill, publisher, now=moment(stamp))
+        upsert = Upsert(target, state, spill, publisher, now=moment(stamp))
         try:
             yield upsert
         finally:
             upsert.close()
-            keep_counts(self.store, self.counts_file(queue_id), counts_of(state.parts.values()), aside=aside)
+            keep_counts(self.store, self.counts_file(queue_id, table), counts_of(state.parts.values()), aside=aside)
             with suppress(LakeError):  # else it goes with the workspace; the report and other queues may need the room
                 self.store.discard(aside)
 
@@ -243,7 +251,7 @@ class Lake:
         `record` is None where the service did not return one: a stored record stays, and where there is none a file
         without rows is written.
         """
-        target, file_format = self.queue_folder(queue_id), self.queues_format
+        target, file_format = self.queue_folder(queue_id), self.formats[_QUEUES]
         publisher = Publisher(self.store, workspace.folder / f"{queue_id}.record", workspace.export_id, file_format)
         with ExitStack() as closing:
             reader = true_reader(self.store, closing, target, file_format)
@@ -257,9 +265,10 @@ class Lake:
         publisher.publish(target, there, replaced=part)
         return True
 
-    def rejects(self, queue_id: str, workspace: Workspace) -> Rejects:
-        """Return the rows of the queue that were set aside; needs the queue's lock."""
-        return Rejects(self.store, self._rejected_folder(queue_id), workspace.folder / f"{queue_id}.rejected")
+    def rejects(self, queue_id: str, workspace: Workspace, table: str = _RUNS) -> Rejects:
+        """Return the rows of the queue in a table that were set aside; needs the queue's lock."""
+        aside = workspace.folder / f"{_named(queue_id, table)}.rejected"
+        return Rejects(self.store, self._rejected_folder(queue_id, table), aside)
 
     def write_report(self, report: Mapping[str, Any], workspace: Workspace) -> Path:
         """Write the export's report; return its path."""
@@ -272,6 +281,6 @@ def _queue_folder(queue_id: str) -> str:
     return _QUEUE_ID + queue_id
 
 
-def _bare(schema: pa.Schema) -> pa.Schema:
-    """Return the schema without the contract's descriptions: they would add 20 kB to each file."""
-    return pa.schema([pa.field(field.name, field.type, field.nullable) for field in schema])
+def _named(queue_id: str, table: str) -> str:
+    """Return the name of what is a queue's in a table: of `runs` it is as it was before there were others."""
+    return queue_id if table == _RUNS else f"{queue_id}.{table}"

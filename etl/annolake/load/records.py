@@ -125,7 +125,7 @@ class Reports:
 
 
 class Rejects:
-    """The rows of one queue that were set aside, one file each, named by queue_run_id or content.
+    """The rows of one queue in one table that were set aside, one file each, named by row or content.
 
     What an export changes is staged in the folder `aside`; `commit` puts it in place (docs/lake.md#rejects).
     """
@@ -139,7 +139,7 @@ class Rejects:
 
     @property
     def names(self) -> list[str]:
-        """The names of the rejects as they will be after `commit`: a queue_run_id, or what stands for the content."""
+        """The names of the rejects as they will be after `commit`: a row's id, or what stands for the content."""
         return sorted(name.removesuffix(_JSON) for name in (self._known - self._unwanted) | self._staged)
 
     def get(self, key: str) -> dict[str, Any] | None:
@@ -186,10 +186,16 @@ class Rejects:
 
 @dataclass(frozen=True)
 class KeptReject:
-    """A reject as the lake has it: the name of its file, and what that says, None where it cannot be read."""
+    """A reject of a table as the lake has it: its file, and what that says, None where it cannot be read."""
 
-    name: str
+    table: str
+    file: Path
     record: Mapping[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """What the file is named by: the id of the row, or a digest."""
+        return self.file.name.removesuffix(_JSON)
 
 
 def reject_files(store: Store, folder: Path) -> list[str]:
@@ -197,7 +203,7 @@ def reject_files(store: Store, folder: Path) -> list[str]:
     return [name for name in store.names(folder) if name.endswith(_JSON)]
 
 
-def read_rejects(store: Store, folder: Path) -> Iterator[KeptReject]:
+def read_rejects(store: Store, folder: Path, table: str) -> Iterator[KeptReject]:
     """Yield the rejects of a queue's folder, needing no lock: one that is removed meanwhile is passed over."""
     for name in reject_files(store, folder):
         try:
@@ -206,7 +212,7 @@ def read_rejects(store: Store, folder: Path) -> Iterator[KeptReject]:
             continue
         except LakeError:  # a pipe, a folder, a file of another user
             record = None
-        yield KeptReject(name.removesuffix(_JSON), record)
+        yield KeptReject(table, folder / name, record)
 
 
 def _pasts(report: Mapping[str, Any]) -> list[PastExport]:

@@ -6,9 +6,10 @@ being opened, and a file that lies in many places is opened once: its name is it
 hides no other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -18,28 +19,36 @@ from annolake.load.counts import all_counts
 from annolake.load.lake import Lake
 from annolake.load.storage.local import look_again
 from annolake.load.table.days import NO_DAY
-from annolake.load.table.folders import days_there, folder_name, opened, part_names
+from annolake.load.table.file_format import FileFormat
+from annolake.load.table.folders import days_there, opened, part_names
 
 T = TypeVar("T")
 
 
 class Held(NamedTuple):
-    """What the lake holds of a queue; `removed` of the `rows` have left it, `size` is in bytes."""
+    """What the lake holds of a queue in a table; `removed` of the `rows` have left it, `size` is in bytes.
+
+    `newest` is the latest time that partitions go by: added_at, or created_at.
+    """
 
     rows: int
     removed: int
     partitions: int
     size: int
-    newest_added_at: datetime | None
+    newest: datetime | None
 
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """One queue; `held` and `rejects` are None where they can't be read, and `error` says why in one sentence."""
+    """One queue: what is `held` of it in `runs`, and in the `other` tables.
+
+    That, and `rejects`, are None where they can't be read, and `error` says why in one sentence.
+    """
 
     queue_id: str
     name: str | None
     held: Held | None
+    other: Mapping[str, Held | None]
     rejects: int | None
     error: str | None
     history: History
@@ -83,10 +92,11 @@ def _status(lake: Lake, queue_id: str, history: History, counts: dict[str, tuple
             errors.append(str(exc))
             return None
 
-    held = tried(lambda: _held(lake, queue_id, counts))
+    held, *others = (tried(partial(_held, lake, queue_id, table, counts)) for table in lake.keyed)
     name = tried(lambda: lake.queue_name(queue_id)) or _reported_name(history)
     rejects = tried(lambda: lake.rejects_known(queue_id))
-    return QueueStatus(queue_id, name, held, rejects, errors[0] if errors else None, history)
+    other = dict(zip(lake.keyed[1:], others, strict=True))
+    return QueueStatus(queue_id, name, held, other, rejects, errors[0] if errors else None, history)
 
 
 class _Look(NamedTuple):
@@ -98,13 +108,14 @@ class _Look(NamedTuple):
     newest: datetime | None = None
 
 
-def _held(lake: Lake, queue_id: str, counts: dict[str, tuple[int, int]]) -> Held:
-    folder = lake.runs_folder(queue_id)
-    found = {day: _look(lake, folder / folder_name(day), counts) for day in days_there(lake.store, folder)}
+def _held(lake: Lake, queue_id: str, table: str, counts: dict[str, tuple[int, int]]) -> Held:
+    folder, file_format = lake.folder(queue_id, table), lake.formats[table]
+    days = days_there(lake.store, folder, file_format)
+    found = {day: _look(lake, folder / file_format.folder_name(day), file_format, counts) for day in days}
     newest = None
     for day in sorted((day for day in found if day != NO_DAY), reverse=True):  # a row is in the partition of its day
         if found[day].rows and found[day].newest is None:
-            found[day] = _look(lake, folder / folder_name(day), {})
+            found[day] = _look(lake, folder / file_format.folder_name(day), file_format, {})
         if newest := found[day].newest:
             break
     return Held(
@@ -112,11 +123,11 @@ def _held(lake: Lake, queue_id: str, counts: dict[str, tuple[int, int]]) -> Held
         removed=sum(look.removed for look in found.values()),
         partitions=sum(look.rows > 0 for look in found.values()),
         size=sum(look.size for look in found.values()),
-        newest_added_at=newest,
+        newest=newest,
     )
 
 
-def _look(lake: Lake, folder: Path, counts: dict[str, tuple[int, int]]) -> _Look:
+def _look(lake: Lake, folder: Path, file_format: FileFormat, counts: dict[str, tuple[int, int]]) -> _Look:
     """Return the figures of a partition: by `counts`, else by the footer, which is then counted too."""
 
     def look() -> _Look:
@@ -124,12 +135,12 @@ def _look(lake: Lake, folder: Path, counts: dict[str, tuple[int, int]]) -> _Look
         if len(names) == 1 and names[0] in counts:
             rows, removed = counts[names[0]]
             return _Look(rows, removed, lake.store.size(folder / names[0]))
-        with opened(lake.store, folder, lake.runs_format) as reader:
+        with opened(lake.store, folder, file_format) as reader:
             if reader is None:
                 return _Look()
             part = reader.part
             counts[part.path.name] = part.rows, part.removed
-            return _Look(part.rows, part.removed, part.size, max(reader.largest("added_at"), default=None))
+            return _Look(part.rows, part.removed, part.size, max(reader.largest(file_format.time), default=None))
 
     return look_again(look)
 

@@ -8,16 +8,24 @@ from annolake.sandbox.changes import Changes
 from annolake.sandbox.command import parser, run
 from annolake.sandbox.embedded import Sandbox
 from annolake.sandbox.faults import Faults
+from annolake.sandbox.feedback_book import FeedbackBook, FeedbackEvent
+from annolake.sandbox.feedback_rules import FeedbackRules
+from annolake.sandbox.feedback_text import Feedback
 from annolake.sandbox.population import Population
 from annolake.sandbox.query_rules import QueryRules
 from annolake.sandbox.queue import Queue
 from annolake.sandbox.rows import Row
 from annolake.sandbox.service import Record, Rules
 from annolake.sandbox.showing import Showing
+from annolake.sandbox.threads import ThreadBook, Turn
 
 __all__ = [
     "Changes",
     "Faults",
+    "Feedback",
+    "FeedbackBook",
+    "FeedbackEvent",
+    "FeedbackRules",
     "Population",
     "QueryRules",
     "Queue",
@@ -26,6 +34,8 @@ __all__ = [
     "Rules",
     "Sandbox",
     "Showing",
+    "ThreadBook",
+    "Turn",
     "parser",
     "run",
 ]

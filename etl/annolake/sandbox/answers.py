@@ -18,13 +18,17 @@ _FALSE = frozenset({"false", "0", "no", "off", "f", "n"})
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it arrived: `query` maps each parameter to its values, `headers` has lower-case names."""
+    """A request as it arrived: `query` maps each parameter to its values, `headers` has lower-case names.
+
+    `url` is path and query as they were sent.
+    """
 
     method: str
     path: str
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     body: bytes = b""
+    url: str = ""
 
 
 @dataclass(frozen=True)

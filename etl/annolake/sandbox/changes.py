@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from annolake.sandbox.cast import chance
+from annolake.sandbox.cast import chance, sentence
+from annolake.sandbox.feedback_book import FeedbackBook, FeedbackHappening
 from annolake.sandbox.queue import Queue, Section
 
 Kind = Literal[
@@ -28,6 +29,7 @@ KINDS: tuple[Kind, ...] = (
     *("finish", "review", "delete", "add", "insert", "insert_front", "burst_finish", "burst_delete"),
     *("requeue", "unarchive", "move"),
 )
+FEEDBACK_KINDS: tuple[FeedbackHappening, ...] = ("add", "edit", "delete")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Changes:
     `rate` is the number of changes before each request to a queue (fractions add up); with `per_request`
     false it is the number a second, made up for when the next request comes. `kinds` take turns. A burst is
     one change. After `limit` changes the queue is quiet. No row is requeued or unarchived twice.
+
+    `feedback_rate` is the number of changes of feedback before each request of any kind, on runs and threads of the
+    queue that is asked for (of the first one, where none is); `feedback_kinds` take turns, `feedback_limit` ends them.
     """
 
     rate: float = 0.0
@@ -44,11 +49,17 @@ class Changes:
     burst: int = 60
     per_request: bool = True
     limit: int | None = None
+    feedback_rate: float = 0.0
+    feedback_kinds: tuple[FeedbackHappening, ...] = FEEDBACK_KINDS
+    feedback_limit: int | None = None
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
             if kind not in KINDS:
                 raise ValueError(f"unknown kind of change {kind!r}, choose from {', '.join(KINDS)}")
+        for happening in self.feedback_kinds:
+            if happening not in FEEDBACK_KINDS:
+                raise ValueError(f"unknown change of feedback {happening!r}, choose from {', '.join(FEEDBACK_KINDS)}")
 
 
 class Hand:
@@ -123,3 +134,33 @@ class Hand:
     def _pick(self, queue: Queue, section: Section) -> str | None:
         rows = queue.listing(section)
         return self._rng.choice(rows).id if rows else None
+
+
+class FeedbackHand:
+    """Makes the changes of the feedback. Called under the lock of its queues."""
+
+    def __init__(self, changes: Changes, seed: int, book: FeedbackBook) -> None:
+        self._changes = changes
+        self._rng = random.Random(f"{seed}:changes of feedback")
+        self._book = book
+        self._due = 0.0
+        self._made = 0
+
+    def before_request(self, queue: Queue) -> None:
+        """Change the feedback of `queue` as much as is due."""
+        changes = self._changes
+        self._due += changes.feedback_rate
+        while self._due >= 1.0 and (changes.feedback_limit is None or self._made < changes.feedback_limit):
+            self._due -= 1.0
+            self._change(queue, changes.feedback_kinds[self._made % len(changes.feedback_kinds)])
+            self._made += 1
+
+    def _change(self, queue: Queue, kind: FeedbackHappening) -> None:
+        subject = self._book.anything(queue, self._rng)
+        there = self._book.of(subject) if subject else []
+        if subject and (kind == "add" or not there):
+            self._book.add(subject)
+        elif there and kind == "edit":
+            self._book.edit(self._rng.choice(there), score=self._rng.random(), comment=sentence(self._rng, 4))
+        elif there:
+            self._book.delete(self._rng.choice(there))

@@ -29,12 +29,14 @@ def parser(prog: str) -> argparse.ArgumentParser:
     add("--threads", type=_at_least(0), default=0, help="THREAD items in each queue, besides the rows (0)")
     add("--seed", type=int, default=1, help="seed of the generated data (1)")
     add("--ordinary", action="store_true", help="ordinary rows of about 2.5 kB instead of odd ones")
+    add("--feedback", type=float, default=2.6, help="feedback on each run, on average (2.6)")
     add("--payload-kb", type=float, default=None, help="more text in each row, in kB")
     orders = ("oldest_first", "newest_first", "unsorted")
     add("--order", choices=orders, default="oldest_first", help="order of the rows (oldest_first)")
     add("--port", type=_at_least(0, most=65_535), default=0, help="port on 127.0.0.1 (any free one)")
     add("--change-rate", type=float, default=0.0, help="changes before each request to a queue (0)")
     add("--changes", default="finish", help=f"kinds of change, separated by commas: {', '.join(KINDS)} (finish)")
+    add("--feedback-change-rate", type=float, default=0.0, help="changes of feedback before each request (0)")
     add("--latency-ms", type=float, default=0.0, help="latency of each request, in ms (0)")
     add("--rate-limit", type=_at_least(0), default=0, help="requests allowed in a second (no limit)")
     add("--query-rate-limit", type=_at_least(0), default=0, help="run queries allowed in 10 seconds (no limit)")
@@ -91,11 +93,14 @@ def _sandbox(args: argparse.Namespace) -> Sandbox:
             odd=not args.ordinary,
             payload_kb=args.payload_kb,
             order=args.order,
+            feedback=args.feedback,
         ),
         seed=args.seed,
         port=args.port,
         faults=faults,
-        changes=Changes(rate=args.change_rate, kinds=tuple(args.changes.split(","))),
+        changes=Changes(
+            rate=args.change_rate, kinds=tuple(args.changes.split(",")), feedback_rate=args.feedback_change_rate
+        ),
         rules=Rules(page_cap=args.page_cap, retire_runs_after=args.retire_runs_after, gzip=args.gzip),
     )
 

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from annolake.clock import Clock
 from annolake.sandbox.changes import Changes
@@ -19,6 +19,7 @@ from annolake.sandbox.queue import Queue
 from annolake.sandbox.server import Server
 from annolake.sandbox.service import Record, Rules, Service
 from annolake.sandbox.showing import Showing
+from annolake.sandbox.threads import ThreadBook
 from annolake.sandbox.timeline import Timeline
 
 Before = Callable[["Sandbox", int], None]
@@ -29,7 +30,8 @@ class Sandbox:
 
     `population` is its data, `rules` how it answers where the contract leaves that open, `faults` what goes wrong and
     `changes` what happens meanwhile. `before_request(sandbox, n)` is called before the n-th request is answered and may
-    change the queues.
+    change the queues. `feedback` and `threads` hold all feedback and all turns, for tests to
+    see and to change.
 
     It holds no socket until it is entered, and can be entered again after it was left: a service that was
     away. Entering raises OSError when the port is taken.
@@ -55,7 +57,8 @@ class Sandbox:
         self.api_key = api_key or f"sandbox-key-{digest[:32]}"
         self.tenant_id = tenant_id or f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"
         timeline = Timeline(UNTIL)
-        self._queues = {queue.id: queue for queue in populate(population, seed, self.tenant_id, timeline)}
+        self._queues, self.feedback = populate(population, seed, self.tenant_id, timeline)
+        self.threads = ThreadBook(self._queues, timeline, seed, odd=population.odd)
         self._existence = Existence(seed, rules.runs_gone, rules.runs_late)
         self._service = Service(
             list(self._queues.values()),
@@ -68,6 +71,8 @@ class Sandbox:
             clock=clock or Clock(),
             existence=self._existence,
             before_request=(lambda number: before_request(self, number)) if before_request else None,
+            feedback_book=self.feedback,
+            threads_book=self.threads,
         )
         self._listen = partial(Server, self._service, port, gzip=rules.gzip, redirect_to=faults.redirect_to)
         self._server: Server | None = None
@@ -98,6 +103,10 @@ class Sandbox:
     def queue(self, queue_id: str | None = None) -> Queue:
         """Return a queue's own state, the truth for tests; the first queue's by default."""
         return self._queues[queue_id or self.queue_ids[0]]
+
+    def profile(self, queue_id: str | None = None) -> dict[str, Any]:
+        """Return a queue's own record; what is set in it is answered from then on. The first queue's by default."""
+        return self._service.profiles[queue_id or self.queue_ids[0]]
 
     @property
     def showing(self) -> Showing:

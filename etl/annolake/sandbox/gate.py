@@ -10,7 +10,20 @@ from typing import Literal, get_args
 
 from annolake.sandbox.answers import Asked, Refusal, boolean, identifier, text
 
-Endpoint = Literal["runs", "queues", "queue", "size", "total_size", "total_archived", "items", "count", "query", "info"]
+Endpoint = Literal[
+    "runs",
+    "queues",
+    "queue",
+    "size",
+    "total_size",
+    "total_archived",
+    "items",
+    "count",
+    "query",
+    "info",
+    "feedback",
+    "traces",
+]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 ARCHIVED = "archived"
 """Stands in `forbid` for the archived list alone: of the runs listing, and as a section of the items."""
@@ -27,18 +40,21 @@ _ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", f"{_PLATFORM}/(?P<queue>[^/]+)/items", "items"),
     ("GET", f"{_PLATFORM}/(?P<queue>[^/]+)/items/count", "count"),
     ("POST", "/api/v2/runs/query", "query"),
+    ("GET", "/api/v2/threads/(?P<thread>.+)/traces", "traces"),
+    ("GET", "/api/v1/feedback", "feedback"),
     ("GET", "/api/v1/info", "info"),
 )
-_PATTERNS = tuple((method, re.compile(path), endpoint) for method, path, endpoint in _ROUTES)
-_SUCCESSORS = frozenset({"items", "count", "query"})
+_PATTERNS = tuple((method, re.compile(path, re.DOTALL), endpoint) for method, path, endpoint in _ROUTES)
+_SUCCESSORS = frozenset({"items", "count", "query", "traces"})
 
 
 @dataclass(frozen=True)
 class Route:
-    """What a request means: its endpoint, and the queue its path names."""
+    """What a request means: its endpoint, and the queue or thread its path names."""
 
     endpoint: Endpoint
     queue_id: str | None
+    thread_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,24 +74,25 @@ class Gate:
     def admit(self, asked: Asked) -> Route:
         """Return the route of a request; Refusal 401, 403, 404, 405 or 422 when it may not pass."""
         path = asked.path
-        if path.startswith(("/annotation-queues", "/info")):
+        if path.startswith(("/annotation-queues", "/feedback", "/info")):
             path = "/api/v1" + path  # the service answers its first version without the prefix as well
         for method, pattern, endpoint in _PATTERNS:
             found = pattern.fullmatch(path)
             if found and (self.platform or endpoint not in _SUCCESSORS):
                 if method != asked.method:
                     raise Refusal(405, "Method Not Allowed")
-                return self._admit(endpoint, found.groupdict().get("queue"), asked)
+                return self._admit(endpoint, found.groupdict(), asked)
         raise Refusal(404, "Not Found")
 
-    def _admit(self, endpoint: Endpoint, queue_id: str | None, asked: Asked) -> Route:
+    def _admit(self, endpoint: Endpoint, named: dict[str, str], asked: Asked) -> Route:
         if endpoint != "info":
             self._check_key(asked.headers)
         if endpoint in self.forbid or (ARCHIVED in self.forbid and _is_archived(endpoint, asked.query)):
             raise Refusal(403, "Forbidden")
+        queue_id = named.get("queue")
         if queue_id is not None:
             queue_id = identifier(queue_id, ("path", "queue_id"))
-        return Route(endpoint, queue_id)
+        return Route(endpoint, queue_id, named.get("thread"))
 
     def _check_key(self, headers: Mapping[str, str]) -> None:
         tenant = headers.get("x-tenant-id")

@@ -39,7 +39,7 @@ _GOOGLE = "X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Expires=3600&X-Goog-SignedHe
 class OddRows:
     """Writes the odd rows of one queue; `payload_kb` adds that much text to each row's inputs."""
 
-    def __init__(self, cast: Cast, _: int, payload_kb: float | None) -> None:
+    def __init__(self, cast: Cast, payload_kb: float | None) -> None:
         self._cast = cast
         self._payload = int((payload_kb or 0) * 1000)
 

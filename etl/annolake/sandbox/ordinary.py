@@ -4,13 +4,13 @@ Owns their content. Odd ones are odd.py's.
 """
 
 import random
-import statistics
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from annolake.sandbox.cast import MODELS, Cast, Model, Stage, chance, dollars, dotted_order, sentence, uuid
+from annolake.sandbox.opinions import Panel, stats_of
 from annolake.sandbox.rows import Row, rfc3339
 
 SECOND = 1_000_000
@@ -31,11 +31,10 @@ _BLOBS = 64
 
 @dataclass(frozen=True)
 class _Review:
-    """Who reviewed a row, when for the last time (0: nobody did), and what they thought."""
+    """Who reviewed a row, and when for the last time (0: nobody did)."""
 
     completed_by: list[str]
     at: int
-    feedback: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,9 @@ class _Usage:
 class OrdinaryRows:
     """Writes the ordinary rows of one queue; `payload_kb` adds that much text to each row's inputs."""
 
-    def __init__(self, cast: Cast, seed: int, payload_kb: float | None) -> None:
+    def __init__(self, cast: Cast, seed: int, payload_kb: float | None, panel: Panel) -> None:
         self._cast = cast
+        self._panel = panel
         self._blobs = _Blobs(seed, payload_kb) if payload_kb else None
 
     def make(self, rng: random.Random, row_id: str, added: int, stage: Stage) -> Row:
@@ -74,7 +74,7 @@ class OrdinaryRows:
         review = self._review(rng, added, stage)
         fields = {
             **self._run(rng, run_id, added),
-            "feedback_stats": review.feedback,
+            "feedback_stats": stats_of(self._panel.opinions(self._panel.rng(run_id), run_id, review.completed_by)),
             "queue_run_id": row_id,
             "last_reviewed_time": rfc3339(review.at) if review.at else None,
             "added_at": rfc3339(added),
@@ -97,7 +97,7 @@ class OrdinaryRows:
 
     def _review(self, rng: random.Random, added: int, stage: Stage) -> _Review:
         if stage == "waiting":
-            return _Review([], 0, None)
+            return _Review([], 0)
         people = self._cast.reviewers
         if stage == "mine":
             chosen = [people[0].id]
@@ -106,7 +106,7 @@ class OrdinaryRows:
         else:
             chosen = [person.id for person in rng.sample(people, rng.choice((1, 2, 2)))]
         at = added + int(rng.lognormvariate(1.2, 0.9) * HOUR) + rng.randrange(SECOND)
-        return _Review(chosen, at, _feedback(rng, len(chosen)))
+        return _Review(chosen, at)
 
     def _run(self, rng: random.Random, run_id: str, added: int) -> dict[str, Any]:
         start = added - int(rng.expovariate(1 / 600) * SECOND) - 5 * SECOND
@@ -183,25 +183,6 @@ def _extra(rng: random.Random, model: Model) -> dict[str, Any]:
         metadata |= {"ls_provider": model.provider, "ls_model_name": model.name, "ls_model_type": "chat"}
         invocation.pop("model")
     return {"runtime": runtime, "metadata": metadata, "invocation_params": invocation}
-
-
-def _feedback(rng: random.Random, people: int) -> dict[str, Any]:
-    scores = [rng.choice((0, 0.5, 1, 1)) for _ in range(people)]
-    tone = rng.choice(("friendly", "neutral", "curt"))
-    return {
-        "helpfulness": {
-            "n": people,
-            "avg": sum(scores) / people,
-            "stdev": statistics.stdev(scores) if people > 1 else None,
-            "min": min(scores),
-            "max": max(scores),
-            "errors": 0,
-            "values": {},
-            "comments": [sentence(rng, 6)] if chance(rng, 0.2) else [],
-            "sources": ["app"],
-        },
-        "tone": {"n": 1, "avg": None, "values": {tone: 1}, "comments": [], "sources": ["app"]},
-    }
 
 
 class _Blobs:

@@ -11,7 +11,10 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from annolake.sandbox.cast import Cast, Stage, cast_of, reviewers_of, uuid
+from annolake.sandbox.feedback_book import FeedbackBook, Voices
+from annolake.sandbox.feedback_text import Writer
 from annolake.sandbox.odd import OddRows
+from annolake.sandbox.opinions import Panel
 from annolake.sandbox.ordinary import HOUR, SECOND, OrdinaryRows
 from annolake.sandbox.queue import ArchivedBy, Order, Queue, Section
 from annolake.sandbox.rows import Row, rfc3339
@@ -30,7 +33,10 @@ class _Writer(Protocol):
 
 @dataclass(frozen=True)
 class Population:
-    """What a sandbox holds: `rows` RUN rows and `threads` THREAD items in each of `queues` queues."""
+    """What a sandbox holds: `rows` RUN rows and `threads` THREAD items in each of `queues` queues.
+
+    `feedback` is how many a run has on average (0: none); one run of each queue has `crowd` of them.
+    """
 
     rows: int = 1500
     queues: int = 1
@@ -41,16 +47,23 @@ class Population:
     days: float = 20.0
     order: Order = "oldest_first"
     archived_by: ArchivedBy = "added_at"
+    feedback: float = 2.6
+    crowd: int = 130
 
 
-def populate(population: Population, seed: int, tenant_id: str, timeline: Timeline) -> list[Queue]:
-    """Return the queues, filled; the same for the same arguments."""
+def populate(
+    population: Population, seed: int, tenant_id: str, timeline: Timeline
+) -> tuple[dict[str, Queue], FeedbackBook]:
+    """Return the queues by id, filled, and the feedback of their runs; the same for the same arguments."""
     rng = random.Random(f"{seed}:cast")
     reviewers = reviewers_of(rng)
-    return [
-        _queue(population, cast_of(rng, tenant_id, reviewers, _name(index)), seed, timeline)
-        for index in range(population.queues)
-    ]
+    queues, voices = {}, {}
+    for index in range(population.queues):
+        cast = cast_of(rng, tenant_id, reviewers, _name(index))
+        there = _voices(population, cast, seed, timeline.now)
+        queue = _queue(population, cast, seed, timeline, there.panel)
+        queues[queue.id], voices[queue.id] = queue, there
+    return queues, FeedbackBook(queues, voices, timeline)
 
 
 def _name(index: int) -> str:
@@ -58,11 +71,24 @@ def _name(index: int) -> str:
     return name if index < len(_QUEUE_NAMES) else f"{name} {index // len(_QUEUE_NAMES) + 1}"
 
 
-def _queue(population: Population, cast: Cast, seed: int, timeline: Timeline) -> Queue:
-    writer: _Writer = (OddRows if population.odd else OrdinaryRows)(cast, seed, population.payload_kb)
+def _voices(population: Population, cast: Cast, seed: int, until: int) -> Voices:
+    crowded = _rng(seed, cast, population.rows // 2)
+    uuid(crowded)  # the row's own id; the next one drawn is that of its run
+    people = [reviewer.id for reviewer in cast.reviewers]
+    panel = Panel(seed, people, mean=population.feedback, crowd=population.crowd, crowded=uuid(crowded))
+    return Voices(panel, Writer(cast.reviewers, until, odd=population.odd), population.rows)
+
+
+def _rng(seed: int, cast: Cast, index: int) -> random.Random:
+    return random.Random(f"{seed}:{cast.queue_id}:{index}")
+
+
+def _queue(population: Population, cast: Cast, seed: int, timeline: Timeline, panel: Panel) -> Queue:
+    payload = population.payload_kb
+    writer: _Writer = OddRows(cast, payload) if population.odd else OrdinaryRows(cast, seed, payload, panel)
 
     def make(index: int, added: int, stage: Stage) -> Row:
-        rng = random.Random(f"{seed}:{cast.queue_id}:{index}")
+        rng = _rng(seed, cast, index)
         return writer.make(rng, uuid(rng), added, stage)
 
     queue = Queue(cast, make=make, timeline=timeline, order=population.order, archived_by=population.archived_by)
@@ -99,6 +125,12 @@ def _times(population: Population, rng: random.Random, until: int) -> Iterator[i
         yield added
 
 
+def _thread_id(rng: random.Random, index: int, *, odd: bool) -> str:
+    if index % 2 == 0:
+        return uuid(rng)
+    return f"thread/№ {index}?a=b&c#%2F" if odd and index % 3 == 0 else f"thread-{index:04d}"
+
+
 def _threads(population: Population, rng: random.Random, cast: Cast, until: int) -> Iterator[tuple[Section, Row]]:
     for index in range(population.threads):
         row_id = uuid(rng)
@@ -107,7 +139,7 @@ def _threads(population: Population, rng: random.Random, cast: Cast, until: int)
         done = added + rng.randrange(1, 8) * HOUR if archived else 0
         fields = {
             "queue_run_id": row_id,
-            "thread_id": f"thread-{index:04d}" if index % 2 else uuid(rng),
+            "thread_id": _thread_id(rng, index, odd=population.odd),
             "session_id": rng.choice(cast.projects),
             "start_time": rfc3339(added - 90 * SECOND) if index % 5 else None,
             "added_at": rfc3339(added),

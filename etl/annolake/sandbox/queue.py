@@ -53,6 +53,7 @@ class Queue:
         self._lists: dict[Section, list[Row]] = {"active": [], "archived": []}
         self._where: dict[str, tuple[Section, Row]] = {}
         self._runs: dict[str, Row] = {}
+        self._born: dict[str, Row] = {}
         self._thread_ids: set[str] = set()
 
     # What is there
@@ -75,6 +76,10 @@ class Queue:
     def run(self, run_id: str) -> Row | None:
         """Return the row of a run; a run outlives its place in the queue."""
         return self._runs.get(run_id)
+
+    def born(self, run_id: str) -> Row | None:
+        """Return the row of a run as it was when it came."""
+        return self._born.get(run_id) or self._runs.get(run_id)
 
     def run_ids(self) -> list[str]:
         """Return the ids of every run that ever was in the queue."""
@@ -200,6 +205,13 @@ class Queue:
                 self._remember(row_id, "move")
             self._remember(row_id, "edit")
 
+    def edit_run(self, run_id: str, **fields: Any) -> None:
+        """Set fields of a run whose row is in the queue; a planted text that is no object stays as it is."""
+        with self._timeline.lock:
+            row = self._runs.get(run_id)
+            if row is not None and row.id in self._where and row.members():
+                self.edit(row.id, **fields)
+
     def set_text(self, row_id: str, text: bytes) -> None:
         """Plant any bytes as a row's text, broken ones included; the row keeps its handle and its place."""
         with self._timeline.lock:
@@ -220,6 +232,8 @@ class Queue:
     def _keep(self, section: Section, row: Row) -> None:
         self._where[row.id] = (section, row)
         if row.run_id is not None:
+            if row.run_id in self._runs:
+                self._born.setdefault(row.run_id, self._runs[row.run_id])
             self._runs[row.run_id] = row
         if row.item_type == "THREAD":
             self._thread_ids.add(row.id)

@@ -59,9 +59,7 @@ class Row:
 
     def with_fields(self, fields: Mapping[str, Any]) -> "Row":
         """Return this row with `fields` set (Decimals become numbers, bytes are JSON text as it is)."""
-        there = self.members()
-        there.update((name, _text_of(value)) for name, value in fields.items())
-        return self.with_text(join(there))
+        return self.with_text(with_members(self.text, fields))
 
 
 def members(text: bytes) -> dict[str, bytes]:
@@ -80,6 +78,13 @@ def _lenient_members(text: bytes) -> dict[str, bytes]:
     if not isinstance(value, dict):
         return {}
     return {name: json.dumps(member).encode() for name, member in value.items()}
+
+
+def with_members(text: bytes, fields: Mapping[str, Any]) -> bytes:
+    """Return a JSON object's text with `fields` set (Decimals become numbers, bytes are JSON text as it is)."""
+    there = members(text)
+    there.update((name, _text_of(value)) for name, value in fields.items())
+    return join(there)
 
 
 def join(texts: Mapping[str, bytes]) -> bytes:

@@ -11,6 +11,7 @@ from datetime import datetime
 from annolake.sandbox.answers import Answer, Refusal, boolean, choice, identifier, integer, json_answer, moment, text
 from annolake.sandbox.queue import REVIEW_STATES, Queue, Section
 from annolake.sandbox.rows import SIGNATURE, Row, microseconds
+from annolake.sandbox.rubric import rubric_of
 from annolake.sandbox.showing import Showing
 
 Query = Mapping[str, list[str]]
@@ -50,14 +51,17 @@ def _without_stats(row: Row) -> bytes:
 def queues(there: Sequence[Queue], query: Query, profiles: Mapping[str, dict[str, object]]) -> Answer:
     """Answer a page of the queues that the key sees, filtered by ids, name and part of the name.
 
-    `profiles` holds each queue's own record by its id.
+    `profiles` holds each queue's own record by its id, of which the listing leaves out the rubric.
     """
     offset = integer(query, "offset", 0, low=0)
     limit = integer(query, "limit", 100, low=1, high=100)
     ids = {identifier(value, ("query", "ids", i)) for i, value in enumerate(query.get("ids", []))}
     name, part = text(query, "name"), text(query, "name_contains")
     chosen = [
-        {**profiles[queue.id], "total_runs": len(queue.rows("active")) + len(queue.rows("archived"))}
+        {
+            **{name: value for name, value in profiles[queue.id].items() if not name.startswith("rubric_")},
+            "total_runs": len(queue.rows("active")) + len(queue.rows("archived")),
+        }
         for queue in there
         if (not ids or queue.id in ids)
         and name in (None, queue.name)
@@ -68,7 +72,7 @@ def queues(there: Sequence[Queue], query: Query, profiles: Mapping[str, dict[str
 
 
 def record(queue: Queue, index: int, created: str) -> dict[str, object]:
-    """Return a queue's own record, as its endpoint and the listing of queues send it."""
+    """Return a queue's own record, as its endpoint sends it."""
     cast = queue.cast
     reviewers = [asdict(person) for person in cast.reviewers]
     if index % 2:
@@ -90,6 +94,7 @@ def record(queue: Queue, index: int, created: str) -> dict[str, object]:
         "run_rule_id": None,
         "source_rule_id": None,
         "metadata": {"team": "support", "weekly_goal": 250} if index % 2 == 0 else None,
+        **rubric_of(cast, index, created),
     }
 
 

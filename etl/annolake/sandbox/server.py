@@ -48,6 +48,7 @@ class Handler(BaseHTTPRequestHandler):
             query=parse_qs(parts.query, keep_blank_values=True),
             headers={name.lower(): value for name, value in self.headers.items()},
             body=self.rfile.read(int(self.headers.get("Content-Length") or 0)),
+            url=self.path,
         )
         answer, fault = self.server.service.answer(asked, elsewhere=self.server.elsewhere)
         try:

@@ -13,15 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from annolake.clock import Clock
-from annolake.sandbox import items, query, runs
+from annolake.sandbox import feedback, items, query, runs, threads
 from annolake.sandbox.answers import Answer, Asked, Refusal, json_answer
-from annolake.sandbox.changes import Changes, Hand
+from annolake.sandbox.changes import Changes, FeedbackHand, Hand
 from annolake.sandbox.faults import Fault, Faults, Weather
+from annolake.sandbox.feedback_book import FeedbackBook
+from annolake.sandbox.feedback_rules import FeedbackRules
 from annolake.sandbox.gate import Gate, Route
 from annolake.sandbox.query_rules import QueryRules
 from annolake.sandbox.queue import Queue
 from annolake.sandbox.rows import rfc3339
 from annolake.sandbox.showing import Showing
+from annolake.sandbox.threads import ThreadBook
 from annolake.sandbox.timeline import Timeline
 
 _SECRET_HEADERS = frozenset({"x-api-key", "authorization", "cookie"})
@@ -40,8 +43,9 @@ class Rules:
     the runs listing answers `retired_status` (410 or 404) from its n-th request on; `platform` False: a service without
     the items endpoints; `runs_gone`, `runs_late`: the share of runs that the query of runs never finds, or not when
     they are first asked for; `cursors`: what the items' cursors hold; `project_field`: what an item calls the project
-    of its run; `item_filters`: what becomes of the items' filters; `query`: what the query of runs refuses; `gzip`:
-    compress for clients that ask for it.
+    of its run; `item_filters`: what becomes of the items' filters; `query`: what the query of runs refuses;
+    `feedback`: what becomes of requests for feedback; `threads_status`: what requests for a thread's turns are refused
+    with; `gzip`: compress for clients that ask for it.
     """
 
     page_cap: int | None = None
@@ -56,6 +60,8 @@ class Rules:
     project_field: items.ProjectField = "project_id"
     item_filters: items.ItemFilters = "kept"
     query: QueryRules = field(default_factory=QueryRules)
+    feedback: FeedbackRules = field(default_factory=FeedbackRules)
+    threads_status: int = 0
     gzip: bool = False
 
 
@@ -105,6 +111,8 @@ class Service:
         existence: query.Existence,
         clock: Clock,
         before_request: Callable[[int], None] | None,
+        feedback_book: FeedbackBook,
+        threads_book: ThreadBook,
     ) -> None:
         self.records: list[Record] = []
         self.showing = Showing()
@@ -117,11 +125,14 @@ class Service:
         self._latency_s = faults.latency_s
         self._weather = Weather(faults, seed, monotonic=clock.monotonic, now=clock.now)
         self._hand = Hand(changes, seed, clock.monotonic)
+        self._feedback_hand = FeedbackHand(changes, seed, feedback_book)
+        self._feedback = feedback_book
+        self._threads = threads_book
         self._existence = existence
         self._before_request = before_request
         self._runs_asked = 0
         created = rfc3339(timeline.now)
-        self._profiles = {queue.id: runs.record(queue, index, created) for index, queue in enumerate(queues)}
+        self.profiles = {queue.id: runs.record(queue, index, created) for index, queue in enumerate(queues)}
 
     def answer(self, asked: Asked, *, elsewhere: str) -> tuple[Answer, Fault]:
         """Return the answer to a request and the fault that the wire has to carry out.
@@ -166,6 +177,8 @@ class Service:
         queue = self._queues.get(route.queue_id or "")
         if queue is not None:
             self._hand.before_request(queue)
+        for one in [queue] if queue is not None else list(self._queues.values())[:1]:
+            self._feedback_hand.before_request(one)
 
     def _answer(self, route: Route, asked: Asked, fault: Fault, number: int) -> Answer:
         asked_query = dict(asked.query)
@@ -176,9 +189,15 @@ class Service:
             case "info":
                 answer = json_answer(_VERSION)
             case "queues":
-                answer = runs.queues(list(self._queues.values()), asked_query, self._profiles)
+                answer = runs.queues(list(self._queues.values()), asked_query, self.profiles)
             case "query":
                 answer = self._query(asked.body, from_start=fault == "repeat")
+            case "feedback":
+                answer = feedback.page(
+                    self._feedback, asked_query, url=asked.url, rules=self._rules.feedback, showing=self.showing
+                )
+            case "traces":
+                answer = self._traces(route.thread_id or "", asked_query)
             case _:
                 answer = self._of_queue(route, asked_query, number)
         return answer
@@ -210,7 +229,7 @@ class Service:
             case "total_archived":
                 answer = runs.total_archived(queue, asked_query, self.showing)
             case _:
-                answer = json_answer(self._profiles[queue.id])
+                answer = json_answer(self.profiles[queue.id])
         return answer
 
     def _runs(self, queue: Queue, asked_query: Query, number: int) -> Answer:
@@ -224,6 +243,11 @@ class Service:
         return runs.page(
             queue, asked_query, page_cap=rules.page_cap, ties=ties, signature=signature, showing=self.showing
         )
+
+    def _traces(self, thread_id: str, asked_query: Query) -> Answer:
+        if self._rules.threads_status:
+            raise Refusal(self._rules.threads_status, "The sandbox serves no threads")
+        return threads.page(self._threads, thread_id, asked_query, self.showing)
 
     def _query(self, body: bytes, *, from_start: bool) -> Answer:
         parameters = query.read(body)

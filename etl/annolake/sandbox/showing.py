@@ -5,8 +5,15 @@ Owns which rows of a window are shown, and the sizes that are told instead of th
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from annolake.sandbox.rows import Row
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+T = TypeVar("T", bound=_HasId)
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Showing:
     size: Callable[[int], int | None] = int
     text: Callable[[bytes], bytes] = bytes
 
-    def window(self, rows: Sequence[Row], text: Callable[[Row], bytes]) -> tuple[list[Row], int]:
+    def window(self, rows: Sequence[T], text: Callable[[T], bytes]) -> tuple[list[T], int]:
         """Return the rows that a window shows, and how many of its rows the answer goes as far as."""
         if self.nothing:
             return [], len(rows)
@@ -37,7 +44,7 @@ class Showing:
             return [row for _, row, _ in visible], len(rows)
         if self.empty_over_cap and len(rows) > 1 and sum(size for *_, size in visible) > self.bytes_cap:
             return [], len(rows)
-        shown: list[Row] = []
+        shown: list[T] = []
         left = self.bytes_cap
         for place, row, size in visible:
             left -= size

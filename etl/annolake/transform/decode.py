@@ -23,6 +23,7 @@ from annolake.transform.json_text import Members, as_object, joined, members, sp
 from annolake.transform.rejected import rejected
 from annolake.transform.row_batch import DecodedRow, Page, Reject
 from annolake.transform.row_types import MisfitError, Place, Rows, hash_seed, row_hash
+from annolake.transform.rubric import RUBRIC, read_rubric
 from annolake.transform.secrets import scrubbed
 from annolake.transform.strict_decoder import MOST_LEARNED, StrictDecoder
 
@@ -174,10 +175,7 @@ class PageDecoder:
         """
         for name, value in {**known, **unknown}.items():
             _check_json(name, value)
-        fields = self._rows.fields
-        return {
-            name: value for name, value in known.items() if name in fields and fields[name].json and not _plain(value)
-        }
+        return {name: value for name, value in known.items() if name in self._rows.texts and not _plain(value)}
 
     def _learn(self, places: Collection[Place]) -> None:
         if self._strict.extra.issuperset(places):
@@ -198,11 +196,8 @@ def runs_decoder() -> PageDecoder:
     return PageDecoder(listed_rows())
 
 
-_queue_record = PageDecoder(
-    Rows(
-        contract.QUEUES, {column.queue: column for column in contract.QUEUES.column if column.queue}, name="QueueRecord"
-    )
-)
+_queue_fields = {column.queue: column for column in contract.QUEUES.column if column.queue}
+_queue_record = PageDecoder(Rows(contract.QUEUES, _queue_fields, name="QueueRecord", unread=RUBRIC))
 
 
 def decode_queue(body: bytes) -> DecodedRow:
@@ -211,7 +206,14 @@ def decode_queue(body: bytes) -> DecodedRow:
     Raises MisfitError, a ValueError, where the body is no such record.
     """
     row, unmapped = _queue_record.decode_row(body)
+    if more := read_rubric(row):
+        unmapped = with_more(unmapped, more)
     return DecodedRow(b"", row, row_hash(row, hash_seed(unmapped or b"")), unmapped, archived=False)
+
+
+def with_more(unmapped: bytes | None, more: Mapping[str, bytes]) -> bytes:
+    """Return the text of a row's unmapped fields with the texts of `more` fields."""
+    return scrubbed(joined(sorted({**(members(unmapped) if unmapped else {}), **more}.items())))
 
 
 def _check_utf8(body: bytes) -> None:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from msgspec import UNSET, Raw, UnsetType
 
 from annolake.contract import Column, Table
+from annolake.transform.feedback import plain_texts
 from annolake.transform.json_text import without_lone_surrogates
 from annolake.transform.row_batch import DecodedRow
 
@@ -77,8 +78,10 @@ def flatten(
             columns[name] = own[name]
         elif column.kind == "flattened":
             columns[name] = _flattened(column, kind, columns, rows)
-        elif column.kind == "derived":
+        elif column.kind == "derived" and name in _ENDS:
             columns[name] = _seconds(columns, _ENDS[name])
+        elif column.kind == "derived":
+            columns[name] = pa.array(plain_texts(columns[str(column.source)].to_pylist()), kind)
         else:
             columns[name] = _column(column, kind, rows)
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=table.schema)

@@ -41,6 +41,7 @@ JSON_TYPES: dict[str, Any] = {
     "string": str,
     "bool": bool,
     "int64": Int64,
+    "double": float | bool,
     "timestamp[us, UTC]": datetime,
     "decimal128(38, 18)": Decimal,
     "list<string>": list[str],
@@ -54,6 +55,7 @@ _quantize = decimal.Context(prec=38, traps=[decimal.Inexact, decimal.InvalidOper
 _SCALE = Decimal("1E-18")
 
 _NOTHING = len(b"null")
+_TEXT: Any = Raw | UnsetType
 
 _hash_text = msgspec.json.Encoder(order="deterministic")
 
@@ -61,7 +63,7 @@ _hash_text = msgspec.json.Encoder(order="deterministic")
 def json_type(column: Column) -> Any:
     """Return the type that msgspec decodes a column's JSON value into; JSON columns stay text."""
     if column.json:
-        return Raw | UnsetType
+        return _TEXT
     if column.required:
         return Key if not column.nullable else JSON_TYPES[column.type]
     return JSON_TYPES[column.type] | None
@@ -93,8 +95,8 @@ class Rows:
 
     `fields` maps the name of a field in the endpoint's JSON to its column. The struct's attributes are named
     after the columns; fields that are `dropped` (by default the table's) are read, so that they are not unmapped,
-    and forgotten. The values of `wrapped` fields come as `{"raw": value}`. `key` is the field that tells a reject's
-    row from others.
+    and forgotten. The values of `wrapped` fields come as `{"raw": value}`, those of `unread` ones stay text, as JSON
+    columns do. `key` is the field that tells a reject's row from others.
     """
 
     def __init__(
@@ -106,8 +108,10 @@ class Rows:
         key: str = "queue_run_id",
         dropped: Iterable[str] | None = None,
         wrapped: Iterable[str] = (),
+        unread: Iterable[str] = (),
     ) -> None:
         self.fields = fields
+        self.texts = frozenset((*unread, *(field for field, column in fields.items() if column.json)))
         self.key = key
         self.dropped = tuple(table.dropped if dropped is None else dropped)
         self.wrapped = tuple(wrapped)
@@ -140,8 +144,9 @@ class Rows:
         types: list[tuple[Any, ...]] = []
         for field, column in self.fields.items():
             inside = None if extra is None else [name for wrapper, name in extra if wrapper == field]
-            kind = _wrapper(column, inside) if field in self.wrapped else json_type(column)
-            default = () if column.required else (UNSET if column.json else None,)
+            text = field in self.texts
+            kind = _wrapper(column, inside) if field in self.wrapped else _TEXT if text else json_type(column)
+            default = () if column.required else (UNSET if text else None,)
             types.append((column.name, kind, *default))
         types += [(field, Raw | UnsetType, UNSET) for field in self.dropped]
         rename = {column.name: field for field, column in self.fields.items()}

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from annolake.load.merge.blocks import Blocks
 from annolake.load.merge.columns import hashes_of, one_chunk
 from annolake.load.merge.decide import NONE, Arriving, Counts, Decision, Stored, decide, merged
-from annolake.load.merge.spill import SORT_BY
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
+SORT_BY = ["added_at", "queue_run_id"]
 TIME = pa.timestamp("us", "UTC")
 SCHEMA = pa.schema(
     [

@@ -14,9 +14,12 @@ import pytest
 from annolake.errors import LakeError
 from annolake.load.storage.local import Store
 from annolake.load.table.days import NO_DAY, day_from
-from annolake.load.table.folders import day_named, folder_name, true_part
-from annolake.load.table.part_file import Footer, Part
+from annolake.load.table.file_format import Footer
+from annolake.load.table.folders import true_part
+from annolake.load.table.part_file import Part
 from load.model_queue import QUEUE, START, Row, changed, export, lake_at, parts, rows, stored, with_duckdb
+
+RUNS, FEEDBACK = (lake_at(Path("nowhere")).formats[table] for table in ("runs", "feedback"))
 
 
 def test_readers_meet_both_files_only_without_exchange(tmp_path: Path) -> None:
@@ -122,27 +125,31 @@ def test_a_lake_written_by_another_export_meanwhile_is_not_overwritten(tmp_path:
 
 @pytest.mark.parametrize("when", [date(2026, 11, 1), date(1970, 1, 1), date(1969, 12, 31), date.min, date.max])
 def test_a_day_comes_back_from_its_folder_s_name(when: date) -> None:
-    """Days before 1970 too."""
-    assert folder_name(day_from(when)) == f"added_date={when.isoformat()}"
-    assert day_named(folder_name(day_from(when))) == day_from(when)
+    """Days before 1970 too, and in each table under the name of its partition column."""
+    for file_format, column in ((RUNS, "added_date"), (FEEDBACK, "created_date")):
+        name = file_format.folder_name(day_from(when))
+
+        assert name == f"{column}={when.isoformat()}"
+        assert file_format.day_named(name) == day_from(when)
 
 
 def test_rows_without_a_day_have_a_folder_of_their_own() -> None:
     """It has the name that readers of partitions take for null."""
-    assert folder_name(NO_DAY) == "added_date=__HIVE_DEFAULT_PARTITION__"
-    assert day_named(folder_name(NO_DAY)) == NO_DAY
+    assert RUNS.folder_name(NO_DAY) == "added_date=__HIVE_DEFAULT_PARTITION__"
+    assert RUNS.day_named(RUNS.folder_name(NO_DAY)) == NO_DAY
 
 
 STRANGE = [
     *("", "2026-11-01", "__HIVE_DEFAULT_PARTITION__", "added_date=", "added_date=20261101", "added_date=2026-W45-1"),
     *("added_date=2026-11-31", "added_date=null", "Added_date=2026-11-01", "added_date=2026-11-01 "),
+    "created_date=2026-11-01",
 ]
 
 
 @pytest.mark.parametrize("name", STRANGE)
 def test_a_name_that_no_export_writes_is_no_day(name: str) -> None:
     """Other spellings of a date are other folders."""
-    assert day_named(name) is None
+    assert RUNS.day_named(name) is None
 
 
 def part(name: str, generation: int) -> Part:

@@ -1,4 +1,4 @@
-"""The terms on which the service answers queries of runs, learned from its refusals and kept for one export.
+"""The terms on which the service answers queries about runs, learned from its refusals and kept for one export.
 
 Owns how many runs one query may ask for, and whether usage with that of descendants may be. A number that the service
 names holds for the rest of the export. After an answer that was too large half as many are asked for, and twice as
@@ -11,7 +11,7 @@ from threading import Lock
 MOST = 1_000
 """The most runs of a query by the service's documents (docs/service.md#runs-query)."""
 
-TOO_LARGE = frozenset({413, 502, 504})
+TOO_LARGE = frozenset({413, 414, 502, 504})
 NOT_ACCEPTED = frozenset({400, 422})
 
 ANSWER_BYTES = 4_000_000
@@ -25,16 +25,17 @@ _PATIENCE = 8  # queries of full size that are answered before twice as many run
 
 
 class QueryLimits:
-    """What is known of the service; safe to share between lanes and queues.
+    """What is known of the service; safe to share between lanes and queues. No query asks for more than `most` runs.
 
     `subtree_usage`: False once a query was answered that had been refused with that parameter.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
         self.subtree_usage = True
+        self._most = most
         self._lock = Lock()
-        self._cap = MOST
-        self._size = MOST
+        self._cap = most
+        self._size = most
         self._answered = 0
         self._patience = _PATIENCE
         self._grown = False
@@ -51,7 +52,7 @@ class QueryLimits:
                 return
             self._answered += 1
             if self._answered >= self._patience:
-                self._size, self._answered, self._grown = min(self._size * 2, MOST), 0, True
+                self._size, self._answered, self._grown = min(self._size * 2, self._most), 0, True
 
     def refused(self, asked: int, *, status: int | None, numbers: Sequence[int]) -> bool:
         """Note that a query of so many runs was not; tell whether `most` is now smaller, so that asking again helps."""
@@ -63,6 +64,12 @@ class QueryLimits:
                 elif status in TOO_LARGE and asked > 1:
                     self._halve(asked)
             return asked > self.most and status in NOT_ACCEPTED | TOO_LARGE
+
+    def too_many(self, asked: int) -> None:
+        """Note that so many runs were asked for, and the answer was of no use."""
+        with self._lock:
+            if 1 < asked <= self.most:
+                self._halve(asked)
 
     def _halve(self, asked: int) -> None:
         if self._grown:

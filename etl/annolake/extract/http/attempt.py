@@ -74,6 +74,17 @@ class Caller:
             self.requests += 1
             self.queries += kind == "query"
 
+    def absorb(self, other: "Caller") -> None:
+        """Count what another one asked for, which has ended."""
+        with self._lock:
+            self.requests += other.requests
+            self.queries += other.queries
+            self.retries += other.retries
+            self.bytes_read += other.bytes_read
+            for kind, there in other.throttled.items():
+                self.throttled[kind].answers += there.answers
+                self.throttled[kind].seconds += there.seconds
+
     def throttle(self, kind: Kind, *, answers: int = 0, seconds: float = 0.0) -> None:
         """Count 429s, and seconds waited because of them."""
         with self._lock:
@@ -91,6 +102,7 @@ class Call:
     patient: bool
     kind: Kind = "listing"
     divisible: bool = False
+    optional: bool = False
     attempts: int = 0
     too_large: int = 0  # answers in a row that look as if too much was asked for
 
@@ -169,7 +181,7 @@ class Sender:
         status = answer.status
         self.log.debug("answered", endpoint=call.endpoint, status=status, attempt=call.attempts)
         call.too_large = call.too_large + 1 if status in _TOO_LARGE else 0
-        unserved = status == HTTPStatus.NOT_IMPLEMENTED and call.kind == "query"  # by a service without that backend
+        unserved = status == HTTPStatus.NOT_IMPLEMENTED and call.optional  # by a service without that backend
         if status in _ASKED_AGAIN or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and not unserved):
             last = call.divisible and call.too_large >= _TWICE
             raise Fault(f"status {status}", status=status, retry_after_s=self._retry_after_s(answer), last=last)

@@ -4,7 +4,7 @@ Owns the repetition (docs/service.md#errors-and-retries): how often, and after w
 answer: the caller hands it a decoder.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import Self, TypeVar
@@ -73,21 +73,24 @@ class Client:
     def get(
         self,
         endpoint: str,
-        params: Mapping[str, str | int | bool],
+        params: Mapping[str, str | int | bool | Sequence[str]],
         decode: Callable[[bytes], T],
         *,
         caller: Caller | None = None,
         patient: bool = True,
+        divisible: bool = False,
+        optional: bool = False,
     ) -> T:
         """Return the answer to `endpoint`, a path like /api/v1/..., as `decode` reads its body.
 
         A ValueError of `decode` means that the body is cut off or not of the promised shape: it is asked for
         again. Raises RefusedError, NotFoundError, GoneError, UnavailableError; TooLargeError for a body that is
         larger than it may be, or (unless `patient`) than it may be while another large one is in memory; Cancelled
-        once `caller.stop` is set.
+        once `caller.stop` is set. `divisible` is that of `post`; `optional`: a 501 says that it is not served.
         """
         request = self._sender.http.build_request("GET", endpoint, params=dict(params))
-        return self._until_answered(Call(request, endpoint, caller or Caller(), patient), decode)
+        call = Call(request, endpoint, caller or Caller(), patient, divisible=divisible, optional=optional)
+        return self._until_answered(call, decode)
 
     def post(
         self,
@@ -107,7 +110,9 @@ class Client:
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
         headers = {"Content-Type": "application/json"}
         request = self._sender.http.build_request("POST", endpoint, content=content, headers=headers)
-        return self._until_answered(Call(request, endpoint, caller or Caller(), patient, "query", divisible), decode)
+        return self._until_answered(
+            Call(request, endpoint, caller or Caller(), patient, "query", divisible, True), decode
+        )
 
     def _until_answered(self, call: Call, decode: Callable[[bytes], T]) -> T:
         retrying = tenacity.Retrying(

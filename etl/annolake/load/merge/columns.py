@@ -4,17 +4,20 @@ Owns the mapping between a column's values and their fixed-width form. Never loo
 another form than a UUID aside.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from annolake.keys import KEY_BYTES, key_of
+from annolake.keys import JOINING, KEY_BYTES, key_of
 from annolake.load.table.days import NO_DAY, NO_TIME
 
 Bytes16 = npt.NDArray[np.uint64]
 """n x 2: the two halves of 16 bytes, compared for equality only."""
+Numbers = npt.NDArray[np.int32]
+"""Rows by their number in the index."""
 Ints = npt.NDArray[np.int64]
 Days = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
@@ -51,6 +54,14 @@ def keys_of(ids: pa.Array) -> Bytes16:
     for row in np.flatnonzero(odd):
         keys[row] = np.frombuffer(key_of(ids[int(row)].as_py()), np.uint8)
     return keys.view(np.uint64)
+
+
+def row_keys(table: pa.Table, names: Sequence[str]) -> Bytes16:
+    """Return the keys of a table's rows by the columns that make it up: `annolake.keys.joint_key_of`."""
+    first, *others = (keys_of(one_chunk(table.column(name))) for name in names)
+    for other in others:
+        first = first * np.uint64(JOINING) + other
+    return first
 
 
 def _digits(text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.uint8], Bools]:

@@ -20,9 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annolake.load.merge.blocks import Blocks
-from annolake.load.merge.columns import Bools, Bytes16, Ints, in_slices, one_chunk, times_of
-from annolake.load.merge.index import Numbers
-from annolake.load.merge.spill import SORT_BY, last_of, sort_order
+from annolake.load.merge.columns import Bools, Bytes16, Ints, Numbers, in_slices, one_chunk, times_of
+from annolake.load.merge.spill import last_of, sort_order
 
 NONE = -1
 PIECE_BYTES = 8 << 20
@@ -33,7 +32,7 @@ class Stored:
     """The rows that a partition's file holds, in its order."""
 
     numbers: Numbers
-    keys: pa.Table  # the columns of SORT_BY
+    keys: pa.Table  # the columns that rows are sorted by, the time first
     hashes: Bytes16
     removed: Bools  # removed_at is set
     leaving: Bools  # the row's true version is published in another partition
@@ -160,7 +159,7 @@ def _line_up(stored: Stored, arriving: Sequence[Arriving]) -> _Line:
         position=np.concatenate([np.arange(size) for size in sizes]),
         numbers=np.concatenate([stored.numbers, *(chunk.numbers for chunk in arriving)]),
         hashes=np.concatenate([stored.hashes, *(chunk.hashes for chunk in arriving)]),
-        times=times_of(one_chunk(keys.column(SORT_BY[0]))),
+        times=times_of(one_chunk(keys.column(0))),
         keys=keys,
         staying=np.concatenate([no, *(chunk.staying for chunk in arriving)]),
         known=np.concatenate([no, *(chunk.known for chunk in arriving)]),

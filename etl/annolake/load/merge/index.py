@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annolake.load.merge.columns import Bools, Bytes16, Days, Ints, distinct, halves, repeated
+from annolake.load.merge.columns import Bools, Bytes16, Days, Ints, Numbers, distinct, halves, repeated
 from annolake.load.table.days import NO_TIME
 
-Numbers = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.uint8]
 
 STORED = 1  # the lake holds the row
@@ -218,6 +217,10 @@ class Index:
     def missing(self) -> int:
         """How many of these this export did not meet."""
         return int(self._all_gone().sum())
+
+    def pass_over(self, rows: Bools) -> None:
+        """Have rows, told by their numbers, count as met where the lake holds them: they were not read again."""
+        self._flags[: len(rows)] |= np.where(rows, MET, 0).astype(np.uint8)
 
     def _all_gone(self) -> Bools:
         return np.asarray((self._flags[: self.size] & (STORED | REMOVED | MET)) == STORED)

@@ -18,11 +18,13 @@ import pyarrow.compute as pc
 from annolake.errors import LakeError
 from annolake.load.merge.columns import Bools, Bytes16, hashes_of, one_chunk, times_of
 from annolake.load.merge.index import DUE, NO_PAYLOAD, Index
-from annolake.load.merge.inputs import KEY_COLUMNS, enter_rows
+from annolake.load.merge.inputs import enter_rows, key_columns
+from annolake.load.merge.owners import Owners
 from annolake.load.storage.local import Store
 from annolake.load.table.days import NO_DAY, day_from, microseconds
-from annolake.load.table.folders import days_there, folder_name, part_names, true_part
-from annolake.load.table.part_file import FileFormat, Part, PartReader, prove
+from annolake.load.table.file_format import FileFormat
+from annolake.load.table.folders import days_there, part_names, true_part
+from annolake.load.table.part_file import Part, PartReader, prove
 
 RECENT = timedelta(days=3)
 """For so long after its start a run that had not ended, or was not found, is asked for by each export."""
@@ -43,20 +45,26 @@ class ItemFacts:
 
 @dataclass
 class State:
-    """What the lake holds of a queue: its rows' keys, and the true file of each day."""
+    """What the lake holds of a queue in one table: its rows' keys and owners, and the true file of each day."""
 
-    index: Index = field(default_factory=Index)
+    index: Index
+    owners: Owners
     parts: dict[int, Part] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by index and owners."""
+        return self.index.nbytes + self.owners.nbytes
 
 
 def read_state(store: Store, folder: Path, file_format: FileFormat, *, items: ItemFacts | None = None) -> State:
     """Read back the rows of a queue's folder; needs the queue's lock. Raises LakeError."""
-    state = State(Index(items=items is not None and not items.refresh))
-    for day in days_there(store, folder):
+    state = State(Index(items=items is not None and not items.refresh), Owners(file_format.owners))
+    for day in days_there(store, folder, file_format):
         with ExitStack() as closing:
-            reader = true_reader(store, closing, folder / folder_name(day), file_format)
+            reader = true_reader(store, closing, folder / file_format.folder_name(day), file_format)
             if reader is not None:
-                _enter(state.index, reader, day, items)
+                _enter(state, reader, file_format, day, items)
                 state.parts[day] = reader.part
     state.index.close_reading()
     return state
@@ -75,10 +83,11 @@ def true_reader(store: Store, closing: ExitStack, folder: Path, file_format: Fil
     return next((reader for reader in readers if reader.part is true), None)
 
 
-def _enter(index: Index, reader: PartReader, day: int, items: ItemFacts | None) -> None:
-    for group, table in enumerate(reader.key_columns(KEY_COLUMNS)):
+def _enter(state: State, reader: PartReader, file_format: FileFormat, day: int, items: ItemFacts | None) -> None:
+    key, owners = file_format.key, state.owners if file_format.owners else None
+    for group, table in enumerate(reader.key_columns(key_columns(file_format))):
         hashes, marks = _item_facts(reader, group, day, items) if items else (None, None)
-        if not enter_rows(index, table, day, items=hashes, marks=marks):
+        if not enter_rows(state.index, table, day, key, owners=owners, items=hashes, marks=marks):
             raise LakeError(f"cannot trust {reader.part.path}: it has a row twice; move it away")
 
 

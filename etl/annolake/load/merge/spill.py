@@ -1,6 +1,6 @@
 """Changed rows on their way from the pages to their partitions, in bounded memory.
 
-Owns the buffer and its file: each time the buffer is full it is sorted by added_at and queue_run_id, cut by day, and
+Owns the buffer and its file: each time the buffer is full it is sorted by time and key, cut by day, and
 appended as one sorted chunk to an Arrow IPC file in the export's workspace. Of several versions of a row only the last
 in a chunk is kept, and a later chunk's counts (`decide`). Knows nothing of what the lake holds.
 """
@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annolake.load.merge.blocks import Blocks
-from annolake.load.merge.columns import Bools, Ints, days_of, in_slices, one_chunk
-from annolake.load.merge.index import Numbers
+from annolake.load.merge.columns import Bools, Ints, Numbers, days_of, in_slices, one_chunk
 from annolake.load.storage.local import Store
+from annolake.load.table.file_format import FileFormat
 
 BUFFER_BYTES = 64 << 20  # of a queue of few rows: a first export of 20,000 then spills nothing
 LEAST_BUFFER_BYTES = 16 << 20
@@ -28,8 +28,6 @@ _COLUMN_BYTES = 1_000  # measured: what a column of a batch takes besides its va
 
 UNAVAILABLE = "_unavailable"
 """Column of the spill beside the table's own: the number of the set of columns the export could not know."""
-KEY_COLUMNS = ("queue_run_id", "added_at", "row_hash", UNAVAILABLE)
-SORT_BY = ("added_at", "queue_run_id")
 
 
 @dataclass(frozen=True)
@@ -58,11 +56,13 @@ class _FiledChunk:
 
 
 class Spill:
-    """The changed rows of one queue. `budget` tells what bounds the buffer, in bytes; `close` when done."""
+    """The changed rows of a queue's table. `budget` tells what bounds the buffer, in bytes; `close` when done."""
 
-    def __init__(self, store: Store, path: Path, schema: pa.Schema, *, budget: Callable[[], int]) -> None:
+    def __init__(self, store: Store, path: Path, file_format: FileFormat, *, budget: Callable[[], int]) -> None:
         self._store, self._path, self._budget = store, path, budget
-        self._schema = schema.append(pa.field(UNAVAILABLE, pa.uint8(), nullable=False))
+        self._format = file_format
+        self._key_columns = (*file_format.sort_by, "row_hash", UNAVAILABLE)
+        self._schema = file_format.schema.append(pa.field(UNAVAILABLE, pa.uint8(), nullable=False))
         self.unavailable_sets: list[frozenset[str]] = [frozenset()]
         self._batches: list[pa.RecordBatch] = []
         self._numbers: list[Numbers] = []
@@ -111,13 +111,13 @@ class Spill:
         for chunk in self._filed:
             if day in chunk.days:
                 first, sizes = chunk.days[day]
-                thin, whole = self._reader(KEY_COLUMNS), self._reader(self._schema.names)
+                thin, whole = self._reader(self._key_columns), self._reader(self._schema.names)
                 keys = pa.concat_tables([self._block(thin, first + place) for place in range(len(sizes))])
                 rows = Blocks(sizes, partial(self._filed_rows, whole, first), row_bytes=chunk.row_bytes)
-                yield Arrival(keys.select(KEY_COLUMNS), rows)
+                yield Arrival(keys.select(self._key_columns), rows)
         if self._last and day in self._last.days:
             blocks = self._last.days[day]
-            keys = _taken(self._last.table.select(KEY_COLUMNS), np.concatenate(blocks))
+            keys = _taken(self._last.table.select(self._key_columns), np.concatenate(blocks))
             table = self._last.table.drop_columns([UNAVAILABLE])
             rows = Blocks([len(b) for b in blocks], partial(_rows, table, blocks), row_bytes=self._last.row_bytes)
             yield Arrival(keys, rows)
@@ -162,7 +162,7 @@ class Spill:
         table = pa.Table.from_batches(self._batches, schema=self._schema)
         keep = last_of(np.concatenate(self._numbers))
         self._batches, self._numbers, self._size = [], [], 0
-        order = sort_order(table.select(SORT_BY))
+        order = sort_order(table.select(self._format.sort_by))
         order = order[keep[order]]
         if (np.diff(order) != 1).any():
             # in one piece, so that rows can be taken quickly; column by column, so that only one is there twice
@@ -173,7 +173,7 @@ class Spill:
             table = pa.table(columns, schema=self._schema)
         row_bytes = table.nbytes / table.num_rows
         step = max(1, int(_BLOCK_BYTES / row_bytes))
-        days = days_of(one_chunk(table.column("added_at")))[order]
+        days = days_of(one_chunk(table.column(self._format.time)))[order]
         cuts = [0, *(int(cut) for cut in np.flatnonzero(days[1:] != days[:-1]) + 1), len(days)]
         blocks = {
             int(days[start]): [order[first : min(first + step, stop)] for first in range(start, stop, step)]
@@ -197,8 +197,9 @@ def _taken(table: pa.Table, order: Ints) -> pa.Table:
 
 
 def sort_order(keys: pa.Table) -> Ints:
-    """Return the order that sorts a table by `SORT_BY`; rows without added_at are last."""
-    order: Ints = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in SORT_BY]).to_numpy().astype(np.int64)
+    """Return the order that sorts a table by all of its columns, the first one first; rows without time are last."""
+    by = [(name, "ascending") for name in keys.column_names]
+    order: Ints = pc.sort_indices(keys, sort_keys=by).to_numpy().astype(np.int64)
     return order
 
 

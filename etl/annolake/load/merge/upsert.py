@@ -1,4 +1,4 @@
-"""One queue on its way into the lake: the rows that an export met and spilled, and the publishing of them.
+"""One queue's table on its way into the lake: the rows that an export met and spilled, and the publishing of them.
 
 Owns the order of things: rows are noted and spilled page by page, then each partition concerned is merged once and
 published, so that the caller can stop between two. Never decides which rows have left the queue.
@@ -17,26 +17,26 @@ import pyarrow as pa
 
 from annolake.errors import AnnolakeError, LakeError
 from annolake.load.merge.blocks import Blocks
-from annolake.load.merge.columns import days_of
+from annolake.load.merge.columns import Bytes16, days_of
 from annolake.load.merge.decide import Counts, Decision, decide, merged
 from annolake.load.merge.index import ACCEPTED
-from annolake.load.merge.inputs import arriving_side, nothing_stored, stored_side, stored_values
+from annolake.load.merge.inputs import arriving_side, known_numbers, nothing_stored, stored_side, stored_values
 from annolake.load.merge.read_back import State
 from annolake.load.merge.spill import Spill
 from annolake.load.table.days import NO_DAY, date_of
-from annolake.load.table.folders import Publisher, folder_name
+from annolake.load.table.folders import Publisher
 from annolake.load.table.part_file import Part, PartReader
 
 EMPTY_DAY = 0
 """The partition of the file without rows that a queue has while it has no dated row: a date, so that
-`added_date` is one for every reader from the first day."""
+`added_date` or `created_date` is one for every reader from the first day."""
 
 _UNPACKED = 8  # bytes in memory for one of a file, of ordinary rows
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one partition; `day` None: of the rows without added_at. `size` of its file in bytes."""
+    """What became of one partition; `day` None: of the rows without a time. `size` of its file in bytes."""
 
     day: date | None
     counts: Counts
@@ -45,7 +45,7 @@ class Outcome:
 
 
 class Upsert:
-    """Rows of one queue, from pages to partitions; `close` when done.
+    """Rows of one queue in one table, from pages to partitions; `close` when done.
 
     Used by one thread at a time, its own merges aside, which only look things up. `counts`, `partitions_written` and
     `bytes_written` tell what was published so far.
@@ -57,7 +57,7 @@ class Upsert:
         self.partitions_written = 0
         self.bytes_written = 0
         self.now = now
-        self._folder, self._parts = folder, state.parts
+        self._folder, self._parts, self._owners = folder, state.parts, state.owners
         self._spill, self._publisher = spill, publisher
         self._store, self._format = publisher.store, publisher.file_format
 
@@ -68,13 +68,42 @@ class Upsert:
         stay. exported_at and removed_at are set here, whatever the batch holds.
         """
         numbers = np.array(rows, np.int32)
-        self.index.take(numbers, days_of(batch.column("added_at")))
+        self.index.take(numbers, days_of(batch.column(self._format.time)))
         self._spill.add(batch, numbers, unavailable)
 
     @property
     def unchanged(self) -> int:
         """Rows read and left as they are, once everything is published."""
         return self.index.count(ACCEPTED) - self.counts.inserted - self.counts.updated
+
+    def columns(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield these columns of the rows that the lake held when this export began, a row group at a time."""
+        for part in list(self._parts.values()):
+            with PartReader(self._store, part.path, self._format) as reader:
+                for group in range(len(reader.row_groups)):
+                    yield reader.row_group(group, names)
+
+    def keep_others(self, owners_read: Bytes16) -> None:
+        """Have `index.missing` be of rows that belong to what was read (a run, an item), given by the keys.
+
+        Rows of the lake that belong to something else count as met, and stay as they are.
+        """
+        size = self.index.size
+        self.index.pass_over(~self._owners.belonging(owners_read, size))
+
+    def missing_owners(self) -> dict[str, list[str]]:
+        """Return what the rows belong to that are missing: the ids by their column, each once, in order."""
+        found: dict[str, set[str]] = {column: set() for column in self._format.owners}
+        wanted = tuple(dict.fromkeys((*self._format.key, *self._format.owners)))
+        for day in sorted(self.index.days_of_gone()):
+            part = self._parts[day]
+            with PartReader(self._store, part.path, self._format) as reader:
+                for table in reader.key_columns(wanted):
+                    gone = self.index.gone(known_numbers(self.index, table, self._format.key, part.path))
+                    missing = table.filter(pa.array(gone))
+                    for column, ids in found.items():
+                        ids.update(missing.column(column).drop_null().to_pylist())
+        return {column: sorted(ids) for column, ids in found.items()}
 
     def publish(self, *, remove_gone: bool, at_once: int = 1) -> Generator[Outcome, None, None]:
         """Merge and publish each partition concerned, one a step; stop between two steps as you like.
@@ -152,14 +181,14 @@ class Upsert:
         """
         part = self._parts.get(day)
         with ExitStack() as closing:
-            stored, held = nothing_stored(self._format.schema), False
+            stored, held = nothing_stored(self._format), False
             blocks = Blocks([], _no_block)
             if part:
                 reader = closing.enter_context(PartReader(self._store, part.path, self._format))
-                stored, held = stored_side(self.index, reader, day, ahead=ahead, remove_gone=remove_gone)
+                stored, held = stored_side(self.index, reader, self._format, day, ahead=ahead, remove_gone=remove_gone)
                 blocks = Blocks(reader.row_groups, reader.row_group, row_bytes=reader.row_bytes)
             arrivals = list(self._spill.arrivals(day))
-            decision = decide(stored, [arriving_side(self.index, arrival, day) for arrival in arrivals])
+            decision = decide(stored, [arriving_side(self.index, arrival, self._format, day) for arrival in arrivals])
             if part and not decision.forward:
                 raise LakeError(f"cannot trust {part.path}: its rows are not sorted; move it away, then run again")
             if not decision.changed and not self._is_outdated(part):
@@ -169,7 +198,7 @@ class Upsert:
 
     def _write(self, day: int, decision: Decision, inputs: Sequence[Blocks]) -> int:
         """Publish a partition's new file, or its end where no row is left; return the file's size."""
-        target, replaced = self._folder / folder_name(day), self._parts.get(day)
+        target, replaced = self._folder / self._format.folder_name(day), self._parts.get(day)
         if not len(decision):
             self._withdraw(day)
             return 0
@@ -195,14 +224,14 @@ class Upsert:
 
     def _withdraw(self, day: int) -> None:
         if part := self._parts.pop(day, None):
-            self._publisher.withdraw(self._folder / folder_name(day), replaced=part)
+            self._publisher.withdraw(self._folder / self._format.folder_name(day), replaced=part)
 
     def _placeholder(self) -> Iterator[Outcome]:
         """See to the file without rows: there while the queue has no dated row, gone when it has one."""
         dated = any(part.rows for day, part in self._parts.items() if day != NO_DAY)
         there = self._parts.get(EMPTY_DAY)
         if not dated and there is None:
-            target = self._folder / folder_name(EMPTY_DAY)
+            target = self._folder / self._format.folder_name(EMPTY_DAY)
             self._parts[EMPTY_DAY] = self._publisher.publish(target, [], replaced=None)
             yield self._counted(Outcome(_date(EMPTY_DAY), Counts(), written=True, size=self._parts[EMPTY_DAY].size))
         elif dated and there is not None and not there.rows:

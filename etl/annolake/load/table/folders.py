@@ -1,40 +1,22 @@
 """The folders of a table's partitions: what lies there, which file is true, how one replaces another.
 
-Owns the layout below `runs/queue_id=<id>/` and the exchange of folders (docs/lake.md#partitions). Knows no rows.
+Owns the layout below `<table>/queue_id=<id>/` and the exchange of folders (docs/lake.md#partitions). Knows no rows.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 
 from annolake.errors import LakeError
 from annolake.load.storage.local import Store
-from annolake.load.table.days import NO_DAY, date_of, day_from
-from annolake.load.table.part_file import NAME_END, NAME_START, FileFormat, Part, PartReader, prove, write_part
+from annolake.load.table.file_format import FileFormat
+from annolake.load.table.part_file import NAME_END, NAME_START, Part, PartReader, prove, write_part
 
-_DAY_START = "added_date="
-_NO_DATE = "__HIVE_DEFAULT_PARTITION__"
 _PART = re.compile(f"{NAME_START}[0-9a-f]+{re.escape(NAME_END)}")
-
-
-def folder_name(day: int) -> str:
-    """Return the name of a day's partition folder."""
-    return _DAY_START + (_NO_DATE if day == NO_DAY else date_of(day).isoformat())
-
-
-def day_named(name: str) -> int | None:
-    """Return the day of a partition folder's name, None where it is no such name."""
-    if name == folder_name(NO_DAY):
-        return NO_DAY
-    with suppress(ValueError):
-        day = day_from(date.fromisoformat(name.removeprefix(_DAY_START)))
-        return day if folder_name(day) == name else None
-    return None
 
 
 def part_names(store: Store, folder: Path) -> list[str]:
@@ -46,12 +28,13 @@ def part_names(store: Store, folder: Path) -> list[str]:
     return names
 
 
-def days_there(store: Store, folder: Path) -> list[int]:
+def days_there(store: Store, folder: Path, file_format: FileFormat) -> list[int]:
     """Return the days that a queue's folder has partitions for."""
-    days = [(name, day_named(name)) for name in store.names(folder)]
+    days = [(name, file_format.day_named(name)) for name in store.names(folder)]
     for name, day in days:
         if day is None:
-            raise LakeError(f"cannot trust {folder / name}: only added_date=... belongs there; move it away")
+            only = f"only {file_format.partition}=... belongs there"
+            raise LakeError(f"cannot trust {folder / name}: {only}; move it away")
     return [day for _, day in days if day is not None]
 
 

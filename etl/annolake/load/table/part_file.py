@@ -1,14 +1,13 @@
-"""One Parquet file of a partition: its footer, how it is read back and how it is written.
+"""One Parquet file of a partition: how it is read back and how it is written.
 
 Owns the file's properties (docs/lake.md#files): sorted rows, row groups bounded in bytes, statistics, page checksums,
-the footer's metadata, the name by content. Knows nothing of where files lie and which of them is true.
+the name by content. Knows nothing of where files lie and which of them is true.
 """
 
 import hashlib
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -18,53 +17,11 @@ import pyarrow.parquet as pq
 
 from annolake.errors import AnnolakeError, LakeError
 from annolake.load.storage.local import Store
+from annolake.load.table.file_format import FileFormat, Footer
 
 NAME_START, NAME_END = "part-", ".parquet"
 REMOVED_AT = "removed_at"
-_PREFIX = "annolake."
 _UNNAMED = "part.parquet"
-_NUMBER = re.compile(r"[0-9]{1,18}")
-
-
-@dataclass(frozen=True)
-class Footer:
-    """What a file says of itself: versions of schema and hash, the export that wrote it, its generation."""
-
-    schema_version: int
-    hash_version: int
-    export_id: str
-    generation: int
-
-    def as_metadata(self) -> dict[str, str]:
-        """Return the footer's key-value metadata."""
-        return {f"{_PREFIX}{key}": str(value) for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_metadata(cls, metadata: Mapping[bytes, bytes] | None) -> "Footer | None":
-        """Read the footer back; None where it is none of annolake's."""
-        found = {key: (metadata or {}).get(f"{_PREFIX}{key}".encode()) for key in cls.__annotations__}
-        texts = {key: value.decode(errors="replace") for key, value in found.items() if value is not None}
-        numbers = [texts.get(key, "") for key in ("schema_version", "hash_version", "generation")]
-        if "export_id" not in texts or not all(_NUMBER.fullmatch(text) for text in numbers):
-            return None
-        version, hashing, generation = map(int, numbers)
-        return cls(version, hashing, texts["export_id"], generation)
-
-
-@dataclass(frozen=True)
-class FileFormat:
-    """How files of one table are written: schema, versions, sort order, and the config's bounds."""
-
-    schema: pa.Schema
-    version: int
-    hash_version: int
-    sort_by: tuple[str, ...]
-    compression: str
-    row_group_bytes: int
-
-    def footer(self, export_id: str, generation: int) -> Footer:
-        """Return the footer of a file written now."""
-        return Footer(self.version, self.hash_version, export_id, generation)
 
 
 @dataclass(frozen=True)

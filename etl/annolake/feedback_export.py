@@ -1,0 +1,213 @@
+"""The table `feedback` of one queue: filled beside its rows, and published before them.
+
+Owns which rows' feedback is read (docs/guarantees.md#feedback), and what counts as removed. Rows are exported whatever
+becomes of their feedback; that which was due and not read is read by the next export.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from annolake.contract import FEEDBACK
+from annolake.errors import ServiceError
+from annolake.export_context import QueueParts
+from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
+from annolake.extract.http.client import Caller, Cancelled
+from annolake.feedback_news import RowFacts, projects_of, rows_of
+from annolake.feedback_plan import FeedbackPlan, plan_feedback
+from annolake.feedback_reader import FeedbackReader
+from annolake.flatten_buffer import FlattenBuffer
+from annolake.keys import key_of
+from annolake.load.merge.columns import halves
+from annolake.load.merge.index import ACCEPTED
+from annolake.load.merge.upsert import Upsert
+from annolake.rejects import rejects_of
+from annolake.removals import Absence
+from annolake.sources.feedback import IgnoredError, Said
+from annolake.transform.row_batch import DecodedRow, RowBatch
+
+
+@contextmanager
+def feedback_of(parts: QueueParts, runs: Upsert, *, budget: int) -> Iterator["FeedbackExport | None"]:
+    """Give what exports a queue's feedback beside its rows, None where the settings leave it out. Raises LakeError."""
+    if not parts.access.settings.feedback:
+        parts.report.feedback.status = "off"
+        parts.proofs.forget_feedback()
+        yield None
+        return
+    lake, workspace, queue_id = parts.context.lake, parts.context.workspace, parts.access.queue_id
+    with lake.upsert(queue_id, workspace, now=parts.now, table=FEEDBACK.name, budget=budget) as upsert:
+        export = FeedbackExport(parts, runs, upsert)
+        try:
+            yield export
+        finally:
+            export.close()
+
+
+class FeedbackExport:
+    """The feedback of one queue in one export: `begin`, then `see` each batch of rows, then `publish`."""
+
+    def __init__(self, parts: QueueParts, runs: Upsert, upsert: Upsert) -> None:
+        self._parts, self._runs, self._upsert = parts, runs, upsert
+        context, access = parts.context, parts.access
+        self._report = parts.report.feedback
+        self.rejects = rejects_of(context.lake, context.workspace, access.queue_id, now=parts.now, table=FEEDBACK.name)
+        self._caller = Caller(context.interruption.event())
+        self._reader = FeedbackReader(
+            replace(access, caller=self._caller),
+            context.feedback_terms,
+            self._land,
+            report=self._report,
+            log=context.log,
+        )
+        self._buffer = FlattenBuffer(upsert, None, context.clock.now, table=FEEDBACK)
+        self._plan = FeedbackPlan(whole=False)
+        self._asked = bytearray()  # a byte for each row of the queue, by its number
+        self._news: dict[str, RowFacts] = {}  # rows with new feedback that were not met yet
+
+    def begin(self) -> None:
+        """Plan, and look which rows have new feedback: over items their runs are asked for again. Raises LakeError."""
+        context, sync = self._parts.context, self._parts.context.config.sync
+        read_at, since = self._parts.proofs.feedback_read(self._upsert.index.size)
+        self._plan = plan_feedback(
+            read_at,
+            since,
+            mode=self._parts.report.mode,
+            refresh=context.refresh,
+            now=self._parts.now,
+            every_s=sync.refresh_feedback_every_s,
+            lookback_s=sync.lookback_s,
+        )
+        if self._plan.since is not None:
+            try:
+                self._look_for_news(self._plan.since)
+            except ServiceError as error:
+                self._reader.give_up(error)
+
+    def see(self, batch: RowBatch, changed: Sequence[DecodedRow]) -> None:
+        """Ask for what was said on the rows of a batch, as far as it is due; `changed` are those new or changed."""
+        if self._reader.is_over:
+            return
+        again = {row.number for row in changed}
+        for each in batch.latest().rows:
+            if self._is_due(each.number, each.row, again=each.number in again):
+                self._reader.want(each.row, is_thread=each.item_type == "THREAD", found=each.run_found is True)
+        for number, row in zip(self._numbers(batch.kept), batch.kept, strict=True):
+            if self._is_due(number, row, again=False):
+                self._reader.want(row, is_thread=row.item_type == "THREAD", found=False)
+        self._reader.go_on()
+
+    def publish(self, *, merges: int) -> None:
+        """Read what is left, and publish it; what was not read is told in the report. Raises LakeError."""
+        for row in self._news.values() if not self._reader.is_over else ():
+            self._reader.want(row, is_thread=row.item_type == "THREAD", found=False)
+        self._reader.finish()
+        self._buffer.flush()
+        remove_gone = self._confirm_removals()
+        self._conclude()
+        if not self._report.complete:
+            self._parts.proofs.forget_feedback()
+        self._merge(remove_gone=remove_gone, merges=merges)
+        if self._report.complete:
+            self._parts.proofs.note_feedback(whole=self._plan.whole, rows=self._upsert.index.size)
+
+    def close(self) -> None:
+        """End what is under way, and count what was asked for."""
+        self._reader.close()
+        self._parts.access.caller.absorb(self._caller)
+
+    # --- which rows
+
+    def _look_for_news(self, since: datetime) -> None:
+        projects = projects_of(self._runs)
+        try:
+            owners = self._parts.access.lanes.submit(self._reader.source.owners_since, projects, since).result()
+        except (IgnoredError, ServiceError) as error:
+            if isinstance(error, ServiceError) and error.status not in NOT_ACCEPTED:
+                raise
+            self._read_without_news()
+            return
+        self._news = {row.queue_run_id: row for row in rows_of(self._runs, owners)}
+        self._runs.index.ask_for([key_of(row_id) for row_id in self._news])
+
+    def _read_without_news(self) -> None:
+        """Read all feedback, since the service does not tell which is new; an export of new rows cannot."""
+        meaning = "the service does not tell which feedback is new, so that all of it is read by each full export"
+        self._parts.context.log.warning("feedback_news_unknown", queue_id=self._parts.access.queue_id, meaning=meaning)
+        self._plan = FeedbackPlan(whole=self._parts.report.mode == "full")
+        if not self._plan.whole:
+            self._report.because.append("the service does not tell which feedback is new: run a full export")
+
+    def _is_due(self, number: int, row: Any, *, again: bool) -> bool:
+        """Tell whether the feedback of a row is to be asked for, and note that it is."""
+        if number >= len(self._asked):
+            self._asked.extend(bytes(max(number + 1 - len(self._asked), len(self._asked))))
+        is_new = self._news.pop(row.queue_run_id, None) is not None
+        due = again or is_new or (self._plan.whole and not self._asked[number])
+        self._asked[number] |= due
+        return due
+
+    def _numbers(self, kept: Sequence[Any]) -> list[int]:
+        """Return the numbers of rows that stay as the lake has them."""
+        if not kept:
+            return []
+        numbers: list[int] = self._runs.index.find(halves(b"".join(key_of(row.queue_run_id) for row in kept))).tolist()
+        return numbers
+
+    # --- what was said
+
+    def _land(self, said: Said) -> None:
+        """Take what was read whole into the lake."""
+        keys = self._parts.record.rubric_keys
+        self._meet(said)
+        numbers = self._upsert.index.meet([each.key for each in said.rows])[1] if said.rows else []
+        for number, each in zip(numbers, said.rows, strict=True):
+            each.number, each.row.in_rubric = number, None if keys is None else each.row.key in keys
+        batch = RowBatch(said.size, said.rows, said.rejects)
+        self.rejects.see(batch)
+        self._buffer.take(batch)
+
+    def _meet(self, said: Said) -> None:
+        """Note what is there, be it accepted or not."""
+        if keys := [row.key for row in said.rows] + [reject.key for reject in said.rejects]:
+            self._upsert.index.meet(keys)
+
+    def _confirm_removals(self) -> bool:
+        """Tell whether what was not met is gone: its run is there, was read again without it, and once more."""
+        self._keep_others(bytes(self._reader.found_whole))
+        if self._reader.is_over or self.rejects.unreadable or not self._upsert.index.missing:
+            return False
+        absence = Absence(self._upsert.index.missing, self._upsert.index.live, None, None)
+        if absence.is_large and not self._parts.context.accept_removals:
+            self._report.removed_unconfirmed = absence.missing
+            self._report.because.append(f"{absence.missing:,} of {absence.live:,} feedbacks are gone at once")
+            return False
+        self._keep_others(self._reader.read_again(self._upsert.missing_owners(), self._meet))
+        return True
+
+    def _keep_others(self, owners: bytes) -> None:
+        self._upsert.keep_others(np.frombuffer(owners, np.uint64).reshape(-1, 2))
+
+    def _conclude(self) -> None:
+        report = self._report
+        report.complete = not report.because
+        if report.status == "unread":
+            report.status = "ok" if report.complete else "partial"
+        report.rows = self._upsert.index.count(ACCEPTED)
+        report.rejected, report.rejected_new = len(self.rejects.seen), self.rejects.new
+
+    def _merge(self, *, remove_gone: bool, merges: int) -> None:
+        report, upsert = self._report, self._upsert
+        try:
+            with closing(upsert.publish(remove_gone=remove_gone, at_once=merges)) as outcomes:
+                for _ in outcomes:
+                    if self._parts.access.caller.stop.is_set():
+                        raise Cancelled
+        finally:
+            report.inserted, report.updated = upsert.counts.inserted, upsert.counts.updated
+            report.removed = upsert.counts.removed
+        report.unchanged = upsert.unchanged

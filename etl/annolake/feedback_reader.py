@@ -1,0 +1,170 @@
+"""What was said on the rows of a queue, asked for in lanes beside the pages, and taken in the order asked.
+
+Owns how much is under way, and what an error means: one of the service ends the reading of feedback and nothing else
+(docs/guarantees.md#feedback). Which rows' feedback is asked for, and what becomes of it, is feedback_export.py's.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from annolake.errors import ServiceError
+from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
+from annolake.feedback_backlog import Backlog, Group, Reviewing
+from annolake.keys import key_of
+from annolake.observers import Log
+from annolake.report import TableReport
+from annolake.sources.feedback import FeedbackSource, FeedbackTerms, IgnoredError, Said
+from annolake.sources.source import Access
+
+_NOT_SERVED = frozenset({401, 403, 404, 405, 410, 501})
+_FEW_GROUPS = 4  # for no more it is not worth a request to know how long an answer can be
+
+Land = Callable[[Said], None]
+
+
+class FeedbackReader:
+    """Reads feedback until it `is_over`; `land` takes what was read. The report says why where it ended early.
+
+    `access` has a caller of its own, with which all of it ends. `found_whole` has the keys of the runs and threads that
+    were read whole, and that this export saw to be there.
+    """
+
+    def __init__(self, access: Access, terms: FeedbackTerms, land: Land, *, report: TableReport, log: Log) -> None:
+        self.is_over = False
+        self.source = FeedbackSource(access, terms)
+        self.found_whole = bytearray()
+        self._access, self._limits, self._land = access, terms.limits, land
+        self._report, self._log = report, log
+        self._backlog = Backlog()
+        self._threads: deque[tuple[str, str | None, Reviewing]] = deque()
+        self._flying: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
+        self._most = max(1, access.settings.concurrency // 2)  # the other lanes are for rows
+        self._knows_threads = True
+        self._is_measured = terms.longest.rows > 0
+        self._unread = 0
+        self._odd = 0
+
+    def want(self, row: Any, *, is_thread: bool, found: bool) -> None:
+        """Have what was said on a row asked for; `found`: this export saw that the service has its run."""
+        if is_thread and row.thread_id:
+            reviewing = None if row.completed_by is None else frozenset(row.completed_by)
+            self._threads.append((row.thread_id, row.session_id, reviewing))
+        elif row.id and not is_thread:
+            self._odd += not self._backlog.add(row.id, row.completed_by, found=found)
+            if not self._is_measured and len(self._backlog) > _FEW_GROUPS * self._limits.most and row.session_id:
+                self._is_measured = True
+                self._submit(partial(self.source.measure, row.session_id), lambda _: None)
+
+    def go_on(self) -> None:
+        """Send full groups, as many as may be under way, and take what was answered; waits for nothing."""
+        with self._heeding():
+            self._send(least=self._limits.most)
+            while self._flying and self._flying[0][0].done():
+                self._take()
+                self._send(least=self._limits.most)
+
+    def finish(self) -> None:
+        """Read all that is wanted; the report has the reasons where something could not be read."""
+        self._read_all()
+        if self._unread:
+            self._report.because.append(f"what was said on {self._unread:,} runs changed too fast to be read whole")
+        if self._odd:
+            self._report.because.append(f"{self._odd:,} runs have an id that is no UUID, so they cannot be asked for")
+
+    def read_again(self, owners: Mapping[str, Iterable[str]], meet: Land) -> bytes:
+        """Read what was said on some runs and threads once more, for `meet`; return the keys of those read whole."""
+        whole, self._land, self.found_whole = self.found_whole, meet, bytearray()
+        for run_id in owners["run_id"]:
+            self._backlog.add(run_id, None, found=True)
+        self._threads.extend((thread_id, None, None) for thread_id in owners["thread_id"])
+        self._read_all()
+        self.found_whole, again = whole, bytes(self.found_whole)
+        return again
+
+    def close(self) -> None:
+        """End what is under way."""
+        self.is_over = True
+        self._access.caller.stop.set()
+        for future, _ in self._flying:
+            future.cancel()
+        wait([future for future, _ in self._flying])
+        self._flying.clear()
+
+    def give_up(self, error: ServiceError | IgnoredError) -> None:
+        """End the reading: the service does not serve feedback, did not answer, or not what was asked."""
+        report = self._report
+        if isinstance(error, IgnoredError):
+            report.status, why = "partial", f"the service ignores the parameter {error.parameter} of feedback"
+        elif error.status in _NOT_SERVED:
+            report.status, why = "refused", f"the service refuses feedback ({error.status})"
+        else:
+            report.status, why = "partial", str(error)
+        report.because.append(why)
+        self._log.warning(f"feedback_{report.status}", queue_id=self._access.queue_id, why=why)
+        self.close()
+
+    @contextmanager
+    def _heeding(self) -> Iterator[None]:
+        """Have an error of the service end the reading of feedback, and nothing else."""
+        try:
+            yield
+        except (ServiceError, IgnoredError) as error:
+            self.give_up(error)
+
+    def _read_all(self) -> None:
+        with self._heeding():
+            self._send(least=1)
+            while self._flying:
+                self._take()
+                self._send(least=1)
+
+    def _send(self, *, least: int) -> None:
+        """Send groups of `least` runs or more, and questions on threads, as many as may be under way."""
+        while not self.is_over and len(self._flying) < self._most:
+            if len(self._backlog) >= least:
+                group = self._backlog.take(self._limits.most)
+                self._submit(partial(self.source.on_runs, group.reviewers), partial(self._take_group, group))
+            elif self._threads:
+                self._submit(partial(self._on_thread, *self._threads.popleft()), self._take_thread)
+            else:
+                return
+
+    def _submit(self, ask: Callable[[], Any], take: Callable[[Any], None]) -> None:
+        self._flying.append((self._access.lanes.submit(ask), take))
+
+    def _take(self) -> None:
+        future, take = self._flying.popleft()
+        take(future.result())
+
+    def _take_group(self, group: Group, said: Said) -> None:
+        self._unread += len(said.unread)
+        self._land(said)
+        self.found_whole += b"".join(key_of(run_id) for run_id in said.whole if run_id in group.found)
+
+    def _on_thread(self, thread_id: str, session_id: str | None, reviewing: Reviewing) -> Said | None:
+        """Return what was said on a thread, None where the service is too old to tell. Runs in a lane."""
+        if not self._knows_threads:
+            return None
+        try:
+            return self.source.on_thread(thread_id, session_id, {thread_id.lower(): reviewing})
+        except IgnoredError:
+            return None
+        except ServiceError as error:
+            if error.status not in NOT_ACCEPTED:
+                raise
+            return None
+
+    def _take_thread(self, said: Said | None) -> None:
+        if said is not None:
+            self._unread += len(said.unread)
+            self._land(said)
+            self.found_whole += b"".join(map(key_of, said.whole))
+        elif self._knows_threads:
+            self._knows_threads = False
+            self._threads.clear()
+            meaning = "the service is too old to tell what was said on whole threads: feedback has that of runs alone"
+            self._log.warning("feedback_of_threads_unknown", queue_id=self._access.queue_id, meaning=meaning)

@@ -1,0 +1,131 @@
+"""How the files of one table are written, and what each says of itself: the table's contract as the lake needs it.
+
+Owns the footer's metadata, the names of partition folders and the sort order. Touches no file.
+"""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Protocol
+
+import pyarrow as pa
+
+from annolake.load.table.days import NO_DAY, date_of, day_from
+
+_PREFIX = "annolake."
+_NO_DATE = "__HIVE_DEFAULT_PARTITION__"
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+class Contract(Protocol):
+    """What the lake must know of a table: `annolake.contract.Table` is one, and has what each of them means."""
+
+    @property
+    def name(self) -> str:
+        """Name of the table, and of its folder."""
+
+    @property
+    def version(self) -> int:
+        """Schema version."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of each file."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that tell a row from others; none in a table that has one row for a queue."""
+
+    @property
+    def time(self) -> str:
+        """The column whose UTC date is the partition."""
+
+    @property
+    def partition(self) -> str:
+        """The partition column."""
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The columns of what a row belongs to."""
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What a file says of itself: versions of schema and hash, the export that wrote it, its generation."""
+
+    schema_version: int
+    hash_version: int
+    export_id: str
+    generation: int
+
+    def as_metadata(self) -> dict[str, str]:
+        """Return the footer's key-value metadata."""
+        return {f"{_PREFIX}{key}": str(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[bytes, bytes] | None) -> "Footer | None":
+        """Read the footer back; None where it is none of annolake's."""
+        found = {key: (metadata or {}).get(f"{_PREFIX}{key}".encode()) for key in cls.__annotations__}
+        texts = {key: value.decode(errors="replace") for key, value in found.items() if value is not None}
+        numbers = [texts.get(key, "") for key in ("schema_version", "hash_version", "generation")]
+        if "export_id" not in texts or not all(_NUMBER.fullmatch(text) for text in numbers):
+            return None
+        version, hashing, generation = map(int, numbers)
+        return cls(version, hashing, texts["export_id"], generation)
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """How files of one table are written: the contract's schema, key and time, versions, and the config's bounds."""
+
+    table: str
+    schema: pa.Schema
+    version: int
+    hash_version: int
+    key: tuple[str, ...]
+    time: str
+    partition: str
+    owners: tuple[str, ...]
+    compression: str
+    row_group_bytes: int
+
+    @classmethod
+    def of(cls, contract: Contract, *, hash_version: int, compression: str, row_group_mb: int) -> "FileFormat":
+        """Return the format of a table's files, without the contract's descriptions: they would add 20 kB to each."""
+        schema = pa.schema([pa.field(field.name, field.type, field.nullable) for field in contract.schema])
+        return cls(
+            contract.name,
+            schema,
+            contract.version,
+            hash_version,
+            contract.key,
+            contract.time,
+            contract.partition,
+            contract.owners,
+            compression,
+            row_group_mb << 20,
+        )
+
+    @property
+    def sort_by(self) -> tuple[str, ...]:
+        """The columns that the rows of a file are sorted by: the time, then the key."""
+        return (self.time, *self.key) if self.key else ()
+
+    def folder_name(self, day: int) -> str:
+        """Return the name of a day's partition folder."""
+        return f"{self.partition}=" + (_NO_DATE if day == NO_DAY else date_of(day).isoformat())
+
+    def day_named(self, name: str) -> int | None:
+        """Return the day of a partition folder's name, None where it is no such name."""
+        if name == self.folder_name(NO_DAY):
+            return NO_DAY
+        with suppress(ValueError):
+            day = day_from(date.fromisoformat(name.removeprefix(f"{self.partition}=")))
+            return day if self.folder_name(day) == name else None
+        return None
+
+    def footer(self, export_id: str, generation: int) -> Footer:
+        """Return the footer of a file written now."""
+        return Footer(self.version, self.hash_version, export_id, generation)

@@ -1,0 +1,231 @@
+"""The feedback endpoint as a source: what was said on some runs or on a thread, whole by proof or told as unread.
+
+Owns the groups in which runs are asked for (docs/paging.md#short-lists), what is read of the projects to find runs with
+new feedback, and what shows that the service ignores a parameter. All of it is called in a lane.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from annolake.errors import RefusedError, ServiceError, TooLargeError, UnavailableError
+from annolake.extract.endpoints.feedback import ENDPOINT, MOST_ROWS, MOST_RUNS, FeedbackListing, Question
+from annolake.extract.endpoints.query_limits import QueryLimits
+from annolake.extract.offset.halving import read_fitting
+from annolake.extract.offset.list_reader import Listing
+from annolake.extract.offset.queue_reader import QueueReader
+from annolake.extract.offset.whole_list import LongestAnswer, read_whole
+from annolake.extract.paging.slices import Slice
+from annolake.extract.paging.waiting import answered
+from annolake.keys import key_of
+from annolake.sources.source import Access, ambiguous_keys, times_of
+from annolake.transform.feedback import Reviewers, decode_feedback, owner_of
+from annolake.transform.row_batch import DecodedRow, Page, Reject
+
+_ANSWERED = 200
+
+
+class IgnoredError(Exception):
+    """The service answers as if it had not seen a parameter: nothing that was asked with it is known to be whole."""
+
+    def __init__(self, parameter: str) -> None:
+        super().__init__(parameter)
+        self.parameter = parameter
+
+
+@dataclass
+class FeedbackTerms:
+    """What is known of the service, for all queues of an export: how many runs may be asked for, its longest answer."""
+
+    limits: QueryLimits = field(default_factory=lambda: QueryLimits(MOST_RUNS))
+    longest: LongestAnswer = field(default_factory=LongestAnswer)
+
+
+@dataclass
+class Said:
+    """What was said on some runs, or on a thread: on the `whole` ones all of it, of the `unread` ones nothing is known.
+
+    Both in lower case. `size` of the answers in bytes.
+    """
+
+    size: int = 0
+    rows: list[DecodedRow] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    whole: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+    def add(self, owners: Iterable[str], pages: Sequence[Page]) -> None:
+        """Note what was read whole. An element can be on two pages: the later one counts."""
+        rows = {row.key: row for page in pages for row in page.rows}
+        rejects = {reject.key: reject for page in pages for reject in page.rejects}
+        self.size += sum(page.size for page in pages)
+        self.rows += rows.values()
+        self.rejects += rejects.values()
+        self.whole += owners
+
+
+class FeedbackSource:
+    """What was said on the runs of one queue."""
+
+    def __init__(self, access: Access, terms: FeedbackTerms) -> None:
+        self._listing = FeedbackListing(access.client, access.caller)
+        self._access, self._terms = access, terms
+
+    def measure(self, session: str) -> None:
+        """Look how long an answer of this service can be, at what was said in a project."""
+        decode = partial(decode_feedback, reviewers={})
+        try:
+            self._terms.longest.saw(self._listing.read(Question(sessions=[session]), 0, MOST_ROWS, decode))
+        except ServiceError:  # what it is measured for tells
+            return
+
+    def on_runs(self, reviewers: Reviewers) -> Said:
+        """Return what was said on some runs, given by their reviewers; runs that are not read whole are told.
+
+        Raises ServiceError; IgnoredError where anything else came.
+        """
+        said, limits = Said(), self._terms.limits
+        waiting = [list(reviewers)]
+        while waiting:
+            some, most = waiting.pop(), limits.most
+            if len(some) > most:
+                waiting += _parts(some, most)
+                continue
+            try:
+                pages = self._group(some, reviewers)
+            except (TooLargeError, ServiceError) as error:
+                if len(some) == 1 or not self._is_too_much(len(some), error):
+                    raise
+                waiting += _parts(some, max(1, len(some) // 2))
+                continue
+            if pages is not None:
+                limits.answered(len(some))
+                said.add(some, pages)
+            elif len(some) == 1:
+                said.unread += some
+            else:
+                limits.too_many(len(some))
+                waiting += _parts(some, len(some) // 2)
+        return said
+
+    def on_thread(self, thread: str, session: str | None, reviewers: Reviewers) -> Said:
+        """Return what was said on a thread as a whole; raises as `on_runs` does."""
+        said, sessions = Said(), [session] if session else []
+        question = Question(thread=thread, sessions=sessions)
+        pages = self._whole(question, partial(decode_feedback, reviewers=reviewers), alone=True)
+        if pages is None:
+            said.unread.append(thread.lower())
+            return said
+        if any(row.row.thread_id != thread for page in pages for row in page.rows):
+            raise IgnoredError("feedback_thread_id")
+        said.add([thread.lower()], pages)
+        return said
+
+    def owners_since(self, sessions: Sequence[str], since: datetime) -> frozenset[bytes]:
+        """Return the keys of the runs and threads of projects on which anything was said since then.
+
+        Raises ServiceError; IgnoredError where the service shows older feedback, or where the list kept moving.
+        """
+        found: set[bytes] = set()
+        for some in _parts(list(sessions), MOST_RUNS):
+            question = Question(sessions=some, since=since)
+            pages = self._whole(question, partial(_decode_new, since=since), alone=True)
+            if pages is None:
+                raise IgnoredError("offset")
+            found.update(*(page.owners for page in pages))
+        return frozenset(found)
+
+    def _group(self, runs: list[str], reviewers: Reviewers) -> list[Page] | None:
+        asked = frozenset(runs)
+
+        def decode(body: bytes) -> Page:
+            page = decode_feedback(body, reviewers=reviewers)
+            if not all(owner_of(row.row) in asked for row in page.rows):
+                raise IgnoredError("run")
+            return page
+
+        return self._whole(Question(runs=runs), decode, alone=len(runs) == 1)
+
+    def _whole(self, question: Question, decode: Callable[[bytes], Any], *, alone: bool) -> list[Any] | None:
+        """Return the answers that together show all of it, None where it moves too much to be shown."""
+
+        def ask(offset: int) -> Any:
+            return self._listing.read(question, offset, MOST_ROWS, decode, alone=alone)
+
+        try:
+            pages = read_whole(ask, self._terms.longest)
+        except TooLargeError:
+            if not alone:
+                raise
+            pages = None
+        return self._as_list(question, decode) if pages is None and alone else pages
+
+    def _as_list(self, question: Question, decode: Callable[[bytes], Any]) -> list[Any] | None:
+        """Read a long or restless list as the lists of a queue are read; None where it is not known to be whole."""
+
+        def ask(offset: int, rows: int) -> Any:
+            return self._listing.read(question, offset, rows, decode)
+
+        def fetch(offset: int, limit: int) -> Any:
+            page = read_fitting(ask, offset, limit, most=lambda: limit, refused=lambda _: None)
+            times = times_of([row.row for row in page.rows], ["created_at"])["created_at"]
+            return answered(Slice(page.keys, {"added_at": times}, page, ambiguous_keys=ambiguous_keys(page.rejects)))
+
+        reader = QueueReader([Listing("feedback", fetch)], seen_keys=_Met(), lanes=1, limit=lambda: MOST_ROWS)
+        try:
+            pages = [piece.slice.page for piece in reader.read()]
+        except UnavailableError as error:
+            if error.endpoint == ENDPOINT:
+                raise
+            return None  # the list has no end, or never stands still
+        return pages if reader.verdict.complete else None
+
+    def _is_too_much(self, asked: int, error: ServiceError) -> bool:
+        if isinstance(error, TooLargeError):
+            self._terms.limits.too_many(asked)
+            return True
+        numbers = error.numbers if isinstance(error, RefusedError) else ()
+        return self._terms.limits.refused(asked, status=error.status, numbers=numbers)
+
+
+@dataclass(slots=True)
+class _NewPage(Page):
+    """An answer of which only the owners are wanted."""
+
+    owners: frozenset[bytes] = frozenset()
+
+
+def _decode_new(body: bytes, *, since: datetime) -> _NewPage:
+    page = decode_feedback(body, reviewers={})
+    if any(row.row.created_at and row.row.created_at < since for row in page.rows):
+        raise IgnoredError("min_created_at")
+    owners = frozenset(key_of(owner) for row in page.rows if (owner := owner_of(row.row)))
+    return _NewPage(page.size, [], page.rejects, page.keys, owners=owners)
+
+
+class _Met:
+    """The keys met in one list, each with the number of the reading that met it last."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+        self._readings: list[int] = []
+
+    def meet(self, keys: Sequence[bytes], reading: int) -> tuple[Sequence[int], Sequence[int]]:
+        """Note that a reading met the keys, as `paging.readings.SeenKeys` says."""
+        numbers = [self._number(key) for key in keys]
+        before = [self._readings[number] for number in numbers]
+        for number in numbers:
+            self._readings[number] = reading
+        return before, numbers
+
+    def _number(self, key: bytes) -> int:
+        number = self._numbers.setdefault(key, len(self._readings))
+        if number == len(self._readings):
+            self._readings.append(0)
+        return number
+
+
+def _parts(items: list[str], size: int) -> Iterator[list[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

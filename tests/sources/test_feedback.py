@@ -1,0 +1,198 @@
+"""What was said on runs is read whole from a server that cuts, refuses or changes, or it is told as unread."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from annolake.clock import Clock
+from annolake.errors import RefusedError, UnavailableError
+from annolake.keys import key_of
+from annolake.sandbox import Changes, FeedbackRules, Population, Rules, Sandbox
+from annolake.sandbox.answers import Refusal
+from annolake.sources.feedback import FeedbackSource, FeedbackTerms, IgnoredError, Said
+from sources.reading import access_to
+
+ROWS = 120
+POPULATION = Population(rows=ROWS, feedback=4.0, threads=4)
+
+
+@contextmanager
+def sources(
+    rules: FeedbackRules | None = None, *, changes: Changes | None = None, population: Population = POPULATION
+) -> Iterator[tuple[Sandbox, FeedbackSource]]:
+    """Start a sandbox, and open its feedback as an export does."""
+    with (
+        Sandbox(population, rules=Rules(feedback=rules or FeedbackRules()), changes=changes) as sandbox,
+        access_to(sandbox) as access,
+    ):
+        yield sandbox, FeedbackSource(access, FeedbackTerms())
+
+
+def runs_of(sandbox: Sandbox) -> list[str]:
+    """Return the runs of the sandbox's queue."""
+    rows = [row for section in ("active", "archived") for row in sandbox.queue().rows(section)]
+    return [row.run_id for row in rows if row.run_id]
+
+
+def ids(said: Said) -> list[str]:
+    """Return the ids of what was read, in order."""
+    return sorted(row.row.id for row in said.rows)
+
+
+def held(sandbox: Sandbox, runs: list[str]) -> list[str]:
+    """Return the ids of what there is on runs, in order."""
+    return sorted(one.id for run in runs for one in sandbox.feedback.of(run))
+
+
+def asked(sandbox: Sandbox) -> int:
+    """Return how many requests for feedback there were."""
+    return sum(record.endpoint == "feedback" for record in sandbox.requests)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        FeedbackRules(),
+        FeedbackRules(page_cap=37),
+        FeedbackRules(bytes_cap=9_000),
+        FeedbackRules(most_url=700),
+        FeedbackRules(most_runs=20),
+        FeedbackRules(most_runs=3, most_runs_status=400),
+    ],
+)
+def test_every_server_is_read_whole(rules: FeedbackRules) -> None:
+    """All of what was said on each run is there, with the run of more feedback than a page."""
+    with sources(rules) as (sandbox, source):
+        runs = runs_of(sandbox)
+        said = source.on_runs(dict.fromkeys(runs))
+        assert sorted(said.whole) == sorted(runs)
+        assert ids(said) == held(sandbox, runs)
+
+
+@pytest.mark.parametrize("rules", [FeedbackRules(page_cap=5), FeedbackRules(page_cap=1), FeedbackRules(bytes_cap=10)])
+def test_a_server_of_tiny_answers_is_read_whole_or_told(rules: FeedbackRules) -> None:
+    """Where answers have one row alone, none joins another: a run of several feedbacks cannot be read whole."""
+    with sources(rules, population=Population(rows=12, feedback=2.0, crowd=9)) as (sandbox, source):
+        runs = runs_of(sandbox)
+        said = source.on_runs(dict.fromkeys(runs))
+        assert sorted([*said.whole, *said.unread]) == sorted(runs)
+        assert ids(said) == held(sandbox, said.whole)
+        assert not said.unread or rules.page_cap != 5
+
+
+def test_groups_are_as_large_as_the_server_takes_them() -> None:
+    """What a refusal taught holds for the groups that follow."""
+    with sources(FeedbackRules(most_runs=20)) as (sandbox, source):
+        runs = runs_of(sandbox)
+        source.on_runs(dict.fromkeys(runs[:40]))
+        before = asked(sandbox)
+        source.on_runs(dict.fromkeys(runs[40:80]))
+        assert asked(sandbox) - before <= 4
+
+
+def test_a_group_of_fifty_runs_costs_few_requests() -> None:
+    """Two or three answers for 200 feedbacks, once it is known how long an answer can be."""
+    with sources(population=Population(rows=ROWS, feedback=4.0, crowd=0)) as (sandbox, source):
+        runs = runs_of(sandbox)[:50]
+        session = next(one.session_id for run in runs for one in sandbox.feedback.of(run))
+        source.measure(session)
+        assert ids(source.on_runs(dict.fromkeys(runs))) == held(sandbox, runs)
+        assert asked(sandbox) <= 1 + 1 + len(held(sandbox, runs)) // 97 + 1
+
+
+def test_a_server_that_ignores_the_runs_is_found_out() -> None:
+    """Rows of another run show it: nothing is known to be whole then."""
+    with sources(FeedbackRules(ignores=("run",))) as (sandbox, source), pytest.raises(IgnoredError, match="^run$"):
+        source.on_runs(dict.fromkeys(runs_of(sandbox)[:50]))
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 501])
+def test_a_refusal_is_final(status: int) -> None:
+    """It is not asked for again, and does not make groups smaller."""
+    with sources(FeedbackRules(status=status)) as (sandbox, source):
+        with pytest.raises((RefusedError, Exception)) as told:
+            source.on_runs(dict.fromkeys(runs_of(sandbox)))
+        assert getattr(told.value, "status", None) == status
+        assert asked(sandbox) == 1
+
+
+def test_a_server_that_fails_is_asked_as_often_as_any() -> None:
+    """A 500 is repeated, then told."""
+    with sources(FeedbackRules(status=500)) as (sandbox, source), pytest.raises(UnavailableError):
+        source.on_runs(dict.fromkeys(runs_of(sandbox)[:1]))
+
+
+def test_feedback_that_comes_and_goes_meanwhile_costs_nothing_that_stays() -> None:
+    """Every feedback that is there throughout is read, of each run that is told as whole."""
+    with sources(FeedbackRules(page_cap=37), changes=Changes(feedback_rate=3.0)) as (sandbox, source):
+        runs = runs_of(sandbox)
+        before = set(held(sandbox, runs))
+        said = source.on_runs(dict.fromkeys(runs))
+        stayers = before - {event.id for event in sandbox.feedback.history if event.kind == "delete"}
+        of_whole = set(held(sandbox, said.whole))
+        assert len(said.whole) > ROWS - 10
+        assert stayers & of_whole <= set(ids(said))
+
+
+def test_names_are_done_without_where_they_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that knows no include_user_names still tells the rest."""
+    admit = FeedbackRules.admit
+
+    def stricter(self: FeedbackRules, url: str, query: Any) -> Any:
+        if "include_user_names" in query:
+            raise Refusal(422, "extra fields not permitted")
+        return admit(self, url, query)
+
+    monkeypatch.setattr(FeedbackRules, "admit", stricter)
+    with sources() as (sandbox, source):
+        runs = runs_of(sandbox)[:50]
+        assert ids(source.on_runs(dict.fromkeys(runs))) == held(sandbox, runs)
+        first = asked(sandbox)
+        source.on_runs(dict.fromkeys(runs[:1]))
+        assert asked(sandbox) - first <= 2
+
+
+def threads_of(sandbox: Sandbox) -> list[dict[str, Any]]:
+    """Return the THREAD items of the sandbox's queue."""
+    rows = [row for section in ("active", "archived") for row in sandbox.queue().threads(section)]
+    return [json.loads(row.text) for row in rows]
+
+
+def test_what_was_said_on_a_thread_is_read_by_the_thread() -> None:
+    """Whatever characters its id has."""
+    with sources(population=Population(rows=5, threads=8, odd=True)) as (sandbox, source):
+        for thread in threads_of(sandbox):
+            said = source.on_thread(thread["thread_id"], thread["session_id"], {})
+            assert ids(said) == held(sandbox, [thread["thread_id"]])
+            assert said.whole == [thread["thread_id"].lower()]
+
+
+def test_a_server_that_knows_no_threads_is_found_out() -> None:
+    """It answers with feedback of other threads, or of runs."""
+    with (
+        sources(FeedbackRules(ignores=("feedback_thread_id",))) as (sandbox, source),
+        pytest.raises(IgnoredError, match="^feedback_thread_id$"),
+    ):
+        source.on_thread(threads_of(sandbox)[0]["thread_id"], None, {})
+
+
+def test_new_feedback_tells_its_runs() -> None:
+    """From a time on; runs that are in no queue are among them."""
+    with sources(FeedbackRules(page_cap=37)) as (sandbox, source):
+        runs, since = runs_of(sandbox), Clock().now() - timedelta(days=400)
+        sessions = sorted({one.session_id for run in runs for one in sandbox.feedback.of(run)})
+        found = source.owners_since(sessions, since)
+        assert {key_of(run) for run in runs if sandbox.feedback.of(run)} <= found
+        assert not source.owners_since(sessions, Clock().now() + timedelta(days=1))
+
+
+def test_a_server_that_ignores_the_time_is_found_out() -> None:
+    """It shows feedback that is older than what was asked for."""
+    with sources(FeedbackRules(ignores=("min_created_at",))) as (sandbox, source):
+        session = sandbox.feedback.of(runs_of(sandbox)[3])[0].session_id
+        with pytest.raises(IgnoredError, match="^min_created_at$"):
+            source.owners_since([session], Clock().now())
