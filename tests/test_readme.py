@@ -4,12 +4,15 @@ import ast
 import json
 import math
 import os
+import random
 import re
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
+from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,11 @@ from exporting import KEY_VARIABLE, export_once, with_polars, write_config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CLI = str(Path(sys.executable).with_name("annolake"))
+
+QUESTIONS, SAID = "Questions", "What reviewers said"
+"""The headings of the two sections of questions."""
 
 ZONES = ("America/Los_Angeles", "UTC", "Pacific/Kiritimati")
 MIDNIGHTS = ("00:00:00Z", "00:00:00.000001Z", "07:59:59Z", "09:59:59Z", "10:00:00Z", "23:59:59.999999Z")
@@ -46,9 +52,10 @@ print(json.dumps([[answer.columns, answer.fetchall()] for answer in answers], de
 """
 
 
-def blocks(language: str) -> list[str]:
-    """Return the README's code blocks in one language."""
-    return [text for kind, text in BLOCKS if kind == language]
+def blocks(language: str, under: str = "") -> list[str]:
+    """Return the README's code blocks in one language, those of the section `under` a heading alone."""
+    text = README.partition(f"\n## {under}\n")[2].partition("\n## ")[0] if under else README
+    return [block for kind, block in BLOCK.findall(text) if kind == language]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_every_block_is_in_a_language_that_is_tested_here() -> None:
     """A block of a new language would otherwise go untested."""
-    assert {kind for kind, _ in BLOCKS} == {"sh", "python", "sql", "cron"}
+    assert {kind for kind, _ in BLOCK.findall(README)} == {"sh", "python", "sql", "cron"}
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:
@@ -142,7 +149,7 @@ def listed_differently(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
 def in_polars() -> list[pl.DataFrame]:
     """Open the lake of the folder of the process by the first block of Python, and put the six questions."""
     names: dict[str, object] = {}
-    first, *questions = blocks("python")[:-1]
+    first, *questions = blocks("python", QUESTIONS)
     answer_of(first, names)
     answers = [answer_of(question, names) for question in questions]
     assert len(answers) == 6
@@ -151,7 +158,7 @@ def in_polars() -> list[pl.DataFrame]:
 
 def by_the_session(zone: str) -> str:
     """Put the six questions to DuckDB in a process whose session is told a time zone."""
-    view, *questions = blocks("sql")
+    view, *questions = blocks("sql", QUESTIONS)
     with duckdb.connect() as connection:
         connection.execute(f"SET TimeZone = '{zone}'")
         connection.execute(view)
@@ -163,7 +170,7 @@ def by_the_environment(zone: str) -> str:
     """Put the six questions to DuckDB in a process of its own, on a machine in a time zone."""
     done = subprocess.run(
         [sys.executable, "-c", ASK],
-        input=json.dumps(blocks("sql")),
+        input=json.dumps(blocks("sql", QUESTIONS)),
         env={"TZ": zone},
         capture_output=True,
         text=True,
@@ -234,6 +241,121 @@ def test_a_finished_run_counts_once_for_each_reviewer(
     assert answer.height == len(wanted)
     assert {None, *(date(2026, 11, day) for day in (10, 11, 12))} <= {day for day, *_ in wanted}
     assert {None, "C. Lindqvist", "Chiara"} <= {name for *_, name in wanted}
+
+
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sandbox]]:
+    """A lake of a queue that few people review, so that they meet on many runs."""
+    where = tmp_path_factory.mktemp("reviewed")
+    with Sandbox(Population(rows=400, odd=False, archived_share=0.8), seed=9) as sandbox:
+        answered_by_three(sandbox)
+        assert export_once(sandbox, where).exit_code == 0
+        yield where, sandbox
+
+
+def answered_by_three(sandbox: Sandbox) -> None:
+    """Let three people answer two keys of each run once, or twice, and agree a little more than by chance."""
+    rng, people = random.Random(4), sandbox.queue().cast.reviewers[:3]
+    for run_id in sorted({row.run_id for row in sandbox.queue().listing("archived") if row.run_id}):
+        leaning = rng.random()
+        for place, person in enumerate(rng.sample(people, rng.randrange(4))):
+            for again in range(rng.randrange(1, 3)):
+                at = f"2026-11-2{again}T10:0{place}:00Z"
+                source = {"type": "app", "metadata": {}, "user_id": person.id, "user_name": person.name}
+                said = {"created_at": at, "modified_at": at, "feedback_source": source}
+                score, comment = round(rng.random() * 0.5 + leaning * 0.5), rng.choice([None, "because"])
+                sandbox.feedback.add(run_id, key="helpfulness", score=score, comment=comment, **said)
+                sandbox.feedback.add(run_id, key="tone", value=rng.choice(["friendly", "curt"]), **said)
+
+
+def said_in_polars() -> list[pl.DataFrame]:
+    """Put the questions of the second section to polars, in the folder of the process."""
+    names: dict[str, object] = {}
+    answer_of(blocks("python", QUESTIONS)[0], names)
+    answers = [answer_of(block, names) for block in blocks("python", SAID)]
+    return [answer for answer in answers if isinstance(answer, pl.DataFrame)]
+
+
+def said_in_duckdb(zone: str) -> list[tuple[list[str], list[Any]]]:
+    """Put the same questions to DuckDB."""
+    with duckdb.connect() as connection:
+        connection.execute(f"SET TimeZone = '{zone}'")
+        answers = [connection.sql(block) for block in (blocks("sql", QUESTIONS)[0], *blocks("sql", SAID))]
+        return [(answer.columns, answer.fetchall()) for answer in answers if answer]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_both_engines_tell_the_same_of_what_reviewers_said(
+    reviewed: tuple[Path, Sandbox], monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    """Each of the five questions has rows, the same ones in the same order."""
+    monkeypatch.chdir(reviewed[0])
+    frames, answers = said_in_polars(), said_in_duckdb(zone)
+
+    assert len(frames) == len(answers) == 5
+    for frame, (columns, rows) in zip(frames, answers, strict=True):
+        assert frame.height > 0
+        assert (frame.columns, frame.height) == (columns, len(rows))
+        assert all(map(same, frame.rows(), rows))
+
+
+def last_answers(sandbox: Sandbox) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """Return the last feedback of each person on a run's key, by run and key, straight from the service's data."""
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = defaultdict(dict)
+    there = [one.value() for one in sandbox.feedback.of_queue(sandbox.queue()) if one.run_id]
+    for one in sorted(there, key=lambda one: (datetime.fromisoformat(one["created_at"]), one["id"])):
+        source, value = one["feedback_source"], one.get("value")
+        if source["type"] == "app" and not (value is None and one.get("score") is None):
+            found[one["run_id"], one["key"]][source["user_id"]] = one
+    return found
+
+
+def test_agreement_and_kappa_are_those_of_the_data(
+    reviewed: tuple[Path, Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Percent and Cohen's kappa of each pair are what the definition gives for the service's own data."""
+    monkeypatch.chdir(reviewed[0])
+    pairs: dict[tuple[str, str, str], list[tuple[Any, Any]]] = defaultdict(list)
+    for (_, key), by_person in last_answers(reviewed[1]).items():
+        told = {
+            who: one["value"] if one.get("value") is not None else float(one["score"]) for who, one in by_person.items()
+        }
+        for a, b in combinations(sorted(told), 2):
+            pairs[key, a, b].append((told[a], told[b]))
+
+    wanted = {}
+    for pair, both in pairs.items():
+        of_a, of_b = (Counter(answers) for answers in zip(*both, strict=True))
+        agreed = Fraction(sum(a == b for a, b in both), len(both))
+        chance = Fraction(sum(n * of_b[answer] for answer, n in of_a.items()), len(both) ** 2)
+        kappa = None if chance == 1 else float((agreed - chance) / (1 - chance))
+        wanted[pair] = (len(both), float(agreed * 100), kappa)
+    rows = {tuple(row[:3]): row[3:] for row in said_in_polars()[1].rows()}
+
+    assert rows.keys() == wanted.keys()
+    assert all(rows[pair] == pytest.approx(wanted[pair]) for pair in wanted)
+    assert max(n for n, *_ in wanted.values()) > 20
+    assert any(kappa and kappa > 0 for *_, kappa in wanted.values())
+
+
+def test_the_runs_that_differ_most_are_those_of_the_data(
+    reviewed: tuple[Path, Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list has the twenty answers that lie furthest apart, with who gave them and what they wrote."""
+    monkeypatch.chdir(reviewed[0])
+    apart = []
+    for (run_id, key), by_person in last_answers(reviewed[1]).items():
+        for a, b in combinations(sorted(by_person), 2):
+            scores = [by_person[who].get("score") for who in (a, b)]
+            if None not in scores and (distance := abs(float(scores[0]) - float(scores[1]))):
+                comments = [by_person[who].get("comment") for who in (a, b)]
+                apart.append(
+                    (distance, run_id, key, a, float(scores[0]), comments[0], b, float(scores[1]), comments[1])
+                )
+    wanted = sorted(apart, key=lambda row: (-row[0], *row[1:4], row[6]))[:20]
+
+    assert said_in_polars()[2].rows() == wanted
+    assert any(row[5] for row in wanted)
 
 
 def test_the_python_api_works_as_written(tmp_path: Path) -> None:
