@@ -262,7 +262,7 @@ def answered_by_three(sandbox: Sandbox) -> None:
             for again in range(rng.randrange(1, 3)):
                 at = f"2026-11-2{again}T10:0{place}:00Z"
                 source = {"type": "app", "metadata": {}, "user_id": person.id, "user_name": person.name}
-                said = {"created_at": at, "modified_at": at, "feedback_source": source}
+                said: dict[str, Any] = {"created_at": at, "modified_at": at, "feedback_source": source}
                 score, comment = round(rng.random() * 0.5 + leaning * 0.5), rng.choice([None, "because"])
                 sandbox.feedback.add(run_id, key="helpfulness", score=score, comment=comment, **said)
                 sandbox.feedback.add(run_id, key="tone", value=rng.choice(["friendly", "curt"]), **said)
@@ -346,12 +346,10 @@ def test_the_runs_that_differ_most_are_those_of_the_data(
     apart = []
     for (run_id, key), by_person in last_answers(reviewed[1]).items():
         for a, b in combinations(sorted(by_person), 2):
-            scores = [by_person[who].get("score") for who in (a, b)]
-            if None not in scores and (distance := abs(float(scores[0]) - float(scores[1]))):
+            scores = [float(by_person[who]["score"]) for who in (a, b) if by_person[who].get("score") is not None]
+            if len(scores) == 2 and (distance := abs(scores[0] - scores[1])):
                 comments = [by_person[who].get("comment") for who in (a, b)]
-                apart.append(
-                    (distance, run_id, key, a, float(scores[0]), comments[0], b, float(scores[1]), comments[1])
-                )
+                apart.append((distance, run_id, key, a, scores[0], comments[0], b, scores[1], comments[1]))
     wanted = sorted(apart, key=lambda row: (-row[0], *row[1:4], row[6]))[:20]
 
     assert said_in_polars()[2].rows() == wanted
