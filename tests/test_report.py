@@ -94,12 +94,14 @@ def test_a_table_that_was_read_in_part_makes_the_queue_partial() -> None:
         turns=TableReport(status="ok", complete=True, rows=1_200, inserted=5, removed_unconfirmed=30, rejected_new=1),
     )
 
+    again = "the next export looks again, and `annolake run --accept-removals` marks them"
+
     told.conclude()
 
     assert (told.status, told.exit_code) == ("partial", 3)
     assert shortcomings(told) == [
         "feedback could not be read whole: HTTP 500 to the end; run it again",
-        "turns not met and not marked removed: 30 rows; the next export looks again",
+        f"turns not met and not marked removed: 30 rows; {again}",
         "turns: 1 new reject: `annolake rejects` lists them",
     ]
     assert in_words(told).splitlines()[1:3] == ["  feedback: 7 rows", "  turns: 1,200 rows, 5 inserted"]

@@ -43,7 +43,7 @@ class ExportContext:
 
 @dataclass(frozen=True)
 class QueueParts:
-    """What tables that are filled beside the rows of a queue need of its export, which began at `now`."""
+    """What a table that is filled beside the rows of a queue needs of its export, which began at `now`."""
 
     context: ExportContext
     access: Access

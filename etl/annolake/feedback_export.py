@@ -77,7 +77,7 @@ class FeedbackExport:
     def begin(self) -> None:
         """Plan, and look which rows have new feedback: over items their runs are asked for again. Raises LakeError."""
         context, sync = self._parts.context, self._parts.context.config.sync
-        read_at, since = self._parts.proofs.feedback_read(self._upsert.index.size)
+        read_at, since = self._parts.proofs.feedback_read(self._upsert.rows)
         self._plan = plan_feedback(
             read_at,
             since,
@@ -118,7 +118,7 @@ class FeedbackExport:
             self._parts.proofs.forget_feedback()
         self._merge(remove_gone=remove_gone, merges=merges)
         if self._report.complete:
-            self._parts.proofs.note_feedback(whole=self._plan.whole, rows=self._upsert.index.size)
+            self._parts.proofs.note_feedback(whole=self._plan.whole, rows=self._upsert.rows)
 
     def close(self) -> None:
         """End what is under way, and count what was asked for."""

@@ -107,10 +107,8 @@ class QueueExport:
                 self._report.name = record.name_if_known or self._report.name
             table = record.table(self._context.clock.now())
             lake.write_queue(self._queue_id, workspace, table)
-            for (
-                each
-            ) in rejects:  # the last step that can fail: what fails before it leaves them new for the next export
-                each.commit()
+            for each in rejects:
+                each.commit()  # the last step that can fail: what fails before it leaves them new for the next export
             proofs.settle(self._report, now=self._context.clock.now(), log=self._context.log)
 
     def _export_over(
@@ -131,7 +129,7 @@ class QueueExport:
             )
             feedback = opened.enter_context(feedback_of(parts, upsert, budget=budget // OTHER_TABLES_SHARE))
             turns = opened.enter_context(turns_of(parts, budget=budget // OTHER_TABLES_SHARE))
-            export = EndpointExport(parts, upsert, [*([feedback] if feedback else []), turns])
+            export = EndpointExport(parts, upsert, [table for table in (feedback, turns) if table])
             try:
                 export.run(merges=merges)
             except NotFoundError as error:

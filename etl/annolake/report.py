@@ -25,6 +25,8 @@ PARTIAL = 3
 TABLES = {"feedback": "source.feedback", "turns": "source.threads"}
 """The tables of a queue beside `runs`, each with the setting that leaves it out."""
 
+_ACCEPTING = "`annolake run --accept-removals` marks them"
+
 _CHANGES = ("inserted", "updated", "removed", "unchanged", "rejected")
 
 # From the most to the least urgent for whoever is called (docs/guarantees.md#exit-codes).
@@ -226,7 +228,7 @@ def shortcomings(queue: QueueReport) -> list[str]:
         rows = counted(queue.removed_unconfirmed, "row")
         lines.append(
             f"not met and not marked removed: {rows}: {queue.unconfirmed_because}; "
-            "the next export looks again, and `annolake run --accept-removals` marks them"
+            f"the next export looks again, and {_ACCEPTING}"
         )
     if queue.rejected_new:
         lines.append(f"{counted(queue.rejected_new, 'new reject')}: `annolake rejects` lists them")
@@ -243,7 +245,7 @@ def _shortcomings_of(table: str, told: TableReport) -> Iterable[str]:
         yield f"{table} could not be read whole: {'; '.join(told.because)}; run it again"
     if told.removed_unconfirmed:
         rows = counted(told.removed_unconfirmed, "row")
-        yield f"{table} not met and not marked removed: {rows}; the next export looks again"
+        yield f"{table} not met and not marked removed: {rows}; the next export looks again, and {_ACCEPTING}"
     if told.rejected_new:
         yield f"{table}: {counted(told.rejected_new, 'new reject')}: `annolake rejects` lists them"
 

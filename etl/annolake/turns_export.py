@@ -24,10 +24,15 @@ from annolake.transform.turns import Thread, TurnsPage
 
 
 @contextmanager
-def turns_of(parts: QueueParts, *, budget: int) -> Iterator["TurnsExport"]:
-    """Give what exports the turns of a queue beside its rows."""
-    with ExitStack() as closing_stack:
-        yield TurnsExport(parts, closing_stack, budget=budget)
+def turns_of(parts: QueueParts, *, budget: int) -> Iterator["TurnsExport | None"]:
+    """Give what exports a queue's turns beside its rows, None where none are to be read. Raises LakeError."""
+    if not parts.access.settings.threads:
+        parts.report.turns.status = "off"
+        parts.proofs.forget_turns()
+        yield None
+        return
+    with ExitStack() as opened:
+        yield TurnsExport(parts, opened, budget=budget) if parts.report.endpoint == "items" else None
 
 
 class TurnsExport:
@@ -36,80 +41,58 @@ class TurnsExport:
     The table is opened when the first thread is met: a queue of runs alone has none.
     """
 
-    def __init__(self, parts: QueueParts, stack: ExitStack, *, budget: int) -> None:
-        self._parts, self._stack, self._budget = parts, stack, budget
-        self._report = parts.report.turns
+    def __init__(self, parts: QueueParts, opened: ExitStack, *, budget: int) -> None:
+        self._parts, self._opened, self._budget = parts, opened, budget
+        context, queue_id = parts.context, parts.access.queue_id
+        self.rejects = rejects_of(context.lake, context.workspace, queue_id, now=parts.now, table=TURNS.name)
         self._table: _Table | None = None
-        self._is_wanted = parts.report.endpoint == "items" and parts.access.settings.threads
-        if not parts.access.settings.threads:
-            self._report.status = "off"
-
-    @property
-    def rejects(self) -> RejectKeeper | None:
-        """The turns that were set aside; None where no thread was met."""
-        return self._table.rejects if self._table else None
 
     def begin(self) -> None:
-        """Do nothing yet: the table is opened when it has to be."""
+        """Do nothing: a thread is read when its item was."""
 
     def see(self, batch: RowBatch, _changed: Sequence[DecodedRow]) -> None:
-        """Read the turns of the threads of a batch that are due: of items new or changed, of all where not all are."""
-        if not self._is_wanted:
-            return
+        """Read the turns of a batch's threads, as far as they are due: of items read anew, of all where not all are."""
         rows = [each.row for each in batch.latest().rows]
         threads = [thread for row in (*rows, *batch.kept) if (thread := Thread.of_row(row))]
         if not threads:
             return
-        table = self._opened()
-        if table.all_due:
-            table.read(threads)
-        else:
-            asked = {row.queue_run_id for row in rows}
-            table.read(thread for thread in threads if thread.queue_run_id in asked)
+        table = self._opened_table()
+        anew = {row.queue_run_id for row in rows}
+        table.read(thread for thread in threads if table.all_due or thread.queue_run_id in anew)
 
     def publish(self, *, merges: int) -> None:
         """Read what is left, and publish; what was not read is told in the report. Raises LakeError."""
-        proofs, table = self._parts.proofs, self._table
-        if not self._is_wanted:
-            if self._report.status == "off":
-                proofs.forget_turns()
+        report, proofs = self._parts.report.turns, self._parts.proofs
+        if self._table is None:
+            report.status, report.complete = "ok", True
             return
-        if table is None:
-            self._report.status, self._report.complete = "ok", True
-            return
-        table.finish()
-        if self._report.complete:
-            proofs.note_turns(rows=table.upsert.index.size)
+        self._table.finish()
+        if report.complete:
+            proofs.note_turns(rows=self._table.upsert.rows)
         else:
             proofs.forget_turns()
-        table.publish(merges=merges)
+        self._table.publish(merges=merges)
 
-    def _opened(self) -> "_Table":
+    def _opened_table(self) -> "_Table":
         if self._table is None:
             parts, context = self._parts, self._parts.context
-            upsert = self._stack.enter_context(
-                context.lake.upsert(
-                    parts.access.queue_id, context.workspace, now=parts.now, table=TURNS.name, budget=self._budget
-                )
+            upsert = context.lake.upsert(
+                parts.access.queue_id, context.workspace, now=parts.now, table=TURNS.name, budget=self._budget
             )
-            self._table = _Table(parts, upsert)
-            self._stack.callback(self._table.source.close)
+            self._table = _Table(parts, self._opened.enter_context(upsert), self.rejects)
+            self._opened.callback(self._table.source.close)
         return self._table
 
 
 class _Table:
     """The table, opened, and what is on its way into it."""
 
-    def __init__(self, parts: QueueParts, upsert: Upsert) -> None:
-        context = parts.context
-        self._parts, self._report = parts, parts.report.turns
+    def __init__(self, parts: QueueParts, upsert: Upsert, rejects: RejectKeeper) -> None:
+        self._parts, self._report, self._rejects = parts, parts.report.turns, rejects
         self.upsert = upsert
         self.source = TurnsSource(parts.access)
-        self.rejects = rejects_of(
-            context.lake, context.workspace, parts.access.queue_id, now=parts.now, table=TURNS.name
-        )
-        self.all_due = not parts.proofs.turns_are_read(rows=upsert.index.size)
-        self._buffer = FlattenBuffer(upsert, None, context.clock.now, table=TURNS)
+        self.all_due = not parts.proofs.turns_are_read(rows=upsert.rows)
+        self._buffer = FlattenBuffer(upsert, None, parts.context.clock.now, table=TURNS)
         self._whole: dict[str, Thread] = {}
         self._remove = False
 
@@ -124,12 +107,12 @@ class _Table:
         report, source, index = self._report, self.source, self.upsert.index
         report.rows = index.count(ACCEPTED)
         self._remove = self._confirm_removals()
-        report.rejected, report.rejected_new = len(self.rejects.seen), self.rejects.new
+        report.rejected, report.rejected_new = len(self._rejects.seen), self._rejects.new
         refused = source.refused
         if refused is not None:
-            report.status, report.because = "refused", [str(refused)]
-            facts = {"queue_id": self._parts.access.queue_id, "status": refused.status, "why": str(refused)}
-            self._parts.context.log.warning("turns_refused", **facts)
+            why = f"the service does not serve the turns of threads ({refused.status})"
+            report.status, report.because = "refused", [why]
+            self._parts.context.log.warning("turns_refused", queue_id=self._parts.access.queue_id, why=why)
             return
         if source.unread:
             threads = counted(source.unread, "thread")
@@ -153,7 +136,7 @@ class _Table:
         numbers = dict(zip(page.keys, self.upsert.index.meet(page.keys)[1], strict=True))
         for row in page.rows:
             row.number = numbers[row.key]
-        self.rejects.see(page)
+        self._rejects.see(page)
         self._buffer.take(page)
         if reading.whole and reading.turns:
             # One that shows no turn at all has expired: what the lake has of it stays.
@@ -176,7 +159,7 @@ class _Table:
         self._take_rest()
         absence = Absence(index.missing, index.live, None, None)
         held_back = absence.is_large and not self._parts.context.accept_removals
-        if len(self._whole) == len(threads) and not self.rejects.unreadable and not held_back:
+        if len(self._whole) == len(threads) and not self._rejects.unreadable and not held_back:
             return True
         report.removed_unconfirmed = absence.missing
         if held_back:
