@@ -1,7 +1,8 @@
-"""What the queues of one export share: what was asked for, where it goes, and what is known of the service."""
+"""What the queues of one export share, and what the tables of one queue do."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from annolake.clock import Clock
 from annolake.config import Config
@@ -11,8 +12,11 @@ from annolake.interruption import Interruption
 from annolake.load.lake import Lake, Workspace
 from annolake.load.proofs import ReportedProofs
 from annolake.observers import Log, Progress
-from annolake.report import Mode
+from annolake.proof_keeper import ProofKeeper
+from annolake.queue_record import QueueRecord
+from annolake.report import Mode, QueueReport
 from annolake.sources.feedback import FeedbackTerms
+from annolake.sources.source import Access
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,15 @@ class ExportContext:
     reported_proofs: ReportedProofs
     query_limits: QueryLimits = field(default_factory=QueryLimits)
     feedback_terms: FeedbackTerms = field(default_factory=FeedbackTerms)
+
+
+@dataclass(frozen=True)
+class QueueParts:
+    """What a table that is filled beside the rows of a queue needs of its export, which began at `now`."""
+
+    context: ExportContext
+    access: Access
+    record: QueueRecord
+    report: QueueReport
+    proofs: ProofKeeper
+    now: datetime

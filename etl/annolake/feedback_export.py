@@ -6,7 +6,7 @@ becomes of their feedback; that which was due and not read is read by the next e
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from annolake.contract import FEEDBACK
 from annolake.errors import ServiceError
-from annolake.export_context import ExportContext
+from annolake.export_context import QueueParts
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
 from annolake.extract.http.client import Caller, Cancelled
 from annolake.feedback_news import RowFacts, projects_of, rows_of
@@ -25,26 +25,10 @@ from annolake.keys import key_of
 from annolake.load.merge.columns import halves
 from annolake.load.merge.index import ACCEPTED
 from annolake.load.merge.upsert import Upsert
-from annolake.proof_keeper import ProofKeeper
-from annolake.queue_record import QueueRecord
 from annolake.rejects import rejects_of
 from annolake.removals import Absence
-from annolake.report import QueueReport
 from annolake.sources.feedback import IgnoredError, Said
-from annolake.sources.source import Access
 from annolake.transform.row_batch import DecodedRow, RowBatch
-
-
-@dataclass(frozen=True)
-class QueueParts:
-    """What a table that is filled beside the rows of a queue needs of its export, which began at `now`."""
-
-    context: ExportContext
-    access: Access
-    record: QueueRecord
-    report: QueueReport
-    proofs: ProofKeeper
-    now: datetime
 
 
 @contextmanager
@@ -88,7 +72,7 @@ class FeedbackExport:
     def begin(self) -> None:
         """Plan, and look which rows have new feedback: over items their runs are asked for again. Raises LakeError."""
         context, sync = self._parts.context, self._parts.context.config.sync
-        read_at, since = self._parts.proofs.feedback_read(self._upsert.index.size)
+        read_at, since = self._parts.proofs.feedback_read(self._upsert.rows)
         self._plan = plan_feedback(
             read_at,
             since,
@@ -129,7 +113,7 @@ class FeedbackExport:
             self._parts.proofs.forget_feedback()
         self._merge(remove_gone=remove_gone, merges=merges)
         if self._report.complete:
-            self._parts.proofs.note_feedback(whole=self._plan.whole, rows=self._upsert.index.size)
+            self._parts.proofs.note_feedback(whole=self._plan.whole, rows=self._upsert.rows)
 
     def close(self) -> None:
         """End what is under way, and count what was asked for."""

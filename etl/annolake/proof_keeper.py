@@ -11,16 +11,17 @@ import msgspec
 from msgspec.structs import replace
 
 from annolake.config import Source
-from annolake.contract import FEEDBACK, RUNS
+from annolake.contract import FEEDBACK, RUNS, TURNS
 from annolake.errors import LakeError
 from annolake.load.lake import Lake, Workspace
 from annolake.load.proofs import (
-    FeedbackTerms,
     FullExport,
     Proofs,
     ReportedProofs,
     RunsRead,
+    TableTerms,
     Terms,
+    TurnsRead,
     read_proofs,
     write_proofs,
 )
@@ -33,7 +34,7 @@ class _FeedbackRead(NamedTuple):
     """What an export read of the feedback: that of all rows it met, or what was due."""
 
     whole: bool
-    terms: FeedbackTerms
+    terms: TableTerms
 
 
 class ProofKeeper:
@@ -58,6 +59,7 @@ class ProofKeeper:
         self._feedback: _FeedbackRead | None = None  # by this export
         self._covered = False  # what was read of the feedback before is what is wanted now
         self._unfiltered = not settings.status
+        self._turns: int | None = None  # in the lake, where this export read those that were due
         self._proofs = (found or Proofs()).until(now)
 
     @property
@@ -88,27 +90,39 @@ class ProofKeeper:
         read_at = self.runs_read_at
         return every_s == 0 or read_at is None or self._now - read_at > timedelta(seconds=every_s)
 
-    def feedback_terms(self, rows: int) -> FeedbackTerms:
-        """Return what a reading of feedback is about in this export, where the lake has so many rows of it."""
-        return FeedbackTerms(archived=self._archived, schema_version=FEEDBACK.version, rows=rows)
-
     def feedback_read(self, rows: int) -> tuple[datetime | None, datetime | None]:
         """Return when all feedback was last read, and from when on new one is to be looked for; None: not proved.
 
         `rows` are those of feedback that the lake has.
         """
-        proofs, terms = self._proofs, self._proofs.feedback_terms
-        self._covered = terms is not None and terms.cover(self.feedback_terms(rows)) and self._unfiltered
+        proofs, terms, version = self._proofs, self._proofs.feedback_terms, FEEDBACK.version
+        covers = terms is not None and terms.cover(archived=self._archived, schema_version=version, rows=rows)
+        self._covered = covers and self._unfiltered
         return (proofs.feedback_read_at, proofs.feedback_since) if self._covered else (None, None)
 
     def note_feedback(self, *, whole: bool, rows: int) -> None:
         """Note that the feedback that was due was read, or that of all rows that were met; the lake then has `rows`."""
-        self._feedback = _FeedbackRead(whole, self.feedback_terms(rows))
+        terms = TableTerms(archived=self._archived, schema_version=FEEDBACK.version, rows=rows)
+        self._feedback = _FeedbackRead(whole, terms)
 
     def forget_feedback(self) -> None:
         """Note, before rows are published, that their feedback was not read: the next export reads all. LakeError."""
         if self._proofs.feedback_read_at:
             self._write(self._proofs.without_feedback())
+
+    def turns_are_read(self, *, rows: int) -> bool:
+        """Tell whether the lake, which has so many `rows` of turns, has those of every THREAD item that it has."""
+        turns, version = self._proofs.turns, TURNS.version
+        return turns is not None and turns.cover(archived=self._archived, schema_version=version, rows=rows)
+
+    def note_turns(self, *, rows: int) -> None:
+        """Note that the turns that were due were read; the lake then has so many rows of them."""
+        self._turns = rows
+
+    def forget_turns(self) -> None:
+        """Note, before rows are published, that turns were not read: the next export reads all. Raises LakeError."""
+        if self._proofs.turns:
+            self._write(replace(self._proofs, turns=None))
 
     def usage_with(self, usage: Usage, report: QueueReport) -> Usage:
         """Return what the tokens and costs of all rows include, given what those do that were asked for."""
@@ -138,12 +152,21 @@ class ProofKeeper:
             whole = self._feedback.whole and report.complete and report.mode == "full" and self._unfiltered
             if whole or self._covered:
                 proofs = proofs.with_feedback(self._now, whole=whole, terms=self._feedback.terms)
+        proofs = replace(proofs, turns=self._turns_after(proofs.turns, report))
         try:
             if proofs != self._proofs:
                 self._write(proofs)
         except LakeError as error:
             log.warning("proofs_not_written", queue_id=self._queue_id, why=str(error))
         report.runs_refreshed_at = self.runs_read_at if over_items else None
+
+    def _turns_after(self, turns: TurnsRead | None, report: QueueReport) -> TurnsRead | None:
+        if self._turns is None:
+            return turns
+        if report.complete and report.mode == "full":
+            version = TURNS.version
+            return TurnsRead(started_at=self._now, archived=self._archived, schema_version=version, rows=self._turns)
+        return turns and replace(turns, rows=self._turns)
 
     def _write(self, proofs: Proofs) -> None:
         write_proofs(self._lake.store, self._path, proofs, aside=self._workspace.folder)

@@ -9,12 +9,12 @@ from datetime import datetime
 
 from annolake.endpoint_export import EndpointExport
 from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LakeError, LockedError, NotFoundError
-from annolake.export_context import ExportContext
+from annolake.export_context import ExportContext, QueueParts
 from annolake.extract.endpoints.query_limits import QuerySize
 from annolake.extract.endpoints.queues import require_queue_id
 from annolake.extract.http.client import Caller, Cancelled
 from annolake.extract.page_size import PageSize
-from annolake.feedback_export import QueueParts, feedback_of
+from annolake.feedback_export import feedback_of
 from annolake.load.merge.read_back import ItemFacts
 from annolake.load.merge.spill import BUFFER_BYTES
 from annolake.proof_keeper import ProofKeeper
@@ -22,8 +22,10 @@ from annolake.queue_record import QueueRecord
 from annolake.rejects import RejectKeeper
 from annolake.report import Endpoint, QueueReport, Throttled
 from annolake.sources.source import Access, explained, is_retired
+from annolake.turns_export import turns_of
 
 MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
+OTHER_TABLES_SHARE = 4  # of the memory for changed rows, each of them has one part in so many more
 
 
 class QueueExport:
@@ -105,10 +107,8 @@ class QueueExport:
                 self._report.name = record.name_if_known or self._report.name
             table = record.table(self._context.clock.now())
             lake.write_queue(self._queue_id, workspace, table)
-            for (
-                each
-            ) in rejects:  # the last step that can fail: what fails before it leaves them new for the next export
-                each.commit()
+            for each in rejects:
+                each.commit()  # the last step that can fail: what fails before it leaves them new for the next export
             proofs.settle(self._report, now=self._context.clock.now(), log=self._context.log)
 
     def _export_over(
@@ -127,11 +127,11 @@ class QueueExport:
             upsert = opened.enter_context(
                 context.lake.upsert(self._queue_id, context.workspace, now=now, budget=budget, items=items)
             )
-            tables = [opened.enter_context(feedback_of(parts, upsert, budget=budget // 4))]
-            beside = [table for table in tables if table]
-            export = EndpointExport(context, self._access, upsert, record=record, report=report, proofs=proofs, now=now)
+            feedback = opened.enter_context(feedback_of(parts, upsert, budget=budget // OTHER_TABLES_SHARE))
+            turns = opened.enter_context(turns_of(parts, budget=budget // OTHER_TABLES_SHARE))
+            export = EndpointExport(parts, upsert, [table for table in (feedback, turns) if table])
             try:
-                export.run(beside=beside, merges=merges)
+                export.run(merges=merges)
             except NotFoundError as error:
                 raise explained(error, alive=lambda: record.row is not None) from error
-            return [export.rejects, *(table.rejects for table in beside)]
+            return export.rejects

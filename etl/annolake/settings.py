@@ -113,6 +113,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     feedback: Annotated[bool, Meta(
         description="Export what was said on the runs too, into the table feedback.",
     )] = True
+    threads: Annotated[bool, Meta(
+        description="Over items, export the turns of THREAD items too, into the table turns.",
+    )] = True
     status: Annotated[Literal["", "needs_my_review", "needs_others_review", "completed"], Meta(
         description="Export only rows in this state of review; then no row is marked removed. Runs endpoint only.",
     )] = ""

@@ -129,3 +129,16 @@ def test_some_servers_have_no_threads(connect: Connect, rules: Rules, status: in
         answer = connect(sandbox).get(path_of(there["thread_id"]), params={"project_id": there["session_id"]})
 
     assert answer.status_code == status
+
+
+def test_a_forgotten_thread_is_unknown(connect: Connect) -> None:
+    """One answers 404, the others as before."""
+    with Sandbox(Population(rows=0, threads=2)) as sandbox:
+        one, other = (row.value() for row in threads_of(sandbox))
+        sandbox.threads.forget(one["thread_id"])
+        statuses = [
+            connect(sandbox).get(path_of(row["thread_id"]), params={"project_id": row["session_id"]}).status_code
+            for row in (one, other)
+        ]
+
+    assert statuses == [404, 200]

@@ -64,17 +64,22 @@ class RunsRead(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = "subtree"
 
 
-class FeedbackTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What the readings of feedback were about: archived rows too or not, in which form; `rows` the lake then had."""
+class TableTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reading of a table other than `runs` was about: archived rows too or not; `rows` the lake then had."""
 
     archived: bool
     schema_version: int
     rows: int
 
-    def cover(self, wanted: "FeedbackTerms") -> bool:
-        """Tell whether they hold for what is wanted now, and the lake has not lost rows since."""
-        same = self.schema_version == wanted.schema_version and self.rows <= wanted.rows
-        return same and (self.archived or not wanted.archived)
+    def cover(self, *, archived: bool, schema_version: int, rows: int) -> bool:
+        """Tell whether that holds for what is wanted now, where the lake has so many rows of the table."""
+        return self.schema_version == schema_version and self.rows <= rows and (self.archived or not archived)
+
+
+class TurnsRead(TableTerms, frozen=True, kw_only=True):
+    """The last complete export after which the lake had the turns of every THREAD item: its start, and what it read."""
+
+    started_at: Moment
 
 
 class Proofs(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +96,8 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
     runs: RunsRead | None = None
     feedback_read_at: Moment | None = None
     feedback_since: Moment | None = None
-    feedback_terms: FeedbackTerms | None = None
+    feedback_terms: TableTerms | None = None
+    turns: TurnsRead | None = None
 
     def until(self, now: datetime) -> "Proofs":
         """Return what is proved by exports that began no later than `now`: another's clock was wrong."""
@@ -106,9 +112,10 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
             feedback_read_at=read_at,
             feedback_since=read_at and (since or read_at),
             feedback_terms=self.feedback_terms if read_at else None,
+            turns=self.turns if self.turns and self.turns.started_at <= now else None,
         )
 
-    def with_feedback(self, started_at: datetime, *, whole: bool, terms: FeedbackTerms) -> "Proofs":
+    def with_feedback(self, started_at: datetime, *, whole: bool, terms: TableTerms) -> "Proofs":
         """Return what is proved after an export that began then read the feedback that was due, or the `whole`."""
         read_at = started_at if whole else self.feedback_read_at
         since, terms_now = (started_at, terms) if read_at else (None, None)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from annolake.sandbox.answers import Answer, identifier, integer, invalid, text
+from annolake.sandbox.answers import Answer, Refusal, identifier, integer, invalid, text
 from annolake.sandbox.cast import chance, sentence, uuid
 from annolake.sandbox.feedback_text import Subject
 from annolake.sandbox.oddities import Values
@@ -60,6 +60,7 @@ class ThreadBook:
         self._odd = odd
         self._projects: dict[str, str] = {}
         self._turns: dict[str, list[Turn]] = {}
+        self._forgotten: set[str] = set()
         for queue in queues.values():
             for row in (*queue.threads("active"), *queue.threads("archived")):
                 there = Subject.of_row(row)
@@ -73,6 +74,14 @@ class ThreadBook:
             return []
         with self._timeline.lock:
             return sorted(self._turns.get(thread_id, ()), key=lambda turn: (turn.started, turn.trace_id))
+
+    def forget(self, thread_id: str) -> None:
+        """Have the service answer 404 for a thread from now on."""
+        self._forgotten.add(thread_id)
+
+    def knows(self, thread_id: str) -> bool:
+        """Tell whether the service answers for a thread."""
+        return thread_id not in self._forgotten
 
     def add(self, thread_id: str, *, text: bytes | None = None) -> Turn:
         """Add a turn at a thread's end; `text` plants its JSON as it is."""
@@ -150,6 +159,8 @@ def _usage(rng: random.Random) -> dict[str, Any]:
 def page(book: ThreadBook, thread_id: str, query: Query, showing: Showing) -> Answer:
     """Answer a page of a thread's turns: `items`, and `next_cursor` or null."""
     project = text(query, "project_id")
+    if not book.knows(thread_id):
+        raise Refusal(404, "Thread not found")
     if project is None:
         raise invalid(("query", "project_id"), "Field required", "missing")
     turns = book.turns(thread_id, identifier(project, ("query", "project_id")))

@@ -154,7 +154,7 @@ def selects(*, include_stats: bool = True) -> tuple[str, ...]:
 
 def decode_items(body: bytes, *, archived: bool) -> ItemsPage:
     """Decode an answer of a section. Raises ValueError where the body is cut off or of another shape."""
-    text, cursor = _opened(body)
+    text, cursor = opened(body)
     page = ItemsPage(len(body), cursor)
     which, buffer = b"archived" if archived else b"active", bytearray()
     usual_seed = hash_seed(which, b"")
@@ -172,7 +172,7 @@ def decode_items(body: bytes, *, archived: bool) -> ItemsPage:
 
 def decode_runs(body: bytes) -> RunsPage:
     """Decode an answer of a query of runs. Raises ValueError where the body is cut off or of another shape."""
-    text, cursor = _opened(body)
+    text, cursor = opened(body)
     page = RunsPage(len(body), cursor)
     for element in _runs().read(text):
         run_id = element.queue_run_id if isinstance(element, Reject) else element[0].id
@@ -189,7 +189,7 @@ class _Envelope(msgspec.Struct):
 _envelope = msgspec.json.Decoder(_Envelope)
 
 
-def _opened(body: bytes) -> tuple[bytes, str | None]:
+def opened(body: bytes) -> tuple[bytes, str | None]:
     """Return the text of the answer's list (a null one is empty) and the cursor behind it, None at the end."""
     try:
         envelope = _envelope.decode(body)

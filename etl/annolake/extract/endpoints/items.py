@@ -10,12 +10,11 @@ from typing import TypeVar
 
 import msgspec
 
-from annolake.errors import ServiceError, UnavailableError
+from annolake.errors import ServiceError
+from annolake.extract.endpoints.cursors import require_short
 from annolake.extract.http.client import Caller, Client
 
 T = TypeVar("T")
-
-MOST_CURSOR = 4_096
 
 SECTIONS = ("needs_my_review", "needs_others_review", "archived")
 """The sections, in the order of a row's life."""
@@ -65,14 +64,7 @@ class ItemsListing:
         Raises ServiceError. A ValueError of `decode` makes the client ask again.
         """
         parameters: dict[str, str | int | bool] = {"status": section, "page_size": limit, **filters.parameters()}
-        if cursor is not None and len(cursor) > MOST_CURSOR:
-            raise UnavailableError(
-                f"the section {section} has a cursor of {len(cursor):,} characters, too long for a URL: "
-                "run again later, or report it to whoever runs the service",
-                status=200,
-                endpoint=self._endpoint,
-                attempts=1,
-            )
+        require_short(cursor, title=f"the section {section}", endpoint=self._endpoint)
         if cursor is not None:
             parameters["cursor"] = cursor
         return self.client.get(self._endpoint, parameters, decode, caller=self.caller)
