@@ -6,31 +6,29 @@ docs/architecture.md#one-row-over-runs.
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from datetime import datetime
 from itertools import chain, islice
 from typing import Protocol
 
-from annolake.export_context import ExportContext
+from annolake.export_context import QueueParts
 from annolake.extract.http.client import Cancelled
 from annolake.flatten_buffer import FlattenBuffer
 from annolake.load.merge.index import ACCEPTED, DUE, NO_PAYLOAD
 from annolake.load.merge.upsert import Upsert
 from annolake.plan import FULL, plan_new_only, swept_because
-from annolake.proof_keeper import ProofKeeper
-from annolake.queue_record import QueueRecord
 from annolake.rejects import RejectKeeper, rejects_of
 from annolake.removals import Absence
-from annolake.report import QueueReport
 from annolake.sources.items import ItemsSource
 from annolake.sources.runs import RunsSource
-from annolake.sources.source import Access, RowSource
+from annolake.sources.source import RowSource
 from annolake.transform.row_batch import DecodedRow, RowBatch
 
 
 class BesideTable(Protocol):
     """A table of the queue that is filled beside its rows. Each method raises LakeError, and none ServiceError."""
 
-    rejects: RejectKeeper
+    @property
+    def rejects(self) -> RejectKeeper | None:
+        """The rows that were set aside, None where the table was not opened."""
 
     def begin(self) -> None:
         """Prepare, before any row is read: the mode of the export is known."""
@@ -43,40 +41,35 @@ class BesideTable(Protocol):
 
 
 class EndpointExport:
-    """The export of one queue over one endpoint: what is planned, read, landed, published and reported."""
+    """The export of one queue over one endpoint, and of the tables `beside` its rows."""
 
-    def __init__(
-        self,
-        context: ExportContext,
-        access: Access,
-        upsert: Upsert,
-        *,
-        record: QueueRecord,
-        report: QueueReport,
-        proofs: ProofKeeper,
-        now: datetime,
-    ) -> None:
-        self._context, self._access, self._record = context, access, record
-        self._upsert, self._report, self._proofs, self._now = upsert, report, proofs, now
+    def __init__(self, parts: QueueParts, upsert: Upsert, beside: Sequence[BesideTable]) -> None:
+        self._context, self._access, self._record = parts.context, parts.access, parts.record
+        self._report, self._proofs, self._now = parts.report, parts.proofs, parts.now
+        self._upsert, self._beside = upsert, beside
         self._source = self._planned_source()
-        self.rejects = rejects_of(context.lake, context.workspace, access.queue_id, now=now)
-        upsert.index.ask_for(self.rejects.keys)  # to learn what has become of them
-        self._buffer = FlattenBuffer(upsert, report.endpoint, context.clock.now)
-        self._beside: Sequence[BesideTable] = ()
+        lake, workspace = parts.context.lake, parts.context.workspace
+        self._rejects = rejects_of(lake, workspace, parts.access.queue_id, now=parts.now)
+        upsert.index.ask_for(self._rejects.keys)  # to learn what has become of them
+        self._buffer = FlattenBuffer(upsert, parts.report.endpoint, parts.context.clock.now)
 
-    def run(self, *, beside: Sequence[BesideTable], merges: int) -> None:
-        """Export, and fill other tables on the way; `merges` partitions are merged at once.
+    @property
+    def rejects(self) -> list[RejectKeeper]:
+        """The rows that were set aside, of each table."""
+        return [self._rejects, *(table.rejects for table in self._beside if table.rejects)]
+
+    def run(self, *, merges: int) -> None:
+        """Export; `merges` partitions are merged at once. The report is filled on the way.
 
         Rows are published last: an export that is killed before that meets them as changed once more, and with them all
         that belongs to them.
         """
-        self._beside = beside
-        for table in beside:
+        for table in self._beside:
             table.begin()
         self._read()
         remove = self._confirm_removals()
         self._conclude_reading()
-        for table in beside:
+        for table in self._beside:
             table.publish(merges=merges)
         self._publish(remove_gone=remove, merges=merges)
 
@@ -109,7 +102,7 @@ class EndpointExport:
         """Land the rows that are new or changed, and keep the rejects."""
         report = self._report
         for batch in batches:
-            self.rejects.see(batch)
+            self._rejects.see(batch)
             changed = self._buffer.take(batch)
             for table in self._beside:
                 table.see(batch, changed)
@@ -148,7 +141,7 @@ class EndpointExport:
         """Whether this export can know that a row has left the queue (docs/guarantees.md#removals)."""
         report = self._report
         whole = report.mode == "full" and not report.filtered
-        return whole and self._source.verdict.complete and not self.rejects.unreadable
+        return whole and self._source.verdict.complete and not self._rejects.unreadable
 
     def _conclude_reading(self) -> None:
         report, verdict = self._report, self._source.verdict
@@ -164,7 +157,7 @@ class EndpointExport:
         report.repairs = verdict.signs.repairs
         report.rows_not_shown, report.size_excess = verdict.not_shown, verdict.size_excess
         report.complete, report.incomplete_because = verdict.complete, list(verdict.reasons)
-        report.rejected, report.rejected_new = len(self.rejects.seen), self.rejects.new
+        report.rejected, report.rejected_new = len(self._rejects.seen), self._rejects.new
         report.orders = {name: str(order) if order else None for name, order in verdict.orders.items()}
         if verdict.swept:
             report.mode_reason = swept_because(verdict.swept)

@@ -4,10 +4,12 @@ Owns which rows' feedback is read (docs/guarantees.md#feedback), and what counts
 becomes of their feedback; that which was due and not read is read by the next export.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,8 +29,11 @@ from annolake.load.merge.index import ACCEPTED
 from annolake.load.merge.upsert import Upsert
 from annolake.rejects import rejects_of
 from annolake.removals import Absence
-from annolake.sources.feedback import IgnoredError, Said
+from annolake.sources.feedback import IgnoredError, Said, TooMuchError
 from annolake.transform.row_batch import DecodedRow, RowBatch
+
+_RUNS_AN_ANSWER, _FEW_ANSWERS = 25, 20
+"""So much is asked to learn which runs have new feedback: about what it costs to read the feedback of all rows."""
 
 
 @contextmanager
@@ -72,7 +77,7 @@ class FeedbackExport:
     def begin(self) -> None:
         """Plan, and look which rows have new feedback: over items their runs are asked for again. Raises LakeError."""
         context, sync = self._parts.context, self._parts.context.config.sync
-        read_at, since = self._parts.proofs.feedback_read(self._upsert.index.size)
+        read_at, since = self._parts.proofs.feedback_read(self._upsert.rows)
         self._plan = plan_feedback(
             read_at,
             since,
@@ -113,7 +118,7 @@ class FeedbackExport:
             self._parts.proofs.forget_feedback()
         self._merge(remove_gone=remove_gone, merges=merges)
         if self._report.complete:
-            self._parts.proofs.note_feedback(whole=self._plan.whole, rows=self._upsert.index.size)
+            self._parts.proofs.note_feedback(whole=self._plan.whole, rows=self._upsert.rows)
 
     def close(self) -> None:
         """End what is under way, and count what was asked for."""
@@ -123,9 +128,14 @@ class FeedbackExport:
     # --- which rows
 
     def _look_for_news(self, since: datetime) -> None:
-        projects = projects_of(self._runs)
+        source, is_full = self._reader.source, self._parts.report.mode == "full"
+        enough = self._runs.index.live / _RUNS_AN_ANSWER + _FEW_ANSWERS if is_full else math.inf
+        look = partial(source.owners_since, projects_of(self._runs), since, enough=enough)
         try:
-            owners = self._parts.access.lanes.submit(self._reader.source.owners_since, projects, since).result()
+            owners = self._parts.access.lanes.submit(look).result()
+        except TooMuchError:
+            self._plan = FeedbackPlan(whole=True)
+            return
         except (IgnoredError, ServiceError) as error:
             if isinstance(error, ServiceError) and error.status not in NOT_ACCEPTED:
                 raise
@@ -136,11 +146,11 @@ class FeedbackExport:
 
     def _read_without_news(self) -> None:
         """Read all feedback, since the service does not tell which is new; an export of new rows cannot."""
-        meaning = "the service does not tell which feedback is new, so that all of it is read by each full export"
+        meaning = "the service does not tell which feedback is new, so that each full export reads all of it"
         self._parts.context.log.warning("feedback_news_unknown", queue_id=self._parts.access.queue_id, meaning=meaning)
         self._plan = FeedbackPlan(whole=self._parts.report.mode == "full")
         if not self._plan.whole:
-            self._report.because.append("the service does not tell which feedback is new: run a full export")
+            self._report.because.append("the service does not tell which feedback is new")
 
     def _is_due(self, number: int, row: Any, *, again: bool) -> bool:
         """Tell whether the feedback of a row is to be asked for, and note that it is."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from annolake.config import Source
-from annolake.contract import FEEDBACK, RUNS, TURNS, Table
+from annolake.contract import FEEDBACK, RUNS, TURNS
 from annolake.errors import LakeError
 from annolake.load.lake import Lake, Workspace
 from annolake.load.proofs import (
@@ -21,6 +21,7 @@ from annolake.load.proofs import (
     RunsRead,
     TableTerms,
     Terms,
+    TurnsRead,
     read_proofs,
     write_proofs,
 )
@@ -56,9 +57,9 @@ class ProofKeeper:
         self._is_there = found is not None
         self._usage: Usage | None = None  # of the runs that this export asked for
         self._feedback: _FeedbackRead | None = None  # by this export
-        self._turns: TableTerms | None = None  # of this export, where it read those that were due
         self._covered = False  # what was read of the feedback before is what is wanted now
         self._unfiltered = not settings.status
+        self._turns: int | None = None  # in the lake, where this export read those that were due
         self._proofs = (found or Proofs()).until(now)
 
     @property
@@ -94,32 +95,34 @@ class ProofKeeper:
 
         `rows` are those of feedback that the lake has.
         """
-        proofs, terms = self._proofs, self._proofs.feedback_terms
-        self._covered = terms is not None and terms.cover(self._terms_for(FEEDBACK, rows)) and self._unfiltered
+        proofs, terms, version = self._proofs, self._proofs.feedback_terms, FEEDBACK.version
+        covers = terms is not None and terms.cover(archived=self._archived, schema_version=version, rows=rows)
+        self._covered = covers and self._unfiltered
         return (proofs.feedback_read_at, proofs.feedback_since) if self._covered else (None, None)
 
     def note_feedback(self, *, whole: bool, rows: int) -> None:
         """Note that the feedback that was due was read, or that of all rows that were met; the lake then has `rows`."""
-        self._feedback = _FeedbackRead(whole, self._terms_for(FEEDBACK, rows))
+        terms = TableTerms(archived=self._archived, schema_version=FEEDBACK.version, rows=rows)
+        self._feedback = _FeedbackRead(whole, terms)
 
     def forget_feedback(self) -> None:
         """Note, before rows are published, that their feedback was not read: the next export reads all. LakeError."""
         if self._proofs.feedback_read_at:
             self._write(self._proofs.without_feedback())
 
-    def turns_are_read(self, rows: int) -> bool:
+    def turns_are_read(self, *, rows: int) -> bool:
         """Tell whether the lake, which has so many `rows` of turns, has those of every THREAD item that it has."""
-        terms = self._proofs.turns_terms
-        return terms is not None and terms.cover(self._terms_for(TURNS, rows))
+        turns, version = self._proofs.turns, TURNS.version
+        return turns is not None and turns.cover(archived=self._archived, schema_version=version, rows=rows)
 
     def note_turns(self, *, rows: int) -> None:
-        """Note that the turns that were due were read; the lake then has so many `rows` of them."""
-        self._turns = self._terms_for(TURNS, rows)
+        """Note that the turns that were due were read; the lake then has so many rows of them."""
+        self._turns = rows
 
     def forget_turns(self) -> None:
         """Note, before rows are published, that turns were not read: the next export reads all. Raises LakeError."""
-        if self._proofs.turns_read_at:
-            self._write(replace(self._proofs, turns_read_at=None, turns_terms=None))
+        if self._proofs.turns:
+            self._write(replace(self._proofs, turns=None))
 
     def usage_with(self, usage: Usage, report: QueueReport) -> Usage:
         """Return what the tokens and costs of all rows include, given what those do that were asked for."""
@@ -149,9 +152,7 @@ class ProofKeeper:
             whole = self._feedback.whole and report.complete and report.mode == "full" and self._unfiltered
             if whole or self._covered:
                 proofs = proofs.with_feedback(self._now, whole=whole, terms=self._feedback.terms)
-        if self._turns:
-            whole = report.complete and report.mode == "full"
-            proofs = proofs.with_turns(self._now, whole=whole, terms=self._turns)
+        proofs = replace(proofs, turns=self._turns_after(proofs.turns, report))
         try:
             if proofs != self._proofs:
                 self._write(proofs)
@@ -159,9 +160,13 @@ class ProofKeeper:
             log.warning("proofs_not_written", queue_id=self._queue_id, why=str(error))
         report.runs_refreshed_at = self.runs_read_at if over_items else None
 
-    def _terms_for(self, table: Table, rows: int) -> TableTerms:
-        """Return what a reading of a table is about in this export, where the lake has so many rows of it."""
-        return TableTerms(archived=self._archived, schema_version=table.version, rows=rows)
+    def _turns_after(self, turns: TurnsRead | None, report: QueueReport) -> TurnsRead | None:
+        if self._turns is None:
+            return turns
+        if report.complete and report.mode == "full":
+            version = TURNS.version
+            return TurnsRead(started_at=self._now, archived=self._archived, schema_version=version, rows=self._turns)
+        return turns and replace(turns, rows=self._turns)
 
     def _write(self, proofs: Proofs) -> None:
         write_proofs(self._lake.store, self._path, proofs, aside=self._workspace.folder)

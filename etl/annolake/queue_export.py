@@ -7,7 +7,7 @@ import traceback
 from contextlib import ExitStack, suppress
 from datetime import datetime
 
-from annolake.endpoint_export import BesideTable, EndpointExport
+from annolake.endpoint_export import EndpointExport
 from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LakeError, LockedError, NotFoundError
 from annolake.export_context import ExportContext, QueueParts
 from annolake.extract.endpoints.query_limits import QuerySize
@@ -25,6 +25,7 @@ from annolake.sources.source import Access, explained, is_retired
 from annolake.turns_export import turns_of
 
 MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
+OTHER_TABLES_SHARE = 4  # of the memory for changed rows, each of them has one part in so many more
 
 
 class QueueExport:
@@ -126,14 +127,11 @@ class QueueExport:
             upsert = opened.enter_context(
                 context.lake.upsert(self._queue_id, context.workspace, now=now, budget=budget, items=items)
             )
-            tables: list[BesideTable | None] = [
-                opened.enter_context(feedback_of(parts, upsert, budget=budget // 4)),
-                opened.enter_context(turns_of(parts, budget=budget // 4)),
-            ]
-            beside = [table for table in tables if table]
-            export = EndpointExport(context, self._access, upsert, record=record, report=report, proofs=proofs, now=now)
+            feedback = opened.enter_context(feedback_of(parts, upsert, budget=budget // OTHER_TABLES_SHARE))
+            turns = opened.enter_context(turns_of(parts, budget=budget // OTHER_TABLES_SHARE))
+            export = EndpointExport(parts, upsert, [table for table in (feedback, turns) if table])
             try:
-                export.run(beside=beside, merges=merges)
+                export.run(merges=merges)
             except NotFoundError as error:
                 raise explained(error, alive=lambda: record.row is not None) from error
-            return [export.rejects, *(table.rejects for table in beside)]
+            return export.rejects

@@ -68,7 +68,7 @@ class TurnsExport:
             return
         self._table.finish()
         if report.complete:
-            proofs.note_turns(rows=self._table.upsert.index.size)
+            proofs.note_turns(rows=self._table.upsert.rows)
         else:
             proofs.forget_turns()
         self._table.publish(merges=merges)
@@ -91,7 +91,7 @@ class _Table:
         self._parts, self._report, self._rejects = parts, parts.report.turns, rejects
         self.upsert = upsert
         self.source = TurnsSource(parts.access)
-        self.all_due = not parts.proofs.turns_are_read(upsert.index.size)
+        self.all_due = not parts.proofs.turns_are_read(rows=upsert.rows)
         self._buffer = FlattenBuffer(upsert, None, parts.context.clock.now, table=TURNS)
         self._whole: dict[str, Thread] = {}
         self._remove = False

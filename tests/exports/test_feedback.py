@@ -22,6 +22,7 @@ from test_rejects import lake_with
 UNTIL = datetime(2026, 11, 20, 18, tzinfo=UTC)  # the end of a sandbox's data
 NEW = int(UNTIL.timestamp() * 1_000_000)
 WEEK = 7 * 24
+HOUR = 3_600_000_000
 NEVER: dict[str, Any] = {"sync.refresh_feedback_every_s": 10 * WEEK * 3600}
 SMALL = Population(rows=120, threads=4, odd=False)
 
@@ -195,7 +196,7 @@ def test_over_items_what_is_new_is_found_at_once_and_the_rest_by_the_refresh(tmp
     with served() as sandbox:
         lake = Lake(tmp_path, sandbox, "items")
         lake.export(24)
-        new_at = NEW + 30 * 3600 * 1_000_000
+        new_at = NEW + 30 * HOUR
         change(sandbox, at=new_at)
         report = lake.export(48)
         assert (outcome(report), report.feedback.inserted, report.runs_asked) == (OK, 5, 5)
@@ -212,7 +213,7 @@ def test_new_feedback_asks_for_the_payload_over_items(tmp_path: Path) -> None:
         lake.export(24)
         run_id = str(on_rows(sandbox)[0].run_id)
         before = stats_of(lake, run_id)
-        sandbox.feedback.add(run_id, at=NEW + 30 * 3600 * 1_000_000, key="brand new")
+        sandbox.feedback.add(run_id, at=NEW + 30 * HOUR, key="brand new")
         report = lake.export(48)
         assert (report.runs_asked, report.updated) == (1, 1)
         assert "brand new" in stats_of(lake, run_id)
@@ -233,7 +234,7 @@ def test_feedback_on_a_thread_is_followed(tmp_path: Path) -> None:
             each.thread_id: each for each in sandbox.feedback.of_queue(sandbox.queue()) if each.thread_id
         }.values()
         sandbox.feedback.delete(one)
-        added = sandbox.feedback.add(other.subject, at=NEW + 30 * 3600 * 1_000_000)
+        added = sandbox.feedback.add(other.subject, at=NEW + 30 * HOUR)
         lake.export(48)
         assert {added.id, one.id} <= present(lake.path).keys()
         lake.export(24 + WEEK + 1)
@@ -247,7 +248,7 @@ def test_new_only_reads_what_it_meets_and_what_is_new(tmp_path: Path, endpoint: 
         lake = Lake(tmp_path, sandbox, endpoint)
         lake.export(24)
         old = sorted(on_rows(sandbox), key=lambda one: one.created)[:50]
-        new_at = NEW + 30 * 3600 * 1_000_000
+        new_at = NEW + 30 * HOUR
         added = [sandbox.feedback.add(old[0].subject, at=new_at)]
         sandbox.feedback.delete(old[-1])
         (row,) = sandbox.queue().add()
@@ -309,7 +310,7 @@ def test_an_export_killed_anywhere_is_made_good_by_the_next(
     """Rows are published last: until then they, and so their feedback, are met as changed once more."""
     with served(Population(rows=40, threads=2, odd=False)) as sandbox:
         Lake(tmp_path / "before", sandbox, endpoint).export(24)
-        change(sandbox, at=NEW + 30 * 3600 * 1_000_000)
+        change(sandbox, at=NEW + 30 * HOUR)
         for row in sandbox.queue().rows("active")[:3]:
             sandbox.queue().finish(row.id)
         whole = {"sync.refresh_feedback_every_s": 0, "sync.refresh_runs_every_s": 0} if endpoint == "items" else NEVER
@@ -467,6 +468,21 @@ def test_a_service_that_tells_no_new_feedback_is_read_whole(tmp_path: Path) -> N
         assert {one.id for one in on_rows(sandbox)} <= present_now
 
 
+def test_projects_with_far_more_feedback_than_the_queue_cost_one_whole_reading(tmp_path: Path) -> None:
+    """What is new is then found by reading the feedback of all rows."""
+    with served(page_cap=10) as sandbox:
+        lake = Lake(tmp_path, sandbox, "items", **NEVER)
+        lake.export(24)
+        elsewhere = on_rows(sandbox)[0].session_id
+        for _ in range(300):
+            sandbox.feedback.add(elsewhere, at=NEW + 30 * HOUR)
+        added = sandbox.feedback.add(on_rows(sandbox)[-1].subject, at=NEW + 30 * HOUR)
+        report = lake.export(48)
+        assert outcome(report) == OK
+        assert report.feedback.unchanged > 200
+        assert added.id in present(lake.path)
+
+
 def test_a_service_that_knows_no_threads_costs_one_look(tmp_path: Path) -> None:
     """Feedback of runs is complete; that of threads is left out, and told once."""
     with served(Population(rows=60, threads=40), ignores=("feedback_thread_id",)) as sandbox:
@@ -491,6 +507,8 @@ def test_feedback_that_breaks_the_contract_is_set_aside(tmp_path: Path) -> None:
         assert (report.feedback.rejected, report.feedback.rejected_new, report.rejected) == (1, 1, 0)
         assert other.id in present(lake.path)
         assert one.id not in present(lake.path)
+        _, asked = lake.asked(2)
+        assert asked <= 3  # a reject is no reason to read all feedback again
         assert lake.export(1 + WEEK + 1).exit_code == 0
         sandbox.feedback.edit(broken, score=1)
         report = lake.export(1 + WEEK + 2)

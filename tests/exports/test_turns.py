@@ -392,12 +392,13 @@ def test_a_turn_that_breaks_the_contract_is_set_aside(tmp_path: Path) -> None:
         broken = there.turns(row)[2]
         there.sandbox.threads.edit(broken, total_tokens="many")
         first, second = there.export(), there.export()
+        asked = there.asked(there.export)
         without = there.live
         there.sandbox.threads.edit(broken, total_tokens=4)
         there.sandbox.queue().review(row.id)
         third = there.export()
 
-        assert (first.exit_code, first.turns.rejected, first.turns.rejected_new) == (3, 1, 1)
+        assert (first.exit_code, first.turns.rejected, first.turns.rejected_new, asked) == (3, 1, 1, 0)
         assert (second.exit_code, second.rejects_known) == (0, 1)
         assert without == there.held.keys() - {(row.id, broken.trace_id)}
         assert (third.exit_code, third.rejects_known, third.turns.inserted) == (0, 0, 1)

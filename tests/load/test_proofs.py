@@ -149,21 +149,15 @@ def test_feedback_is_read_whole_and_then_since() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "covered"),
-    [
-        (FEEDBACK, True),
-        (TableTerms(archived=False, schema_version=1, rows=6), True),
-        (TableTerms(archived=True, schema_version=2, rows=5), False),
-        (TableTerms(archived=True, schema_version=1, rows=4), False),
-    ],
+    ("archived", "schema_version", "rows", "covered"),
+    [(True, 1, 5, True), (False, 1, 6, True), (True, 2, 5, False), (True, 1, 4, False)],
 )
-def test_what_a_reading_of_feedback_covers(wanted: TableTerms, covered: bool) -> None:
-    """Archived rows only where it read them; nothing once the lake has lost rows, or has another schema version."""
-    without = TableTerms(archived=False, schema_version=1, rows=0)
+def test_what_a_reading_covers(*, archived: bool, schema_version: int, rows: int, covered: bool) -> None:
+    """Nothing once the lake has lost rows or has another schema version; archived rows only where it read them."""
+    without = TableTerms(archived=False, schema_version=1, rows=5)
 
-    assert FEEDBACK.cover(wanted) is covered
-    assert without.cover(without)
-    assert not without.cover(FEEDBACK)
+    assert FEEDBACK.cover(archived=archived, schema_version=schema_version, rows=rows) is covered
+    assert not without.cover(archived=True, schema_version=1, rows=5)
     assert Proofs().with_feedback(NOW, whole=True, terms=FEEDBACK).without_feedback() == Proofs()
 
 

@@ -65,16 +65,21 @@ class RunsRead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What the readings of a table were about: archived rows too or not, in which form; `rows` the lake then had."""
+    """What a reading of a table other than `runs` was about: archived rows too or not; `rows` the lake then had."""
 
     archived: bool
     schema_version: int
     rows: int
 
-    def cover(self, wanted: "TableTerms") -> bool:
-        """Tell whether they hold for what is wanted now, and the lake has not lost rows since."""
-        same = self.schema_version == wanted.schema_version and self.rows <= wanted.rows
-        return same and (self.archived or not wanted.archived)
+    def cover(self, *, archived: bool, schema_version: int, rows: int) -> bool:
+        """Tell whether that holds for what is wanted now, where the lake has so many rows of the table."""
+        return self.schema_version == schema_version and self.rows <= rows and (self.archived or not archived)
+
+
+class TurnsRead(TableTerms, frozen=True, kw_only=True):
+    """The last complete export after which the lake had the turns of every THREAD item: its start, and what it read."""
+
+    started_at: Moment
 
 
 class Proofs(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,8 +87,7 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
 
     `feedback_read_at` is the start of the last export that read all feedback of the queue, complete. Feedback that was
     given from `feedback_since` on, less what is looked back, is to be looked for: the start of the last export that
-    read all that was due. `turns_read_at` is the start of the last export after which the lake had the turns of every
-    THREAD item that it has.
+    read all that was due.
     """
 
     proofs_version: int = VERSION
@@ -93,16 +97,14 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
     feedback_read_at: Moment | None = None
     feedback_since: Moment | None = None
     feedback_terms: TableTerms | None = None
-    turns_read_at: Moment | None = None
-    turns_terms: TableTerms | None = None
+    turns: TurnsRead | None = None
 
     def until(self, now: datetime) -> "Proofs":
         """Return what is proved by exports that began no later than `now`: another's clock was wrong."""
         full = self.full if self.full and self.full.started_at <= now else None
         new = self.new if full and self.new and self.new.started_at <= now else None
         runs = self.runs if self.runs and self.runs.started_at <= now else None
-        times = (self.feedback_read_at, self.feedback_since, self.turns_read_at)
-        read_at, since, turns_read_at = (at if at and at <= now else None for at in times)
+        read_at, since = ((at if at and at <= now else None) for at in (self.feedback_read_at, self.feedback_since))
         return Proofs(
             full=full,
             new=new,
@@ -110,8 +112,7 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
             feedback_read_at=read_at,
             feedback_since=read_at and (since or read_at),
             feedback_terms=self.feedback_terms if read_at else None,
-            turns_read_at=turns_read_at,
-            turns_terms=self.turns_terms if turns_read_at else None,
+            turns=self.turns if self.turns and self.turns.started_at <= now else None,
         )
 
     def with_feedback(self, started_at: datetime, *, whole: bool, terms: TableTerms) -> "Proofs":
@@ -123,11 +124,6 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
     def without_feedback(self) -> "Proofs":
         """Return what is proved after an export that did not read the feedback that was due."""
         return replace(self, feedback_read_at=None, feedback_since=None, feedback_terms=None)
-
-    def with_turns(self, started_at: datetime, *, whole: bool, terms: TableTerms) -> "Proofs":
-        """Return what is proved after an export that began then read the turns that were due, of all items or not."""
-        read_at = started_at if whole else self.turns_read_at
-        return replace(self, turns_read_at=read_at, turns_terms=terms if read_at else None)
 
     def after(self, past: PastExport, *, now: datetime) -> "Proofs":
         """Return what is proved after one more export, the same where that proves nothing.

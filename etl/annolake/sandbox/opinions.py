@@ -21,6 +21,8 @@ _USUAL = 2.6
 _SAMPLE = 1
 """How many comments the statistics of a key hold at most."""
 
+_NUMBER = (int, float, Decimal)
+
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
@@ -121,16 +123,19 @@ def stats_of(opinions: Iterable[Opinion]) -> dict[str, Any] | None:
 
 
 def _stats(there: Sequence[Opinion]) -> dict[str, Any]:
-    scores = [float(opinion.score) for opinion in there if isinstance(opinion.score, int | float | Decimal)]
+    scores: list[float] = []
     values: dict[str, int] = {}
+    comments: list[str] = []
+    sources: set[str] = set()
     for opinion in there:
+        sources.add(opinion.source)
+        if isinstance(opinion.score, _NUMBER):
+            scores.append(float(opinion.score))
         if isinstance(opinion.value, str):
             values[opinion.value] = values.get(opinion.value, 0) + 1
-    rest = {
-        "values": values,
-        "comments": [opinion.comment for opinion in there if opinion.comment is not None][:_SAMPLE],
-        "sources": sorted({opinion.source for opinion in there}),
-    }
+        if opinion.comment is not None and len(comments) < _SAMPLE:
+            comments.append(opinion.comment)
+    rest = {"values": values, "comments": comments, "sources": sorted(sources)}
     if not scores:
         return {"n": len(there), "avg": None, **rest}
     average = sum(scores) / len(scores)

@@ -35,6 +35,10 @@ class IgnoredError(Exception):
         self.parameter = parameter
 
 
+class TooMuchError(Exception):
+    """More was said in the projects of a queue than is worth reading to learn what concerns the queue."""
+
+
 @dataclass
 class FeedbackTerms:
     """What is known of the service, for all queues of an export: how many runs may be asked for, its longest answer."""
@@ -123,15 +127,17 @@ class FeedbackSource:
         said.add([thread.lower()], pages)
         return said
 
-    def owners_since(self, sessions: Sequence[str], since: datetime) -> frozenset[bytes]:
+    def owners_since(self, sessions: Sequence[str], since: datetime, *, enough: float) -> frozenset[bytes]:
         """Return the keys of the runs and threads of projects on which anything was said since then.
 
-        Raises ServiceError; IgnoredError where the service shows older feedback, or where the list kept moving.
+        Raises ServiceError; IgnoredError where the service shows older feedback, or where the list kept moving;
+        TooMuchError where `enough` answers did not tell.
         """
         found: set[bytes] = set()
+        decode = _NewFeedback(since, enough)
         for some in _parts(list(sessions), MOST_RUNS):
             question = Question(sessions=some, since=since)
-            pages = self._whole(question, partial(_decode_new, since=since), alone=True)
+            pages = self._whole(question, decode, alone=True)
             if pages is None:
                 raise IgnoredError("offset")
             found.update(*(page.owners for page in pages))
@@ -197,12 +203,21 @@ class _NewPage(Page):
     owners: frozenset[bytes] = frozenset()
 
 
-def _decode_new(body: bytes, *, since: datetime) -> _NewPage:
-    page = decode_feedback(body, reviewers={})
-    if any(row.row.created_at and row.row.created_at < since for row in page.rows):
-        raise IgnoredError("min_created_at")
-    owners = frozenset(key_of(owner) for row in page.rows if (owner := owner_of(row.row)))
-    return _NewPage(page.size, [], page.rejects, page.keys, owners=owners)
+class _NewFeedback:
+    """Decodes answers about new feedback; raises IgnoredError for one with older, TooMuchError for one too many."""
+
+    def __init__(self, since: datetime, enough: float) -> None:
+        self._since, self._left = since, enough
+
+    def __call__(self, body: bytes) -> _NewPage:
+        self._left -= 1
+        if self._left < 0:
+            raise TooMuchError
+        page = decode_feedback(body, reviewers={})
+        if any(row.row.created_at and row.row.created_at < self._since for row in page.rows):
+            raise IgnoredError("min_created_at")
+        owners = frozenset(key_of(owner) for row in page.rows if (owner := owner_of(row.row)))
+        return _NewPage(page.size, [], page.rejects, page.keys, owners=owners)
 
 
 class _Met:

@@ -41,6 +41,7 @@ class ThreadReading:
         self._readings = 1
         self._pages = 0
         self._keys: list[bytes] = []
+        self._met: set[bytes] = set()
         self._before: list[bytes] | None = None
 
     def take(self, page: TurnsPage) -> bool:
@@ -50,16 +51,17 @@ class ThreadReading:
         than one is read until two readings show the same turns.
         """
         self._pages += 1
-        idle = page.cursor is not None and set(page.keys) <= set(self._keys)
+        idle = self._met.issuperset(page.keys)
+        self._met.update(page.keys)
         self._keys += page.keys
         if page.cursor is not None:
             self.cursor = page.cursor
             return not idle and self._pages < _MOST_PAGES
-        self.cursor, self.turns = None, len(set(self._keys))
+        self.cursor, self.turns = None, len(self._met)
         if self._pages == 1 or self._keys == self._before:
             self.whole = True
             return False
-        self._before, self._keys, self._pages = self._keys, [], 0
+        self._before, self._keys, self._met, self._pages = self._keys, [], set(), 0
         self._readings += 1
         return self._readings <= MOST_READINGS
 

@@ -19,7 +19,7 @@ from annolake.errors import AnnolakeError, LakeError
 from annolake.load.merge.blocks import Blocks
 from annolake.load.merge.columns import Bytes16, days_of
 from annolake.load.merge.decide import Counts, Decision, decide, merged
-from annolake.load.merge.index import ACCEPTED
+from annolake.load.merge.index import ACCEPTED, STORED
 from annolake.load.merge.inputs import arriving_side, known_numbers, nothing_stored, stored_side, stored_values
 from annolake.load.merge.read_back import State
 from annolake.load.merge.spill import Spill
@@ -75,6 +75,12 @@ class Upsert:
     def unchanged(self) -> int:
         """Rows read and left as they are, once everything is published."""
         return self.index.count(ACCEPTED) - self.counts.inserted - self.counts.updated
+
+    @property
+    def rows(self) -> int:
+        """Rows that the lake holds once everything is published, removed ones too; of rejects there are none."""
+        index = self.index
+        return index.count(STORED) + index.count(ACCEPTED) - index.count(STORED | ACCEPTED)
 
     def columns(self, names: Sequence[str]) -> Iterator[pa.Table]:
         """Yield these columns of the rows that the lake held when this export began, a row group at a time."""
