@@ -104,7 +104,7 @@ def test_a_table_that_was_read_in_part_makes_the_queue_partial() -> None:
         f"turns not met and not marked removed: 30 rows; {again}",
         "turns: 1 new reject: `annolake rejects` lists them",
     ]
-    assert in_words(told).splitlines()[1:3] == ["  feedback: 7 rows", "  turns: 1,200 rows, 5 inserted"]
+    assert in_words(told).splitlines()[1:3] == ["  feedback: 7 rows read", "  turns: 1,200 rows read, 5 inserted"]
 
 
 def test_a_table_that_the_service_refuses_leaves_the_queue_as_good_as_it_is() -> None:

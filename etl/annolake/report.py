@@ -208,10 +208,11 @@ def in_words(queue: QueueReport) -> str:
 
 
 def _of_tables(queue: QueueReport) -> Iterable[str]:
+    """Yield what was read of the other tables; nothing where nothing was due."""
     for table, told in _tables(queue):
-        if told.status in {"ok", "partial"}:
-            counts = [f"{getattr(told, name):,} {name}" for name in _CHANGES if getattr(told, name)]
-            yield ", ".join([f"{table}: {counted(told.rows, 'row')}", *counts])
+        counts = [f"{getattr(told, name):,} {name}" for name in _CHANGES if getattr(told, name)]
+        if told.rows or counts:
+            yield ", ".join([f"{table}: {counted(told.rows, 'row')} read", *counts])
 
 
 def _not_shown(queue: QueueReport) -> list[str]:

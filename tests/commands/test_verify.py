@@ -61,7 +61,7 @@ def test_verify_reads_every_table(folder: Path) -> None:
     queue_id = lake.queues()[0]
     export(lake, "feedback", [Feedback(number, run=number) for number in range(5)], queue_id=queue_id)
     sound = annolake("verify", cwd=folder)
-    (path,) = lake.folder(queue_id, "feedback").glob("*/*")
+    path = next(lake.folder(queue_id, "feedback").glob("*/*"))
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
