@@ -33,6 +33,9 @@ class BesideTable(Protocol):
     def begin(self) -> None:
         """Prepare, before any row is read: the mode of the export is known."""
 
+    def ready(self) -> None:
+        """Wait for what has to be known before a row is taken, or an item is known to stay; called again and again."""
+
     def see(self, batch: RowBatch, changed: Sequence[DecodedRow]) -> None:
         """Take notice of rows that were read; `changed` are those of them that are new or changed."""
 
@@ -88,8 +91,16 @@ class EndpointExport:
         report.mode, report.mode_reason = plan.mode, plan.reason
         if report.endpoint == "runs":
             return RunsSource(self._access, self._upsert.index, plan.watermarks)
-        index = self._upsert.index
-        return ItemsSource(self._access, index, plan.watermarks, now=self._now, known=index)
+        return ItemsSource(self._access, self._upsert.index, plan.watermarks, now=self._now, known=self)
+
+    def keep(self, rows: Sequence[int], items: Sequence[bytes]) -> list[bool]:
+        """Tell which items stay as the lake has them, as `KnownItems` says."""
+        self._await_tables()
+        return self._upsert.index.keep(rows, items)
+
+    def _await_tables(self) -> None:
+        for table in self._beside:
+            table.ready()
 
     def _read(self) -> None:
         expected, batches = self._upsert.index.size or None, self._source.read()
@@ -102,6 +113,7 @@ class EndpointExport:
         """Land the rows that are new or changed, and keep the rejects."""
         report = self._report
         for batch in batches:
+            self._await_tables()
             self._rejects.see(batch)
             changed = self._buffer.take(batch)
             for table in self._beside:

@@ -6,6 +6,7 @@ becomes of their feedback; that which was due and not read is read by the next e
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -32,6 +33,9 @@ from annolake.removals import Absence
 from annolake.sources.feedback import IgnoredError, Said, TooMuchError
 from annolake.transform.row_batch import DecodedRow, RowBatch
 
+Owners = Future[frozenset[bytes]]
+"""The keys of the runs and threads that have new feedback, on their way."""
+
 _RUNS_AN_ANSWER, _FEW_ANSWERS = 25, 20
 """So much is asked to learn which runs have new feedback: about what it costs to read the feedback of all rows."""
 
@@ -54,7 +58,7 @@ def feedback_of(parts: QueueParts, runs: Upsert, *, budget: int) -> Iterator["Fe
 
 
 class FeedbackExport:
-    """The feedback of one queue in one export: `begin`, then `see` each batch of rows, then `publish`."""
+    """The feedback of one queue in one export: `begin`, then `ready`, `see` for each batch of rows, then `publish`."""
 
     def __init__(self, parts: QueueParts, runs: Upsert, upsert: Upsert) -> None:
         self._parts, self._runs, self._upsert = parts, runs, upsert
@@ -72,10 +76,11 @@ class FeedbackExport:
         self._buffer = FlattenBuffer(upsert, None, context.clock.now, table=FEEDBACK)
         self._plan = FeedbackPlan(whole=False)
         self._asked = bytearray()  # a byte for each row of the queue, by its number
+        self._looking: Owners | None = None
         self._news: dict[str, RowFacts] = {}  # rows with new feedback that were not met yet
 
     def begin(self) -> None:
-        """Plan, and look which rows have new feedback: over items their runs are asked for again. Raises LakeError."""
+        """Plan, and begin to look which rows have new feedback. Raises LakeError."""
         context, sync = self._parts.context, self._parts.context.config.sync
         read_at, since = self._parts.proofs.feedback_read(self._upsert.rows)
         self._plan = plan_feedback(
@@ -88,26 +93,36 @@ class FeedbackExport:
             lookback_s=sync.lookback_s,
         )
         if self._plan.since is not None:
-            try:
-                self._look_for_news(self._plan.since)
-            except ServiceError as error:
-                self._reader.give_up(error)
+            self._looking = self._look_for_news(self._plan.since)
+
+    def ready(self) -> None:
+        """Wait until it is known which rows have new feedback: over items their runs are asked for again."""
+        looking, self._looking = self._looking, None
+        if looking is None:
+            return
+        try:
+            self._take_news(looking)
+        except ServiceError as error:
+            self._reader.give_up(error)
 
     def see(self, batch: RowBatch, changed: Sequence[DecodedRow]) -> None:
         """Ask for what was said on the rows of a batch, as far as it is due; `changed` are those new or changed."""
         if self._reader.is_over:
             return
         again = {row.number for row in changed}
-        for each in batch.latest().rows:
+        all_may_be_due = self._plan.whole or self._news
+        for each in batch.latest().rows if all_may_be_due else changed:
             if self._is_due(each.number, each.row, again=each.number in again):
                 self._reader.want(each.row, is_thread=each.item_type == "THREAD", found=each.run_found is True)
-        for number, row in zip(self._numbers(batch.kept), batch.kept, strict=True):
+        kept = batch.kept if all_may_be_due else []
+        for number, row in zip(self._numbers(kept), kept, strict=True):
             if self._is_due(number, row, again=False):
                 self._reader.want(row, is_thread=row.item_type == "THREAD", found=False)
         self._reader.go_on()
 
     def publish(self, *, merges: int) -> None:
         """Read what is left, and publish it; what was not read is told in the report. Raises LakeError."""
+        self.ready()  # of an empty list nothing was seen
         for row in self._news.values() if not self._reader.is_over else ():
             self._reader.want(row, is_thread=row.item_type == "THREAD", found=False)
         self._reader.finish()
@@ -127,12 +142,15 @@ class FeedbackExport:
 
     # --- which rows
 
-    def _look_for_news(self, since: datetime) -> None:
+    def _look_for_news(self, since: datetime) -> Owners:
         source, is_full = self._reader.source, self._parts.report.mode == "full"
         enough = self._runs.index.live / _RUNS_AN_ANSWER + _FEW_ANSWERS if is_full else math.inf
         look = partial(source.owners_since, projects_of(self._runs), since, enough=enough)
+        return self._parts.access.lanes.submit(look)
+
+    def _take_news(self, looking: Owners) -> None:
         try:
-            owners = self._parts.access.lanes.submit(look).result()
+            owners = looking.result()
         except TooMuchError:
             self._plan = FeedbackPlan(whole=True)
             return

@@ -50,6 +50,8 @@ class TurnsExport:
     def begin(self) -> None:
         """Do nothing: a thread is read when its item was."""
 
+    ready = begin
+
     def see(self, batch: RowBatch, _changed: Sequence[DecodedRow]) -> None:
         """Read the turns of a batch's threads, as far as they are due: of items read anew, of all where not all are."""
         rows = [each.row for each in batch.latest().rows]
