@@ -89,11 +89,12 @@ def service(**options: object) -> Iterator[Service]:
 
 
 def contender(
-    name: str, there: Service, out: Path, *, lanes: int, endpoint: str = "auto"
+    name: str, there: Service, out: Path, *, lanes: int, endpoint: str = "auto", feedback: bool = False
 ) -> tuple[list[str], dict[str, str]]:
     """Return command and environment of a contender that exports the queue into `out`.
 
-    `annolake`, and `without` (the same), is run as its users do; the others are scripts beside this file.
+    `annolake`, and `without` (the same), is run as its users do; the others are scripts beside this file. None of these
+    reads feedback: annolake does with `feedback`.
     """
     environ = {"LANGSMITH_API_KEY": there.api_key, "NO_COLOR": "1"}
     if name in {"annolake", "without"}:
@@ -102,6 +103,7 @@ def contender(
             "ANNOLAKE_SOURCE__QUEUES": there.queue_id,
             "ANNOLAKE_SOURCE__CONCURRENCY": str(lanes),
             "ANNOLAKE_SOURCE__ENDPOINT": endpoint,
+            "ANNOLAKE_SOURCE__FEEDBACK": str(feedback).lower(),
             "ANNOLAKE_LAKE__PATH": str(out),
         }
         return [sys.executable, "-m", "annolake", "run", "--json", "--quiet"], environ

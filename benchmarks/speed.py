@@ -28,7 +28,8 @@ class Case:
     """What is exported, and what is in annolake's lake before: nothing, the same rows, or 1% older ones.
 
     The first contender is what the others are compared with. `unknown` names the fields that each row has besides the
-    contract's (`service.py`); the contender "without" is annolake where they are left out.
+    contract's (`service.py`); with `feedback` what was said on them is exported, too. The contender "without" is
+    annolake where such fields, or feedback, are left out.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     endpoint: str = "auto"
     unknown: str = "nothing"
+    feedback: bool = False
 
 
 def _unknown_fields() -> Iterator[tuple[str, Case]]:
@@ -84,6 +86,10 @@ CASES = {
         "same",
         options=LIMITS,
         endpoint="items",
+    ),
+    "feedback": Case("20,000 rows, 53,000 feedbacks, first export", 20_000, contenders=EXPORTERS, feedback=True),
+    "feedback-unchanged": Case(
+        "20,000 rows, 53,000 feedbacks, nothing changed", 20_000, "same", contenders=EXPORTERS, feedback=True
     ),
 }
 QUICK = ("first-2k", "first", "unchanged")
@@ -143,7 +149,8 @@ def _alternating(chosen: list[str], number: int) -> Iterator[str]:
 
 def _turn(name: str, there: Service, out: Path, case: Case) -> Run:
     there.tell("unknown", fields="nothing" if name == "without" else case.unknown)
-    command, environ = contender(name, there, out, lanes=case.lanes, endpoint=case.endpoint)
+    feedback = case.feedback and name != "without"
+    command, environ = contender(name, there, out, lanes=case.lanes, endpoint=case.endpoint, feedback=feedback)
     run = measured(command, environ, cwd=out.parent)
     rows = run.told["queues"][0]["rows_seen"] if name in EXPORTERS else run.told["rows"]
     if rows != case.rows:
