@@ -87,8 +87,10 @@ class Spill:
             self._overflow()
 
     def seal(self) -> None:
-        """End the spilling: what is in the buffer becomes the last chunk, and stays in memory."""
-        if self._batches:
+        """End the spilling: what is in the buffer becomes the last chunk, which stays in memory if it is the only one."""
+        if self._batches and self._filed:
+            self._overflow()
+        elif self._batches:
             self._last = self._sorted()
         if self._writer is not None and self._sink is not None:
             self._store.step("write", self._path, self._writer.close)
