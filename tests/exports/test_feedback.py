@@ -507,8 +507,9 @@ def test_feedback_that_breaks_the_contract_is_set_aside(tmp_path: Path) -> None:
         assert (report.feedback.rejected, report.feedback.rejected_new, report.rejected) == (1, 1, 0)
         assert other.id in present(lake.path)
         assert one.id not in present(lake.path)
-        _, asked = lake.asked(2)
-        assert asked <= 3  # a reject is no reason to read all feedback again
+        lake.export(48)
+        _, asked = lake.asked(49)
+        assert asked <= 2  # a reject is no reason to read all feedback again
         assert lake.export(1 + WEEK + 1).exit_code == 0
         sandbox.feedback.edit(broken, score=1)
         report = lake.export(1 + WEEK + 2)
