@@ -58,7 +58,3 @@ class Backlog:
             (group.found.add if found else group.found.discard)(run_id)
         del self._records[:size]
         return group
-
-    def clear(self) -> None:
-        """Forget them all."""
-        self._records.clear()

@@ -74,7 +74,8 @@ def test_an_order_that_does_not_repeat_is_told(tmp_path: Path) -> None:
 def test_a_quiet_queue_costs_little_more_than_its_pages(lanes: int, tmp_path: Path) -> None:
     """At most n/95 + 14 requests however many lanes there are, sizes and the queue's record included."""
     with Sandbox(Population(rows=3000, odd=False, days=2), seed=1) as sandbox:
-        report = one_queue(export_once(sandbox, tmp_path, {"source.concurrency": lanes}))
+        settings = {"source.concurrency": lanes, "source.feedback": False}
+        report = one_queue(export_once(sandbox, tmp_path, settings))
         asked = len(sandbox.requests)
 
     assert report.complete

@@ -139,6 +139,9 @@ def test_an_odd_rubric_does_no_harm(
     assert json.loads(row["unmapped"]) == {**rubric, "later": 1}
 
 
+RUNS_ALONE = {"source.feedback": False}
+
+
 def test_an_older_lake_gets_the_columns_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of version 1, with the rubric in `unmapped`: rewritten by the next export, not by the one after it."""
     lake = tmp_path / "lake"
@@ -148,16 +151,15 @@ def test_an_older_lake_gets_the_columns_once(tmp_path: Path, monkeypatch: pytest
     with Sandbox(SMALL) as sandbox:
         with monkeypatch.context() as patched:
             patched.setattr(contract, "QUEUES", old)
-            tables = [old if table.name == old.name else table for table in contract.TABLES]
-            patched.setattr(contract, "TABLES", tables)
+            patched.setattr(contract, "TABLES", (contract.RUNS, old))
             patched.setattr(decode, "_queue_record", decode.PageDecoder(Rows(old, fields, name="QueueRecord")))
             patched.setattr(decode, "read_rubric", lambda _: {})
-            export_once(sandbox, tmp_path, {"source.feedback": False})  # which looks at the rubric
+            export_once(sandbox, tmp_path, RUNS_ALONE)
         (first,) = pl.scan_parquet(lake / "queues").collect().to_dicts()
         before = files_of(lake)
-        export_once(sandbox, tmp_path, {"source.feedback": False})
+        export_once(sandbox, tmp_path, RUNS_ALONE)
         after = files_of(lake)
-        export_once(sandbox, tmp_path, {"source.feedback": False})
+        export_once(sandbox, tmp_path, RUNS_ALONE)
         again = files_of(lake)
 
     changed = {path.relative_to(lake).parts[0] for path, _ in set(after.items()) - set(before.items())}

@@ -538,6 +538,36 @@ def test_who_can_ask_for_less_is_told_of_the_second_502_in_a_row(
     assert client.post("/query", {}, decode) == [1, 2]
 
 
+def test_what_can_be_done_without_is_not_asked_for_again_where_it_is_not_served(
+    service: Service, connect: Connect
+) -> None:
+    """A 501 to an optional request is a refusal; to any other a failure like each 5xx."""
+    client = connect(max_attempts=3)
+    service.script = [Answer(501)]
+    with pytest.raises(RefusedError) as caught:
+        client.get(ENDPOINT, {"run": ["a", "b"]}, decode, optional=True)
+
+    assert (caught.value.status, caught.value.attempts) == (501, 1)
+    assert service.requests[0][1].endswith("?run=a&run=b")
+    service.script = [Answer(501)]
+    assert client.get(ENDPOINT, {}, decode) == [1, 2]
+
+
+def test_one_caller_counts_what_another_asked_for() -> None:
+    """Part of a queue's requests can be stopped by itself, and still counts."""
+    whole, part = Caller(), Caller()
+    for caller in (whole, part):
+        caller.sent("listing")
+        caller.sent("query")
+        caller.add(retries=2, bytes_read=3)
+        caller.throttle("query", answers=4, seconds=0.5)
+    whole.absorb(part)
+
+    assert (whole.requests, whole.queries, whole.retries, whole.bytes_read) == (4, 2, 4, 6)
+    assert (whole.throttled["query"].answers, whole.throttled["query"].seconds) == (8, 1.0)
+    assert whole.throttled["listing"].answers == 0
+
+
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_refusal_s_body_gives_its_numbers_and_no_word(service: Service, connect: Connect, status: int) -> None:
     """What a refusal names is told as numbers; its words are in no message and in no exception."""

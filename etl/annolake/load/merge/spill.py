@@ -87,7 +87,7 @@ class Spill:
             self._overflow()
 
     def seal(self) -> None:
-        """End the spilling: what is in the buffer becomes the last chunk, which stays in memory if it is the only one."""
+        """End the spilling: what is in the buffer becomes the last chunk; if it is the only one it stays in memory."""
         if self._batches and self._filed:
             self._overflow()
         elif self._batches:
