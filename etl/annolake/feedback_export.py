@@ -27,8 +27,10 @@ from annolake.keys import key_of
 from annolake.load.merge.columns import halves
 from annolake.load.merge.index import ACCEPTED
 from annolake.load.merge.upsert import Upsert
+from annolake.printable import counted
 from annolake.rejects import rejects_of
 from annolake.removals import Absence
+from annolake.report import TableReport
 from annolake.sources.feedback import IgnoredError, Said, TooMuchError
 from annolake.transform.row_batch import DecodedRow, RowBatch
 
@@ -39,6 +41,7 @@ _RUNS_AN_ANSWER, _FEW_ANSWERS = 25, 20
 @contextmanager
 def feedback_of(parts: QueueParts, runs: Upsert, *, budget: int) -> Iterator["FeedbackExport | None"]:
     """Give what exports a queue's feedback beside its rows, None where the settings leave it out. Raises LakeError."""
+    parts.report.feedback = TableReport()  # what another endpoint brought is forgotten
     if not parts.access.settings.feedback:
         parts.report.feedback.status = "off"
         parts.proofs.forget_feedback()
@@ -82,7 +85,7 @@ class FeedbackExport:
             read_at,
             since,
             mode=self._parts.report.mode,
-            refresh=context.refresh,
+            refresh=context.refresh or self._all_runs_are_asked_for(),
             now=self._parts.now,
             every_s=sync.refresh_feedback_every_s,
             lookback_s=sync.lookback_s,
@@ -126,6 +129,11 @@ class FeedbackExport:
         self._parts.access.caller.absorb(self._caller)
 
     # --- which rows
+
+    def _all_runs_are_asked_for(self) -> bool:
+        """Tell whether this export finds out over items which runs are there: then feedback that is gone is, too."""
+        every_s = self._parts.context.config.sync.refresh_runs_every_s
+        return self._parts.report.endpoint == "items" and self._parts.proofs.runs_are_due(every_s=every_s)
 
     def _look_for_news(self, since: datetime) -> None:
         source, is_full = self._reader.source, self._parts.report.mode == "full"
@@ -194,7 +202,10 @@ class FeedbackExport:
         absence = Absence(self._upsert.index.missing, self._upsert.index.live, None, None)
         if absence.is_large and not self._parts.context.accept_removals:
             self._report.removed_unconfirmed = absence.missing
-            self._report.because.append(f"{absence.missing:,} of {absence.live:,} feedbacks are gone at once")
+            gone = counted(absence.missing, "feedback")
+            self._report.because.append(
+                f"{gone} of {absence.live:,} are gone at once: `annolake run --accept-removals` marks them"
+            )
             return False
         self._keep_others(self._reader.read_again(self._upsert.missing_owners(), self._meet))
         return True
