@@ -6,7 +6,7 @@ becomes of their feedback; that which was due and not read is read by the next e
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -18,7 +18,7 @@ from annolake.contract import FEEDBACK
 from annolake.errors import ServiceError
 from annolake.export_context import QueueParts
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
-from annolake.extract.http.client import Caller, Cancelled
+from annolake.extract.http.client import Caller
 from annolake.feedback_news import RowFacts, projects_of, rows_of
 from annolake.feedback_plan import FeedbackPlan, plan_feedback
 from annolake.feedback_reader import FeedbackReader
@@ -28,6 +28,7 @@ from annolake.load.merge.columns import halves
 from annolake.load.merge.index import ACCEPTED
 from annolake.load.merge.upsert import Upsert
 from annolake.printable import counted
+from annolake.publishing import publish
 from annolake.rejects import rejects_of
 from annolake.removals import Absence
 from annolake.report import TableReport
@@ -119,7 +120,8 @@ class FeedbackExport:
         self._conclude()
         if not self._report.complete:
             self._parts.proofs.forget_feedback()
-        self._merge(remove_gone=remove_gone, merges=merges)
+        stop = self._parts.access.caller.stop
+        publish(self._upsert, self._report, stop, remove_gone=remove_gone, at_once=merges)
         if self._report.complete:
             self._parts.proofs.note_feedback(whole=self._plan.whole, rows=self._upsert.rows)
 
@@ -220,15 +222,3 @@ class FeedbackExport:
             report.status = "ok" if report.complete else "partial"
         report.rows = self._upsert.index.count(ACCEPTED)
         report.rejected, report.rejected_new = len(self.rejects.seen), self.rejects.new
-
-    def _merge(self, *, remove_gone: bool, merges: int) -> None:
-        report, upsert = self._report, self._upsert
-        try:
-            with closing(upsert.publish(remove_gone=remove_gone, at_once=merges)) as outcomes:
-                for _ in outcomes:
-                    if self._parts.access.caller.stop.is_set():
-                        raise Cancelled
-        finally:
-            report.inserted, report.updated = upsert.counts.inserted, upsert.counts.updated
-            report.removed = upsert.counts.removed
-        report.unchanged = upsert.unchanged
