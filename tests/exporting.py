@@ -92,15 +92,23 @@ def export_once(
     *,
     clock: Clock | None = None,
     mode: Mode = "full",
+    **asked: Any,
 ) -> Report:
-    """Export a sandbox's queues into `folder/lake` and return the report."""
+    """Export a sandbox's queues into `folder/lake` and return the report; `asked` are further arguments of `export`."""
     clock = clock or FakeClock().clock
     environ = {KEY_VARIABLE: sandbox.api_key}
     config = load_config(write_config(folder, sandbox, settings), environ, {})
     console = Console(io.StringIO(), now=clock.now)
     with console.progress() as progress:
         return export(
-            config, environ, mode=mode, clock=clock, log=console.log, progress=progress, interruption=Interruption()
+            config,
+            environ,
+            mode=mode,
+            clock=clock,
+            log=console.log,
+            progress=progress,
+            interruption=Interruption(),
+            **asked,
         )
 
 

@@ -61,6 +61,8 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "include_archived": True,
         "include_stats": True,
         "subtree_usage": True,
+        "feedback": True,
+        "threads": True,
         "status": "",
         "page_size": 100,
         "concurrency": 8,
@@ -76,6 +78,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "lookback_s": 86400,
         "full_every_s": 604800,
         "refresh_runs_every_s": 604800,
+        "refresh_feedback_every_s": 604800,
     }
     assert config.lake == Lake(path=Path("lake"), compression="zstd", row_group_mb=32, keep_reports=500)
     assert config.log.log_format == "text"

@@ -5,16 +5,15 @@ docs/architecture.md#one-row-over-runs.
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from itertools import chain, islice
 from typing import Protocol
 
 from annolake.export_context import QueueParts
-from annolake.extract.http.client import Cancelled
 from annolake.flatten_buffer import FlattenBuffer
 from annolake.load.merge.index import ACCEPTED, DUE, NO_PAYLOAD
 from annolake.load.merge.upsert import Upsert
 from annolake.plan import FULL, plan_new_only, swept_because
+from annolake.publishing import publish
 from annolake.rejects import RejectKeeper, rejects_of
 from annolake.removals import Absence
 from annolake.sources.items import ItemsSource
@@ -182,15 +181,8 @@ class EndpointExport:
         report.usage = self._proofs.usage_with(self._source.usage, report)
 
     def _publish(self, *, remove_gone: bool, merges: int) -> None:
-        """Merge and publish each day concerned; an interruption is heeded between two."""
         report, upsert = self._report, self._upsert
         try:
-            with closing(upsert.publish(remove_gone=remove_gone, at_once=merges)) as outcomes:
-                for _ in outcomes:
-                    if self._access.caller.stop.is_set():
-                        raise Cancelled
+            publish(upsert, report, self._access.caller.stop, remove_gone=remove_gone, at_once=merges)
         finally:
             report.partitions_written, report.bytes_written = upsert.partitions_written, upsert.bytes_written
-            report.inserted, report.updated = upsert.counts.inserted, upsert.counts.updated
-            report.removed = upsert.counts.removed
-        report.unchanged = upsert.unchanged

@@ -7,7 +7,7 @@ becomes of their feedback; that which was due and not read is read by the next e
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -19,7 +19,7 @@ from annolake.contract import FEEDBACK
 from annolake.errors import ServiceError
 from annolake.export_context import QueueParts
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
-from annolake.extract.http.client import Caller, Cancelled
+from annolake.extract.http.client import Caller
 from annolake.feedback_news import RowFacts, projects_of, rows_of
 from annolake.feedback_plan import FeedbackPlan, plan_feedback
 from annolake.feedback_reader import FeedbackReader
@@ -28,8 +28,11 @@ from annolake.keys import key_of
 from annolake.load.merge.columns import halves
 from annolake.load.merge.index import ACCEPTED
 from annolake.load.merge.upsert import Upsert
+from annolake.printable import counted
+from annolake.publishing import publish
 from annolake.rejects import rejects_of
 from annolake.removals import Absence
+from annolake.report import TableReport
 from annolake.sources.feedback import IgnoredError, Said, TooMuchError
 from annolake.transform.row_batch import DecodedRow, RowBatch
 
@@ -43,6 +46,7 @@ _RUNS_AN_ANSWER, _FEW_ANSWERS = 25, 20
 @contextmanager
 def feedback_of(parts: QueueParts, runs: Upsert, *, budget: int) -> Iterator["FeedbackExport | None"]:
     """Give what exports a queue's feedback beside its rows, None where the settings leave it out. Raises LakeError."""
+    parts.report.feedback = TableReport()  # what another endpoint brought is forgotten
     if not parts.access.settings.feedback:
         parts.report.feedback.status = "off"
         parts.proofs.forget_feedback()
@@ -87,7 +91,7 @@ class FeedbackExport:
             read_at,
             since,
             mode=self._parts.report.mode,
-            refresh=context.refresh,
+            refresh=context.refresh or self._all_runs_are_asked_for(),
             now=self._parts.now,
             every_s=sync.refresh_feedback_every_s,
             lookback_s=sync.lookback_s,
@@ -131,7 +135,8 @@ class FeedbackExport:
         self._conclude()
         if not self._report.complete:
             self._parts.proofs.forget_feedback()
-        self._merge(remove_gone=remove_gone, merges=merges)
+        stop = self._parts.access.caller.stop
+        publish(self._upsert, self._report, stop, remove_gone=remove_gone, at_once=merges)
         if self._report.complete:
             self._parts.proofs.note_feedback(whole=self._plan.whole, rows=self._upsert.rows)
 
@@ -141,6 +146,11 @@ class FeedbackExport:
         self._parts.access.caller.absorb(self._caller)
 
     # --- which rows
+
+    def _all_runs_are_asked_for(self) -> bool:
+        """Tell whether this export finds out over items which runs are there: then feedback that is gone is, too."""
+        every_s = self._parts.context.config.sync.refresh_runs_every_s
+        return self._parts.report.endpoint == "items" and self._parts.proofs.runs_are_due(every_s=every_s)
 
     def _look_for_news(self, since: datetime) -> Owners:
         source, is_full = self._reader.source, self._parts.report.mode == "full"
@@ -212,7 +222,10 @@ class FeedbackExport:
         absence = Absence(self._upsert.index.missing, self._upsert.index.live, None, None)
         if absence.is_large and not self._parts.context.accept_removals:
             self._report.removed_unconfirmed = absence.missing
-            self._report.because.append(f"{absence.missing:,} of {absence.live:,} feedbacks are gone at once")
+            gone = counted(absence.missing, "feedback")
+            self._report.because.append(
+                f"{gone} of {absence.live:,} are gone at once: `annolake run --accept-removals` marks them"
+            )
             return False
         self._keep_others(self._reader.read_again(self._upsert.missing_owners(), self._meet))
         return True
@@ -227,15 +240,3 @@ class FeedbackExport:
             report.status = "ok" if report.complete else "partial"
         report.rows = self._upsert.index.count(ACCEPTED)
         report.rejected, report.rejected_new = len(self.rejects.seen), self.rejects.new
-
-    def _merge(self, *, remove_gone: bool, merges: int) -> None:
-        report, upsert = self._report, self._upsert
-        try:
-            with closing(upsert.publish(remove_gone=remove_gone, at_once=merges)) as outcomes:
-                for _ in outcomes:
-                    if self._parts.access.caller.stop.is_set():
-                        raise Cancelled
-        finally:
-            report.inserted, report.updated = upsert.counts.inserted, upsert.counts.updated
-            report.removed = upsert.counts.removed
-        report.unchanged = upsert.unchanged

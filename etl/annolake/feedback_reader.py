@@ -150,7 +150,7 @@ class FeedbackReader:
         if not self._knows_threads:
             return None
         try:
-            return self.source.on_thread(thread_id, session_id, {thread_id.lower(): reviewing})
+            return self.source.on_thread(thread_id, session_id, {thread_id: reviewing})
         except IgnoredError:
             return None
         except ServiceError as error:

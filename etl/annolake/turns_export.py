@@ -5,17 +5,17 @@ never suffer where turns cannot be read.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 
 from annolake.contract import TURNS
 from annolake.export_context import QueueParts
-from annolake.extract.http.client import Cancelled
 from annolake.flatten_buffer import FlattenBuffer
 from annolake.keys import key_of
 from annolake.load.merge.columns import halves
 from annolake.load.merge.index import ACCEPTED
 from annolake.load.merge.upsert import Upsert
 from annolake.printable import counted
+from annolake.publishing import publish
 from annolake.rejects import RejectKeeper, rejects_of
 from annolake.removals import Absence
 from annolake.sources.turns import ThreadReading, TurnsSource
@@ -122,17 +122,9 @@ class _Table:
         report.status, report.complete = "partial" if report.because else "ok", not report.because
 
     def publish(self, *, merges: int) -> None:
-        """Merge and publish each day concerned; an interruption is heeded between two."""
-        report, upsert = self._report, self.upsert
-        try:
-            with closing(upsert.publish(remove_gone=self._remove, at_once=merges)) as outcomes:
-                for _ in outcomes:
-                    if self._parts.access.caller.stop.is_set():
-                        raise Cancelled
-        finally:
-            counts = upsert.counts
-            report.inserted, report.updated, report.removed = counts.inserted, counts.updated, counts.removed
-        report.unchanged = upsert.unchanged
+        """Merge and publish each day concerned."""
+        stop = self._parts.access.caller.stop
+        publish(self.upsert, self._report, stop, remove_gone=self._remove, at_once=merges)
 
     def _take(self, reading: ThreadReading, page: TurnsPage) -> None:
         numbers = dict(zip(page.keys, self.upsert.index.meet(page.keys)[1], strict=True))

@@ -168,7 +168,7 @@ def test_what_was_said_on_a_thread_is_read_by_the_thread() -> None:
         for thread in threads_of(sandbox):
             said = source.on_thread(thread["thread_id"], thread["session_id"], {})
             assert ids(said) == held(sandbox, [thread["thread_id"]])
-            assert said.whole == [thread["thread_id"].lower()]
+            assert said.whole == [thread["thread_id"]]
 
 
 def test_a_server_that_knows_no_threads_is_found_out() -> None:

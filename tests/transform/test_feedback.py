@@ -8,7 +8,7 @@ import pytest
 
 from annolake import contract
 from annolake.keys import key_of
-from annolake.transform.feedback import decode_feedback, feedback_rows
+from annolake.transform.feedback import decode_feedback, feedback_rows, owner_of
 from annolake.transform.flatten import flatten
 from annolake.transform.row_batch import Page
 from sources.reading import EXPORTED_AT
@@ -168,6 +168,12 @@ def test_metadata_that_no_text_can_hold_is_kept_as_sent() -> None:
 def test_by_reviewer_in_either_identity_space(reviewers: Any, stored: bool | None) -> None:
     """By reviewer in either identity space."""
     assert _flat(decoded(FULL, reviewers=reviewers))[0]["by_reviewer"] is stored
+
+
+def test_a_feedback_belongs_to_its_run_else_to_its_thread() -> None:
+    """Ids of runs are UUIDs in either case; those of threads are any text."""
+    rows = decoded(FULL, FULL | {"run_id": None, "feedback_thread_id": "Thread A"}, {"id": "i", "key": "k"}).rows
+    assert [owner_of(row.row) for row in rows] == ["r-1", "Thread A", None]
 
 
 def test_by_reviewer_of_a_thread() -> None:

@@ -51,7 +51,7 @@ class FeedbackTerms:
 class Said:
     """What was said on some runs, or on a thread: on the `whole` ones all of it, of the `unread` ones nothing is known.
 
-    Both in lower case. `size` of the answers in bytes.
+    Runs are in lower case. `size` of the answers in bytes.
     """
 
     size: int = 0
@@ -120,11 +120,11 @@ class FeedbackSource:
         question = Question(thread=thread, sessions=sessions)
         pages = self._whole(question, partial(decode_feedback, reviewers=reviewers), alone=True)
         if pages is None:
-            said.unread.append(thread.lower())
+            said.unread.append(thread)
             return said
         if any(row.row.thread_id != thread for page in pages for row in page.rows):
             raise IgnoredError("feedback_thread_id")
-        said.add([thread.lower()], pages)
+        said.add([thread], pages)
         return said
 
     def owners_since(self, sessions: Sequence[str], since: datetime, *, enough: float) -> frozenset[bytes]:

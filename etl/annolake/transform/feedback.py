@@ -21,7 +21,7 @@ from annolake.transform.row_batch import DecodedRow, Page, Reject
 from annolake.transform.row_types import MisfitError, Rows, hash_seed, json_type, row_hash
 
 Reviewers = Mapping[str, Collection[str] | None]
-"""Who has completed a row, by the run or the thread that it is of, in lower case; None: not known."""
+"""Who has completed a row, by the run (in lower case) or the thread that it is of; None: not known."""
 
 _SOURCE = "feedback_source"
 _COLUMNS = FEEDBACK.columns_of("field")
@@ -92,9 +92,9 @@ def decode_feedback(body: bytes, *, reviewers: Reviewers) -> Page:
 
 
 def owner_of(row: Any) -> str | None:
-    """Return the run that a feedback is on, else the thread, in lower case; None where it is on neither."""
-    owner: str | None = row.run_id or row.thread_id
-    return owner and owner.lower()
+    """Return the run that a feedback is on (in lower case), else the thread; None where it is on neither."""
+    owner: str | None = row.run_id.lower() if row.run_id else row.thread_id
+    return owner
 
 
 def plain_texts(values: Collection[str | None]) -> list[str | None]:
@@ -120,8 +120,8 @@ def _in_columns(sent: Any, unmapped: bytes | None) -> tuple[Any, bytes | None]:
 
 def _by_reviewer(row: Any, reviewers: Reviewers) -> bool | None:
     """Tell whether the author is a reviewer, in either identity space; None where one of both is not known."""
-    owners = [owner.lower() for owner in (row.run_id, row.thread_id) if owner]
-    there = next((reviewers[owner] for owner in owners if owner in reviewers), None)
+    owner = owner_of(row) or ""
+    there = reviewers[owner] if owner in reviewers else reviewers.get(row.thread_id or "")
     authors = {row.user_id, row.ls_user_id} - {None}
     return None if there is None or not authors else not authors.isdisjoint(there)
 
