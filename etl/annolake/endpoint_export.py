@@ -113,6 +113,7 @@ class EndpointExport:
         report = self._report
         for batch in batches:
             self._await_tables()
+            self._upsert.expect(self._source.verdict.reported)
             self._rejects.see(batch)
             changed = self._buffer.take(batch)
             for table in self._beside:

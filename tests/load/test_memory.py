@@ -4,8 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pytest
+
+from annolake.contract import RUNS
 from annolake.load.lake import Lake
-from load.model_queue import QUEUE, lake_at, stored
+from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, lake_at, numbers_of, stored
 
 TESTS = Path(__file__).parents[1]
 
@@ -44,6 +48,28 @@ def _megabytes_for(root: Path, number: int, rows: int) -> int:
     command = [sys.executable, "-c", CHANGE, str(root), str(number), str(rows)]
     done = subprocess.run(command, cwd=TESTS, check=True, capture_output=True, text=True)
     return int(done.stdout)
+
+
+@pytest.mark.parametrize("expected", [1_000, 10_000_000])
+def test_of_a_large_queue_fewer_rows_wait_in_memory(tmp_path: Path, expected: int) -> None:
+    """The memory that its index will take is left from the start: 24 MB of rows wait, or go to the disk."""
+    lake, rows = lake_at(tmp_path), [Row(number, START, 0) for number in range(24)]
+    lake.prepare()
+    with (
+        lake.workspace("export", since=FIRST_EXPORT) as workspace,
+        lake.lock(QUEUE, since=FIRST_EXPORT),
+        lake.upsert(QUEUE, workspace, now=FIRST_EXPORT, budget=64 << 20) as upsert,
+    ):
+        upsert.expect(expected)
+        for row in rows:
+            heavy = pa.RecordBatch.from_pylist([row.values() | {"inputs": "x" * (1 << 20)}], schema=RUNS.schema)
+            upsert.index.changed(numbers_of(upsert, [row]), [row.hash])
+            upsert.add(heavy, numbers_of(upsert, [row]))
+        spilled = any(workspace.folder.rglob("spill.arrow"))
+        list(upsert.publish(remove_gone=False))
+
+    assert spilled == (expected == 10_000_000)
+    assert len(stored(lake)) == len(rows)
 
 
 def test_a_partition_larger_than_the_budget_passes_through_a_merge(tmp_path: Path) -> None:

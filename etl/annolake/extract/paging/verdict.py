@@ -118,6 +118,11 @@ class Verdict:
     def _excesses(self) -> Iterable[int | None]:
         return (one.excess for one in self._lists.values())
 
+    @property
+    def reported(self) -> int:
+        """How many rows the service reports in all, as far as it has answered."""
+        return sum(max(0, one.reported(0) or 0) for one in self._lists.values())
+
     def is_resized(self) -> bool:
         """Note and tell whether the service reported other sizes after than before."""
         resized = any(

@@ -32,6 +32,8 @@ RECENT = timedelta(days=3)
 _OF_ANY_RUN = ("name", "run_type", "trace_id")
 """Columns of which every run has one: where all are null, the lake never had the run."""
 
+_INDEX_BYTES = 50  # of a row of a large queue
+
 _NO_HASH = pa.scalar(bytes(16), pa.binary(16))
 
 
@@ -50,11 +52,12 @@ class State:
     index: Index
     owners: Owners
     parts: dict[int, Part] = field(default_factory=dict)
+    expected: int = 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by index and owners."""
-        return self.index.nbytes + self.owners.nbytes
+        """Bytes that index and owners hold, or will hold with as many rows as are expected."""
+        return max(self.index.nbytes, self.expected * _INDEX_BYTES) + self.owners.nbytes
 
 
 def read_state(store: Store, folder: Path, file_format: FileFormat, *, items: ItemFacts | None = None) -> State:

@@ -57,9 +57,14 @@ class Upsert:
         self.partitions_written = 0
         self.bytes_written = 0
         self.now = now
+        self._state = state
         self._folder, self._parts, self._owners = folder, state.parts, state.owners
         self._spill, self._publisher = spill, publisher
         self._store, self._format = publisher.store, publisher.file_format
+
+    def expect(self, rows: int) -> None:
+        """Leave memory for the index of a queue of so many rows: fewer changed ones then wait in it from the start."""
+        self._state.expected = max(self._state.expected, rows)
 
     def add(self, batch: pa.RecordBatch, rows: Sequence[int], *, unavailable: frozenset[str] = frozenset()) -> None:
         """Take rows that `index.changed` asked for, flattened, in reading order; `rows` are their numbers.
