@@ -99,9 +99,9 @@ class FeedbackReader:
         """End the reading: the service does not serve feedback, did not answer, or not what was asked."""
         report = self._report
         if isinstance(error, IgnoredError):
-            report.status, why = "partial", f"the service ignores the parameter {error.parameter} of feedback"
+            report.status, why = "partial", f"the service ignores the parameter {error.parameter}"
         elif error.status in _NOT_SERVED:
-            report.status, why = "refused", f"the service refuses feedback ({error.status})"
+            report.status, why = "refused", f"it answered with status {error.status}"
         else:
             report.status, why = "partial", str(error)
         report.because.append(why)
