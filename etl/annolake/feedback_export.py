@@ -184,10 +184,16 @@ class FeedbackExport:
         """Tell whether the feedback of a row is to be asked for, and note that it is."""
         if number >= len(self._asked):
             self._asked.extend(bytes(max(number + 1 - len(self._asked), len(self._asked))))
-        is_new = self._news.pop(row.queue_run_id, None) is not None
-        due = again or is_new or (self._plan.whole and not self._asked[number])
+        is_news = self._news.pop(row.queue_run_id, None) is not None
+        due = again or is_news or (self._is_read_in_any_case(row) and not self._asked[number])
         self._asked[number] |= due
         return due
+
+    def _is_read_in_any_case(self, row: Any) -> bool:
+        """Tell whether a row's feedback is read, changed or not: that of all rows, or of those that are new enough."""
+        since, added_at = self._plan.since, row.added_at
+        is_recent = since is None or added_at is None or added_at >= since
+        return self._plan.whole or (self._parts.report.mode == "new" and is_recent)
 
     def _numbers(self, kept: Sequence[Any]) -> list[int]:
         """Return the numbers of rows that stay as the lake has them."""

@@ -42,7 +42,7 @@ class FeedbackReader:
         self._backlog = Backlog()
         self._threads: deque[tuple[str, str | None, Reviewing]] = deque()
         self._flying: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
-        self._most = max(1, access.settings.concurrency // 2)  # the other lanes are for rows
+        self._most = max(1, access.settings.concurrency // 2)  # the other lanes are for rows, until they were read
         self._knows_threads = True
         self._is_measured = terms.longest.rows > 0
         self._unread = 0
@@ -69,6 +69,7 @@ class FeedbackReader:
 
     def finish(self) -> None:
         """Read all that is wanted; the report has the reasons where something could not be read."""
+        self._most = self._access.settings.concurrency
         self._read_all()
         if self._unread:
             self._report.because.append(f"what was said on {self._unread:,} runs changed too fast to be read whole")
@@ -98,9 +99,9 @@ class FeedbackReader:
         """End the reading: the service does not serve feedback, did not answer, or not what was asked."""
         report = self._report
         if isinstance(error, IgnoredError):
-            report.status, why = "partial", f"the service ignores the parameter {error.parameter} of feedback"
+            report.status, why = "partial", f"the service ignores the parameter {error.parameter}"
         elif error.status in _NOT_SERVED:
-            report.status, why = "refused", f"the service refuses feedback ({error.status})"
+            report.status, why = "refused", f"it answered with status {error.status}"
         else:
             report.status, why = "partial", str(error)
         report.because.append(why)

@@ -261,6 +261,21 @@ def test_new_only_reads_what_it_meets_and_what_is_new(tmp_path: Path, endpoint: 
         assert asked <= 12
 
 
+def test_new_only_reads_again_what_was_said_on_rows_within_the_look_back(tmp_path: Path) -> None:
+    """An edit leaves no trace over items, but of rows that are read as new all is read."""
+    with served() as sandbox:
+        lake = Lake(tmp_path, sandbox, "items", **{"sync.lookback_s": 3 * 24 * 3600})
+        lake.export(1)
+        by_time = sorted(on_rows(sandbox), key=lambda one: one.created)
+        for one in (by_time[0], by_time[-1]):
+            sandbox.feedback.edit(one, comment="another word")
+        report, asked = lake.asked(2, mode="new")
+        assert (report.mode, *outcome(report)) == ("new", *OK)
+        assert present(lake.path)[by_time[-1].id]["comment"] == "another word"
+        assert present(lake.path)[by_time[0].id]["comment"] != "another word"
+        assert asked <= 8
+
+
 def test_by_reviewer_follows_the_row(tmp_path: Path) -> None:
     """Who completes a row later was its reviewer all along."""
     with served() as sandbox:

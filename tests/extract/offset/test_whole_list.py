@@ -131,6 +131,13 @@ def test_what_it_costs_where_a_long_answer_was_seen(rows: int, requests: int) ->
     assert service.asked == requests
 
 
+def test_a_row_that_leaves_behind_the_last_known_one_hides_none() -> None:
+    """Of three rows two are shown; one of them leaves before it is asked what follows them: nothing is shown there."""
+    service = Service(ordinary(3), most=2, changes=[([], []), ([], []), ([0], [])])
+    met = read(service)
+    assert met is None or service.stayers <= met
+
+
 def test_an_answer_of_few_rows_and_many_bytes_is_not_believed() -> None:
     """An answer of few rows and many bytes is not believed."""
     service = Service(ordinary(40), most_bytes=2_000)
