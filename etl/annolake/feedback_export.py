@@ -114,11 +114,11 @@ class FeedbackExport:
         if self._reader.is_over:
             return
         again = {row.number for row in changed}
-        all_may_be_due = self._plan.whole or self._news
-        for each in batch.latest().rows if all_may_be_due else changed:
+        any_may_be_due = self._plan.whole or self._news or self._parts.report.mode == "new"
+        for each in batch.latest().rows if any_may_be_due else changed:
             if self._is_due(each.number, each.row, again=each.number in again):
                 self._reader.want(each.row, is_thread=each.item_type == "THREAD", found=each.run_found is True)
-        kept = batch.kept if all_may_be_due else []
+        kept = batch.kept if any_may_be_due else []
         for number, row in zip(self._numbers(kept), kept, strict=True):
             if self._is_due(number, row, again=False):
                 self._reader.want(row, is_thread=row.item_type == "THREAD", found=False)
