@@ -43,7 +43,10 @@ class ExportContext:
 
 @dataclass(frozen=True)
 class QueueParts:
-    """What a table that is filled beside the rows of a queue needs of its export, which began at `now`."""
+    """What a table that is filled beside the rows of a queue needs of its export, which began at `now`.
+
+    `at_once` queues share the lanes.
+    """
 
     context: ExportContext
     access: Access
@@ -51,3 +54,4 @@ class QueueParts:
     report: QueueReport
     proofs: ProofKeeper
     now: datetime
+    at_once: int

@@ -6,7 +6,7 @@ becomes of their feedback; that which was due and not read is read by the next e
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -20,7 +20,7 @@ from annolake.errors import ServiceError
 from annolake.export_context import QueueParts
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
 from annolake.extract.http.client import Caller
-from annolake.feedback_news import RowFacts, projects_of, rows_of
+from annolake.feedback_news import RowFacts, owners_of_news, projects_of, rows_of
 from annolake.feedback_plan import FeedbackPlan, plan_feedback
 from annolake.feedback_reader import FeedbackReader
 from annolake.flatten_buffer import FlattenBuffer
@@ -33,11 +33,14 @@ from annolake.publishing import publish
 from annolake.rejects import rejects_of
 from annolake.removals import Absence
 from annolake.report import TableReport
-from annolake.sources.feedback import IgnoredError, Said, TooMuchError
+from annolake.sources.feedback import IgnoredError, Mention, Said, TooMuchError
 from annolake.transform.row_batch import DecodedRow, RowBatch
 
-Owners = Future[frozenset[bytes]]
-"""The keys of the runs and threads that have new feedback, on their way."""
+Looking = Future[dict[bytes, Mention]]
+"""What was said lately, on its way."""
+
+_PATIENCE_S = 10.0
+"""So long items wait until it is known which runs have new feedback."""
 
 _RUNS_AN_ANSWER, _FEW_ANSWERS = 25, 20
 """So much is asked to learn which runs have new feedback: about what it costs to read the feedback of all rows."""
@@ -76,11 +79,14 @@ class FeedbackExport:
             self._land,
             report=self._report,
             log=context.log,
+            at_once=parts.at_once,
         )
         self._buffer = FlattenBuffer(upsert, None, context.clock.now, table=FEEDBACK)
         self._plan = FeedbackPlan(whole=False)
         self._asked = bytearray()  # a byte for each row of the queue, by its number
-        self._looking: Owners | None = None
+        self._looking: Looking | None = None
+        self._some_went_by = False  # rows, before it was known which have new feedback
+        self._is_late = False  # items were not waited with until it was known which runs have new feedback
         self._news: dict[str, RowFacts] = {}  # rows with new feedback that were not met yet
 
     def begin(self) -> None:
@@ -100,19 +106,20 @@ class FeedbackExport:
             self._looking = self._look_for_news(self._plan.since)
 
     def ready(self) -> None:
-        """Wait until it is known which rows have new feedback: over items their runs are asked for again."""
-        looking, self._looking = self._looking, None
-        if looking is None:
+        """Learn which rows have new feedback, if it is known by now; over items wait for it, for their runs are due."""
+        if self._looking is None:
             return
-        try:
-            self._take_news(looking)
-        except ServiceError as error:
-            self._reader.give_up(error)
+        if self._parts.report.endpoint == "items" and not self._is_late:
+            wait([self._looking], _PATIENCE_S)
+            self._is_late = not self._looking.done()
+        if self._looking.done():
+            self._take_news()
 
     def see(self, batch: RowBatch, changed: Sequence[DecodedRow]) -> None:
         """Ask for what was said on the rows of a batch, as far as it is due; `changed` are those new or changed."""
         if self._reader.is_over:
             return
+        self._some_went_by |= self._looking is not None
         again = {row.number for row in changed}
         any_may_be_due = self._plan.whole or self._news or self._parts.report.mode == "new"
         for each in batch.latest().rows if any_may_be_due else changed:
@@ -126,9 +133,7 @@ class FeedbackExport:
 
     def publish(self, *, merges: int) -> None:
         """Read what is left, and publish it; what was not read is told in the report. Raises LakeError."""
-        self.ready()  # of an empty list nothing was seen
-        for row in self._news.values() if not self._reader.is_over else ():
-            self._reader.want(row, is_thread=row.item_type == "THREAD", found=False)
+        self._want_the_rest()
         self._reader.finish()
         self._buffer.flush()
         remove_gone = self._confirm_removals()
@@ -152,25 +157,38 @@ class FeedbackExport:
         every_s = self._parts.context.config.sync.refresh_runs_every_s
         return self._parts.report.endpoint == "items" and self._parts.proofs.runs_are_due(every_s=every_s)
 
-    def _look_for_news(self, since: datetime) -> Owners:
+    def _look_for_news(self, since: datetime) -> Looking:
         source, is_full = self._reader.source, self._parts.report.mode == "full"
         enough = self._runs.index.live / _RUNS_AN_ANSWER + _FEW_ANSWERS if is_full else math.inf
-        look = partial(source.owners_since, projects_of(self._runs), since, enough=enough)
+        look = partial(source.new_since, projects_of(self._runs), since, enough=enough)
         return self._parts.access.lanes.submit(look)
 
-    def _take_news(self, looking: Owners) -> None:
+    def _take_news(self) -> None:
+        """Note which rows have new feedback, as soon as it is known; without an answer feedback is given up."""
+        looking, self._looking = self._looking, None
+        if looking is None:
+            return
         try:
-            owners = looking.result()
+            owners = owners_of_news(self._upsert, looking.result())
         except TooMuchError:
             self._plan = FeedbackPlan(whole=True)
-            return
         except (IgnoredError, ServiceError) as error:
             if isinstance(error, ServiceError) and error.status not in NOT_ACCEPTED:
-                raise
+                self._reader.give_up(error)
+                return
             self._read_without_news()
-            return
-        self._news = {row.queue_run_id: row for row in rows_of(self._runs, owners)}
-        self._runs.index.ask_for([key_of(row_id) for row_id in self._news])
+        else:
+            self._news = {row.queue_run_id: row for rows in rows_of(self._runs, owners) for row in rows}
+            self._runs.index.ask_for([key_of(row_id) for row_id in self._news])
+
+    def _want_the_rest(self) -> None:
+        """Ask for what is due of rows that were not met, or that went by before that was known."""
+        self._take_news()
+        met_in_vain = self._plan.whole and self._some_went_by
+        for rows in rows_of(self._runs) if met_in_vain else [list(self._news.values())]:
+            for number, row in zip(self._numbers(rows), rows, strict=True):
+                if not (self._reader.is_over or self._asked[number : number + 1] == b"\1"):
+                    self._reader.want(row, is_thread=row.item_type == "THREAD", found=False)
 
     def _read_without_news(self) -> None:
         """Read all feedback, since the service does not tell which is new; an export of new rows cannot."""

@@ -1,17 +1,20 @@
-"""The rows of the lake on whose runs anything new was said: looked up once, a row group at a time.
+"""What was said that is new, and the rows of the lake on whose runs it was: looked up once, a row group at a time.
 
-Owns what must be known of a row to read its feedback. That is read from the lake because a run is not a row's key, and
-because an export of new rows alone does not meet them.
+Owns what makes a feedback new, and what must be known of a row to read its feedback. That is read from the lake because
+a run is not a row's key, and because an export of new rows alone does not meet them.
 """
+
+from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from annolake.keys import KEY_BYTES
-from annolake.load.merge.columns import keys_of, one_chunk
+from annolake.keys import KEY_BYTES, key_of
+from annolake.load.merge.columns import Bools, keys_of, one_chunk
 from annolake.load.merge.upsert import Upsert
+from annolake.sources.feedback import Mention
 
 
 class RowFacts(msgspec.Struct, frozen=True):
@@ -34,13 +37,30 @@ def projects_of(runs: Upsert) -> list[str]:
     return sorted(found)
 
 
-def rows_of(runs: Upsert, owners: frozenset[bytes]) -> list[RowFacts]:
-    """Return the rows in the queue, as the lake has them, that are of these runs and threads, given by their keys."""
-    wanted, found = np.frombuffer(b"".join(owners), f"S{KEY_BYTES}"), []
-    for table in runs.columns((*RowFacts.__struct_fields__, "removed_at")) if owners else ():
-        is_thread = pc.equal(table.column("item_type"), "THREAD")
-        ids = pc.fill_null(pc.if_else(is_thread, table.column("thread_id"), table.column("id")), "")
-        here = np.isin(keys_of(one_chunk(ids)).view(wanted.dtype).reshape(-1), wanted)
-        here &= np.asarray(one_chunk(pc.is_null(table.column("removed_at"))))
-        found += msgspec.convert(table.filter(pa.array(here)).to_pylist(), list[RowFacts])
-    return found
+def owners_of_news(feedback: Upsert, mentions: Mapping[bytes, Mention]) -> frozenset[bytes]:
+    """Return the runs and threads of what is new or edited: of what the lake does not have as it is."""
+    known: set[bytes] = set()
+    for table in feedback.columns(("id", "modified_at", "removed_at")) if mentions else ():
+        here = _among(table.column("id"), mentions)
+        for row in table.filter(pa.array(here)).to_pylist():
+            key = key_of(row["id"])
+            if row["removed_at"] is None and row["modified_at"] == mentions[key].modified_at:
+                known.add(key)
+    return frozenset(mention.owner for key, mention in mentions.items() if key not in known)
+
+
+def rows_of(runs: Upsert, owners: Collection[bytes] | None = None) -> Iterator[list[RowFacts]]:
+    """Yield the rows in the queue that are of these runs and threads (None: of any), as the lake has them, in lists."""
+    for table in runs.columns((*RowFacts.__struct_fields__, "removed_at")) if owners is None or owners else ():
+        here = np.asarray(one_chunk(pc.is_null(table.column("removed_at"))))
+        if owners is not None:
+            is_thread = pc.equal(table.column("item_type"), "THREAD")
+            ids = pc.fill_null(pc.if_else(is_thread, table.column("thread_id"), table.column("id")), "")
+            here = here & _among(ids, owners)
+        yield msgspec.convert(table.filter(pa.array(here)).to_pylist(), list[RowFacts])
+
+
+def _among(ids: pa.ChunkedArray, keys: Collection[bytes]) -> Bools:
+    """Tell which ids have one of the keys."""
+    wanted = np.frombuffer(b"".join(keys), f"S{KEY_BYTES}")
+    return np.isin(keys_of(one_chunk(ids)).view(wanted.dtype).reshape(-1), wanted)

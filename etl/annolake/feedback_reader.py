@@ -29,11 +29,13 @@ Land = Callable[[Said], None]
 class FeedbackReader:
     """Reads feedback until it `is_over`; `land` takes what was read. The report says why where it ended early.
 
-    `access` has a caller of its own, with which all of it ends. `found_whole` has the keys of the runs and threads that
-    were read whole, and that this export saw to be there.
+    `access` has a caller of its own, with which all of it ends; `at_once` queues share its lanes. `found_whole` has the
+    keys of the runs and threads that were read whole, and that this export saw to be there.
     """
 
-    def __init__(self, access: Access, terms: FeedbackTerms, land: Land, *, report: TableReport, log: Log) -> None:
+    def __init__(
+        self, access: Access, terms: FeedbackTerms, land: Land, *, report: TableReport, log: Log, at_once: int
+    ) -> None:
         self.is_over = False
         self.source = FeedbackSource(access, terms)
         self.found_whole = bytearray()
@@ -42,7 +44,8 @@ class FeedbackReader:
         self._backlog = Backlog()
         self._threads: deque[tuple[str, str | None, Reviewing]] = deque()
         self._flying: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
-        self._most = max(1, access.settings.concurrency // 2)  # the other lanes are for rows, until they were read
+        self._lanes = max(1, access.settings.concurrency // at_once)
+        self._most = max(1, self._lanes // 2)  # the other lanes are for rows, until they were read
         self._knows_threads = True
         self._is_measured = terms.longest.rows > 0
         self._unread = 0
@@ -69,7 +72,7 @@ class FeedbackReader:
 
     def finish(self) -> None:
         """Read all that is wanted; the report has the reasons where something could not be read."""
-        self._most = self._access.settings.concurrency
+        self._most = self._lanes
         self._read_all()
         if self._unread:
             self._report.because.append(f"what was said on {self._unread:,} runs changed too fast to be read whole")

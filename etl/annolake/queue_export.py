@@ -122,7 +122,7 @@ class QueueExport:
             items = ItemFacts(now, refresh=due or context.refresh)
             report.runs_refreshed_at = proofs.runs_read_at
         budget, merges = BUFFER_BYTES // self._at_once, max(1, MERGES_AT_ONCE // self._at_once)
-        parts = QueueParts(context, self._access, record, report, proofs, now)
+        parts = QueueParts(context, self._access, record, report, proofs, now, self._at_once)
         with ExitStack() as opened:
             upsert = opened.enter_context(
                 context.lake.upsert(self._queue_id, context.workspace, now=now, budget=budget, items=items)

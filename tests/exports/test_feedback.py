@@ -1,6 +1,8 @@
 """What was said on a queue's runs is in the table `feedback`, or the report says which reading was not complete."""
 
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -11,9 +13,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from annolake import feedback_export
 from annolake.clock import Clock
 from annolake.report import QueueReport
 from annolake.sandbox import Changes, Feedback, FeedbackRules, Population, Rules, Sandbox
+from annolake.sources.feedback import FeedbackSource, TooMuchError
 from exporting import FakeClock, export_once, one_queue, with_polars
 from feedback_oracle import assert_equals_service, present, stored
 from load.faults import Gate, Killed
@@ -142,6 +146,88 @@ def test_an_unchanged_queue_costs_few_requests_and_no_file(tmp_path: Path, endpo
         before = lake.files
         report, asked = lake.asked(49)
         assert (outcome(report), asked <= 3, lake.files == before) == (OK, True, True)
+
+
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+def test_what_was_said_lately_and_is_known_is_not_read_again(tmp_path: Path, endpoint: str) -> None:
+    """Feedback within the look-back is listed, 97 in a request; what the lake has of it costs nothing more."""
+    with served() as sandbox:
+        lake = Lake(tmp_path, sandbox, endpoint)
+        runs = [row.run_id for row in sandbox.queue().listing("archived") if row.run_id]
+        for place, run_id in enumerate(runs * 8):
+            sandbox.feedback.add(run_id, at=NEW - place)
+        lake.export(1)
+        before = lake.files
+        report, asked = lake.asked(2)
+        assert (outcome(report), lake.files == before) == (OK, True)
+        assert (report.queries, report.runs_asked, report.feedback.rows) == (0, 0, 0)
+        assert 2 <= asked <= len(runs) * 8 / 97 + 4
+
+
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+def test_an_edit_of_what_was_said_lately_is_seen_by_the_next_export(tmp_path: Path, endpoint: str) -> None:
+    """Its time of change is another one, though over items nothing else tells."""
+    with served() as sandbox:
+        lake = Lake(tmp_path, sandbox, endpoint)
+        run_id = next(row.run_id for row in sandbox.queue().listing("archived") if row.run_id)
+        added = sandbox.feedback.add(str(run_id), at=NEW)
+        lake.export(1)
+        sandbox.feedback.edit(added, comment="on second thought")
+        lake.export(2)
+        assert present(lake.path)[added.id]["comment"] == "on second thought"
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, *, after: int, outcome: Any) -> list[bool]:
+    """Have news come (or be too much) only when so many pages were asked for; return whether that was in time."""
+    in_time: list[bool] = []
+
+    def pages() -> int:
+        return sum(record.endpoint in {"runs", "items"} for record in sandbox.requests[begun:])
+
+    def look(source: FeedbackSource, *arguments: Any, **more: Any) -> Any:
+        deadline = time.monotonic() + 60
+        while pages() < after and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        in_time.append(pages() >= after)
+        if outcome is not None:
+            raise outcome
+        return new_since(source, *arguments, **more)
+
+    begun, new_since = len(sandbox.requests), FeedbackSource.new_since
+    monkeypatch.setattr(FeedbackSource, "new_since", look)
+    return in_time
+
+
+@pytest.mark.parametrize("too_much", [False, True])
+def test_over_runs_rows_do_not_wait_for_what_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, too_much: bool
+) -> None:
+    """All pages are read before it is known which runs have new feedback; that is then read as well."""
+    with served(Population(rows=900, odd=False)) as sandbox:
+        lake = Lake(tmp_path, sandbox, **NEVER)
+        lake.export(24)
+        subject = next(row.run_id for row in sandbox.queue().listing("archived") if row.run_id)
+        added = sandbox.feedback.add(str(subject), at=NEW + 20 * HOUR)
+        in_time = answering(monkeypatch, sandbox, after=10, outcome=TooMuchError() if too_much else None)
+        report, asked = lake.asked(48)
+        assert (outcome(report), in_time) == (OK, [True])
+        assert added.id in present(lake.path)
+        assert (asked >= 900 / 50) == too_much
+
+
+def test_over_items_rows_do_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is new is read in the end; that a payload's statistics moved is then seen when all runs are asked for."""
+    monkeypatch.setattr(feedback_export, "_PATIENCE_S", 0.0)
+    with served(SMALL) as sandbox:
+        lake = Lake(tmp_path, sandbox, "items", **NEVER)
+        lake.export(24)
+        subject = next(row.run_id for row in sandbox.queue().listing("archived") if row.run_id)
+        sandbox.feedback.add(str(subject), at=NEW + 20 * HOUR, key="brand new")
+        with monkeypatch.context() as patched:
+            in_time = answering(patched, sandbox, after=4, outcome=None)
+            report = lake.export(48)
+        assert (outcome(report), in_time, report.runs_asked) == (OK, [True], 0)
+        assert "brand new" in {row["key"] for row in present(lake.path).values()}
 
 
 def test_a_queue_without_feedback_has_an_empty_table(tmp_path: Path) -> None:

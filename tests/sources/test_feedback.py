@@ -185,9 +185,9 @@ def test_new_feedback_tells_its_runs() -> None:
     with sources(FeedbackRules(page_cap=37)) as (sandbox, source):
         runs, since = runs_of(sandbox), Clock().now() - timedelta(days=400)
         sessions = sorted({one.session_id for run in runs for one in sandbox.feedback.of(run)})
-        found = source.owners_since(sessions, since, enough=99)
-        assert {key_of(run) for run in runs if sandbox.feedback.of(run)} <= found
-        assert not source.owners_since(sessions, Clock().now() + timedelta(days=1), enough=1)
+        found = source.new_since(sessions, since, enough=99)
+        assert {key_of(run) for run in runs if sandbox.feedback.of(run)} <= {each.owner for each in found.values()}
+        assert not source.new_since(sessions, Clock().now() + timedelta(days=1), enough=1)
 
 
 def test_looking_for_new_feedback_is_given_up_where_there_is_too_much() -> None:
@@ -195,7 +195,7 @@ def test_looking_for_new_feedback_is_given_up_where_there_is_too_much() -> None:
     with sources(FeedbackRules(page_cap=37)) as (sandbox, source):
         session = sandbox.feedback.of(runs_of(sandbox)[3])[0].session_id
         with pytest.raises(TooMuchError):
-            source.owners_since([session], Clock().now() - timedelta(days=400), enough=3)
+            source.new_since([session], Clock().now() - timedelta(days=400), enough=3)
         assert asked(sandbox) == 4
 
 
@@ -204,4 +204,4 @@ def test_a_server_that_ignores_the_time_is_found_out() -> None:
     with sources(FeedbackRules(ignores=("min_created_at",))) as (sandbox, source):
         session = sandbox.feedback.of(runs_of(sandbox)[3])[0].session_id
         with pytest.raises(IgnoredError, match="^min_created_at$"):
-            source.owners_since([session], Clock().now(), enough=99)
+            source.new_since([session], Clock().now(), enough=99)

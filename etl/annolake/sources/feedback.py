@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from annolake.errors import RefusedError, ServiceError, TooLargeError, UnavailableError
 from annolake.extract.endpoints.feedback import ENDPOINT, MOST_ROWS, MOST_RUNS, FeedbackListing, Question
@@ -70,6 +70,13 @@ class Said:
         self.whole += owners
 
 
+class Mention(NamedTuple):
+    """A feedback that was met: the key of the run or thread it is on, and when it was last edited."""
+
+    owner: bytes
+    modified_at: datetime | None
+
+
 class FeedbackSource:
     """What was said on the runs of one queue."""
 
@@ -127,21 +134,22 @@ class FeedbackSource:
         said.add([thread], pages)
         return said
 
-    def owners_since(self, sessions: Sequence[str], since: datetime, *, enough: float) -> frozenset[bytes]:
-        """Return the keys of the runs and threads of projects on which anything was said since then.
+    def new_since(self, sessions: Sequence[str], since: datetime, *, enough: float) -> dict[bytes, Mention]:
+        """Return what was said since then on the runs and threads of projects, by the keys of the feedback.
 
         Raises ServiceError; IgnoredError where the service shows older feedback, or where the list kept moving;
         TooMuchError where `enough` answers did not tell.
         """
-        found: set[bytes] = set()
+        found: dict[bytes, Mention] = {}
         decode = _NewFeedback(since, enough)
         for some in _parts(list(sessions), MOST_RUNS):
             question = Question(sessions=some, since=since)
             pages = self._whole(question, decode, alone=True)
             if pages is None:
                 raise IgnoredError("offset")
-            found.update(*(page.owners for page in pages))
-        return frozenset(found)
+            for page in pages:
+                found |= page.mentions
+        return found
 
     def _group(self, runs: list[str], reviewers: Reviewers) -> list[Page] | None:
         asked = frozenset(runs)
@@ -198,9 +206,9 @@ class FeedbackSource:
 
 @dataclass(slots=True)
 class _NewPage(Page):
-    """An answer of which only the owners are wanted."""
+    """An answer of which little is wanted."""
 
-    owners: frozenset[bytes] = frozenset()
+    mentions: dict[bytes, Mention] = field(default_factory=dict)
 
 
 class _NewFeedback:
@@ -216,8 +224,12 @@ class _NewFeedback:
         page = decode_feedback(body, reviewers={})
         if any(row.row.created_at and row.row.created_at < self._since for row in page.rows):
             raise IgnoredError("min_created_at")
-        owners = frozenset(key_of(owner) for row in page.rows if (owner := owner_of(row.row)))
-        return _NewPage(page.size, [], page.rejects, page.keys, owners=owners)
+        mentions = {
+            each.key: Mention(key_of(owner), each.row.modified_at)
+            for each in page.rows
+            if (owner := owner_of(each.row))
+        }
+        return _NewPage(page.size, [], page.rejects, page.keys, mentions=mentions)
 
 
 class _Met:
