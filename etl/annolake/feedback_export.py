@@ -83,6 +83,12 @@ class FeedbackExport:
         self._looking: Owners | None = None
         self._news: dict[str, RowFacts] = {}  # rows with new feedback that were not met yet
 
+    def why_full(self) -> str | None:
+        """Tell why an export of new rows will not do: what was said on the others is not known to be in the lake."""
+        proofs = self._parts.proofs
+        due = proofs.is_unfiltered and not proofs.feedback_refused and not proofs.feedback_read(self._upsert.rows)[0]
+        return "the feedback of this queue was not read whole before" if due else None
+
     def begin(self) -> None:
         """Plan, and begin to look which rows have new feedback. Raises LakeError."""
         context, sync = self._parts.context, self._parts.context.config.sync
@@ -134,7 +140,7 @@ class FeedbackExport:
         remove_gone = self._confirm_removals()
         self._conclude()
         if not self._report.complete:
-            self._parts.proofs.forget_feedback()
+            self._parts.proofs.forget_feedback(refused=self._report.status == "refused")
         stop = self._parts.access.caller.stop
         publish(self._upsert, self._report, stop, remove_gone=remove_gone, at_once=merges)
         if self._report.complete:
@@ -240,9 +246,20 @@ class FeedbackExport:
         self._upsert.keep_others(np.frombuffer(owners, np.uint64).reshape(-1, 2))
 
     def _conclude(self) -> None:
-        report = self._report
+        report, proofs = self._report, self._parts.proofs
+        if self._parts.report.mode == "new" and proofs.feedback_refused and proofs.is_unfiltered:
+            self._conclude_after_refusal()
         report.complete = not report.because
         if report.status == "unread":
             report.status = "ok" if report.complete else "partial"
         report.rows = self._upsert.index.count(ACCEPTED)
         report.rejected, report.rejected_new = len(self.rejects.seen), self.rejects.new
+
+    def _conclude_after_refusal(self) -> None:
+        """Have the report say that older feedback is missing: an export of new rows cannot make good for it."""
+        report = self._report
+        if not self._caller.requests:
+            report.status = "refused"
+            report.because.append("it refused it to an earlier export, and nothing was to be asked for in this one")
+        elif report.status == "unread":
+            report.because.append("the service serves it again, and not all of it was read yet")

@@ -1,0 +1,61 @@
+"""Feedback that could not be read or known is told, and nothing else suffers from it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exports.test_feedback import OK, Lake, on_rows, outcome, served
+from feedback_oracle import assert_equals_service, present
+
+UNREAD = "the feedback of this queue was not read whole before"
+
+
+# --- an export of new rows alone, where older feedback was never read
+
+
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+@pytest.mark.parametrize("before", ["off", "partial"])
+def test_new_only_is_a_full_export_once_where_feedback_was_not_read(tmp_path: Path, endpoint: str, before: str) -> None:
+    """Be it left out, as in the lakes of earlier versions, or not readable; then it is one of new rows again."""
+    with served(ignores=("run",) if before == "partial" else ()) as sandbox:
+        settings: dict[str, Any] = {"source__feedback": False} if before == "off" else {}
+        assert Lake(tmp_path, sandbox, endpoint).export(1, **settings).feedback.status == before
+    with served() as sandbox:
+        lake = Lake(tmp_path, sandbox, endpoint)
+        report = lake.export(2, mode="new")
+        assert (report.mode, report.mode_reason, *outcome(report)) == ("full", UNREAD, *OK)
+        assert_equals_service(lake.path, sandbox, threads=endpoint == "items")
+        report = lake.export(3, mode="new")
+        assert (report.mode, *outcome(report)) == ("new", *OK)
+
+
+def test_new_only_is_one_of_new_rows_where_feedback_is_left_out_or_rows_are_filtered(tmp_path: Path) -> None:
+    """Nobody waits for the feedback of the others then."""
+    with served() as sandbox:
+        lake = Lake(tmp_path, sandbox)
+        lake.export(1, source__feedback=False)
+        assert lake.export(2, mode="new", source__feedback=False).mode == "new"
+        assert lake.export(3, mode="new", source__status="completed").mode == "new"
+
+
+def test_new_only_stays_so_while_feedback_is_refused(tmp_path: Path) -> None:
+    """It never says that feedback is there; once it is served again, the next but one export has all of it."""
+    with served(status=403) as sandbox:
+        lake = Lake(tmp_path, sandbox)
+        assert lake.export(1).feedback.status == "refused"
+        sandbox.queue().add()
+        for hours in (48, 49, 24 * 4):
+            report = lake.export(hours, mode="new")
+            assert (report.mode, *outcome(report)) == ("new", "ok", 0, "refused", False)
+            assert len(report.feedback.because) == 1
+    with served() as sandbox:
+        lake = Lake(tmp_path, sandbox)
+        (row,) = sandbox.queue().add()
+        said = sandbox.feedback.add(str(row.run_id))
+        report = lake.export(24 * 4 + 1, mode="new")
+        assert (report.mode, *outcome(report)) == ("new", "partial", 3, "partial", False)
+        assert said.id in present(lake.path)
+        report = lake.export(24 * 4 + 2, mode="new")
+        assert (report.mode, report.mode_reason, *outcome(report)) == ("full", UNREAD, *OK)
+        assert {one.id for one in on_rows(sandbox)} <= present(lake.path).keys()
