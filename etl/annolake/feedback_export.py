@@ -229,7 +229,7 @@ class FeedbackExport:
     def _confirm_removals(self) -> bool:
         """Tell whether what was not met is gone: its run is there, was read again without it, and once more."""
         self._keep_others(bytes(self._reader.found_whole))
-        if self._reader.is_over or self.rejects.unreadable or not self._upsert.index.missing:
+        if self._reader.is_over or not self._upsert.index.missing:
             return False
         absence = Absence(self._upsert.index.missing, self._upsert.index.live, None, None)
         if absence.is_large and not self._parts.context.accept_removals:

@@ -8,6 +8,7 @@ import pytest
 from exports.test_feedback import OK, Lake, on_rows, outcome, served
 from feedback_oracle import assert_equals_service, present
 
+STILL: dict[str, Any] = {"source.include_stats": False}  # no row changes with what is said on its run
 UNREAD = "the feedback of this queue was not read whole before"
 
 
@@ -59,3 +60,29 @@ def test_new_only_stays_so_while_feedback_is_refused(tmp_path: Path) -> None:
         report = lake.export(24 * 4 + 2, mode="new")
         assert (report.mode, report.mode_reason, *outcome(report)) == ("full", UNREAD, *OK)
         assert {one.id for one in on_rows(sandbox)} <= present(lake.path).keys()
+
+
+# --- feedback whose id cannot be read
+
+
+@pytest.mark.parametrize("its", [{}, {"run_id": None}])
+def test_feedback_without_an_id_holds_up_removals_on_its_own_run_alone(tmp_path: Path, its: dict[str, Any]) -> None:
+    """It may be the one that is missing there; where its run is not known either, of those asked for together."""
+    with served() as sandbox:
+        by_run = {str(one.run_id): one for one in on_rows(sandbox)}
+        lake = Lake(tmp_path, sandbox, "runs", **STILL)
+        lake.export(1)
+        said = sandbox.feedback.of(next(run for run in by_run if len(sandbox.feedback.of(run)) > 1))
+        sandbox.feedback.edit(said[0], id=None, **its)
+        sandbox.feedback.delete(said[1])
+        others = [one for run, one in by_run.items() if run != said[0].run_id]
+        deleted = others[:: len(others) // 12]
+        for one in deleted:
+            sandbox.feedback.delete(one)
+        for hours in (2, 3):
+            report = lake.export(hours, refresh=True)
+            assert (report.feedback.status, report.feedback.complete) == ("ok", True)
+        there = present(lake.path).keys()
+        assert {said[0].id, said[1].id} <= there
+        kept = sum(one.id in there for one in deleted)
+        assert 0 < kept < len(deleted) if its else kept == 0
