@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from annolake.sandbox import Feedback, Sandbox
 from exports.test_feedback import OK, Lake, on_rows, outcome, served
 from feedback_oracle import assert_equals_service, present
 
@@ -86,3 +87,53 @@ def test_feedback_without_an_id_holds_up_removals_on_its_own_run_alone(tmp_path:
         assert {said[0].id, said[1].id} <= there
         kept = sum(one.id in there for one in deleted)
         assert 0 < kept < len(deleted) if its else kept == 0
+
+
+# --- rows that were rejected
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "broken"),
+    [
+        ("runs", {"total_tokens": "many"}),
+        ("items", {"total_tokens": "many"}),
+        ("items", {"source_proposed_example_id": 5}),
+    ],
+)
+def test_what_was_said_on_a_rejected_row_is_read(tmp_path: Path, endpoint: str, broken: dict[str, Any]) -> None:
+    """By the export that rejects it, and by each that meets it again; who was its reviewer is not known."""
+    with served() as sandbox:
+        one = on_rows(sandbox)[0]
+        run_id = str(one.run_id)
+        row = sandbox.queue().run(run_id)
+        assert row
+        sandbox.queue().edit(row.id, **broken)
+        lake = Lake(tmp_path, sandbox, endpoint, **STILL)
+        report = lake.export(1)
+        assert (report.rejected, report.feedback.status, report.feedback.complete) == (1, "ok", True)
+        there = present(lake.path)
+        assert there.keys() == {each.id for each in to_be_held(sandbox, endpoint)}
+        assert there[one.id]["by_reviewer"] is None
+        added = sandbox.feedback.add(run_id)
+        report, asked = lake.asked(48)
+        assert (outcome(report), asked <= 6) == (OK, True)
+        assert added.id in present(lake.path)
+
+
+def to_be_held(sandbox: Sandbox, endpoint: str) -> list[Feedback]:
+    """Return what the lake is to have: over the runs endpoint that of runs alone."""
+    return on_rows(sandbox) if endpoint == "runs" else sandbox.feedback.of_queue(sandbox.queue())
+
+
+def test_rejected_rows_whose_run_is_not_readable_are_told(tmp_path: Path) -> None:
+    """In the report of each export; the exit code is that of the rejects, and nothing is read again for it."""
+    with served() as sandbox:
+        sandbox.queue().add(text=b'{"queue_run_id": "00000000-0000-4000-8000-000000000001", "id": 5}')
+        lake = Lake(tmp_path, sandbox)
+        told = ["what was said on 1 rejected row is not known: the id of the run cannot be read"]
+        for hours, code in ((1, 3), (48, 0)):
+            report, asked = lake.asked(hours)
+            assert (report.rejected, report.exit_code) == (1, code)
+            assert (report.feedback.status, report.feedback.complete, report.feedback.because) == ("ok", False, told)
+        assert asked <= 4
+        assert present(lake.path).keys() == {each.id for each in on_rows(sandbox)}

@@ -1,0 +1,41 @@
+"""What is asked for to learn what was said on a row that was rejected: its run, or its thread.
+
+Owns where that stands in the text of a reject. The row is in no batch, and what it holds beside is not to be relied on.
+"""
+
+from uuid import UUID
+
+from annolake.feedback_news import RowFacts
+from annolake.transform.reject_value import OF_RUN, RejectedRow
+from annolake.transform.row_batch import Reject
+
+_NULL = "null"
+
+
+def facts_of(reject: Reject, *, over_items: bool) -> RowFacts | None:
+    """Return what is to be known of a rejected row to read its feedback; None where its run or thread is not readable.
+
+    An item can have none: then there is nothing to ask for. Who has completed the row is not told.
+    """
+    row = RejectedRow(reject.text)
+    is_item = over_items and not OF_RUN.match(reject.path)
+    is_thread = is_item and row.text_of("item_type") == "THREAD"
+    name = "thread_id" if is_thread else "run_id" if is_item else "id"
+    subject = row.text_of(name)
+    if not (subject and (is_thread or _is_uuid(subject))) and (not is_item or row.shown(f"$.{name}") != _NULL):
+        return None
+    return RowFacts(
+        queue_run_id=reject.queue_run_id or "",
+        item_type="THREAD" if is_thread else "RUN",
+        id=None if is_thread else subject,
+        thread_id=subject if is_thread else None,
+        session_id=row.text_of("project_id") or row.text_of("session_id"),
+        completed_by=None,
+    )
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
