@@ -23,7 +23,8 @@ from annolake.extract.http.client import Caller
 from annolake.feedback_news import RowFacts, projects_of, rows_of
 from annolake.feedback_plan import FeedbackPlan, plan_feedback
 from annolake.feedback_reader import FeedbackReader
-from annolake.feedback_subjects import facts_of
+from annolake.feedback_sharing import Sharing
+from annolake.feedback_subjects import RejectedRows
 from annolake.flatten_buffer import FlattenBuffer
 from annolake.keys import key_of
 from annolake.load.merge.columns import halves
@@ -35,7 +36,7 @@ from annolake.rejects import rejects_of
 from annolake.removals import Absence
 from annolake.report import TableReport
 from annolake.sources.feedback import IgnoredError, Said, TooMuchError
-from annolake.transform.row_batch import DecodedRow, Reject, RowBatch
+from annolake.transform.row_batch import DecodedRow, RowBatch
 
 Owners = Future[frozenset[bytes]]
 """The keys of the runs and threads that have new feedback, on their way."""
@@ -83,7 +84,8 @@ class FeedbackExport:
         self._asked = bytearray()  # a byte for each row of the queue, by its number
         self._looking: Owners | None = None
         self._news: dict[str, RowFacts] = {}  # rows with new feedback that were not met yet
-        self._rejected: dict[bytes, bool] = {}  # rejects of rows, and whether their run is readable
+        self._sharing = Sharing()
+        self._rejected = RejectedRows(over_items=parts.report.endpoint == "items")
 
     def why_full(self) -> str | None:
         """Tell why an export of new rows will not do: what was said on the others is not known to be in the lake."""
@@ -125,20 +127,21 @@ class FeedbackExport:
         any_may_be_due = self._plan.whole or self._news or self._parts.report.mode == "new"
         for each in batch.latest().rows if any_may_be_due else changed:
             if self._is_due(each.number, each.row, again=each.number in again):
-                self._reader.want(each.row, is_thread=each.item_type == "THREAD", found=each.run_found is True)
+                self._want(each.row, each.item_type, found=each.run_found is True)
         kept = batch.kept if any_may_be_due else []
         for number, row in zip(self._numbers(kept), kept, strict=True):
             if self._is_due(number, row, again=False):
-                self._reader.want(row, is_thread=row.item_type == "THREAD", found=False)
-        for reject in batch.rejects:
-            self._see_rejected(reject)
+                self._want(row, row.item_type, found=False)
+        for row in self._rejected.met(batch.rejects):  # by each export, for nothing tells whether anything is new
+            self._want(row, row.item_type, found=False)
         self._reader.go_on()
 
     def publish(self, *, merges: int) -> None:
         """Read what is left, and publish it; what was not read is told in the report. Raises LakeError."""
         self.ready()  # of an empty list nothing was seen
         for row in self._news.values() if not self._reader.is_over else ():
-            self._reader.want(row, is_thread=row.item_type == "THREAD", found=False)
+            self._want(row, row.item_type, found=False)
+        self._ask_again()
         self._reader.finish()
         self._buffer.flush()
         remove_gone = self._confirm_removals()
@@ -149,7 +152,7 @@ class FeedbackExport:
         publish(self._upsert, self._report, stop, remove_gone=remove_gone, at_once=merges)
         if self._report.complete:
             self._parts.proofs.note_feedback(whole=self._plan.whole, rows=self._upsert.rows)
-            self._conclude_rejected()
+            self._rejected.tell(self._report)
 
     def close(self) -> None:
         """End what is under way, and count what was asked for."""
@@ -206,14 +209,19 @@ class FeedbackExport:
         is_recent = since is None or added_at is None or added_at >= since
         return self._plan.whole or (self._parts.report.mode == "new" and is_recent)
 
-    def _see_rejected(self, reject: Reject) -> None:
-        """Ask for what was said on a row that was set aside: each export does, for nothing tells whether it changed."""
-        if reject.key in self._rejected:
+    def _want(self, row: Any, item_type: str, *, found: bool) -> None:
+        is_thread = item_type == "THREAD"
+        self._reader.want(row, is_thread=is_thread, found=found)
+        if not is_thread:
+            self._sharing.note(row, found=found)
+
+    def _ask_again(self) -> None:
+        """Have what was said on runs in several rows read with the reviewers of all: the last reading counts."""
+        if self._reader.is_over:
             return
-        row = facts_of(reject, over_items=self._parts.report.endpoint == "items")
-        self._rejected[reject.key] = row is not None
-        if row:
-            self._reader.want(row, is_thread=row.item_type == "THREAD", found=False)
+        all_met = self._plan.whole and self._parts.report.mode == "full" and self._parts.proofs.is_unfiltered
+        for run_id, reviewing, found in self._sharing.to_ask_again(None if all_met else self._runs):
+            self._reader.want_run(run_id, reviewing, found=found)
 
     def _numbers(self, kept: Sequence[Any]) -> list[int]:
         """Return the numbers of rows that stay as the lake has them."""
@@ -268,13 +276,6 @@ class FeedbackExport:
             report.status = "ok" if report.complete else "partial"
         report.rows = self._upsert.index.count(ACCEPTED)
         report.rejected, report.rejected_new = len(self.rejects.seen), self.rejects.new
-
-    def _conclude_rejected(self) -> None:
-        """Have the report say what no export can ask for; that is no reason to read all feedback again, nor for a 3."""
-        if unknown := list(self._rejected.values()).count(False):
-            rows = counted(unknown, "rejected row")
-            self._report.complete = False
-            self._report.because.append(f"what was said on {rows} is not known: the id of the run cannot be read")
 
     def _conclude_after_refusal(self) -> None:
         """Have the report say that older feedback is missing: an export of new rows cannot make good for it."""

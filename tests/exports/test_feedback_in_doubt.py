@@ -137,3 +137,39 @@ def test_rejected_rows_whose_run_is_not_readable_are_told(tmp_path: Path) -> Non
             assert (report.feedback.status, report.feedback.complete, report.feedback.because) == ("ok", False, told)
         assert asked <= 4
         assert present(lake.path).keys() == {each.id for each in on_rows(sandbox)}
+
+
+# --- a run in two rows of one queue
+
+
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+def test_who_completed_any_row_of_a_run_is_its_reviewer(tmp_path: Path, endpoint: str) -> None:
+    """Whichever row is read last, and whichever changes: a further reading of all writes no file."""
+    with served() as sandbox:
+        queue = sandbox.queue()
+        one = next(
+            each
+            for each in on_rows(sandbox)
+            if (row := queue.run(str(each.run_id))) and each.people() & set(row.value().get("completed_by") or ())
+        )
+        row = queue.run(str(one.run_id))
+        assert row
+        (twin,) = queue.add(text=row.text.replace(row.id.encode(), b"00000000-0000-4000-8000-000000000002"))
+        queue.edit(twin.id, completed_by=[])
+        lake = Lake(tmp_path, sandbox, endpoint, **STILL)
+        assert outcome(lake.export(1))[2:] == OK[2:]
+        first = {key: each["by_reviewer"] for key, each in present(lake.path).items()}
+        assert first[one.id] is True
+        before = feedback_files(lake)
+        for hours, touched in ((2, row.id), (3, twin.id)):
+            queue.edit(touched, last_reviewed_time="2026-11-20T00:00:00Z")
+            report, asked = lake.asked(hours)
+            assert (outcome(report)[2:], asked > 1, report.updated) == (OK[2:], True, 1)
+            assert feedback_files(lake) == before
+        assert outcome(lake.export(4, refresh=True))[2:] == OK[2:]
+        assert feedback_files(lake) == before
+
+
+def feedback_files(lake: Lake) -> dict[Path, tuple[int, int]]:
+    """Return the files of the table."""
+    return {path: file for path, file in lake.files.items() if "feedback" in path.parts}
