@@ -29,6 +29,9 @@ class BesideTable(Protocol):
     def rejects(self) -> RejectKeeper | None:
         """The rows that were set aside, None where the table was not opened."""
 
+    def why_full(self) -> str | None:
+        """Tell why an export of new rows will not do for it, None where it will; asked before all else."""
+
     def begin(self) -> None:
         """Prepare, before any row is read: the mode of the export is known."""
 
@@ -86,6 +89,7 @@ class EndpointExport:
                 lookback_s=context.config.sync.lookback_s,
                 full_every_s=context.config.sync.full_every_s,
                 rows_in_lake=self._upsert.index.size,
+                why_full=next(filter(None, (table.why_full() for table in self._beside)), None),
             )
         report.mode, report.mode_reason = plan.mode, plan.reason
         if report.endpoint == "runs":

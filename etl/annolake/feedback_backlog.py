@@ -16,6 +16,14 @@ _UUID_CHARS = 36
 Reviewing = frozenset[str] | None
 
 
+def uuid_key(run_id: str) -> bytes:
+    """Return the 16 bytes of a UUID, in upper or lower case; none of another text."""
+    try:
+        return UUID(run_id).bytes if len(run_id) == _UUID_CHARS else b""
+    except ValueError:
+        return b""
+
+
 @dataclass(frozen=True)
 class Group:
     """Runs that are asked for together, in lower case: who has completed their rows, and which of them were found."""
@@ -37,11 +45,7 @@ class Backlog:
 
     def add(self, run_id: str, reviewers: Collection[str] | None, *, found: bool) -> bool:
         """Add a run; `found`: this export saw that the service has it. False for an id that is no UUID."""
-        try:
-            key = UUID(run_id).bytes if len(run_id) == _UUID_CHARS else b""
-        except ValueError:
-            key = b""
-        if key:
+        if key := uuid_key(run_id):
             reviewing = None if reviewers is None else frozenset(reviewers)
             place = self._places.setdefault(reviewing, len(self._reviewing))
             if place == len(self._reviewing):

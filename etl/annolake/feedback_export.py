@@ -20,12 +20,13 @@ from annolake.errors import ServiceError
 from annolake.export_context import QueueParts
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
 from annolake.extract.http.client import Caller
-from annolake.feedback_news import RowFacts, owners_of_news, projects_of, rows_of
+from annolake.feedback_news import RowFacts, numbers_of, owners_of_news, projects_of, rows_of
 from annolake.feedback_plan import FeedbackPlan, plan_feedback
 from annolake.feedback_reader import FeedbackReader
+from annolake.feedback_sharing import Sharing
+from annolake.feedback_subjects import RejectedRows
 from annolake.flatten_buffer import FlattenBuffer
 from annolake.keys import key_of
-from annolake.load.merge.columns import halves
 from annolake.load.merge.index import ACCEPTED
 from annolake.load.merge.upsert import Upsert
 from annolake.printable import counted
@@ -88,6 +89,14 @@ class FeedbackExport:
         self._some_went_by = False  # rows, before it was known which have new feedback
         self._is_late = False  # items were not waited with until it was known which runs have new feedback
         self._news: dict[str, RowFacts] = {}  # rows with new feedback that were not met yet
+        self._sharing = Sharing()
+        self._rejected = RejectedRows(over_items=parts.report.endpoint == "items")
+
+    def why_full(self) -> str | None:
+        """Tell why an export of new rows will not do: what was said on the others is not known to be in the lake."""
+        proofs = self._parts.proofs
+        due = proofs.is_unfiltered and not proofs.feedback_refused and not proofs.feedback_read(self._upsert.rows)[0]
+        return "the feedback of this queue was not read whole before" if due else None
 
     def begin(self) -> None:
         """Plan, and begin to look which rows have new feedback. Raises LakeError."""
@@ -124,26 +133,30 @@ class FeedbackExport:
         any_may_be_due = self._plan.whole or self._news or self._parts.report.mode == "new"
         for each in batch.latest().rows if any_may_be_due else changed:
             if self._is_due(each.number, each.row, again=each.number in again):
-                self._reader.want(each.row, is_thread=each.item_type == "THREAD", found=each.run_found is True)
+                self._want(each.row, each.item_type, found=each.run_found is True)
         kept = batch.kept if any_may_be_due else []
-        for number, row in zip(self._numbers(kept), kept, strict=True):
+        for number, row in zip(numbers_of(self._runs, kept), kept, strict=True):
             if self._is_due(number, row, again=False):
-                self._reader.want(row, is_thread=row.item_type == "THREAD", found=False)
+                self._want(row, row.item_type, found=False)
+        for row in self._rejected.met(batch.rejects):  # by each export, for nothing tells whether anything is new
+            self._want(row, row.item_type, found=False)
         self._reader.go_on()
 
     def publish(self, *, merges: int) -> None:
         """Read what is left, and publish it; what was not read is told in the report. Raises LakeError."""
         self._want_the_rest()
+        self._ask_again()
         self._reader.finish()
         self._buffer.flush()
         remove_gone = self._confirm_removals()
         self._conclude()
         if not self._report.complete:
-            self._parts.proofs.forget_feedback()
+            self._parts.proofs.forget_feedback(refused=self._report.status == "refused")
         stop = self._parts.access.caller.stop
         publish(self._upsert, self._report, stop, remove_gone=remove_gone, at_once=merges)
         if self._report.complete:
             self._parts.proofs.note_feedback(whole=self._plan.whole, rows=self._upsert.rows)
+            self._rejected.tell(self._report)
 
     def close(self) -> None:
         """End what is under way, and count what was asked for."""
@@ -186,9 +199,9 @@ class FeedbackExport:
         self._take_news()
         met_in_vain = self._plan.whole and self._some_went_by
         for rows in rows_of(self._runs) if met_in_vain else [list(self._news.values())]:
-            for number, row in zip(self._numbers(rows), rows, strict=True):
+            for number, row in zip(numbers_of(self._runs, rows), rows, strict=True):
                 if not (self._reader.is_over or self._asked[number : number + 1] == b"\1"):
-                    self._reader.want(row, is_thread=row.item_type == "THREAD", found=False)
+                    self._want(row, row.item_type, found=False)
 
     def _read_without_news(self) -> None:
         """Read all feedback, since the service does not tell which is new; an export of new rows cannot."""
@@ -213,12 +226,19 @@ class FeedbackExport:
         is_recent = since is None or added_at is None or added_at >= since
         return self._plan.whole or (self._parts.report.mode == "new" and is_recent)
 
-    def _numbers(self, kept: Sequence[Any]) -> list[int]:
-        """Return the numbers of rows that stay as the lake has them."""
-        if not kept:
-            return []
-        numbers: list[int] = self._runs.index.find(halves(b"".join(key_of(row.queue_run_id) for row in kept))).tolist()
-        return numbers
+    def _want(self, row: Any, item_type: str, *, found: bool) -> None:
+        is_thread = item_type == "THREAD"
+        self._reader.want(row, is_thread=is_thread, found=found)
+        if not is_thread:
+            self._sharing.note(row, found=found)
+
+    def _ask_again(self) -> None:
+        """Have what was said on runs in several rows read with the reviewers of all: the last reading counts."""
+        if self._reader.is_over:
+            return
+        all_met = self._plan.whole and self._parts.report.mode == "full" and self._parts.proofs.is_unfiltered
+        for run_id, reviewing, found in self._sharing.to_ask_again(None if all_met else self._runs):
+            self._reader.want_run(run_id, reviewing, found=found)
 
     # --- what was said
 
@@ -241,7 +261,7 @@ class FeedbackExport:
     def _confirm_removals(self) -> bool:
         """Tell whether what was not met is gone: its run is there, was read again without it, and once more."""
         self._keep_others(bytes(self._reader.found_whole))
-        if self._reader.is_over or self.rejects.unreadable or not self._upsert.index.missing:
+        if self._reader.is_over or not self._upsert.index.missing:
             return False
         absence = Absence(self._upsert.index.missing, self._upsert.index.live, None, None)
         if absence.is_large and not self._parts.context.accept_removals:
@@ -258,9 +278,20 @@ class FeedbackExport:
         self._upsert.keep_others(np.frombuffer(owners, np.uint64).reshape(-1, 2))
 
     def _conclude(self) -> None:
-        report = self._report
+        report, proofs = self._report, self._parts.proofs
+        if self._parts.report.mode == "new" and proofs.feedback_refused and proofs.is_unfiltered:
+            self._conclude_after_refusal()
         report.complete = not report.because
         if report.status == "unread":
             report.status = "ok" if report.complete else "partial"
         report.rows = self._upsert.index.count(ACCEPTED)
         report.rejected, report.rejected_new = len(self.rejects.seen), self.rejects.new
+
+    def _conclude_after_refusal(self) -> None:
+        """Have the report say that older feedback is missing: an export of new rows cannot make good for it."""
+        report = self._report
+        if not self._caller.requests:
+            report.status = "refused"
+            report.because.append("it refused it to an earlier export, and nothing was to be asked for in this one")
+        elif report.status == "unread":
+            report.because.append("the service serves it again, and not all of it was read yet")

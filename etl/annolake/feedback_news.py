@@ -4,7 +4,8 @@ Owns what makes a feedback new, and what must be known of a row to read its feed
 a run is not a row's key, and because an export of new rows alone does not meet them.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annolake.keys import KEY_BYTES, key_of
-from annolake.load.merge.columns import Bools, keys_of, one_chunk
+from annolake.load.merge.columns import Bools, halves, keys_of, one_chunk
 from annolake.load.merge.upsert import Upsert
 from annolake.sources.feedback import Mention
 
@@ -58,6 +59,13 @@ def rows_of(runs: Upsert, owners: Collection[bytes] | None = None) -> Iterator[l
             ids = pc.fill_null(pc.if_else(is_thread, table.column("thread_id"), table.column("id")), "")
             here = here & _among(ids, owners)
         yield msgspec.convert(table.filter(pa.array(here)).to_pylist(), list[RowFacts])
+
+
+def numbers_of(runs: Upsert, rows: Sequence[Any]) -> list[int]:
+    """Return the numbers of rows that stay as the lake has them."""
+    keys = b"".join(key_of(row.queue_run_id) for row in rows)
+    numbers: list[int] = runs.index.find(halves(keys)).tolist() if keys else []
+    return numbers
 
 
 def _among(ids: pa.ChunkedArray, keys: Collection[bytes]) -> Bools:

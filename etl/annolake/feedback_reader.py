@@ -62,6 +62,10 @@ class FeedbackReader:
                 self._is_measured = True
                 self._submit(partial(self.source.measure, row.session_id), lambda _: None)
 
+    def want_run(self, run_id: str, reviewers: Reviewing, *, found: bool) -> None:
+        """Have what was said on a run asked for once more, given a UUID; what is read last counts."""
+        self._backlog.add(run_id, reviewers, found=found)
+
     def go_on(self) -> None:
         """Send full groups, as many as may be under way, and take what was answered; waits for nothing."""
         with self._heeding():

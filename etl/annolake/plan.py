@@ -31,14 +31,21 @@ FULL = Plan("full")
 
 
 def plan_new_only(
-    proofs: Proofs, *, endpoint: str, now: datetime, lookback_s: float, full_every_s: float, rows_in_lake: int
+    proofs: Proofs,
+    *,
+    endpoint: str,
+    now: datetime,
+    lookback_s: float,
+    full_every_s: float,
+    rows_in_lake: int,
+    why_full: str | None = None,
 ) -> Plan:
     """Plan an export of new rows, or a full one with the reason where earlier exports do not allow that.
 
     The watermark is the smaller of the newest added_at that the last complete full export, and complete new-only ones
     since, met, and the time the last of them started; minus the look-back. So a row that was added while they ran, or
     by a clock that is behind, is read again rather than missed. A time later than now is no time to go by, and an
-    export that began then no proof.
+    export that began then no proof. `why_full` tells why a table beside the rows needs all of them.
     """
     full, new = proofs.until(now).full, proofs.until(now).new
     if full is None:
@@ -49,6 +56,8 @@ def plan_new_only(
         return Plan("full", "the lake holds no row of this queue any more")
     if now - full.started_at > timedelta(seconds=full_every_s):
         return Plan("full", "the last complete full export is older than sync.full_every_s")
+    if why_full:
+        return Plan("full", why_full)
     begun = max(full.started_at, new.started_at) if new else full.started_at
     newest = [at for at in (full.newest_added_at, new and new.newest_added_at) if at and at <= now]
     mark = min([begun, *([max(newest)] if newest else [])]) - timedelta(seconds=lookback_s)

@@ -58,7 +58,7 @@ class ProofKeeper:
         self._usage: Usage | None = None  # of the runs that this export asked for
         self._feedback: _FeedbackRead | None = None  # by this export
         self._covered = False  # what was read of the feedback before is what is wanted now
-        self._unfiltered = not settings.status
+        self.is_unfiltered = not settings.status
         self._turns: int | None = None  # in the lake, where this export read those that were due
         self._proofs = (found or Proofs()).until(now)
 
@@ -97,7 +97,7 @@ class ProofKeeper:
         """
         proofs, terms, version = self._proofs, self._proofs.feedback_terms, FEEDBACK.version
         covers = terms is not None and terms.cover(archived=self._archived, schema_version=version, rows=rows)
-        self._covered = covers and self._unfiltered
+        self._covered = covers and self.is_unfiltered
         return (proofs.feedback_read_at, proofs.feedback_since) if self._covered else (None, None)
 
     def note_feedback(self, *, whole: bool, rows: int) -> None:
@@ -105,10 +105,15 @@ class ProofKeeper:
         terms = TableTerms(archived=self._archived, schema_version=FEEDBACK.version, rows=rows)
         self._feedback = _FeedbackRead(whole, terms)
 
-    def forget_feedback(self) -> None:
+    @property
+    def feedback_refused(self) -> bool:
+        """Whether the service refused feedback to the last export that asked for it."""
+        return self._proofs.feedback_refused
+
+    def forget_feedback(self, *, refused: bool = False) -> None:
         """Note, before rows are published, that their feedback was not read: the next export reads all. LakeError."""
-        if self._proofs.feedback_read_at:
-            self._write(self._proofs.without_feedback())
+        if self._proofs.feedback_read_at or self._proofs.feedback_refused != refused:
+            self._write(self.known.without_feedback(refused=refused))
 
     def turns_are_read(self, *, rows: int) -> bool:
         """Tell whether the lake, which has so many `rows` of turns, has those of every THREAD item that it has."""
@@ -149,9 +154,10 @@ class ProofKeeper:
         elif proofs.runs and over_items and self._usage != proofs.runs.usage and self._usage:
             proofs = replace(proofs, runs=None)  # the service reports descendants by now: for all rows, next time
         if self._feedback:
-            whole = self._feedback.whole and report.complete and report.mode == "full" and self._unfiltered
+            whole = self._feedback.whole and report.complete and report.mode == "full" and self.is_unfiltered
             if whole or self._covered:
                 proofs = proofs.with_feedback(self._now, whole=whole, terms=self._feedback.terms)
+            proofs = replace(proofs, feedback_refused=False)
         proofs = replace(proofs, turns=self._turns_after(proofs.turns, report))
         try:
             if proofs != self._proofs:

@@ -47,6 +47,10 @@ class TurnsExport:
         self.rejects = rejects_of(context.lake, context.workspace, queue_id, now=parts.now, table=TURNS.name)
         self._table: _Table | None = None
 
+    def why_full(self) -> str | None:
+        """Return None: the threads of new items are read."""
+        return None
+
     def begin(self) -> None:
         """Do nothing: a thread is read when its item was."""
 

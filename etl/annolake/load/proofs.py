@@ -87,7 +87,7 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
 
     `feedback_read_at` is the start of the last export that read all feedback of the queue, complete. Feedback that was
     given from `feedback_since` on, less what is looked back, is to be looked for: the start of the last export that
-    read all that was due.
+    read all that was due. `feedback_refused`: the service refused it to the last export that asked for it.
     """
 
     proofs_version: int = VERSION
@@ -97,6 +97,7 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
     feedback_read_at: Moment | None = None
     feedback_since: Moment | None = None
     feedback_terms: TableTerms | None = None
+    feedback_refused: bool = False
     turns: TurnsRead | None = None
 
     def until(self, now: datetime) -> "Proofs":
@@ -112,6 +113,7 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
             feedback_read_at=read_at,
             feedback_since=read_at and (since or read_at),
             feedback_terms=self.feedback_terms if read_at else None,
+            feedback_refused=self.feedback_refused,
             turns=self.turns if self.turns and self.turns.started_at <= now else None,
         )
 
@@ -121,9 +123,9 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
         since, terms_now = (started_at, terms) if read_at else (None, None)
         return replace(self, feedback_read_at=read_at, feedback_since=since, feedback_terms=terms_now)
 
-    def without_feedback(self) -> "Proofs":
-        """Return what is proved after an export that did not read the feedback that was due."""
-        return replace(self, feedback_read_at=None, feedback_since=None, feedback_terms=None)
+    def without_feedback(self, *, refused: bool = False) -> "Proofs":
+        """Return what is proved after an export that did not read the feedback that was due, or was refused it."""
+        return replace(self, feedback_read_at=None, feedback_since=None, feedback_terms=None, feedback_refused=refused)
 
     def after(self, past: PastExport, *, now: datetime) -> "Proofs":
         """Return what is proved after one more export, the same where that proves nothing.

@@ -4,7 +4,7 @@ Owns the groups in which runs are asked for (docs/paging.md#short-lists), what i
 new feedback, and what shows that the service ignores a parameter. All of it is called in a lane.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -22,6 +22,7 @@ from annolake.extract.paging.waiting import answered
 from annolake.keys import key_of
 from annolake.sources.source import Access, ambiguous_keys, times_of
 from annolake.transform.feedback import Reviewers, decode_feedback, owner_of
+from annolake.transform.reject_value import RejectedRow
 from annolake.transform.row_batch import DecodedRow, Page, Reject
 
 _ANSWERED = 200
@@ -51,7 +52,8 @@ class FeedbackTerms:
 class Said:
     """What was said on some runs, or on a thread: on the `whole` ones all of it, of the `unread` ones nothing is known.
 
-    Runs are in lower case. `size` of the answers in bytes.
+    In neither are those on which something was said whose id cannot be read: it can be any that is missing. Runs are in
+    lower case. `size` of the answers in bytes.
     """
 
     size: int = 0
@@ -60,14 +62,15 @@ class Said:
     whole: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
-    def add(self, owners: Iterable[str], pages: Sequence[Page]) -> None:
+    def add(self, owners: Collection[str], pages: Sequence[Page]) -> None:
         """Note what was read whole. An element can be on two pages: the later one counts."""
         rows = {row.key: row for page in pages for row in page.rows}
         rejects = {reject.key: reject for page in pages for reject in page.rejects}
         self.size += sum(page.size for page in pages)
         self.rows += rows.values()
         self.rejects += rejects.values()
-        self.whole += owners
+        in_doubt = {owner for reject in rejects.values() for owner in _in_doubt(reject, owners)}
+        self.whole += [owner for owner in owners if owner not in in_doubt]
 
 
 class Mention(NamedTuple):
@@ -202,6 +205,14 @@ class FeedbackSource:
             return True
         numbers = error.numbers if isinstance(error, RefusedError) else ()
         return self._terms.limits.refused(asked, status=error.status, numbers=numbers)
+
+
+def _in_doubt(reject: Reject, owners: Collection[str]) -> Collection[str]:
+    """Return on which runs or threads a reject can be any feedback that is missing: none where its id is readable."""
+    if reject.queue_run_id is not None:
+        return ()
+    owner = (RejectedRow(reject.text).text_of("run_id") or "").lower()
+    return [owner] if owner in owners else owners
 
 
 @dataclass(slots=True)

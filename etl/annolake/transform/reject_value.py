@@ -15,7 +15,8 @@ SHOWN = 80
 """Characters of a value that are shown."""
 
 _STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<index>[0-9]{1,9})\]|(?P<some>\[\.\.\.\])")
-_OF_RUN = re.compile(r"\A\$\.run(?![^.\[])")
+OF_RUN = re.compile(r"\A\$\.run(?![^.\[])")
+"""Begins the path of a reject over items that is its run's: then its text is, too."""
 
 
 class RejectedRow:
@@ -46,7 +47,7 @@ class RejectedRow:
 
     def _at(self, path: str) -> bytes | None:
         if "run" not in self._members:
-            path = _OF_RUN.sub("$", path)
+            path = OF_RUN.sub("$", path)
         if path == "$":
             return self._text
         for name, value in self._members.items():  # a name that the contract does not know may hold anything
