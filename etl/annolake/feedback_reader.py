@@ -7,7 +7,7 @@ Owns how much is under way, and what an error means: one of the service ends the
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,13 @@ from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
 from annolake.feedback_backlog import Backlog, Group, Reviewing
 from annolake.keys import key_of
 from annolake.observers import Log
+from annolake.printable import counted
 from annolake.report import TableReport
 from annolake.sources.feedback import FeedbackSource, FeedbackTerms, IgnoredError, Said
 from annolake.sources.source import Access
 
 _NOT_SERVED = frozenset({401, 403, 404, 405, 410, 501})
+_UNKNOWN = 404  # of a run that this export did not see: it expired
 _FEW_GROUPS = 4  # for no more it is not worth a request to know how long an answer can be
 
 Land = Callable[[Said], None]
@@ -46,6 +48,7 @@ class FeedbackReader:
         self._knows_threads = True
         self._is_measured = terms.longest.rows > 0
         self._unread = 0
+        self._refused = 0
         self._odd = 0
 
     def want(self, row: Any, *, is_thread: bool, found: bool) -> None:
@@ -73,6 +76,8 @@ class FeedbackReader:
         self._read_all()
         if self._unread:
             self._report.because.append(f"what was said on {self._unread:,} runs changed too fast to be read whole")
+        if self._refused:
+            self._report.because.append(f"the service refused what was said on {counted(self._refused, 'row')}")
         if self._odd:
             self._report.because.append(f"{self._odd:,} runs have an id that is no UUID, so they cannot be asked for")
 
@@ -98,9 +103,11 @@ class FeedbackReader:
     def give_up(self, error: ServiceError | IgnoredError) -> None:
         """End the reading: the service does not serve feedback, did not answer, or not what was asked."""
         report = self._report
+        if isinstance(error, ServiceError):
+            self._take_answered()
         if isinstance(error, IgnoredError):
             report.status, why = "partial", f"the service ignores the parameter {error.parameter}"
-        elif error.status in _NOT_SERVED:
+        elif error.status in _NOT_SERVED and not self.source.has_answered:
             report.status, why = "refused", f"it answered with status {error.status}"
         else:
             report.status, why = "partial", str(error)
@@ -141,10 +148,20 @@ class FeedbackReader:
         future, take = self._flying.popleft()
         take(future.result())
 
+    def _take_answered(self) -> None:
+        """Take what was answered behind an error."""
+        for future, take in self._flying:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                with suppress(ServiceError):
+                    take(future.result())
+
     def _take_group(self, group: Group, said: Said) -> None:
         self._unread += len(said.unread)
+        self._refused += sum(run in group.found or status != _UNKNOWN for run, status in said.refused.items())
         self._land(said)
         self.found_whole += b"".join(key_of(run_id) for run_id in said.whole if run_id in group.found)
+        if said.error is not None:
+            raise said.error
 
     def _on_thread(self, thread_id: str, session_id: str | None, reviewing: Reviewing) -> Said | None:
         """Return what was said on a thread, None where the service is too old to tell. Runs in a lane."""
@@ -162,6 +179,7 @@ class FeedbackReader:
     def _take_thread(self, said: Said | None) -> None:
         if said is not None:
             self._unread += len(said.unread)
+            self._refused += len(said.refused)
             self._land(said)
             self.found_whole += b"".join(map(key_of, said.whole))
         elif self._knows_threads:

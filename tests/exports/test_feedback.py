@@ -1,7 +1,7 @@
 """What was said on a queue's runs is in the table `feedback`, or the report says which reading was not complete."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ import pytest
 from annolake.clock import Clock
 from annolake.report import QueueReport
 from annolake.sandbox import Changes, Feedback, FeedbackRules, Population, Rules, Sandbox
+from annolake.sandbox.answers import Refusal
 from exporting import FakeClock, export_once, one_queue, with_polars
 from feedback_oracle import assert_equals_service, present, stored
 from load.faults import Gate, Killed
@@ -441,6 +442,68 @@ def test_a_service_that_refuses_feedback_alone(tmp_path: Path, status: int) -> N
         lake = Lake(tmp_path, sandbox)
         assert outcome(lake.export(2)) == OK
         assert_equals_service(lake.path, sandbox, threads=False)
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, status: int, when: Callable[[Sequence[str]], bool]) -> None:
+    """Have the service refuse feedback of such runs."""
+    admit = FeedbackRules.admit
+
+    def stricter(self: FeedbackRules, url: str, query: Any) -> Any:
+        if when(query.get("run", ())):
+            raise Refusal(status, "no")
+        return admit(self, url, query)
+
+    monkeypatch.setattr(FeedbackRules, "admit", stricter)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_run_that_is_refused_is_told_and_the_rest_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Exit code 3, for the list showed the run; nothing of it is removed."""
+    with served() as sandbox:
+        lake = Lake(tmp_path, sandbox)
+        lake.export(1)
+        one, other = on_rows(sandbox)[0], on_rows(sandbox)[-1]
+        sandbox.feedback.edit(other, comment="another word")
+        with monkeypatch.context() as patched:
+            refusing(patched, status, lambda some: one.subject in some)
+            report = lake.export(1 + WEEK + 1)
+        assert outcome(report) == ("partial", 3, "partial", False)
+        assert report.feedback.because == ["the service refused what was said on 1 row"]
+        assert_equals_service(lake.path, sandbox, threads=False)
+        assert outcome(lake.export(1 + WEEK + 2)) == OK
+
+
+def test_an_expired_run_that_the_service_does_not_find_keeps_its_feedback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over items this export did not find the run itself: there is nothing to tell."""
+    with Sandbox(SMALL, rules=Rules(runs_gone=0.1)) as sandbox:
+        lake = Lake(tmp_path, sandbox, "items")
+        lake.export(1)
+        gone = next(one.subject for one in on_rows(sandbox) if sandbox.is_gone(one.subject))
+        before = len(present(lake.path))
+        refusing(monkeypatch, 404, lambda some: gone in some)
+        report = lake.export(1 + WEEK + 1, refresh=True)
+        assert (report.feedback.status, report.feedback.complete, report.feedback.removed) == ("ok", True, 0)
+        assert 0 < report.feedback.rows < before == len(present(lake.path))
+
+
+def test_a_service_that_refuses_feedback_from_some_moment_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was answered is in the lake, and exit code 3 tells that the rest is not."""
+    with served() as sandbox:
+        one_lane: dict[str, Any] = {"source.concurrency": 1}
+        lake, answered = Lake(tmp_path, sandbox, **one_lane), [0]
+
+        def later(some: Sequence[str]) -> bool:
+            answered[0] += len(some) > 1
+            return answered[0] > 6  # the requests for a group or two
+
+        refusing(monkeypatch, 403, later)
+        report = lake.export()
+        assert outcome(report) == ("partial", 3, "partial", False)
+        assert 0 < len(present(lake.path)) < len(on_rows(sandbox))
 
 
 @pytest.mark.parametrize("rules", [{"status": 500}, {"ignores": ("run",)}])
