@@ -390,6 +390,21 @@ def test_feedback_is_gone_only_where_this_export_found_its_run(tmp_path: Path) -
         assert (report.feedback.removed, one.id in present(lake.path)) == (1, False)
 
 
+def test_feedback_whose_run_is_in_upper_case_is_removed_like_any(tmp_path: Path) -> None:
+    """It stays as the service wrote it; what is compared has one form."""
+    with served() as sandbox:
+        lake = Lake(tmp_path, sandbox)
+        one = on_rows(sandbox)[0]
+        upper = one.subject.upper()
+        sandbox.feedback.edit(one, run_id=upper)
+        lake.export(1)
+        assert present(lake.path)[one.id]["run_id"] == upper
+        sandbox.feedback.delete(next(each for each in on_rows(sandbox) if each.id == one.id))
+        report = lake.export(1 + WEEK + 1)
+        assert (outcome(report), report.feedback.removed) == (OK, 1)
+        assert one.id not in present(lake.path)
+
+
 def test_feedback_that_comes_back_loses_removed_at(tmp_path: Path) -> None:
     """The same id, said again."""
     with served() as sandbox:
