@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from annolake.errors import ServiceError
-from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
+from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, QuerySize
 from annolake.feedback_backlog import Backlog, Group, Reviewing
 from annolake.keys import key_of
 from annolake.observers import Log
@@ -23,7 +23,10 @@ from annolake.sources.source import Access
 
 _NOT_SERVED = frozenset({401, 403, 404, 405, 410, 501})
 _UNKNOWN = 404  # of a run that this export did not see: it expired
+_FIRST = 5  # runs of the first group, which is asked for alone: what it weighs tells how many the next ones have
 _FEW_GROUPS = 4  # for no more it is not worth a request to know how long an answer can be
+
+_PART = 4  # of the memory for answers; the rest is for rows
 
 Land = Callable[[Said], None]
 
@@ -45,8 +48,12 @@ class FeedbackReader:
         self._threads: deque[tuple[str, str | None, Reviewing]] = deque()
         self._flying: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
         self._most = max(1, access.settings.concurrency // 2)  # the other lanes are for rows, until they were read
+        budget, largest = access.settings.max_inflight_mb * 1_000_000, access.settings.max_response_mb * 1_000_000
+        self._size = QuerySize(budget // _PART, min(budget, largest), _FIRST)
         self._knows_threads = True
         self._is_measured = terms.longest.rows > 0
+        self._is_weighing = False  # while the first group is under way
+        self._is_weighed = False
         self._unread = 0
         self._refused = 0
         self._odd = 0
@@ -58,17 +65,18 @@ class FeedbackReader:
             self._threads.append((row.thread_id, row.session_id, reviewing))
         elif row.id and not is_thread:
             self._odd += not self._backlog.add(row.id, row.completed_by, found=found)
-            if not self._is_measured and len(self._backlog) > _FEW_GROUPS * self._limits.most and row.session_id:
+            many = self._is_light and len(self._backlog) > _FEW_GROUPS * self._limits.most
+            if many and not self._is_measured and row.session_id:
                 self._is_measured = True
                 self._submit(partial(self.source.measure, row.session_id), lambda _: None)
 
     def go_on(self) -> None:
         """Send full groups, as many as may be under way, and take what was answered; waits for nothing."""
         with self._heeding():
-            self._send(least=self._limits.most)
+            self._send(full=True)
             while self._flying and self._flying[0][0].done():
                 self._take()
-                self._send(least=self._limits.most)
+                self._send(full=True)
 
     def finish(self) -> None:
         """Read all that is wanted; the report has the reasons where something could not be read."""
@@ -125,21 +133,30 @@ class FeedbackReader:
 
     def _read_all(self) -> None:
         with self._heeding():
-            self._send(least=1)
+            self._send(full=False)
             while self._flying:
                 self._take()
-                self._send(least=1)
+                self._send(full=False)
 
-    def _send(self, *, least: int) -> None:
-        """Send groups of `least` runs or more, and questions on threads, as many as may be under way."""
-        while not self.is_over and len(self._flying) < self._most:
-            if len(self._backlog) >= least:
-                group = self._backlog.take(self._limits.most)
-                self._submit(partial(self.source.on_runs, group.reviewers), partial(self._take_group, group))
+    def _send(self, *, full: bool) -> None:
+        """Send groups (`full` ones only, or what there is) and questions on threads, as many as may be under way."""
+        while not self.is_over and len(self._flying) < min(self._most, self._size.at_once):
+            most = min(self._limits.most, self._size())
+            if not self._is_weighing and len(self._backlog) >= (most if full else 1):
+                self._send_group(self._backlog.take(most))
             elif self._threads:
                 self._submit(partial(self._on_thread, *self._threads.popleft()), self._take_thread)
             else:
                 return
+
+    def _send_group(self, group: Group) -> None:
+        self._is_weighing = not self._is_weighed
+        self._submit(partial(self.source.on_runs, group.reviewers), partial(self._take_group, group))
+
+    @property
+    def _is_light(self) -> bool:
+        """Whether a full answer is known to be one that memory has room for."""
+        return self._is_weighed and self._size() >= self._limits.most
 
     def _submit(self, ask: Callable[[], Any], take: Callable[[Any], None]) -> None:
         self._flying.append((self._access.lanes.submit(ask), take))
@@ -156,6 +173,9 @@ class FeedbackReader:
                     take(future.result())
 
     def _take_group(self, group: Group, said: Said) -> None:
+        self._is_weighing, self._is_weighed = False, True
+        self._size.asks()
+        self._size.saw(len(said.whole), said.size)
         self._unread += len(said.unread)
         self._refused += sum(run in group.found or status != _UNKNOWN for run, status in said.refused.items())
         self._land(said)

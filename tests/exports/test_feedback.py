@@ -110,6 +110,19 @@ def test_a_run_with_730_feedbacks_on_servers_that_cut(tmp_path: Path, rules: dic
         assert len(present(lake.path)) > 730
 
 
+def test_groups_of_heavy_feedback_are_small(tmp_path: Path) -> None:
+    """Answers aim at 4 MB, where 100 rows have 25 MB."""
+    with served(Population(rows=40, crowd=0)) as sandbox:
+        for one in on_rows(sandbox):
+            sandbox.feedback.edit(one, comment="x" * 250_000)
+        lake = Lake(tmp_path, sandbox)
+        assert outcome(lake.export()) == OK
+        answers = [record.bytes for record in sandbox.requests if record.endpoint == "feedback"]
+        assert sum(answers) > 20_000_000
+        assert max(answers) < 12_000_000
+        assert_equals_service(lake.path, sandbox, threads=False)
+
+
 def test_two_queues_that_share_a_run_show_the_same_in_both(tmp_path: Path) -> None:
     """Feedback belongs to the run: each queue has it under its own partition."""
     with served(Population(rows=30, queues=2)) as sandbox:
