@@ -34,7 +34,8 @@ from annolake.publishing import publish
 from annolake.rejects import rejects_of
 from annolake.removals import Absence
 from annolake.report import TableReport
-from annolake.sources.feedback import IgnoredError, Mention, Said, TooMuchError
+from annolake.sources.feedback import Said
+from annolake.sources.new_feedback import IgnoredError, Mention, TooMuchError
 from annolake.transform.row_batch import DecodedRow, RowBatch
 
 Looking = Future[dict[bytes, Mention]]

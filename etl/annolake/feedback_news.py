@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from annolake.keys import KEY_BYTES, key_of
 from annolake.load.merge.columns import Bools, halves, keys_of, one_chunk
 from annolake.load.merge.upsert import Upsert
-from annolake.sources.feedback import Mention
+from annolake.sources.new_feedback import Mention
 
 
 class RowFacts(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ def rows_of(runs: Upsert, owners: Collection[bytes] | None = None) -> Iterator[l
         here = np.asarray(one_chunk(pc.is_null(table.column("removed_at"))))
         if owners is not None:
             is_thread = pc.equal(table.column("item_type"), "THREAD")
-            ids = pc.fill_null(pc.if_else(is_thread, table.column("thread_id"), table.column("id")), "")
+            ids = pc.fill_null(pc.if_else(is_thread, table.column("thread_id"), pc.ascii_lower(table.column("id"))), "")
             here = here & _among(ids, owners)
         yield msgspec.convert(table.filter(pa.array(here)).to_pylist(), list[RowFacts])
 

@@ -7,21 +7,27 @@ Owns how much is under way, and what an error means: one of the service ends the
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 from annolake.errors import ServiceError
-from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
+from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, QuerySize
 from annolake.feedback_backlog import Backlog, Group, Reviewing
 from annolake.keys import key_of
 from annolake.observers import Log
+from annolake.printable import counted
 from annolake.report import TableReport
-from annolake.sources.feedback import FeedbackSource, FeedbackTerms, IgnoredError, Said
+from annolake.sources.feedback import FeedbackSource, FeedbackTerms, Said
+from annolake.sources.new_feedback import IgnoredError
 from annolake.sources.source import Access
 
 _NOT_SERVED = frozenset({401, 403, 404, 405, 410, 501})
+_UNKNOWN = 404  # of a run that this export did not see: it expired
+_FIRST = 5  # runs of the first group, which is asked for alone: what it weighs tells how many the next ones have
 _FEW_GROUPS = 4  # for no more it is not worth a request to know how long an answer can be
+
+_PART = 4  # of the memory for answers; the rest is for rows
 
 Land = Callable[[Said], None]
 
@@ -46,9 +52,14 @@ class FeedbackReader:
         self._flying: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
         self._lanes = max(1, access.settings.concurrency // at_once)
         self._most = max(1, self._lanes // 2)  # the other lanes are for rows, until they were read
+        budget, largest = access.settings.max_inflight_mb * 1_000_000, access.settings.max_response_mb * 1_000_000
+        self._size = QuerySize(budget // _PART, min(budget, largest), _FIRST)
         self._knows_threads = True
         self._is_measured = terms.longest.rows > 0
+        self._is_weighing = False  # while the first group is under way
+        self._is_weighed = False
         self._unread = 0
+        self._refused = 0
         self._odd = 0
 
     def want(self, row: Any, *, is_thread: bool, found: bool) -> None:
@@ -58,7 +69,8 @@ class FeedbackReader:
             self._threads.append((row.thread_id, row.session_id, reviewing))
         elif row.id and not is_thread:
             self._odd += not self._backlog.add(row.id, row.completed_by, found=found)
-            if not self._is_measured and len(self._backlog) > _FEW_GROUPS * self._limits.most and row.session_id:
+            many = self._is_light and len(self._backlog) > _FEW_GROUPS * self._limits.most
+            if many and not self._is_measured and row.session_id:
                 self._is_measured = True
                 self._submit(partial(self.source.measure, row.session_id), lambda _: None)
 
@@ -69,10 +81,10 @@ class FeedbackReader:
     def go_on(self) -> None:
         """Send full groups, as many as may be under way, and take what was answered; waits for nothing."""
         with self._heeding():
-            self._send(least=self._limits.most)
+            self._send(full=True)
             while self._flying and self._flying[0][0].done():
                 self._take()
-                self._send(least=self._limits.most)
+                self._send(full=True)
 
     def finish(self) -> None:
         """Read all that is wanted; the report has the reasons where something could not be read."""
@@ -80,6 +92,8 @@ class FeedbackReader:
         self._read_all()
         if self._unread:
             self._report.because.append(f"what was said on {self._unread:,} runs changed too fast to be read whole")
+        if self._refused:
+            self._report.because.append(f"the service refused what was said on {counted(self._refused, 'row')}")
         if self._odd:
             self._report.because.append(f"{self._odd:,} runs have an id that is no UUID, so they cannot be asked for")
 
@@ -105,9 +119,11 @@ class FeedbackReader:
     def give_up(self, error: ServiceError | IgnoredError) -> None:
         """End the reading: the service does not serve feedback, did not answer, or not what was asked."""
         report = self._report
+        if isinstance(error, ServiceError):
+            self._take_answered()
         if isinstance(error, IgnoredError):
             report.status, why = "partial", f"the service ignores the parameter {error.parameter}"
-        elif error.status in _NOT_SERVED:
+        elif error.status in _NOT_SERVED and not self.source.has_answered:
             report.status, why = "refused", f"it answered with status {error.status}"
         else:
             report.status, why = "partial", str(error)
@@ -125,21 +141,30 @@ class FeedbackReader:
 
     def _read_all(self) -> None:
         with self._heeding():
-            self._send(least=1)
+            self._send(full=False)
             while self._flying:
                 self._take()
-                self._send(least=1)
+                self._send(full=False)
 
-    def _send(self, *, least: int) -> None:
-        """Send groups of `least` runs or more, and questions on threads, as many as may be under way."""
-        while not self.is_over and len(self._flying) < self._most:
-            if len(self._backlog) >= least:
-                group = self._backlog.take(self._limits.most)
-                self._submit(partial(self.source.on_runs, group.reviewers), partial(self._take_group, group))
+    def _send(self, *, full: bool) -> None:
+        """Send groups (`full` ones only, or what there is) and questions on threads, as many as may be under way."""
+        while not self.is_over and len(self._flying) < min(self._most, self._size.at_once):
+            most = min(self._limits.most, self._size())
+            if not self._is_weighing and len(self._backlog) >= (most if full else 1):
+                self._send_group(self._backlog.take(most))
             elif self._threads:
                 self._submit(partial(self._on_thread, *self._threads.popleft()), self._take_thread)
             else:
                 return
+
+    def _send_group(self, group: Group) -> None:
+        self._is_weighing = not self._is_weighed
+        self._submit(partial(self.source.on_runs, group.reviewers), partial(self._take_group, group))
+
+    @property
+    def _is_light(self) -> bool:
+        """Whether a full answer is known to be one that memory has room for."""
+        return self._is_weighed and self._size() >= self._limits.most
 
     def _submit(self, ask: Callable[[], Any], take: Callable[[Any], None]) -> None:
         self._flying.append((self._access.lanes.submit(ask), take))
@@ -148,10 +173,23 @@ class FeedbackReader:
         future, take = self._flying.popleft()
         take(future.result())
 
+    def _take_answered(self) -> None:
+        """Take what was answered behind an error."""
+        for future, take in self._flying:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                with suppress(ServiceError):
+                    take(future.result())
+
     def _take_group(self, group: Group, said: Said) -> None:
+        self._is_weighing, self._is_weighed = False, True
+        self._size.asks()
+        self._size.saw(len(said.whole), said.size)
         self._unread += len(said.unread)
+        self._refused += sum(run in group.found or status != _UNKNOWN for run, status in said.refused.items())
         self._land(said)
         self.found_whole += b"".join(key_of(run_id) for run_id in said.whole if run_id in group.found)
+        if said.error is not None:
+            raise said.error
 
     def _on_thread(self, thread_id: str, session_id: str | None, reviewing: Reviewing) -> Said | None:
         """Return what was said on a thread, None where the service is too old to tell. Runs in a lane."""
@@ -169,6 +207,7 @@ class FeedbackReader:
     def _take_thread(self, said: Said | None) -> None:
         if said is not None:
             self._unread += len(said.unread)
+            self._refused += len(said.refused)
             self._land(said)
             self.found_whole += b"".join(map(key_of, said.whole))
         elif self._knows_threads:

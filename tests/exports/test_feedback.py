@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,9 @@ from annolake import feedback_export
 from annolake.clock import Clock
 from annolake.report import QueueReport
 from annolake.sandbox import Changes, Feedback, FeedbackRules, Population, Rules, Sandbox
-from annolake.sources.feedback import FeedbackSource, TooMuchError
+from annolake.sandbox.answers import Refusal
+from annolake.sources.feedback import FeedbackSource
+from annolake.sources.new_feedback import TooMuchError
 from exporting import FakeClock, export_once, one_queue, with_polars
 from feedback_oracle import assert_equals_service, present, stored
 from load.faults import Gate, Killed
@@ -111,6 +113,19 @@ def test_a_run_with_730_feedbacks_on_servers_that_cut(tmp_path: Path, rules: dic
         assert outcome(lake.export()) == OK
         assert_equals_service(lake.path, sandbox, threads=False)
         assert len(present(lake.path)) > 730
+
+
+def test_groups_of_heavy_feedback_are_small(tmp_path: Path) -> None:
+    """Answers aim at 4 MB, where 100 rows have 25 MB."""
+    with served(Population(rows=40, crowd=0)) as sandbox:
+        for one in on_rows(sandbox):
+            sandbox.feedback.edit(one, comment="x" * 250_000)
+        lake = Lake(tmp_path, sandbox)
+        assert outcome(lake.export()) == OK
+        answers = [record.bytes for record in sandbox.requests if record.endpoint == "feedback"]
+        assert sum(answers) > 20_000_000
+        assert max(answers) < 12_000_000
+        assert_equals_service(lake.path, sandbox, threads=False)
 
 
 def test_two_queues_that_share_a_run_show_the_same_in_both(tmp_path: Path) -> None:
@@ -475,6 +490,21 @@ def test_feedback_is_gone_only_where_this_export_found_its_run(tmp_path: Path) -
         assert (report.feedback.removed, one.id in present(lake.path)) == (1, False)
 
 
+def test_feedback_whose_run_is_in_upper_case_is_removed_like_any(tmp_path: Path) -> None:
+    """It stays as the service wrote it; what is compared has one form."""
+    with served() as sandbox:
+        lake = Lake(tmp_path, sandbox)
+        one = on_rows(sandbox)[0]
+        upper = one.subject.upper()
+        sandbox.feedback.edit(one, run_id=upper)
+        lake.export(1)
+        assert present(lake.path)[one.id]["run_id"] == upper
+        sandbox.feedback.delete(next(each for each in on_rows(sandbox) if each.id == one.id))
+        report = lake.export(1 + WEEK + 1)
+        assert (outcome(report), report.feedback.removed) == (OK, 1)
+        assert one.id not in present(lake.path)
+
+
 def test_feedback_that_comes_back_loses_removed_at(tmp_path: Path) -> None:
     """The same id, said again."""
     with served() as sandbox:
@@ -527,6 +557,68 @@ def test_a_service_that_refuses_feedback_alone(tmp_path: Path, status: int) -> N
         lake = Lake(tmp_path, sandbox)
         assert outcome(lake.export(2)) == OK
         assert_equals_service(lake.path, sandbox, threads=False)
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, status: int, when: Callable[[Sequence[str]], bool]) -> None:
+    """Have the service refuse feedback of such runs."""
+    admit = FeedbackRules.admit
+
+    def stricter(self: FeedbackRules, url: str, query: Any) -> Any:
+        if when(query.get("run", ())):
+            raise Refusal(status, "no")
+        return admit(self, url, query)
+
+    monkeypatch.setattr(FeedbackRules, "admit", stricter)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_run_that_is_refused_is_told_and_the_rest_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Exit code 3, for the list showed the run; nothing of it is removed."""
+    with served() as sandbox:
+        lake = Lake(tmp_path, sandbox)
+        lake.export(1)
+        one, other = on_rows(sandbox)[0], on_rows(sandbox)[-1]
+        sandbox.feedback.edit(other, comment="another word")
+        with monkeypatch.context() as patched:
+            refusing(patched, status, lambda some: one.subject in some)
+            report = lake.export(1 + WEEK + 1)
+        assert outcome(report) == ("partial", 3, "partial", False)
+        assert report.feedback.because == ["the service refused what was said on 1 row"]
+        assert_equals_service(lake.path, sandbox, threads=False)
+        assert outcome(lake.export(1 + WEEK + 2)) == OK
+
+
+def test_an_expired_run_that_the_service_does_not_find_keeps_its_feedback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over items this export did not find the run itself: there is nothing to tell."""
+    with Sandbox(SMALL, rules=Rules(runs_gone=0.1)) as sandbox:
+        lake = Lake(tmp_path, sandbox, "items")
+        lake.export(1)
+        gone = next(one.subject for one in on_rows(sandbox) if sandbox.is_gone(one.subject))
+        before = len(present(lake.path))
+        refusing(monkeypatch, 404, lambda some: gone in some)
+        report = lake.export(1 + WEEK + 1, refresh=True)
+        assert (report.feedback.status, report.feedback.complete, report.feedback.removed) == ("ok", True, 0)
+        assert 0 < report.feedback.rows < before == len(present(lake.path))
+
+
+def test_a_service_that_refuses_feedback_from_some_moment_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was answered is in the lake, and exit code 3 tells that the rest is not."""
+    with served() as sandbox:
+        one_lane: dict[str, Any] = {"source.concurrency": 1}
+        lake, answered = Lake(tmp_path, sandbox, **one_lane), [0]
+
+        def later(some: Sequence[str]) -> bool:
+            answered[0] += len(some) > 1
+            return answered[0] > 6  # the requests for a group or two
+
+        refusing(monkeypatch, 403, later)
+        report = lake.export()
+        assert outcome(report) == ("partial", 3, "partial", False)
+        assert 0 < len(present(lake.path)) < len(on_rows(sandbox))
 
 
 @pytest.mark.parametrize("rules", [{"status": 500}, {"ignores": ("run",)}])

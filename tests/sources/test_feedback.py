@@ -1,7 +1,7 @@
 """What was said on runs is read whole from a server that cuts, refuses or changes, or it is told as unread."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from annolake.clock import Clock
-from annolake.errors import RefusedError, UnavailableError
+from annolake.errors import NotFoundError, RefusedError, ServiceError, UnavailableError
 from annolake.keys import key_of
 from annolake.sandbox import Changes, FeedbackRules, Population, Rules, Sandbox
 from annolake.sandbox.answers import Refusal
-from annolake.sources.feedback import FeedbackSource, FeedbackTerms, IgnoredError, Said, TooMuchError
+from annolake.sources.feedback import FeedbackSource, FeedbackTerms, Said
+from annolake.sources.new_feedback import IgnoredError, TooMuchError
+from annolake.sources.refusals import MOST_REFUSED
 from sources.reading import access_to
 
 ROWS = 120
@@ -110,14 +112,86 @@ def test_a_server_that_ignores_the_runs_is_found_out() -> None:
         source.on_runs(dict.fromkeys(runs_of(sandbox)[:50]))
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 501])
-def test_a_refusal_is_final(status: int) -> None:
-    """It is not asked for again, and does not make groups smaller."""
+@pytest.mark.parametrize(("status", "requests"), [(401, 3), (403, 3), (404, 3), (405, 1), (410, 1), (501, 1)])
+def test_a_refusal_of_all_is_final(status: int, requests: int) -> None:
+    """It costs a look at two single runs at most, and does not make groups smaller."""
     with sources(FeedbackRules(status=status)) as (sandbox, source):
-        with pytest.raises((RefusedError, Exception)) as told:
-            source.on_runs(dict.fromkeys(runs_of(sandbox)))
-        assert getattr(told.value, "status", None) == status
-        assert asked(sandbox) == 1
+        runs = runs_of(sandbox)
+        for _ in range(2):
+            with pytest.raises(ServiceError) as told:
+                source.on_runs(dict.fromkeys(runs[:50]))
+            assert told.value.status == status
+        assert asked(sandbox) == requests + 1
+        assert not source.has_answered
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, status: int, when: Callable[[Sequence[str]], bool]) -> None:
+    """Have the sandbox refuse questions on such runs."""
+    admit = FeedbackRules.admit
+
+    def stricter(self: FeedbackRules, url: str, query: Any) -> Any:
+        if when(query.get("run", ())):
+            raise Refusal(status, "no")
+        return admit(self, url, query)
+
+    monkeypatch.setattr(FeedbackRules, "admit", stricter)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 500, 503])
+@pytest.mark.parametrize("place", [0, 7, 49, 77])
+def test_one_run_that_is_refused_costs_its_own_feedback_alone(
+    monkeypatch: pytest.MonkeyPatch, status: int, place: int
+) -> None:
+    """Groups with it are halved until it stands alone; it is told with the status."""
+    with sources() as (sandbox, source):
+        runs = runs_of(sandbox)
+        refusing(monkeypatch, status, lambda some: runs[place] in some)
+        said = source.on_runs(dict.fromkeys(runs))
+        assert (said.refused, said.unread, said.error) == ({runs[place]: status}, [], None)
+        assert sorted(said.whole) == sorted({*runs} - {runs[place]})
+        assert ids(said) == held(sandbox, said.whole)
+        before = asked(sandbox)
+        source.on_runs(dict.fromkeys(runs[:50] if place >= 50 else runs[50:100]))
+        assert asked(sandbox) - before <= 6  # groups did not become smaller for it
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_groups_that_are_too_large_without_a_number_are_halved(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """A single run shows that the service answers, and later groups are small from the start."""
+    with sources() as (sandbox, source):
+        runs = runs_of(sandbox)
+        refusing(monkeypatch, status, lambda some: len(some) > 7)
+        said = source.on_runs(dict.fromkeys(runs[:30]))
+        assert (sorted(said.whole), ids(said)) == (sorted(runs[:30]), held(sandbox, runs[:30]))
+        before = len(sandbox.requests)
+        source.on_runs(dict.fromkeys(runs[30:42]))
+        assert all(record.status == 200 for record in sandbox.requests[before:])
+
+
+def test_what_was_answered_before_a_refusal_of_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key was revoked meanwhile."""
+    with sources() as (sandbox, source):
+        runs, groups = runs_of(sandbox), [0]
+
+        def second(some: Sequence[str]) -> bool:
+            groups[0] += len(some) > 1 and runs[0] not in some
+            return groups[0] > 0
+
+        refusing(monkeypatch, 403, second)
+        said = source.on_runs(dict.fromkeys(runs))
+        assert isinstance(said.error, RefusedError)
+        assert (sorted(said.whole), ids(said)) == (sorted(runs[:50]), held(sandbox, runs[:50]))
+        assert source.has_answered
+
+
+def test_refusals_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that has almost no run is not asked for each of them."""
+    with sources() as (sandbox, source):
+        runs = runs_of(sandbox)
+        refusing(monkeypatch, 404, lambda some: set(some) != {runs[0]})
+        said = source.on_runs(dict.fromkeys(runs))
+        assert (said.whole, type(said.error)) == ([runs[0]], NotFoundError)
+        assert asked(sandbox) <= 2 * MOST_REFUSED + 10
 
 
 def test_a_server_that_fails_is_asked_as_often_as_any() -> None:

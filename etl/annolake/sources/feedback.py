@@ -8,36 +8,25 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from annolake.errors import RefusedError, ServiceError, TooLargeError, UnavailableError
 from annolake.extract.endpoints.feedback import ENDPOINT, MOST_ROWS, MOST_RUNS, FeedbackListing, Question
-from annolake.extract.endpoints.query_limits import QueryLimits
+from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, QueryLimits
 from annolake.extract.offset.halving import read_fitting
 from annolake.extract.offset.list_reader import Listing
 from annolake.extract.offset.queue_reader import QueueReader
 from annolake.extract.offset.whole_list import LongestAnswer, read_whole
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.waiting import answered
-from annolake.keys import key_of
+from annolake.sources.new_feedback import IgnoredError, Mention, NewFeedback
+from annolake.sources.refusals import Refusals
 from annolake.sources.source import Access, ambiguous_keys, times_of
 from annolake.transform.feedback import Reviewers, decode_feedback, owner_of
 from annolake.transform.reject_value import RejectedRow
 from annolake.transform.row_batch import DecodedRow, Page, Reject
 
 _ANSWERED = 200
-
-
-class IgnoredError(Exception):
-    """The service answers as if it had not seen a parameter: nothing that was asked with it is known to be whole."""
-
-    def __init__(self, parameter: str) -> None:
-        super().__init__(parameter)
-        self.parameter = parameter
-
-
-class TooMuchError(Exception):
-    """More was said in the projects of a queue than is worth reading to learn what concerns the queue."""
 
 
 @dataclass
@@ -53,7 +42,8 @@ class Said:
     """What was said on some runs, or on a thread: on the `whole` ones all of it, of the `unread` ones nothing is known.
 
     In neither are those on which something was said whose id cannot be read: it can be any that is missing. Runs are in
-    lower case. `size` of the answers in bytes.
+    lower case. `size` of the answers in bytes. The `refused` ones are told with the status, and `error` ended the
+    reading of the others.
     """
 
     size: int = 0
@@ -61,6 +51,8 @@ class Said:
     rejects: list[Reject] = field(default_factory=list)
     whole: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    refused: dict[str, int | None] = field(default_factory=dict)
+    error: ServiceError | None = None
 
     def add(self, owners: Collection[str], pages: Sequence[Page]) -> None:
         """Note what was read whole. An element can be on two pages: the later one counts."""
@@ -73,19 +65,18 @@ class Said:
         self.whole += [owner for owner in owners if owner not in in_doubt]
 
 
-class Mention(NamedTuple):
-    """A feedback that was met: the key of the run or thread it is on, and when it was last edited."""
-
-    owner: bytes
-    modified_at: datetime | None
-
-
 class FeedbackSource:
     """What was said on the runs of one queue."""
 
     def __init__(self, access: Access, terms: FeedbackTerms) -> None:
         self._listing = FeedbackListing(access.client, access.caller)
         self._access, self._terms = access, terms
+        self._refusals = Refusals()
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the service answered for any group of runs: then a refusal is not of all feedback."""
+        return self._refusals.answering is not None
 
     def measure(self, session: str) -> None:
         """Look how long an answer of this service can be, at what was said in a project."""
@@ -98,37 +89,28 @@ class FeedbackSource:
     def on_runs(self, reviewers: Reviewers) -> Said:
         """Return what was said on some runs, given by their reviewers; runs that are not read whole are told.
 
-        Raises ServiceError; IgnoredError where anything else came.
+        Raises ServiceError where nothing was read before it; IgnoredError where anything else came.
         """
-        said, limits = Said(), self._terms.limits
-        waiting = [list(reviewers)]
-        while waiting:
-            some, most = waiting.pop(), limits.most
-            if len(some) > most:
-                waiting += _parts(some, most)
-                continue
-            try:
-                pages = self._group(some, reviewers)
-            except (TooLargeError, ServiceError) as error:
-                if len(some) == 1 or not self._is_too_much(len(some), error):
-                    raise
-                waiting += _parts(some, max(1, len(some) // 2))
-                continue
-            if pages is not None:
-                limits.answered(len(some))
-                said.add(some, pages)
-            elif len(some) == 1:
-                said.unread += some
-            else:
-                limits.too_many(len(some))
-                waiting += _parts(some, len(some) // 2)
+        said = Said()
+        try:
+            self._read(list(reviewers), reviewers, said)
+        except ServiceError as error:
+            if not said.whole:
+                raise
+            said.error = error
         return said
 
     def on_thread(self, thread: str, session: str | None, reviewers: Reviewers) -> Said:
         """Return what was said on a thread as a whole; raises as `on_runs` does."""
         said, sessions = Said(), [session] if session else []
         question = Question(thread=thread, sessions=sessions)
-        pages = self._whole(question, partial(decode_feedback, reviewers=reviewers), alone=True)
+        try:
+            pages = self._whole(question, partial(decode_feedback, reviewers=reviewers), alone=True)
+        except ServiceError as error:
+            if error.status in NOT_ACCEPTED or not self._refusals.concern([], error, self._answers):
+                raise
+            said.refused[thread] = error.status
+            return said
         if pages is None:
             said.unread.append(thread)
             return said
@@ -144,7 +126,7 @@ class FeedbackSource:
         TooMuchError where `enough` answers did not tell.
         """
         found: dict[bytes, Mention] = {}
-        decode = _NewFeedback(since, enough)
+        decode = NewFeedback(since, enough)
         for some in _parts(list(sessions), MOST_RUNS):
             question = Question(sessions=some, since=since)
             pages = self._whole(question, decode, alone=True)
@@ -153,6 +135,52 @@ class FeedbackSource:
             for page in pages:
                 found |= page.mentions
         return found
+
+    def _read(self, some: list[str], reviewers: Reviewers, said: Said) -> bool:
+        """Read what was said on some runs, in as many groups as it takes; tell whether none of them was refused."""
+        limits = self._terms.limits
+        if len(some) > limits.most:
+            return self._read_parts(some, limits.most, reviewers, said)
+        try:
+            pages = self._group(some, reviewers)
+        except ServiceError as error:
+            return self._read_refused(some, reviewers, said, error)
+        if pages is not None:
+            limits.answered(len(some))
+            self._refusals.answered(some[0])
+            said.add(some, pages)
+        elif len(some) == 1:
+            said.unread += some
+        else:
+            limits.too_many(len(some))
+            return self._read_parts(some, len(some) // 2, reviewers, said)
+        return True
+
+    def _read_refused(self, some: list[str], reviewers: Reviewers, said: Said, error: ServiceError) -> bool:
+        """Read the halves of a refused group, a single run of which is told; raises the error where it is of all."""
+        if len(some) > 1 and self._is_too_much(len(some), error):
+            return self._read_parts(some, len(some) // 2, reviewers, said)
+        if not self._refusals.concern(some, error, self._answers):
+            raise error
+        if len(some) == 1:
+            said.refused[some[0]] = error.status
+            return False
+        is_answered = self._read_parts(some, len(some) // 2, reviewers, said)
+        if is_answered:
+            self._terms.limits.too_many(len(some))
+        return is_answered
+
+    def _read_parts(self, some: list[str], size: int, reviewers: Reviewers, said: Said) -> bool:
+        answered = [self._read(part, reviewers, said) for part in _parts(some, size)]
+        return all(answered)
+
+    def _answers(self, run: str) -> bool:
+        """Tell whether the service answers a question on a single run."""
+        try:
+            self._listing.read(Question(runs=[run]), 0, 1, partial(decode_feedback, reviewers={}))
+        except ServiceError:
+            return False
+        return True
 
     def _group(self, runs: list[str], reviewers: Reviewers) -> list[Page] | None:
         asked = frozenset(runs)
@@ -213,34 +241,6 @@ def _in_doubt(reject: Reject, owners: Collection[str]) -> Collection[str]:
         return ()
     owner = (RejectedRow(reject.text).text_of("run_id") or "").lower()
     return [owner] if owner in owners else owners
-
-
-@dataclass(slots=True)
-class _NewPage(Page):
-    """An answer of which little is wanted."""
-
-    mentions: dict[bytes, Mention] = field(default_factory=dict)
-
-
-class _NewFeedback:
-    """Decodes answers about new feedback; raises IgnoredError for one with older, TooMuchError for one too many."""
-
-    def __init__(self, since: datetime, enough: float) -> None:
-        self._since, self._left = since, enough
-
-    def __call__(self, body: bytes) -> _NewPage:
-        self._left -= 1
-        if self._left < 0:
-            raise TooMuchError
-        page = decode_feedback(body, reviewers={})
-        if any(row.row.created_at and row.row.created_at < self._since for row in page.rows):
-            raise IgnoredError("min_created_at")
-        mentions = {
-            each.key: Mention(key_of(owner), each.row.modified_at)
-            for each in page.rows
-            if (owner := owner_of(each.row))
-        }
-        return _NewPage(page.size, [], page.rejects, page.keys, mentions=mentions)
 
 
 class _Met:

@@ -80,14 +80,15 @@ class QueryLimits:
 class QuerySize:
     """How many runs of one queue a query asks for: as many as make an answer of `ANSWER_BYTES`, by what came so far.
 
-    A first query is small; while it is under way the next ones wait to be as large as they may be. `budget` bounds
-    the answers in memory, `largest` a single one, in bytes. Safe to share between threads.
+    A first query is small (`first`); while it is under way the next ones wait to be as large as they may be. `budget`
+    bounds the answers in memory, `largest` a single one, in bytes. Safe to share between threads.
     """
 
-    def __init__(self, budget: int, largest: int) -> None:
+    def __init__(self, budget: int, largest: int, first: int = FIRST) -> None:
         self.answer = min(ANSWER_BYTES, largest // 2)  # rows differ
         self.at_once = max(1, budget // self.answer)
         self._lock = Lock()
+        self._first = first
         self._asked = False
         self._weight = 0.0
 
@@ -95,7 +96,7 @@ class QuerySize:
         """Return how many runs the next query should ask for, at least 1."""
         if self._weight:
             return max(1, min(MOST, int(self.answer / self._weight)))
-        return MOST if self._asked else FIRST
+        return MOST if self._asked else self._first
 
     def asks(self) -> None:
         """Note that a query is under way."""

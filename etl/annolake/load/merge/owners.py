@@ -15,6 +15,7 @@ from annolake.load.merge.columns import Bools, Bytes16, Numbers, keys_of, one_ch
 
 _SMALLEST = 1024
 _AT_ONCE = 1 << 16
+_RUN = "run_id"  # runs are asked for in lower case, however the service writes them
 
 
 class Owners:
@@ -28,6 +29,8 @@ class Owners:
         for column, pairs in self._pairs.items():
             ids = one_chunk(table.column(column))
             there = np.asarray(ids.is_valid())
+            if column == _RUN:
+                ids = pc.utf8_lower(ids)
             pairs.append(numbers[there], keys_of(pc.drop_null(ids)))
 
     def belonging(self, owners: Bytes16, size: int) -> Bools:
