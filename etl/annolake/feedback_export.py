@@ -29,7 +29,6 @@ from annolake.flatten_buffer import FlattenBuffer
 from annolake.keys import key_of
 from annolake.load.merge.index import ACCEPTED
 from annolake.load.merge.upsert import Upsert
-from annolake.printable import counted
 from annolake.publishing import publish
 from annolake.rejects import rejects_of
 from annolake.removals import Absence
@@ -266,11 +265,7 @@ class FeedbackExport:
             return False
         absence = Absence(self._upsert.index.missing, self._upsert.index.live, None, None)
         if absence.is_large and not self._parts.context.accept_removals:
-            self._report.removed_unconfirmed = absence.missing
-            gone = counted(absence.missing, "feedback")
-            self._report.because.append(
-                f"{gone} of {absence.live:,} are gone at once: `annolake run --accept-removals` marks them"
-            )
+            self._report.removed_unconfirmed, self._report.removals_held_back = absence.missing, True
             return False
         self._keep_others(self._reader.read_again(self._upsert.missing_owners(), self._meet))
         return True
@@ -282,7 +277,7 @@ class FeedbackExport:
         report, proofs = self._report, self._parts.proofs
         if self._parts.report.mode == "new" and proofs.feedback_refused and proofs.is_unfiltered:
             self._conclude_after_refusal()
-        report.complete = not report.because
+        report.complete = not (report.because or report.removals_held_back)
         if report.status == "unread":
             report.status = "ok" if report.complete else "partial"
         report.rows = self._upsert.index.count(ACCEPTED)

@@ -57,6 +57,7 @@ class TableReport(msgspec.Struct, kw_only=True):
     unchanged: int = 0
     removed: int = 0
     removed_unconfirmed: int = 0
+    removals_held_back: bool = False
     rejected: int = 0
     rejected_new: int = 0
 
@@ -242,11 +243,12 @@ def shortcomings(queue: QueueReport) -> list[str]:
 
 def _shortcomings_of(table: str, told: TableReport) -> Iterable[str]:
     """Yield why a table beside `runs` was read in part."""
-    if told.status == "partial":
+    if told.status == "partial" and told.because:
         yield f"{table} could not be read whole: {'; '.join(told.because)}; run it again"
     if told.removed_unconfirmed:
         rows = counted(told.removed_unconfirmed, "row")
-        yield f"{table} not met and not marked removed: {rows}; the next export looks again, and {_ACCEPTING}"
+        many = ", too many at once" if told.removals_held_back else ""
+        yield f"{table} not met and not marked removed: {rows}{many}; the next export looks again, and {_ACCEPTING}"
     if told.rejected_new:
         yield f"{table}: {counted(told.rejected_new, 'new reject')}: `annolake rejects` lists them"
 

@@ -123,7 +123,8 @@ class _Table:
         if source.unread:
             threads = counted(source.unread, "thread")
             report.because.append(f"{threads} could not be read, the last because: {source.why}")
-        report.status, report.complete = "partial" if report.because else "ok", not report.because
+        report.complete = not (report.because or report.removals_held_back)
+        report.status = "ok" if report.complete else "partial"
 
     def publish(self, *, merges: int) -> None:
         """Merge and publish each day concerned."""
@@ -159,8 +160,5 @@ class _Table:
         held_back = absence.is_large and not self._parts.context.accept_removals
         if len(self._whole) == len(threads) and not self._rejects.unreadable and not held_back:
             return True
-        report.removed_unconfirmed = absence.missing
-        if held_back:
-            turns = counted(absence.missing, "turn")
-            report.because.append(f"{turns} of {index.live:,} are gone: `annolake run --accept-removals` marks them")
+        report.removed_unconfirmed, report.removals_held_back = absence.missing, held_back
         return False

@@ -1,9 +1,9 @@
 """What was said on a queue's runs is in the table `feedback`, or the report says which reading was not complete."""
 
+import itertools
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,13 +15,14 @@ import pytest
 
 from annolake import feedback_export
 from annolake.clock import Clock
+from annolake.extract.http.client import Client
 from annolake.report import QueueReport
 from annolake.sandbox import Changes, Feedback, FeedbackRules, Population, Rules, Sandbox
-from annolake.sandbox.answers import Refusal
 from annolake.sources.feedback import FeedbackSource
 from annolake.sources.new_feedback import TooMuchError
 from exporting import FakeClock, export_once, one_queue, with_polars
 from feedback_oracle import assert_equals_service, present, stored
+from feedback_refusals import refusing
 from load.faults import Gate, Killed
 from test_rejects import lake_with
 
@@ -192,23 +193,25 @@ def test_an_edit_of_what_was_said_lately_is_seen_by_the_next_export(tmp_path: Pa
         assert present(lake.path)[added.id]["comment"] == "on second thought"
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, *, after: int, outcome: Any) -> list[bool]:
-    """Have news come (or be too much) only when so many pages were asked for; return whether that was in time."""
+def answering(monkeypatch: pytest.MonkeyPatch, *, after: int, outcome: Any) -> list[bool]:
+    """Have news come (or be too much) only when so many pages were read; return whether that was in time."""
     in_time: list[bool] = []
+    read, enough = itertools.count(1), threading.Event()
+    get, new_since = Client.get, FeedbackSource.new_since
 
-    def pages() -> int:
-        return sum(record.endpoint in {"runs", "items"} for record in sandbox.requests[begun:])
+    def counted(client: Client, endpoint: str, *arguments: Any, **more: Any) -> Any:
+        answer = get(client, endpoint, *arguments, **more)
+        if endpoint.endswith(("/runs", "/items")) and next(read) >= after:
+            enough.set()
+        return answer
 
     def look(source: FeedbackSource, *arguments: Any, **more: Any) -> Any:
-        deadline = time.monotonic() + 60
-        while pages() < after and time.monotonic() < deadline:
-            threading.Event().wait(0.01)
-        in_time.append(pages() >= after)
+        in_time.append(enough.wait(60))
         if outcome is not None:
             raise outcome
         return new_since(source, *arguments, **more)
 
-    begun, new_since = len(sandbox.requests), FeedbackSource.new_since
+    monkeypatch.setattr(Client, "get", counted)
     monkeypatch.setattr(FeedbackSource, "new_since", look)
     return in_time
 
@@ -223,7 +226,7 @@ def test_over_runs_rows_do_not_wait_for_what_was_said(
         lake.export(24)
         subject = next(row.run_id for row in sandbox.queue().listing("archived") if row.run_id)
         added = sandbox.feedback.add(str(subject), at=NEW + 20 * HOUR)
-        in_time = answering(monkeypatch, sandbox, after=10, outcome=TooMuchError() if too_much else None)
+        in_time = answering(monkeypatch, after=10, outcome=TooMuchError() if too_much else None)
         report, asked = lake.asked(48)
         assert (outcome(report), in_time) == (OK, [True])
         assert added.id in present(lake.path)
@@ -239,7 +242,7 @@ def test_over_items_rows_do_not_wait_for_ever(tmp_path: Path, monkeypatch: pytes
         subject = next(row.run_id for row in sandbox.queue().listing("archived") if row.run_id)
         sandbox.feedback.add(str(subject), at=NEW + 20 * HOUR, key="brand new")
         with monkeypatch.context() as patched:
-            in_time = answering(patched, sandbox, after=4, outcome=None)
+            in_time = answering(patched, after=4, outcome=None)
             report = lake.export(48)
         assert (outcome(report), in_time, report.runs_asked) == (OK, [True], 0)
         assert "brand new" in {row["key"] for row in present(lake.path).values()}
@@ -557,18 +560,6 @@ def test_a_service_that_refuses_feedback_alone(tmp_path: Path, status: int) -> N
         lake = Lake(tmp_path, sandbox)
         assert outcome(lake.export(2)) == OK
         assert_equals_service(lake.path, sandbox, threads=False)
-
-
-def refusing(monkeypatch: pytest.MonkeyPatch, status: int, when: Callable[[Sequence[str]], bool]) -> None:
-    """Have the service refuse feedback of such runs."""
-    admit = FeedbackRules.admit
-
-    def stricter(self: FeedbackRules, url: str, query: Any) -> Any:
-        if when(query.get("run", ())):
-            raise Refusal(status, "no")
-        return admit(self, url, query)
-
-    monkeypatch.setattr(FeedbackRules, "admit", stricter)
 
 
 @pytest.mark.parametrize("status", [403, 404])

@@ -1,7 +1,7 @@
 """What was said on runs is read whole from a server that cuts, refuses or changes, or it is told as unread."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from annolake.sandbox.answers import Refusal
 from annolake.sources.feedback import FeedbackSource, FeedbackTerms, Said
 from annolake.sources.new_feedback import IgnoredError, TooMuchError
 from annolake.sources.refusals import MOST_REFUSED
+from feedback_refusals import refusing
 from sources.reading import access_to
 
 ROWS = 120
@@ -123,18 +124,6 @@ def test_a_refusal_of_all_is_final(status: int, requests: int) -> None:
             assert told.value.status == status
         assert asked(sandbox) == requests + 1
         assert not source.has_answered
-
-
-def refusing(monkeypatch: pytest.MonkeyPatch, status: int, when: Callable[[Sequence[str]], bool]) -> None:
-    """Have the sandbox refuse questions on such runs."""
-    admit = FeedbackRules.admit
-
-    def stricter(self: FeedbackRules, url: str, query: Any) -> Any:
-        if when(query.get("run", ())):
-            raise Refusal(status, "no")
-        return admit(self, url, query)
-
-    monkeypatch.setattr(FeedbackRules, "admit", stricter)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 500, 503])
