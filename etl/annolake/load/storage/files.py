@@ -1,0 +1,105 @@
+"""What the lake needs of the place where its files lie: a disk or an object store.
+
+Owns the protocols, and nothing that touches a file. `local` and `objects` are the two kinds of files, `locks` and
+`lease` the two kinds of locks.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pyarrow as pa
+
+from annolake.errors import LakeError
+
+T = TypeVar("T")
+
+Gate = Callable[[str, Any, Callable[[], Any]], Any]
+"""Called with verb, location and the real call in place of the real call: a test breaks any step there."""
+
+
+class MissingError(LakeError):
+    """There is no such file or folder; a reader beside a running export meets this and looks again."""
+
+
+class Location(Protocol):
+    """Where a file or folder lies: a `Path` on a disk, else an address in a store. As text it is what users know."""
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+
+    @property
+    def stem(self) -> str:
+        """The last part without its extension."""
+
+    @property
+    def parent(self) -> "Location":
+        """The folder."""
+
+    def __truediv__(self, name: str, /) -> "Location":
+        """Return the location of that name (or of several, divided by slashes) below this folder."""
+
+
+class Files(Protocol):
+    """The files of one place. Every verb raises `LakeError` where it fails, `MissingError` where there is no file.
+
+    A folder is there as long as a file is in it or below it; a disk has empty ones too.
+    """
+
+    def step(self, verb: str, path: Location, call: Callable[[], T]) -> T:
+        """Do one thing with `path`, translating foreign errors; `verb` completes "cannot ... <path>"."""
+
+    def names(self, folder: Location) -> list[str]:
+        """Return the names of the files and folders in a folder, sorted; none where there is no folder."""
+
+    def exists(self, path: Location) -> bool:
+        """Tell whether there is a file or folder of that name."""
+
+    def size(self, path: Location) -> int:
+        """Return a file's size in bytes."""
+
+    def read(self, path: Location) -> bytes:
+        """Return the bytes of a small file."""
+
+    def open(self, path: Location) -> pa.NativeFile:
+        """Open a file to read any part of it; the caller closes it."""
+
+    def digest(self, path: Location) -> str:
+        """Return the hash of all bytes of a file: BLAKE2b, 16 bytes, in hexadecimal digits."""
+
+    def put(self, source: Path, target: Location, *, flush: bool = True) -> None:
+        """Put a local file in the place of `target` as a whole; `source` is used up.
+
+        It is made to last before it is seen, unless `flush` is False: on a disk it is flushed, then renamed.
+        """
+
+    def remove(self, path: Location) -> None:
+        """Remove a file, or a folder with all that is in it; nothing where there is none."""
+
+
+class Hold(Protocol):
+    """A lock, held or not: `holder` is None where it is ours, else it says who has it."""
+
+    @property
+    def holder(self) -> str | None:
+        """Who has it ("pid 12 on host a since 2026-11-20T08:00:00+00:00"), None where it is ours."""
+
+    @property
+    def generation(self) -> int:
+        """Grows from holder to holder of a lease; 0 of a lock that ends with its holder's process."""
+
+    def check(self) -> None:
+        """Raise `LockedError` where the lock can have passed to another meanwhile."""
+
+
+class Locks(Protocol):
+    """Locks between processes: one for a queue, one for an export as long as it runs."""
+
+    def hold(self, path: Location, *, since: datetime) -> AbstractContextManager[Hold]:
+        """Hold the lock on `path` as long as the block runs, where nobody else does. Never waits."""
+
+    def is_free(self, path: Location) -> bool:
+        """Tell whether nobody holds the lock on `path`; changes nothing."""
