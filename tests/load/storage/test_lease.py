@@ -15,17 +15,16 @@ import pytest
 
 from annolake.clock import Clock
 from annolake.errors import LakeError, LockedError
-from annolake.load.storage.bucket import Bucket, Patience, connect
 from annolake.load.storage.kinds import S3
 from annolake.load.storage.lease import LeaseLocks
 from annolake.load.storage.objects import ObjectFiles, ObjectPath
+from load.storage.buckets import bucket_of, fresh_folder
 from losing_proxy import Fault, LosingProxy, Request, losing_proxy
-from object_store import BUCKET, ObjectStore
+from object_store import ObjectStore
 
 TESTS = Path(__file__).parents[2]
 SINCE = datetime(2026, 11, 20, 8, tzinfo=UTC)
 TTL_S = 60.0
-QUICK = Patience(10, 2, 2)
 
 
 class FakeTime:
@@ -41,19 +40,9 @@ class FakeTime:
         return Clock(now=lambda: datetime.now(UTC) + self.ahead, since_boot=lambda: self.boot)  # noqa: TID251 - the store's clock is real
 
 
-def bucket_of(store: ObjectStore, user: str = "writer", *, endpoint: str | None = None) -> Bucket:
-    """Return the tests' bucket as one user has it."""
-    options = {
-        "access_key_id": user,
-        "secret_access_key": f"{user}secret",
-        "endpoint": endpoint or store.endpoint,
-        "region": "us-east-1",
-        "allow_http": "true",
-    }
-    return connect(S3, BUCKET, options, QUICK)
-
-
-def locks_of(store: ObjectStore, clock: Clock, *, ttl_s: float = TTL_S, user: str = "writer", endpoint: str | None = None) -> LeaseLocks:
+def locks_of(
+    store: ObjectStore, clock: Clock, *, ttl_s: float = TTL_S, user: str = "writer", endpoint: str | None = None
+) -> LeaseLocks:
     """Return locks without a thread: a test beats."""
     bucket = bucket_of(store, user, endpoint=endpoint)
     return LeaseLocks(bucket, ObjectFiles(bucket, S3), clock, ttl_s=ttl_s, beat_s=0)
@@ -62,7 +51,7 @@ def locks_of(store: ObjectStore, clock: Clock, *, ttl_s: float = TTL_S, user: st
 @pytest.fixture
 def path(object_store: ObjectStore) -> ObjectPath:
     """Return where a queue's lock lies in a lake of its own."""
-    return ObjectPath(f"s3://{BUCKET}", *object_store.address().split("/")[3:]) / "_annolake/locks/queue"
+    return fresh_folder(object_store) / "_annolake/locks/queue"
 
 
 @pytest.fixture
@@ -163,7 +152,9 @@ def test_a_thread_beats_by_itself(object_store: ObjectStore, path: ObjectPath, p
     assert locks.is_free(path)
 
 
-@pytest.mark.parametrize("fault", [Fault.LOSE, Fault.LOSE_AS_412, Fault.LOSE_AS_500, Fault.DENY_409], ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault", [Fault.LOSE, Fault.LOSE_AS_412, Fault.LOSE_AS_500, Fault.DENY_409], ids=lambda fault: fault.name
+)
 def test_a_lost_answer_costs_no_lease(
     object_store: ObjectStore, path: ObjectPath, time: FakeTime, proxy: LosingProxy, fault: Fault
 ) -> None:
@@ -194,7 +185,7 @@ def test_a_beat_whose_answer_never_came_is_continued(
 
     with locks.hold(path, since=SINCE) as hold:
         proxy.on(is_write, Fault.LOSE_AS_500)
-        proxy.on(lambda request: True, Fault.REFUSE_503, times=50)
+        proxy.on(lambda _: True, Fault.REFUSE_503, times=50)
         locks.beat()
         time.boot += 0.5 * TTL_S
         proxy.clear()
@@ -230,7 +221,8 @@ from annolake.errors import LockedError
 from annolake.load.storage.kinds import S3
 from annolake.load.storage.lease import LeaseLocks
 from annolake.load.storage.objects import ObjectFiles, ObjectPath
-from load.storage.test_lease import bucket_of
+from load.storage.buckets import bucket_of
+from load.storage.buckets import bucket_of, fresh_folder
 from object_store import BUCKET, ObjectStore
 bucket = bucket_of(ObjectStore(sys.argv[1]))
 locks = LeaseLocks(bucket, ObjectFiles(bucket, S3), Clock(), ttl_s=float(sys.argv[3]), beat_s=0.2)

@@ -4,15 +4,25 @@ The only module that imports obstore. Its exceptions hold addresses, bodies and 
 into annolake's words in `explained`, and nothing else gets out.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from obstore import store as stores
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    GenericError,
+    PreconditionError,
+    UnknownConfigurationKeyError,
+)
 
 from annolake.errors import ConfigError
 from annolake.load.storage.kinds import StoreKind
+
+T = TypeVar("T")
 
 _CLIENT_OPTIONS = {
     *("allow_http", "allow_invalid_certificates", "connect_timeout", "default_content_type", "http1_only"),
@@ -21,7 +31,11 @@ _CLIENT_OPTIONS = {
 _MULTIPART_BYTES = 8 << 20
 _PARTS_AT_ONCE = 4
 _CHUNK_BYTES = 4 << 20
+_CUT_OFF_AT_MOST = 3
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(milliseconds=100), timedelta(seconds=5)
+
+FOREIGN = (BaseError, OSError, NotImplementedError)
+"""What the client can raise."""
 
 Version = dict[str, str]
 """What tells one version of an object from others: given back to `swap`."""
@@ -89,8 +103,6 @@ class Bucket:
         return self._conditional(key, content, version)
 
     def _conditional(self, key: str, content: bytes, mode: Any) -> Version:
-        from obstore.exceptions import AlreadyExistsError, PreconditionError  # noqa: PLC0415 - an extra
-
         try:
             return _version(self._store.put(key, content, mode=mode, use_multipart=False))
         except (AlreadyExistsError, PreconditionError):
@@ -98,30 +110,38 @@ class Bucket:
 
     def names(self, folder: str) -> list[str]:
         """Return the names directly below a folder ("" is the bucket), folders included."""
-        listed = self._store.list_with_delimiter(folder or None)
+        listed = _patiently(lambda: self._store.list_with_delimiter(folder or None))
         paths = [*listed["common_prefixes"], *(each["path"] for each in listed["objects"] if each["path"] != folder)]
         return sorted({name for path in paths if (name := path.removeprefix(folder).strip("/"))})
 
-    def below(self, folder: str) -> Iterator[list[str]]:
-        """Yield the keys of all objects below a folder, some hundreds at a time."""
-        for batch in self._store.list(folder or None):
-            yield [each["path"] for each in batch]
+    def below(self, folder: str) -> list[str]:
+        """Return the keys of all objects below a folder."""
+        return _patiently(lambda: [each["path"] for batch in self._store.list(folder or None) for each in batch])
+
+    def has_below(self, folder: str) -> bool:
+        """Tell whether there is an object below a folder, in one request."""
+        batch: Sequence[Any] = _patiently(lambda: next(iter(self._store.list(folder or None, chunk_size=2)), []))
+        return any(each["path"] != folder for each in batch)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; one that is not there is no error."""
         with suppress(FileNotFoundError):  # some stores tell
-            self._store.delete(keys if len(keys) > 1 else keys[0])
+            _patiently(lambda: self._store.delete(keys))
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """Do again what was cut off while its answer was read, which the client leaves to its callers."""
+    for _ in range(_CUT_OFF_AT_MOST):
+        try:
+            return call()
+        except GenericError as error:
+            if "kind: Interrupted" not in str(error):
+                raise
+    return call()
 
 
 def _version(meta: Mapping[str, Any]) -> Version:
     return {name: meta[name] for name in ("e_tag", "version") if meta.get(name)}
-
-
-def foreign() -> tuple[type[Exception], ...]:
-    """Return what the client can raise."""
-    from obstore.exceptions import BaseError  # noqa: PLC0415 - an extra
-
-    return BaseError, OSError, NotImplementedError
 
 
 def connect(
@@ -129,13 +149,8 @@ def connect(
 ) -> Bucket:
     """Return the bucket (or container) of that name; nothing is asked of it yet.
 
-    Raises ConfigError where the client is not installed, or does not know an option.
+    Raises ConfigError where the client does not know an option.
     """
-    if find_spec("obstore") is None:
-        raise ConfigError(f'lake.path: for {kind.scheme}:// install what speaks to it: pip install "annolake[{kind.extra}]"')
-    from obstore import store as stores  # noqa: PLC0415 - an extra
-    from obstore.exceptions import BaseError, UnknownConfigurationKeyError  # noqa: PLC0415
-
     make: Any = {"s3": stores.S3Store, "gs": stores.GCSStore, "az": stores.AzureStore}[kind.scheme]
     client = {"timeout": f"{patience.request_s}s"} | {
         option: value for option, value in options.items() if option in _CLIENT_OPTIONS
@@ -143,14 +158,14 @@ def connect(
     config = {option: value for option, value in options.items() if option not in _CLIENT_OPTIONS}
     more = {} if credentials is None else {"credential_provider": credentials}
     try:
-        return Bucket(
-            make(name, config=config, client_options=client, retry_config=_retry(patience), **more)
-        )
+        return Bucket(make(name, config=config, client_options=client, retry_config=_retry(patience), **more))
     except UnknownConfigurationKeyError as error:
         unknown = next((option for option in config if f"'{option}'" in str(error)), None)
         raise ConfigError(f"lake.storage.{unknown or '...'}: {kind.scheme}:// has no such option") from None
     except (BaseError, ValueError, TypeError):
-        raise ConfigError(f"lake.storage: {kind.scheme}:// cannot be opened with these options: {', '.join(options)}") from None
+        raise ConfigError(
+            f"lake.storage: {kind.scheme}:// cannot be opened with these options: {', '.join(options)}"
+        ) from None
 
 
 def _retry(patience: Patience) -> Mapping[str, Any]:

@@ -18,7 +18,8 @@ from annolake.errors import LakeError, LockedError
 from annolake.load.storage.bucket import Bucket, ConflictError, Version
 from annolake.load.storage.files import Location, MissingError
 from annolake.load.storage.holder import UNKNOWN, holder_name
-from annolake.load.storage.objects import ObjectFiles, key_of
+from annolake.load.storage.object_path import key_of
+from annolake.load.storage.objects import ObjectFiles
 from annolake.load.storage.reasons import DAMAGED
 
 TTL_S, BEAT_S = 60.0, 15.0
@@ -99,7 +100,7 @@ class LeaseLocks:
         return LeaseHold(self, path, mine, holder=_FASTER)
 
     def _first_generation(self) -> int:
-        """Return one above those of a lease that was deleted, with `_annolake` perhaps: few change hands each second."""
+        """Return one above those of a lease that was deleted, perhaps: none changes hands each second."""
         return int(self._clock.now().timestamp())
 
     def _is_stale(self, path: Location, there: _Stored) -> bool:

@@ -1,4 +1,4 @@
-"""Files in an object store: where they lie, and the verbs of `Files` over one bucket.
+"""Files in an object store: the verbs of `Files` over one bucket.
 
 Every touch is one step through one gate, as on a disk. A folder is the beginning of a name.
 """
@@ -6,19 +6,21 @@ Every touch is one step through one gate, as on a disk. A folder is the beginnin
 import hashlib
 import io
 from collections.abc import Callable
-from functools import total_ordering
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
 
 from annolake.errors import LakeError
-from annolake.load.storage.bucket import Bucket, foreign
-from annolake.load.storage.files import Gate, Location, MissingError
+from annolake.load.storage.bucket import FOREIGN, Bucket
+from annolake.load.storage.files import Gate, Location
 from annolake.load.storage.kinds import StoreKind
 from annolake.load.storage.local import straight
+from annolake.load.storage.object_path import ObjectPath, key_of
 from annolake.load.storage.reasons import DAMAGED
 from annolake.load.storage.store_words import explained
+
+__all__ = ["ObjectFiles", "ObjectPath"]
 
 T = TypeVar("T")
 
@@ -26,65 +28,11 @@ _WHOLE_BYTES = 4 << 20
 _WINDOW_BYTES, _AHEAD_BYTES = 1 << 20, 4 << 20
 
 
-@total_ordering
-class ObjectPath:
-    """Where an object or folder lies in a bucket: "s3://bucket/lake/runs". Immutable; as text it is the address."""
-
-    __slots__ = ("_bucket", "_parts")
-
-    def __init__(self, bucket: str, *parts: str) -> None:
-        """Take the bucket's address ("s3://bucket") and the names below it, each without a slash."""
-        self._bucket, self._parts = bucket, parts
-
-    @property
-    def key(self) -> str:
-        """The name within the bucket, "" of the bucket itself."""
-        return "/".join(self._parts)
-
-    @property
-    def name(self) -> str:
-        """The last part."""
-        return self._parts[-1] if self._parts else ""
-
-    @property
-    def stem(self) -> str:
-        """The last part without its extension."""
-        return Path(self.name).stem
-
-    @property
-    def parent(self) -> "ObjectPath":
-        """The folder; the bucket's is itself."""
-        return ObjectPath(self._bucket, *self._parts[:-1])
-
-    def with_name(self, name: str) -> "ObjectPath":
-        """Return the location of another name in the same folder."""
-        return self.parent / name
-
-    def __truediv__(self, name: str) -> "ObjectPath":
-        return ObjectPath(self._bucket, *self._parts, *(part for part in name.split("/") if part))
-
-    def __str__(self) -> str:
-        return "/".join((self._bucket, *self._parts))
-
-    def __repr__(self) -> str:
-        return f"ObjectPath({str(self)!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ObjectPath) and str(self) == str(other)
-
-    def __lt__(self, other: "ObjectPath") -> bool:
-        return (self._bucket, self._parts) < (other._bucket, other._parts)
-
-    def __hash__(self) -> int:
-        return hash(str(self))
-
-
 class ObjectFiles:
     """The files of a bucket. Every verb raises `LakeError` with the address, the reason and what to do."""
 
     def __init__(self, bucket: Bucket, kind: StoreKind, gate: Gate = straight) -> None:
         self._bucket, self._kind, self._gate = bucket, kind, gate
-        self._foreign = foreign()
 
     def step(self, verb: str, path: Location, call: Callable[[], T]) -> T:
         """Do one thing with the file or folder `path`; `verb` completes "cannot ... <path>"."""
@@ -94,7 +42,7 @@ class ObjectFiles:
             if verb != "read" or isinstance(exc, MemoryError):
                 raise
             raise LakeError(f"cannot read {path}: {DAMAGED}") from None
-        except self._foreign as exc:
+        except FOREIGN as exc:
             raise explained(exc, self._kind, verb, path) from None
         return done
 
@@ -110,7 +58,7 @@ class ObjectFiles:
         try:
             self._bucket.size(key)
         except FileNotFoundError:
-            return any(any(key != below for below in batch) for batch in self._bucket.below(key))
+            return self._bucket.has_below(key)
         return True
 
     def size(self, path: Location) -> int:
@@ -153,9 +101,7 @@ class ObjectFiles:
         self.step("remove", path, lambda: self._remove(key_of(path)))
 
     def _remove(self, key: str) -> None:
-        for keys in self._bucket.below(key):
-            self._bucket.delete(keys)
-        self._bucket.delete([key])
+        self._bucket.delete([*self._bucket.below(key), key])
 
 
 class _Ranges(io.RawIOBase):
@@ -197,10 +143,3 @@ class _Ranges(io.RawIOBase):
         start = self._at - self._begin
         self._at += wanted
         return self._window[start : start + wanted]
-
-
-def key_of(path: Location) -> str:
-    """Return a location's name within its bucket."""
-    if not isinstance(path, ObjectPath):
-        raise TypeError(path)
-    return path.key

@@ -5,17 +5,26 @@ by pattern, and nothing of its text gets out.
 """
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from annolake.errors import LakeError
 from annolake.load.storage.files import MissingError
 from annolake.load.storage.kinds import StoreKind
 from annolake.load.storage.reasons import reason
 
-_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>|\(code: (\w{1,60})\)")
 _STATUS = re.compile(r"status code: (\d{3})|status: (\d{3})")
-_NO_CREDENTIALS = re.compile(r"169\.254\.169\.254|metadata\.google|MissingCredentials|[Mm]issing credential|no credential")
+_NO_CREDENTIALS = re.compile(
+    r"169\.254\.169\.254|metadata\.google|MissingCredentials|[Mm]issing credential|no credential"
+)
 _NO_CONTAINER = {"NoSuchBucket", "ContainerNotFound"}
-_ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "TemporaryRedirect", "IllegalLocationConstraintException"}
+_ELSEWHERE = {
+    "PermanentRedirect",
+    "AuthorizationHeaderMalformed",
+    "TemporaryRedirect",
+    "IllegalLocationConstraintException",
+}
 _TOO_OFTEN = {"SlowDown", "ServerBusy", "RequestLimitExceeded"}
 _CREDENTIALS = {
     "SignatureDoesNotMatch": "the secret does not belong to the key: correct {credentials}",
@@ -26,59 +35,54 @@ _CREDENTIALS = {
     "InvalidToken": "the session token is wrong: correct {credentials}",
     "RequestTimeTooSkewed": "this machine's clock is wrong: set it",
 }
-_REFUSED = {401, 403}
+_TOO_MANY, _NOT_IMPLEMENTED, _FAILED = 429, 501, 500
+_REFUSED = {401, 403, "AccessDenied", "AuthorizationPermissionMismatch", "AuthorizationFailure"}
+
+
+class _Seen(NamedTuple):
+    """A foreign exception: its text, the store's code ("" for none) and the HTTP status (0 for none)."""
+
+    error: Exception
+    text: str
+    code: str
+    status: int
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is no such object."""
+        return isinstance(self.error, FileNotFoundError) and self.code not in _NO_CONTAINER
 
 
 def explained(error: Exception, kind: StoreKind, verb: str, path: object) -> LakeError:
     """Return the error as one sentence: what could not be done where, why, and what to do."""
     text = str(error)
-    code, status = _code(text), _status(text)
-    words = _reason(error, text, code, status, kind, verb)
-    missing = isinstance(error, FileNotFoundError) and code not in _NO_CONTAINER
-    return (MissingError if missing else LakeError)(f"cannot {verb} {path}: {words}")
+    code, status = _CODE.search(text), _STATUS.search(text)
+    seen = _Seen(error, text, (code[1] or code[2]) if code else "", int(status[1] or status[2]) if status else 0)
+    words = next(words for applies, words in _rules(seen, kind, verb) if applies)
+    return (MissingError if seen.missing else LakeError)(f"cannot {verb} {path}: {words}")
 
 
-def _code(text: str) -> str:
-    found = _CODE.search(text)
-    return found[1] if found else ""
-
-
-def _status(text: str) -> int:
-    found = _STATUS.search(text)
-    return int(found[1] or found[2]) if found else 0
-
-
-def _reason(error: Exception, text: str, code: str, status: int, kind: StoreKind, verb: str) -> str:
-    if code in _NO_CONTAINER:
-        return f"there is no such {kind.container}: make it, or correct lake.path"
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file or folder"
-    if code in _ELSEWHERE or "incorrectly configured region" in text:
-        return f"the {kind.container} is elsewhere: correct {kind.region}"
-    if _NO_CREDENTIALS.search(text):
-        return f"no credentials were found: set {kind.credentials}, or run it where a role is given to the machine"
-    if code in _CREDENTIALS:
-        return _CREDENTIALS[code].format(credentials=kind.credentials)
-    if status in _REFUSED:
-        return f"these credentials are not allowed to: grant {kind.grant(verb)}"
-    if isinstance(error, NotImplementedError) or code == "NotImplemented" or status == 501:
-        return "the store does not know this request: it cannot hold a lake"
-    return _no_answer(error, text, code, status)
-
-
-def _no_answer(error: Exception, text: str, code: str, status: int) -> str:
-    if code in _TOO_OFTEN or status == 429:
-        return "the store asks for fewer requests: run again later"
-    if status >= 500:
-        return f"the store answered with status {status} each time: run again later"
-    if status:
-        return f"the store answered with status {status}: see whether the endpoint speaks this protocol"
+def _rules(seen: _Seen, kind: StoreKind, verb: str) -> Iterator[tuple[bool, str]]:
+    """Yield conditions and what they mean; the first that applies counts."""
+    error, text, code, status = seen
+    yield seen.missing, "there is no such file or folder"
+    yield code in _NO_CONTAINER, f"there is no such {kind.container}: make it, or correct lake.path"
+    elsewhere = code in _ELSEWHERE or "incorrectly configured region" in text
+    yield elsewhere, f"the {kind.container} is elsewhere: correct {kind.region}"
+    nobody = f"no credentials were found: set {kind.credentials}, or run it where a role is given to the machine"
+    yield bool(_NO_CREDENTIALS.search(text)), nobody
+    yield code in _CREDENTIALS, _CREDENTIALS.get(code, "").format(credentials=kind.credentials)
+    yield bool({status, code} & _REFUSED), f"these credentials are not allowed to: grant {kind.grant(verb)}"
+    unknown = isinstance(error, NotImplementedError) or code == "NotImplemented" or status == _NOT_IMPLEMENTED
+    yield unknown, "the store does not know this request: it cannot hold a lake"
+    yield code in _TOO_OFTEN or status == _TOO_MANY, "the store asks for fewer requests: run again later"
+    yield status >= _FAILED, f"the store answered with status {status} each time: run again later"
+    yield bool(status), f"the store answered with status {status}: see whether the endpoint speaks this protocol"
     if isinstance(error, OSError) and error.errno is not None:
-        return reason(error)
-    if "dns error" in text:
-        return "the name of the store's host is not known here: correct the endpoint"
-    if "kind: Timeout" in text or "operation timed out" in text:
-        return "the store did not answer in time: see whether it can be reached from here, then run again"
-    if "InvalidContentType" in text or "certificate" in text:
-        return "the endpoint has no https that this machine trusts: correct the endpoint"
-    return "there is no connection to the store: see whether the endpoint is right and can be reached from here"
+        yield True, reason(error)
+    yield "dns error" in text, "the name of the store's host is not known here: correct the endpoint"
+    late = "kind: Timeout" in text or "operation timed out" in text
+    yield late, "the store did not answer in time: see whether it can be reached from here, then run again"
+    untrusted = "InvalidContentType" in text or "certificate" in text
+    yield untrusted, "the endpoint has no https that this machine trusts: correct the endpoint"
+    yield True, "there is no connection to the store: see whether the endpoint is right and can be reached from here"
