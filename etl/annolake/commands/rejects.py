@@ -54,7 +54,7 @@ def tell_rejects(config: Config, asked: Collection[str] | None, *, as_json: bool
     if not groups:
         return printable(f"{config.lake.path}: there are no rejects{'' if asked is None else ' of ' + _list(asked)}")
     counts = f"{counted(sum(queues.values()), 'reject')} in {counted(len(queues), 'queue')}"
-    head = f"{counts}; each is a file with the whole row, under {config.lake.path / '_annolake' / 'rejected'}"
+    head = f"{counts}; each is a file with the whole row, under {config.lake.path}/_annolake/rejected"
     told = [line for group in groups for line in _in_words(group, names)]
     return "\n".join(map(printable, (head, *told)))
 

@@ -127,7 +127,7 @@ def test_folder_markers_of_other_tools_are_no_files(
 
 def _signed_put(store: ObjectStore, key: str) -> int:
     """Put an empty object of a name that obstore would not take; return the status."""
-    import boto3  # type: ignore[import-untyped] # noqa: PLC0415 - slow
+    import boto3  # noqa: PLC0415 - slow
 
     client = boto3.client(
         "s3",

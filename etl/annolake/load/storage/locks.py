@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from annolake.load.storage.holder import UNKNOWN, holder_name
 from annolake.load.storage.local import MissingError, Store
 
 _WRITE = os.O_RDWR | os.O_CREAT
@@ -21,7 +22,6 @@ _READ = os.O_RDONLY | os.O_NONBLOCK
 _MODE = 0o666  # less what the umask takes: who may write the lake's files may name itself in its locks
 _HOLDER_BYTES = 500
 _HOLDER = re.compile(r"pid ([0-9]{1,9}) on host (\S+) since \S+")
-_UNKNOWN = "an unknown process"
 
 
 @contextmanager
@@ -38,8 +38,7 @@ def hold(store: Store, path: Path, *, since: datetime, wait: bool = False) -> It
             yield _holder(taken.handle)
             return
         if taken.writable:
-            when = since.isoformat(timespec="seconds")
-            holder = f"pid {os.getpid()} on host {socket.gethostname()} since {when}"
+            holder = holder_name(since)
             closing.callback(_forget, taken.handle)
             store.step("write", path, lambda: _tell(taken.handle, holder))
         yield None
@@ -118,8 +117,8 @@ def _holder(handle: int) -> str:
     text = os.pread(handle, _HOLDER_BYTES, 0).decode(errors="replace")
     named = _HOLDER.fullmatch(text)
     if not named:
-        return _UNKNOWN
-    return _UNKNOWN if named[2] == socket.gethostname() and not _is_alive(int(named[1])) else text
+        return UNKNOWN
+    return UNKNOWN if named[2] == socket.gethostname() and not _is_alive(int(named[1])) else text
 
 
 def _is_alive(pid: int) -> bool:

@@ -6,6 +6,7 @@ Every touch is one step through one gate, as on a disk. A folder is the beginnin
 import hashlib
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,6 +47,9 @@ class ObjectFiles:
             raise explained(exc, self._kind, verb, path) from None
         return done
 
+    def prepare(self, folder: Location) -> None:
+        """Do nothing: a folder is there with its first file."""
+
     def names(self, folder: Location) -> list[str]:
         """Return the names of the files and folders in a folder, sorted; none where there is no folder."""
         return self.step("list", folder, lambda: self._bucket.names(key_of(folder)))
@@ -55,11 +59,11 @@ class ObjectFiles:
         return self.step("look for", path, lambda: self._exists(key_of(path)))
 
     def _exists(self, key: str) -> bool:
-        try:
-            self._bucket.size(key)
-        except FileNotFoundError:
-            return self._bucket.has_below(key)
-        return True
+        with suppress(FileNotFoundError):
+            if key:
+                self._bucket.size(key)
+                return True
+        return self._bucket.has_below(key)
 
     def size(self, path: Location) -> int:
         """Return a file's size in bytes."""
