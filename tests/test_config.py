@@ -290,10 +290,7 @@ def test_everything_wrong_is_told_at_once(folder: Path) -> None:
         in said
     )
     assert 'source.endpoint: expected one of "auto", "runs", "items", got "x" (on the command line)' in said
-    assert (
-        f"lake.path: required: a folder, or an address: s3://bucket/folder, gs://bucket/folder, az://container/folder (in {file} or ANNOLAKE_LAKE__PATH)"
-        in said
-    )
+    assert any(line.startswith("lake.path: required: a folder, or an address: s3://bucket/folder") for line in said)
     assert any(line.startswith("source.queues: required: a list of queue ids") for line in said)
 
 
