@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from annolake.load.storage.files import Hold, Location, MissingError
+from annolake.errors import LakeError
+from annolake.load.storage.files import Hold, Location, MissingError, Unlocked
 from annolake.load.storage.holder import UNKNOWN, holder_name
 from annolake.load.storage.local import LocalFiles
 
@@ -52,6 +53,12 @@ class FileLocks:
     def is_free(self, path: Location) -> bool:
         """Tell whether nobody holds the lock on `path`."""
         return is_free(self._files, Path(str(path)))
+
+    def unlock(self, path: Location) -> Unlocked:
+        """Refuse to, where somebody holds it: a lock on a disk ends with its holder's process."""
+        if not self.is_free(path):
+            raise LakeError(f"cannot unlock {path}: on a disk it ends with its holder's process: end that")
+        return Unlocked(None, stale=True)
 
 
 @contextmanager

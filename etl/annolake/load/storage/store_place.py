@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from annolake.clock import Clock
-from annolake.load.storage.bucket import Bucket, Patience, connect
+from annolake.load.storage.bucket import Patience, connect
 from annolake.load.storage.files import Gate
-from annolake.load.storage.kinds import KINDS, StoreKind
+from annolake.load.storage.kinds import KINDS
 from annolake.load.storage.lease import LeaseLocks
 from annolake.load.storage.local import straight
 from annolake.load.storage.object_path import ObjectPath
 from annolake.load.storage.objects import ObjectFiles
+from annolake.load.storage.probe import probe
 from annolake.load.storage.store_options import access_to
 
 _FOR_FILES = Patience(request_s=120, repeat_s=60, repeats=6)
@@ -20,14 +21,14 @@ _FOR_LOCKS = Patience(request_s=10, repeat_s=10, repeats=4)  # a lease has no ti
 class StorePlace(NamedTuple):
     """A folder of a bucket: where it is, its files and its locks.
 
-    `delta_options` returns what deltalake takes as `storage_options` for it, with the credentials of this moment.
+    `prove` raises `LakeError` where it cannot hold a lake, with what is missing; it leaves nothing there.
+    `delta_options` returns what deltalake takes as `storage_options`, with the credentials of this moment.
     """
 
     root: ObjectPath
     files: ObjectFiles
     locks: LeaseLocks
-    bucket: Bucket
-    kind: StoreKind
+    prove: Callable[[], None]
     delta_options: Callable[[], dict[str, str]]
 
 
@@ -50,6 +51,6 @@ def open_store(
         bounds = {"max_retries": str(_FOR_FILES.repeats), "retry_timeout": f"{_FOR_FILES.repeat_s}s"}
         return bounds | ({"conditional_put": "etag"} if scheme == "s3" else {}) | access.frozen()
 
-    files = ObjectFiles(bucket, kind, gate)
+    root, files = ObjectPath(f"{scheme}://{name}", *folders), ObjectFiles(bucket, kind, gate)
     locks = LeaseLocks(quick, ObjectFiles(quick, kind, gate), clock)
-    return StorePlace(ObjectPath(f"{scheme}://{name}", *folders), files, locks, bucket, kind, delta_options)
+    return StorePlace(root, files, locks, lambda: probe(bucket, files, root), delta_options)
