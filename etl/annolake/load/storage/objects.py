@@ -102,10 +102,9 @@ class ObjectFiles:
 
     def remove(self, path: Location) -> None:
         """Remove a file, or a folder with all that is in it; nothing where there is none."""
-        self.step("remove", path, lambda: self._remove(key_of(path)))
-
-    def _remove(self, key: str) -> None:
-        self._bucket.delete([*self._bucket.below(key), key])
+        key = key_of(path)
+        below = self.step("list", path, lambda: self._bucket.below(key))
+        self.step("remove", path, lambda: self._bucket.delete([*below, key]))
 
 
 class _Ranges(io.RawIOBase):

@@ -33,7 +33,7 @@ def probe(bucket: Bucket, files: ObjectFiles, folder: ObjectPath) -> None:
         files.step("write", path, lambda: bucket.swap(key, content[::-1], found.version))
         _must_conflict(path, lambda: files.step("write", path, lambda: bucket.swap(key, b"", found.version)))
     finally:
-        files.remove(path)
+        files.step("remove", path, lambda: bucket.delete([key]))
 
 
 def _must_conflict(path: ObjectPath, write: Callable[[], object]) -> None:
