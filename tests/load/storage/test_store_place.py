@@ -139,6 +139,15 @@ def test_a_profile_whose_credentials_end_is_told(object_store: ObjectStore, tmp_
         place()
 
 
+def test_a_machine_without_credentials_is_told_which_to_set(object_store: ObjectStore) -> None:
+    """Neither keys, nor a profile, nor a role: the machine's own service for those is not there."""
+    options = {"endpoint": object_store.endpoint, "allow_http": "true", "metadata_endpoint": "http://127.0.0.1:1"}
+    place = open_store(object_store.address(), options, {}, clock=Clock())
+
+    with pytest.raises(LakeError, match="no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        place.locks.is_free(place.root / "lock")
+
+
 def test_http_has_to_be_asked_for() -> None:
     """Rows and credentials' signatures would go out without encryption."""
     with pytest.raises(ConfigError, match=r"lake\.storage\.endpoint: http:// is not encrypted: use https://, or set"):

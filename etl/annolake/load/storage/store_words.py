@@ -16,7 +16,7 @@ from annolake.load.storage.reasons import reason
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>|\(code: (\w{1,60})\)")
 _STATUS = re.compile(r"status code: (\d{3})|status: (\d{3})")
 _NO_CREDENTIALS = re.compile(
-    r"169\.254\.169\.254|metadata\.google|MissingCredentials|[Mm]issing credential|no credential"
+    r"169\.254\.169\.254|/latest/api/token|metadata\.google|MissingCredentials|[Mm]issing credential|no credential"
 )
 NO_RENEWAL = "the credentials of the AWS profile cannot be renewed: sign in again (aws sso login), then run again"
 
