@@ -9,8 +9,9 @@ from annolake.config import Config
 from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.http.client import Client
 from annolake.interruption import Interruption
-from annolake.load.lake import Lake, Workspace
+from annolake.load.lake import Lake
 from annolake.load.proofs import ReportedProofs
+from annolake.load.storage.scratch import Workspace
 from annolake.observers import Log, Progress
 from annolake.proof_keeper import ProofKeeper
 from annolake.queue_record import QueueRecord

@@ -16,8 +16,9 @@ from annolake.export_context import ExportContext
 from annolake.extract.endpoints.queues import list_queues
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.interruption import Interruption
-from annolake.load.lake import Lake, Workspace
+from annolake.load.lake import Lake
 from annolake.load.proofs import ReportedProofs
+from annolake.load.storage.scratch import Workspace
 from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import QueueExport
 from annolake.report import Mode, Report, new_report

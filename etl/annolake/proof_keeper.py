@@ -13,19 +13,10 @@ from msgspec.structs import replace
 from annolake.config import Source
 from annolake.contract import FEEDBACK, RUNS, TURNS
 from annolake.errors import LakeError
-from annolake.load.lake import Lake, Workspace
-from annolake.load.proofs import (
-    FullExport,
-    Proofs,
-    ReportedProofs,
-    RunsRead,
-    TableTerms,
-    Terms,
-    TurnsRead,
-    read_proofs,
-    write_proofs,
-)
+from annolake.load.lake import Lake
+from annolake.load.proofs import FullExport, Proofs, ReportedProofs, RunsRead, TableTerms, Terms, TurnsRead
 from annolake.load.records import PastExport
+from annolake.load.storage.scratch import Workspace
 from annolake.observers import Log
 from annolake.report import QueueReport, Usage
 
@@ -52,8 +43,7 @@ class ProofKeeper:
     ) -> None:
         self._lake, self._workspace, self._queue_id, self._reported = lake, workspace, queue_id, reported
         self._now, self._terms, self._archived = now, _terms_of(settings), settings.include_archived
-        self._path = lake.proofs_file(queue_id)
-        found = read_proofs(lake.store, self._path)
+        found = lake.proofs(queue_id)
         self._is_there = found is not None
         self._usage: Usage | None = None  # of the runs that this export asked for
         self._feedback: _FeedbackRead | None = None  # by this export
@@ -175,7 +165,7 @@ class ProofKeeper:
         return turns and replace(turns, rows=self._turns)
 
     def _write(self, proofs: Proofs) -> None:
-        write_proofs(self._lake.store, self._path, proofs, aside=self._workspace.folder)
+        self._lake.write_proofs(self._queue_id, proofs, self._workspace)
         self._proofs, self._is_there = proofs, True
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import heappush, heapreplace
-from pathlib import Path
 from typing import Any
 
 from annolake.contract import RUNS, TABLES
 from annolake.load.lake import Lake
 from annolake.load.records import KeptReject
+from annolake.load.storage.files import Location
 from annolake.transform.reject_value import RejectedRow
 from annolake.web_address import run_url
 
@@ -114,7 +114,7 @@ def _kind(record: Mapping[str, Any] | None) -> Kind:
 class _Describe:
     """Makes an example of a reject: only where it is called is the row's text looked into."""
 
-    root: Path
+    root: Location
     queue_id: str
     kept: KeptReject
     seen: datetime | None
@@ -135,7 +135,7 @@ class _Describe:
             value=row.shown(path) if isinstance(path, str) and isinstance(text, str) else None,
             first_seen=self.seen,
             url=run_url(self.base_url, app_path) if app_path else None,
-            file=self.kept.file.relative_to(self.root).as_posix(),
+            file=str(self.kept.file).removeprefix(f"{self.root}/"),
         )
 
 

@@ -10,8 +10,9 @@ from datetime import datetime
 from functools import cache
 
 from annolake.keys import key_of
-from annolake.load.lake import Lake, Workspace
+from annolake.load.lake import Lake
 from annolake.load.records import Rejects
+from annolake.load.storage.scratch import Workspace
 from annolake.transform.row_batch import Reject, RowBatch
 
 _DIGEST = re.compile("[0-9a-f]{32}")

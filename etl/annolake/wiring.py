@@ -14,6 +14,7 @@ from annolake.credentials import credentials
 from annolake.extract.http.client import Client
 from annolake.extract.http.rate_limit import RateLimits
 from annolake.load.lake import Lake
+from annolake.load.place import on_disk
 from annolake.observers import Log
 from annolake.transform.row_types import HASH_VERSION
 from annolake.version import __version__
@@ -50,7 +51,7 @@ def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log
 def open_lake(config: Config) -> Lake:
     """Return the configured lake, nothing of which is touched yet."""
     return Lake(
-        Path(config.lake.path),
+        on_disk(Path(config.lake.path)),
         tables=contract.TABLES,
         hash_version=HASH_VERSION,
         compression=config.lake.compression,

@@ -90,7 +90,6 @@ class _QueueCheck:
 
     def asked(self) -> str:
         """Return the queue's name, its size and the endpoints in words. Raises what an export of it would meet."""
-        self._lake.runs_folder(self.queue_id)
         endpoint = self._ask()
         other = self._other("items" if endpoint == "runs" else "runs")
         name = "this key may not read its name" if self._record is None else self._record.name or "without a name"

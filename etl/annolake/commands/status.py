@@ -17,7 +17,8 @@ from annolake.commands.status_words import in_words
 from annolake.config import Config, load_lake_config
 from annolake.errors import LakeError
 from annolake.load.attempts import Attempt
-from annolake.load.status import Held, LakeStatus, QueueStatus, status
+from annolake.load.status import LakeStatus, QueueStatus, status
+from annolake.load.table.partitions import Held
 from annolake.printable import json_line
 from annolake.report import PARTIAL, TABLES, QueueReport, refusals, shortcomings, worst
 from annolake.streams import Streams

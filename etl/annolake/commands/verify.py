@@ -29,9 +29,16 @@ def tell_verify(config: Config, *, as_json: bool) -> tuple[str, int]:
     """
     if not Path(config.lake.path).is_dir():
         raise LakeError(f"{config.lake.path}: there is no lake; check lake.path, or run an export first")
-    findings = [{"path": str(finding.path), "what": finding.what} for finding in verify(open_lake(config))]
-    exit_code = LakeError.exit_code if findings else 0
+    remarks = list(verify(open_lake(config)))
+    harmless = [remark.harmless for remark in remarks]
+    exit_code = 0 if all(harmless) else LakeError.exit_code
     if as_json:
-        return json_line({"exit_code": exit_code, "findings": findings}), exit_code
-    lines = [printable(f"{finding['path']}: {finding['what']}") for finding in findings]
-    return "\n".join(lines) or f"{config.lake.path}: no problem found: each row once, each file intact", exit_code
+        told = [{"path": str(remark.path), "what": remark.what} for remark in remarks]
+        findings, passed_over = (
+            [one for one, is_so in zip(told, harmless, strict=True) if is_so is which] for which in (False, True)
+        )
+        return json_line({"exit_code": exit_code, "findings": findings, "passed_over": passed_over}), exit_code
+    lines = [printable(f"{remark.path}: {remark.what}") for remark in remarks]
+    if not exit_code:
+        lines.append(f"{config.lake.path}: no problem found: each row once, each file intact")
+    return "\n".join(lines), exit_code

@@ -4,104 +4,78 @@ Owns the facts behind `annolake verify`. Repairs nothing, takes no queue's lock:
 while it is looked at is looked for again.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
 from annolake.errors import LakeError
-from annolake.load.counts import Counts, counts_of, read_counts
 from annolake.load.lake import Lake
 from annolake.load.merge.columns import days_of, one_chunk
 from annolake.load.merge.index import Index
 from annolake.load.merge.inputs import enter_rows, key_columns
 from annolake.load.merge.spill import sort_order
-from annolake.load.storage.local import Store, look_again
+from annolake.load.storage.files import Files, Location, look_again
+from annolake.load.table.counts import counts_of
 from annolake.load.table.file_format import FileFormat
-from annolake.load.table.folders import part_names
 from annolake.load.table.part_file import PartReader, part_name
-
-_WRITTEN_ANEW = "the next export of the queue writes it anew"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is not as promised, in one sentence, and where."""
-
-    path: Path
-    what: str
+from annolake.load.table.partitions import Remark, Table
 
 
-def verify(lake: Lake) -> Iterator[Finding]:
-    """Yield what is wrong with the lake, reading all of it: nothing where every promise is kept."""
-    for queue_id in lake.queues():
-        for table, file_format in lake.formats.items():
-            if file_format.key:
-                yield from _verified_partitions(lake, queue_id, file_format)
-            else:
-                yield from _verified_folder(lake, lake.folder(queue_id, table), _Rows(file_format, None))
+def verify(lake: Lake) -> Iterator[Remark]:
+    """Yield what is to be said of the lake, reading all of it: nothing that is not harmless where it is in order."""
+    tables = [lake.table(name) for name in lake.formats]
+    for table in tables:
+        yield from table.remarks(None)
+    for queue_id in lake.queues_named():
+        for table in tables:
+            yield from table.remarks(queue_id)
+            yield from _verified(lake, table, queue_id)
     for path in lake.litter():
-        yield Finding(path, "an export that was killed left this; the next export removes it")
+        yield Remark(path, "an export that was killed left this; the next export removes it")
 
 
-def _verified_partitions(lake: Lake, queue_id: str, file_format: FileFormat) -> Iterator[Finding]:
-    folder, index, versions = lake.folder(queue_id, file_format.table), Index(), set[int]()
-    kept, counts = lake.counts_file(queue_id, file_format.table), dict[str, tuple[int, int]]()
-    for name in lake.store.names(folder):
-        day = file_format.day_named(name)
-        if day is None:
-            yield Finding(folder / name, f"only {file_format.partition}=... belongs there; move it away")
-            continue
-        rows = _Rows(file_format, day)
-        yield from _verified_folder(lake, folder / name, rows)
+def _verified(lake: Lake, table: Table, queue_id: str) -> Iterator[Remark]:
+    """Check the partitions of a queue in a table, and what is true of all of them together."""
+    index, versions, counts = Index(), set[int](), dict[str, tuple[int, int]]()
+    folder, keyed = table.folder(queue_id), bool(table.file_format.key)
+    for day in table.days(queue_id):
+        rows, place = _Rows(table.file_format, day if keyed else None), table.file_format.folder(folder, day)
+        yield from _verified_partition(lake.files, partial(table.paths, queue_id, day), place, rows)
         versions |= rows.versions
         counts |= rows.counts
         if not rows.enter(index):
-            yield Finding(folder / name, "it has a row twice")
+            yield Remark(place, "it has a row twice")
     for day in sorted(index.days_left()):
         what = "a row of it is in another partition too; the later exported_at is true, and the next export heals it"
-        yield Finding(folder / file_format.folder_name(day), what)
-    if len(versions) > 1:
-        yield Finding(folder, "its files are of several schema versions; the next export rewrites the older ones")
-    yield from (Finding(kept, what) for what in _wrong_counts(lake.store, kept, counts))
+        yield Remark(table.file_format.folder(folder, day), what)
+    if keyed:
+        yield from table.compared(queue_id, counts, versions)
 
 
-def _wrong_counts(store: Store, path: Path, counts: Counts) -> Iterator[str]:
-    """Compare the counts that are kept with those of the footers."""
-    try:
-        kept = read_counts(store, path)
-    except LakeError as exc:
-        yield str(exc)
-        return
-    for name, (rows, removed) in counts.items():
-        if kept.get(name, (rows, removed)) != (rows, removed):
-            yield f"it is wrong about {name}, which has {rows} rows, {removed} of them removed; {_WRITTEN_ANEW}"
-
-
-def _verified_folder(lake: Lake, folder: Path, rows: "_Rows") -> list[Finding]:
-    def look() -> list[Finding]:
+def _verified_partition(
+    files: Files, paths: Callable[[], list[Location]], place: Location, rows: "_Rows"
+) -> list[Remark]:
+    def look() -> list[Remark]:
         rows.clear()
-        return [Finding(path, what) for path, what in _looked_at(lake.store, folder, rows)]
+        return list(_looked_at(files, paths(), place, rows))
 
     try:
         return look_again(look)
     except LakeError as exc:
-        return [Finding(folder, str(exc))]
+        return [Remark(place, str(exc))]
 
 
-def _looked_at(store: Store, folder: Path, rows: "_Rows") -> Iterator[tuple[Path, str]]:
+def _looked_at(files: Files, paths: Sequence[Location], place: Location, rows: "_Rows") -> Iterator[Remark]:
     """Check one partition: its one file, the file's name, footer, schema and pages, and its rows."""
-    names = part_names(store, folder)
-    if len(names) > 1:
-        yield folder, "it has more than one file; the next export keeps the latest one"
-    for name in names:
-        path = folder / name
-        if name != part_name(store, path):
-            yield path, "its name does not match its content: it was changed after it was written"
-        with PartReader(store, path, rows.file_format) as reader:
-            yield from ((path, what) for what in rows.check(reader))
+    if len(paths) > 1:
+        yield Remark(place, "it has more than one file; the next export keeps the latest one")
+    for path in paths:
+        if path.name != part_name(files, path):
+            yield Remark(path, "its name does not match its content: it was changed after it was written")
+        with PartReader(files, path, rows.file_format) as reader:
+            yield from (Remark(path, what) for what in rows.check(reader))
 
 
 class _Rows:

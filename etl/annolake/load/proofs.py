@@ -7,7 +7,6 @@ published proved, and nothing else. What can't be understood is as if it were no
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Literal
 
@@ -16,7 +15,8 @@ from msgspec.structs import replace
 
 from annolake.errors import LakeError
 from annolake.load.records import PastExport, Reports
-from annolake.load.storage.local import Store
+from annolake.load.storage.files import Files, Location
+from annolake.load.storage.scratch import Workspace
 
 VERSION = 1
 
@@ -204,19 +204,16 @@ def proofs_of(pasts: Iterable[PastExport], *, now: datetime) -> dict[str, Proofs
     return found
 
 
-def read_proofs(store: Store, path: Path) -> Proofs | None:
+def read_proofs(files: Files, path: Location) -> Proofs | None:
     """Return what a queue's file says; None where there is none that can be read, or one of a newer form."""
     try:
-        proofs = msgspec.json.decode(store.read(path), type=Proofs)
+        proofs = msgspec.json.decode(files.read(path), type=Proofs)
     except (LakeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return proofs if proofs.proofs_version == VERSION else None
 
 
-def write_proofs(store: Store, path: Path, proofs: Proofs, *, aside: Path) -> None:
-    """Put the file in the place of its last form, by way of the folder `aside`. Raises LakeError."""
-    beside = aside / f"{path.stem}.proofs"
-    store.make_folder(path.parent)
-    store.write(beside, msgspec.json.format(msgspec.json.encode(proofs), indent=1) + b"\n")
-    store.sync(beside)
-    store.move(beside, path)
+def write_proofs(files: Files, path: Location, proofs: Proofs, workspace: Workspace) -> None:
+    """Put the file in the place of its last form, by way of the workspace. Raises LakeError."""
+    files.prepare(path.parent)
+    workspace.put(files, path, msgspec.json.format(msgspec.json.encode(proofs), indent=1) + b"\n")

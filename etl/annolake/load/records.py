@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 from annolake.errors import LakeError
-from annolake.load.storage.local import MissingError, Store
+from annolake.load.storage.files import Files, Location, MissingError
+from annolake.load.storage.scratch import Workspace
 
 _JSON = ".json"
 _NEVER = "99991231T235959"
@@ -54,19 +54,17 @@ class PastExport:
 class Reports:
     """The reports under `_annolake/reports`: `keep` of them, and each queue's last proof and last good export."""
 
-    def __init__(self, store: Store, folder: Path, *, keep: int) -> None:
-        self._store, self._folder, self._keep = store, folder, keep
+    def __init__(self, files: Files, folder: Location, *, keep: int) -> None:
+        self._files, self._folder, self._keep = files, folder, keep
 
-    def write(self, report: Mapping[str, Any], aside: Path) -> Path:
-        """Write a report, by way of the folder `aside`, in the place of its last form; return its path.
+    def write(self, report: Mapping[str, Any], workspace: Workspace) -> Location:
+        """Write a report, by way of the workspace, in the place of its last form; return where it is.
 
         When the export has finished, the reports that are too many are forgotten.
         """
         started = re.sub("[^0-9A-Za-z]", "", str(report["started_at"]))
         name = f"{started}-{report['export_id']}{_JSON}"
-        _put(self._store, aside / name, self._folder / name, report)
-        self._store.sync(self._folder / name)
-        self._store.sync(self._folder)
+        workspace.put(self._files, self._folder / name, _text(report))
         if report.get("state") != "running":
             self._forget(time_from(report.get("finished_at")) or time_from(report["started_at"]))
         return self._folder / name
@@ -74,7 +72,7 @@ class Reports:
     def read(self) -> Iterator[dict[str, Any]]:
         """Yield the reports, the newest first; what can't be understood is as if it were not there."""
         for name in self._names():
-            report = _get(self._store, self._folder / name)
+            report = _get(self._files, self._folder / name)
             if report is not None:
                 yield report
 
@@ -94,13 +92,13 @@ class Reports:
         """Tell whether an export reported how a queue ended; one whose report was forgotten counts as if it had."""
         for name in self._names():
             if name.endswith(f"-{export_id}{_JSON}"):
-                pasts = _pasts(_get(self._store, self._folder / name) or {})
+                pasts = _pasts(_get(self._files, self._folder / name) or {})
                 mine = [past.entry.get("status") for past in pasts if past.entry.get("queue_id") == queue_id]
                 return bool(mine) and "running" not in mine
         return True
 
     def _names(self) -> list[str]:
-        return [name for name in reversed(self._store.names(self._folder)) if name.endswith(_JSON)]
+        return [name for name in reversed(self._files.names(self._folder)) if name.endswith(_JSON)]
 
     def _forget(self, now: datetime | None) -> None:
         """Remove what is too much; a report of a time to come counts as older than any other."""
@@ -114,11 +112,11 @@ class Reports:
                     break
             if not needed:
                 with suppress(LakeError):
-                    self._store.discard(self._folder / names[place])
+                    self._files.remove(self._folder / names[place])
 
     def _needed(self, name: str) -> set[tuple[str, str]]:
         """Return what a report is kept for: the queues that it proves a full export of, and those it is good for."""
-        pasts = _pasts(_get(self._store, self._folder / name) or {})
+        pasts = _pasts(_get(self._files, self._folder / name) or {})
         return {(str(past.entry.get("queue_id")), "full") for past in pasts if past.proves_full} | {
             (str(past.entry.get("queue_id")), "good") for past in pasts if past.is_good
         }
@@ -127,13 +125,13 @@ class Reports:
 class Rejects:
     """The rows of one queue in one table that were set aside, one file each, named by row or content.
 
-    What an export changes is staged in the folder `aside`; `commit` puts it in place (docs/lake.md#rejects).
+    What an export changes is staged in the workspace; `commit` puts it in place (docs/lake.md#rejects).
     """
 
-    def __init__(self, store: Store, folder: Path, aside: Path) -> None:
-        self._store, self._folder, self._aside = store, folder, aside
-        store.discard(aside)  # where it was read over another endpoint before
-        self._known = set(reject_files(store, folder))
+    def __init__(self, files: Files, folder: Location, aside: Workspace) -> None:
+        self._files, self._folder, self._local, self._aside = files, folder, aside.local, aside.folder
+        self._local.remove(self._aside)  # where it was read over another endpoint before
+        self._known = set(reject_files(files, folder))
         self._staged: set[str] = set()
         self._unwanted: set[str] = set()
 
@@ -149,13 +147,14 @@ class Rejects:
         """
         name = _file_name(key)
         if name in self._staged:
-            return _get(self._store, self._aside / name)
-        return _get(self._store, self._folder / name) if name in self._known else None
+            return _get(self._local, self._aside / name)
+        return _get(self._files, self._folder / name) if name in self._known else None
 
     def put(self, key: str, reject: Mapping[str, Any]) -> None:
         """Set a row aside, in the place of an earlier reject of that key."""
         name = _file_name(key)
-        _write(self._store, self._aside / name, reject)
+        self._local.make_folder(self._aside)
+        self._local.write(self._aside / name, _text(reject))
         self._staged.add(name)
         self._unwanted.discard(name)
 
@@ -167,7 +166,7 @@ class Rejects:
         """Forget a reject, of a row that was accepted since."""
         name = _file_name(key)
         if name in self._staged:
-            self._store.discard(self._aside / name)
+            self._local.remove(self._aside / name)
             self._staged.discard(name)
         if name in self._known:
             self._unwanted.add(name)
@@ -175,11 +174,11 @@ class Rejects:
     def commit(self) -> None:
         """Put what was staged in place, and remove what is to be removed: from now on the lake knows it."""
         if self._staged:
-            self._store.make_folder(self._folder)
+            self._files.prepare(self._folder)
         for name in sorted(self._staged):
-            self._store.move(self._aside / name, self._folder / name)
+            self._files.put(self._aside / name, self._folder / name, flush=False)
         for name in sorted(self._unwanted):
-            self._store.discard(self._folder / name)
+            self._files.remove(self._folder / name)
         self._known = (self._known - self._unwanted) | self._staged
         self._staged, self._unwanted = set(), set()
 
@@ -189,7 +188,7 @@ class KeptReject:
     """A reject of a table as the lake has it: its file, and what that says, None where it cannot be read."""
 
     table: str
-    file: Path
+    file: Location
     record: Mapping[str, Any] | None
 
     @property
@@ -198,16 +197,16 @@ class KeptReject:
         return self.file.name.removesuffix(_JSON)
 
 
-def reject_files(store: Store, folder: Path) -> list[str]:
+def reject_files(files: Files, folder: Location) -> list[str]:
     """Return the names of the rejects' files in a queue's folder; none where there is no folder."""
-    return [name for name in store.names(folder) if name.endswith(_JSON)]
+    return [name for name in files.names(folder) if name.endswith(_JSON)]
 
 
-def read_rejects(store: Store, folder: Path, table: str) -> Iterator[KeptReject]:
+def read_rejects(files: Files, folder: Location, table: str) -> Iterator[KeptReject]:
     """Yield the rejects of a queue's folder, needing no lock: one that is removed meanwhile is passed over."""
-    for name in reject_files(store, folder):
+    for name in reject_files(files, folder):
         try:
-            record = _parsed(store.read(folder / name))
+            record = _parsed(files.read(folder / name))
         except MissingError:
             continue
         except LakeError:  # a pipe, a folder, a file of another user
@@ -237,19 +236,13 @@ def time_from(text: object) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _put(store: Store, aside: Path, path: Path, record: Mapping[str, Any]) -> None:
-    _write(store, aside, record)
-    store.move(aside, path)
+def _text(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace")
 
 
-def _write(store: Store, path: Path, record: Mapping[str, Any]) -> None:
-    store.make_folder(path.parent)
-    store.write(path, (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace"))
-
-
-def _get(store: Store, path: Path) -> dict[str, Any] | None:
+def _get(files: Files, path: Location) -> dict[str, Any] | None:
     try:
-        return _parsed(store.read(path))
+        return _parsed(files.read(path))
     except MissingError:
         return None
 

@@ -3,8 +3,7 @@
 Owns the reading of key columns and their look-up in the index. Decides nothing, writes nothing.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,10 @@ from annolake.load.merge.decide import Arriving, Stored
 from annolake.load.merge.index import STORED, Index
 from annolake.load.merge.owners import Owners
 from annolake.load.merge.spill import UNAVAILABLE, Arrival
-from annolake.load.storage.local import Store
+from annolake.load.storage.files import Location
 from annolake.load.table.file_format import FileFormat
-from annolake.load.table.part_file import Part, PartReader, prove
+from annolake.load.table.part_file import PartReader, prove
+from annolake.load.table.partitions import Partitions
 
 _OWN_COLUMNS = ("row_hash", "removed_at", "exported_at")
 
@@ -93,20 +93,15 @@ def arriving_side(index: Index, arrival: Arrival, file_format: FileFormat, day: 
 
 
 def stored_values(
-    store: Store,
-    file_format: FileFormat,
-    index: Index,
-    parts: Mapping[int, Part],
-    *,
-    preserved_numbers: Numbers,
-    columns: Sequence[str],
+    partitions: Partitions, index: Index, *, preserved_numbers: Numbers, columns: Sequence[str]
 ) -> pa.Table:
     """Return some columns of rows of the lake, in the order of `preserved_numbers`, wherever they are stored."""
+    files, file_format, parts = partitions.files, partitions.file_format, partitions.parts
     found = [np.zeros(0, np.int32)]
     tables = [_empty(file_format.schema, columns)]
     for day in distinct(index.origins(preserved_numbers)) if len(preserved_numbers) else ():
-        with PartReader(store, parts[int(day)].path, file_format) as reader:
-            prove(store, reader.part.path)
+        with PartReader(files, parts[int(day)].path, file_format) as reader:
+            prove(files, reader.part.path)
             for group, table in enumerate(reader.key_columns(file_format.key)):
                 numbers = known_numbers(index, table, file_format.key, reader.part.path)
                 here = np.isin(numbers, preserved_numbers) & (index.origins(numbers) == day)
@@ -121,7 +116,7 @@ def stored_values(
     return pa.concat_tables(tables).combine_chunks().take(pa.array(places))
 
 
-def known_numbers(index: Index, table: pa.Table, key: Sequence[str], path: Path) -> Numbers:
+def known_numbers(index: Index, table: pa.Table, key: Sequence[str], path: Location) -> Numbers:
     """Return the numbers of rows that the index was read from."""
     numbers = index.find(row_keys(table, key))
     if (numbers < 0).any():

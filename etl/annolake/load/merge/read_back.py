@@ -5,10 +5,8 @@ to be asked for (docs/guarantees.md#how-old-a-value-can-be). Heals one thing: of
 partition the later one stays.
 """
 
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +18,10 @@ from annolake.load.merge.columns import Bools, Bytes16, hashes_of, one_chunk, ti
 from annolake.load.merge.index import DUE, NO_PAYLOAD, Index
 from annolake.load.merge.inputs import enter_rows, key_columns
 from annolake.load.merge.owners import Owners
-from annolake.load.storage.local import Store
 from annolake.load.table.days import NO_DAY, day_from, microseconds
 from annolake.load.table.file_format import FileFormat
-from annolake.load.table.folders import days_there, part_names, true_part
-from annolake.load.table.part_file import Part, PartReader, prove
+from annolake.load.table.part_file import PartReader
+from annolake.load.table.partitions import Partitions
 
 RECENT = timedelta(days=3)
 """For so long after its start a run that had not ended, or was not found, is asked for by each export."""
@@ -47,11 +44,10 @@ class ItemFacts:
 
 @dataclass
 class State:
-    """What the lake holds of a queue in one table: its rows' keys and owners, and the true file of each day."""
+    """What the lake holds of a queue in one table: its rows' keys and owners."""
 
     index: Index
     owners: Owners
-    parts: dict[int, Part] = field(default_factory=dict)
     expected: int = 0
 
     @property
@@ -60,30 +56,14 @@ class State:
         return max(self.index.nbytes, self.expected * _INDEX_BYTES) + self.owners.nbytes
 
 
-def read_state(store: Store, folder: Path, file_format: FileFormat, *, items: ItemFacts | None = None) -> State:
-    """Read back the rows of a queue's folder; needs the queue's lock. Raises LakeError."""
+def read_state(partitions: Partitions, *, items: ItemFacts | None = None) -> State:
+    """Read back the rows of a queue's partitions. Raises LakeError."""
+    file_format = partitions.file_format
     state = State(Index(items=items is not None and not items.refresh), Owners(file_format.owners))
-    for day in days_there(store, folder, file_format):
-        with ExitStack() as closing:
-            reader = true_reader(store, closing, folder / file_format.folder_name(day), file_format)
-            if reader is not None:
-                _enter(state, reader, file_format, day, items)
-                state.parts[day] = reader.part
+    for day, reader in partitions.stored():
+        _enter(state, reader, file_format, day, items)
     state.index.close_reading()
     return state
-
-
-def true_reader(store: Store, closing: ExitStack, folder: Path, file_format: FileFormat) -> PartReader | None:
-    """Open the true file of a partition and remove any other; None where there is none."""
-    names = part_names(store, folder)
-    readers = [closing.enter_context(PartReader(store, folder / name, file_format)) for name in names]
-    true = true_part([reader.part for reader in readers])
-    for reader in readers if len(readers) > 1 else ():
-        prove(store, reader.part.path)  # all of them, for their generations decide
-    for reader in readers:
-        if reader.part is not true:
-            store.discard(reader.part.path)
-    return next((reader for reader in readers if reader.part is true), None)
 
 
 def _enter(state: State, reader: PartReader, file_format: FileFormat, day: int, items: ItemFacts | None) -> None:

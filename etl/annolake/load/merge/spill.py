@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from annolake.load.merge.blocks import Blocks
 from annolake.load.merge.columns import Bools, Ints, Numbers, days_of, in_slices, one_chunk
-from annolake.load.storage.local import Store
+from annolake.load.storage.local import LocalFiles
 from annolake.load.table.file_format import FileFormat
 
 BUFFER_BYTES = 64 << 20  # of a queue of few rows: a first export of 20,000 then spills nothing
@@ -58,8 +58,8 @@ class _FiledChunk:
 class Spill:
     """The changed rows of a queue's table. `budget` tells what bounds the buffer, in bytes; `close` when done."""
 
-    def __init__(self, store: Store, path: Path, file_format: FileFormat, *, budget: Callable[[], int]) -> None:
-        self._store, self._path, self._budget = store, path, budget
+    def __init__(self, local: LocalFiles, path: Path, file_format: FileFormat, *, budget: Callable[[], int]) -> None:
+        self._local, self._path, self._budget = local, path, budget
         self._format = file_format
         self._key_columns = (*file_format.sort_by, "row_hash", UNAVAILABLE)
         self._schema = file_format.schema.append(pa.field(UNAVAILABLE, pa.uint8(), nullable=False))
@@ -93,9 +93,9 @@ class Spill:
         elif self._batches:
             self._last = self._sorted()
         if self._writer is not None and self._sink is not None:
-            self._store.step("write", self._path, self._writer.close)
-            self._store.step("write", self._path, self._sink.close)
-            self._source = self._store.step("read", self._path, lambda: pa.OSFile(str(self._path)))
+            self._local.step("write", self._path, self._writer.close)
+            self._local.step("write", self._path, self._sink.close)
+            self._source = self._local.step("read", self._path, lambda: pa.OSFile(str(self._path)))
 
     def days(self) -> set[int]:
         """Return the days that rows were spilled for; a row may have gone to another day since."""
@@ -134,10 +134,10 @@ class Spill:
     def _reader(self, names: Sequence[str]) -> pa.RecordBatchFileReader:
         fields = [self._schema.get_field_index(name) for name in names]
         options = pa.ipc.IpcReadOptions(included_fields=fields)
-        return self._store.step("read", self._path, lambda: pa.ipc.open_file(self._source, options=options))
+        return self._local.step("read", self._path, lambda: pa.ipc.open_file(self._source, options=options))
 
     def _block(self, reader: pa.RecordBatchFileReader, number: int) -> pa.Table:
-        return self._store.step("read", self._path, lambda: pa.Table.from_batches([reader.get_batch(number)]))
+        return self._local.step("read", self._path, lambda: pa.Table.from_batches([reader.get_batch(number)]))
 
     def _filed_rows(self, reader: pa.RecordBatchFileReader, first: int, place: int) -> pa.Table:
         return self._block(reader, first + place).drop_columns([UNAVAILABLE])
@@ -151,13 +151,13 @@ class Spill:
             self._blocks += len(blocks)
             for block in blocks:
                 table = _taken(chunk.table, block).combine_chunks()
-                self._store.step("write", self._path, partial(writer.write_table, table))
+                self._local.step("write", self._path, partial(writer.write_table, table))
         self._filed.append(_FiledChunk(days, chunk.row_bytes))
 
     def _open(self) -> pa.RecordBatchFileWriter:
-        sink = self._sink = self._store.step("write", self._path, partial(_buffered, self._path))
+        sink = self._sink = self._local.step("write", self._path, partial(_buffered, self._path))
         options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-        return self._store.step("write", self._path, lambda: pa.ipc.new_file(sink, self._schema, options=options))
+        return self._local.step("write", self._path, lambda: pa.ipc.new_file(sink, self._schema, options=options))
 
     def _sorted(self) -> _SortedChunk:
         """Empty the buffer into a chunk in memory: the last version of each row, in sort order, cut by day."""

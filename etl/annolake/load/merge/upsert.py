@@ -8,9 +8,8 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +23,8 @@ from annolake.load.merge.inputs import arriving_side, known_numbers, nothing_sto
 from annolake.load.merge.read_back import State
 from annolake.load.merge.spill import Spill
 from annolake.load.table.days import NO_DAY, date_of
-from annolake.load.table.folders import Publisher
 from annolake.load.table.part_file import Part, PartReader
+from annolake.load.table.partitions import Partitions
 
 EMPTY_DAY = 0
 """The partition of the file without rows that a queue has while it has no dated row: a date, so that
@@ -44,23 +43,49 @@ class Outcome:
     size: int = 0
 
 
+@dataclass(frozen=True)
+class Done:
+    """What an export published of a table: its rows by what happened to them, files, and their size in bytes."""
+
+    counts: Counts = field(default_factory=Counts)
+    partitions: int = 0
+    size: int = 0
+
+
 class Upsert:
     """Rows of one queue in one table, from pages to partitions; `close` when done.
 
-    Used by one thread at a time, its own merges aside, which only look things up. `counts`, `partitions_written` and
-    `bytes_written` tell what was published so far.
+    Used by one thread at a time, its own merges aside, which only look things up.
     """
 
-    def __init__(self, folder: Path, state: State, spill: Spill, publisher: Publisher, *, now: datetime) -> None:
+    def __init__(self, partitions: Partitions, state: State, spill: Spill, *, now: datetime) -> None:
         self.index = state.index
-        self.counts = Counts()
-        self.partitions_written = 0
-        self.bytes_written = 0
         self.now = now
-        self._state = state
-        self._folder, self._parts, self._owners = folder, state.parts, state.owners
-        self._spill, self._publisher = spill, publisher
-        self._store, self._format = publisher.store, publisher.file_format
+        self._state, self._owners = state, state.owners
+        self._partitions, self._parts, self._spill = partitions, partitions.parts, spill
+        self._files, self._format = partitions.files, partitions.file_format
+        self._done = Done()
+        self._finished = False
+
+    @property
+    def _seen(self) -> Done:
+        """What was published so far, as readers see it: where all days change at once, nothing before the end."""
+        return self._done if self._finished or not self._partitions.whole else Done()
+
+    @property
+    def counts(self) -> Counts:
+        """The rows that were published so far, by what happened to them."""
+        return self._seen.counts
+
+    @property
+    def partitions_written(self) -> int:
+        """The partitions that were published so far."""
+        return self._seen.partitions
+
+    @property
+    def bytes_written(self) -> int:
+        """The size of their files."""
+        return self._seen.size
 
     def expect(self, rows: int) -> None:
         """Leave memory for the index of a queue of so many rows: fewer changed ones then wait in it from the start."""
@@ -79,7 +104,7 @@ class Upsert:
     @property
     def unchanged(self) -> int:
         """Rows read and left as they are, once everything is published."""
-        return self.index.count(ACCEPTED) - self.counts.inserted - self.counts.updated
+        return self.index.count(ACCEPTED) - self._done.counts.inserted - self._done.counts.updated
 
     @property
     def rows(self) -> int:
@@ -90,7 +115,7 @@ class Upsert:
     def columns(self, names: Sequence[str]) -> Iterator[pa.Table]:
         """Yield these columns of the rows that the lake held when this export began, a row group at a time."""
         for part in list(self._parts.values()):
-            with PartReader(self._store, part.path, self._format) as reader:
+            with PartReader(self._files, part.path, self._format) as reader:
                 for group in range(len(reader.row_groups)):
                     yield reader.row_group(group, names)
 
@@ -108,7 +133,7 @@ class Upsert:
         wanted = tuple(dict.fromkeys((*self._format.key, *self._format.owners)))
         for day in sorted(self.index.days_of_gone()):
             part = self._parts[day]
-            with PartReader(self._store, part.path, self._format) as reader:
+            with PartReader(self._files, part.path, self._format) as reader:
                 for table in reader.key_columns(wanted):
                     gone = self.index.gone(known_numbers(self.index, table, self._format.key, part.path))
                     missing = table.filter(pa.array(gone))
@@ -143,7 +168,8 @@ class Upsert:
                 waiting.append(day)
             yield self._counted(outcome)
         yield from self._placeholder()
-        self._store.sync(self._folder)
+        self._partitions.finish()
+        self._finished = True
 
     def _merge_side_by_side(
         self, days: Sequence[int], ahead: set[int], at_once: int, *, remove_gone: bool
@@ -169,14 +195,14 @@ class Upsert:
         return self._spill.nbytes(day) + (part.size * _UNPACKED if part else 0)
 
     def _counted(self, outcome: Outcome) -> Outcome:
-        self.counts += outcome.counts
-        self.partitions_written += outcome.written
-        self.bytes_written += outcome.size
+        done = self._done
+        self._done = Done(done.counts + outcome.counts, done.partitions + outcome.written, done.size + outcome.size)
         return outcome
 
     def close(self) -> None:
-        """Close what the spill has open."""
+        """Close what is open, whether all was published or not."""
         self._spill.close()
+        self._partitions.close()
 
     def _outdated(self) -> set[int]:
         """Return the days whose file has another schema version: they are rewritten in any case."""
@@ -195,7 +221,7 @@ class Upsert:
             stored, held = nothing_stored(self._format), False
             blocks = Blocks([], _no_block)
             if part:
-                reader = closing.enter_context(PartReader(self._store, part.path, self._format))
+                reader = closing.enter_context(PartReader(self._files, part.path, self._format))
                 stored, held = stored_side(self.index, reader, self._format, day, ahead=ahead, remove_gone=remove_gone)
                 blocks = Blocks(reader.row_groups, reader.row_group, row_bytes=reader.row_bytes)
             arrivals = list(self._spill.arrivals(day))
@@ -209,16 +235,13 @@ class Upsert:
 
     def _write(self, day: int, decision: Decision, inputs: Sequence[Blocks]) -> int:
         """Publish a partition's new file, or its end where no row is left; return the file's size."""
-        target, replaced = self._folder / self._format.folder_name(day), self._parts.get(day)
         if not len(decision):
             self._withdraw(day)
             return 0
         unavailable_sets = self._spill.unavailable_sets
         preserved = stored_values(
-            self._store,
-            self._format,
+            self._partitions,
             self.index,
-            self._parts,
             preserved_numbers=decision.preserved_numbers,
             columns=sorted({name for known in unavailable_sets for name in known}),
         )
@@ -230,21 +253,19 @@ class Upsert:
             now=self.now,
             schema=self._format.schema,
         )
-        self._parts[day] = self._publisher.publish(target, rows, replaced=replaced)
-        return self._parts[day].size
+        return self._partitions.publish(day, rows).size
 
     def _withdraw(self, day: int) -> None:
-        if part := self._parts.pop(day, None):
-            self._publisher.withdraw(self._folder / self._format.folder_name(day), replaced=part)
+        if day in self._parts:
+            self._partitions.withdraw(day)
 
     def _placeholder(self) -> Iterator[Outcome]:
         """See to the file without rows: there while the queue has no dated row, gone when it has one."""
         dated = any(part.rows for day, part in self._parts.items() if day != NO_DAY)
         there = self._parts.get(EMPTY_DAY)
-        if not dated and there is None:
-            target = self._folder / self._format.folder_name(EMPTY_DAY)
-            self._parts[EMPTY_DAY] = self._publisher.publish(target, [], replaced=None)
-            yield self._counted(Outcome(_date(EMPTY_DAY), Counts(), written=True, size=self._parts[EMPTY_DAY].size))
+        if not dated and there is None and self._partitions.needs_file:
+            size = self._partitions.publish(EMPTY_DAY, []).size
+            yield self._counted(Outcome(_date(EMPTY_DAY), Counts(), written=True, size=size))
         elif dated and there is not None and not there.rows:
             self._withdraw(EMPTY_DAY)
             yield self._counted(Outcome(_date(EMPTY_DAY), Counts(), written=True))

@@ -5,7 +5,7 @@ Owns the protocols, and nothing that touches a file. `local` and `objects` are t
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -16,12 +16,22 @@ from annolake.errors import LakeError
 
 T = TypeVar("T")
 
+_LOOKS = 5
+
 Gate = Callable[[str, Any, Callable[[], Any]], Any]
 """Called with verb, location and the real call in place of the real call: a test breaks any step there."""
 
 
 class MissingError(LakeError):
     """There is no such file or folder; a reader beside a running export meets this and looks again."""
+
+
+def look_again(look: Callable[[], T]) -> T:
+    """Look, and look again where a running export replaced a file between its listing and its opening."""
+    for _ in range(_LOOKS - 1):
+        with suppress(MissingError):
+            return look()
+    return look()
 
 
 class Location(Protocol):
@@ -52,6 +62,9 @@ class Files(Protocol):
     def step(self, verb: str, path: Location, call: Callable[[], T]) -> T:
         """Do one thing with `path`, translating foreign errors; `verb` completes "cannot ... <path>"."""
 
+    def prepare(self, folder: Location) -> None:
+        """See to it that readers find the folder, where the place has folders."""
+
     def names(self, folder: Location) -> list[str]:
         """Return the names of the files and folders in a folder, sorted; none where there is no folder."""
 
@@ -71,9 +84,10 @@ class Files(Protocol):
         """Return the hash of all bytes of a file: BLAKE2b, 16 bytes, in hexadecimal digits."""
 
     def put(self, source: Path, target: Location, *, flush: bool = True) -> None:
-        """Put a local file in the place of `target` as a whole; `source` is used up.
+        """Put a file of the workspace in the place of `target` as a whole; `source` is used up.
 
-        It is made to last before it is seen, unless `flush` is False: on a disk it is flushed, then renamed.
+        With `flush` it is made to last before it is seen: on a disk the file is flushed, renamed, and its name too. The
+        folder of `target` is there, where the place has folders (`prepare`).
         """
 
     def remove(self, path: Location) -> None:

@@ -1,44 +1,40 @@
-"""The few verbs by which the lake's files are touched, each of them one step through one gate.
+"""Files of a local disk: the few verbs by which they are touched, each of them one step through one gate.
 
 Owns the translation of what the system or pyarrow reports into `LakeError` with path and reason. A test hands in a gate
 that breaks any step before or after it is done. Knows neither the lake's layout nor what is in a file.
 """
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 
 from annolake.errors import LakeError
 from annolake.load.storage.exchange import exchange
+from annolake.load.storage.files import Gate, Location, MissingError
 
 T = TypeVar("T")
 
-_LOOKS = 5
 
-Gate = Callable[[str, Path, Callable[[], Any]], Any]
-"""Called with verb, path and the real call in place of the real call."""
-
-
-def straight(_verb: str, _path: Path, call: Callable[[], T]) -> T:
+def straight(_verb: str, _path: Location, call: Callable[[], T]) -> T:
     """Do the call: the gate of every real export."""
     return call()
 
 
-class Store:
-    """A local file system. Raises `LakeError` from every verb; `exchanges` False spares the system call."""
+class LocalFiles:
+    """A local file system, as `Files` and with verbs of its own; `exchanges` False spares the system call."""
 
     def __init__(self, gate: Gate = straight, *, exchanges: bool = True) -> None:
         self._gate = gate
         self._exchanges = exchanges
 
-    def step(self, verb: str, path: Path, call: Callable[[], T]) -> T:
+    def step(self, verb: str, path: Location, call: Callable[[], T]) -> T:
         """Do one thing with the file or folder `path`; `verb` completes "cannot ... <path>".
 
         What pyarrow can't "read" is a damaged file; what it can't write is a bug, and passes as it is.
@@ -55,32 +51,61 @@ class Store:
             raise LakeError(f"cannot read {path}: {_DAMAGED}") from exc
         return done
 
-    def make_folder(self, path: Path) -> None:
-        """Make the folder and its parents, where they are not there yet."""
-        self.step("make the folder", path, lambda: path.mkdir(parents=True, exist_ok=True))
+    # --- as every place has them
 
-    def names(self, folder: Path) -> list[str]:
+    def prepare(self, folder: Location) -> None:
+        """Make the folder, so that readers find one."""
+        self.make_folder(_disk(folder))
+
+    def names(self, folder: Location) -> list[str]:
         """Return the names in a folder, sorted; none where there is no folder."""
         try:
-            return self.step("list", folder, lambda: sorted(os.listdir(folder)))  # noqa: PTH208 - names are asked for
+            return self.step("list", folder, lambda: sorted(os.listdir(_disk(folder))))  # noqa: PTH208 - names it is
         except MissingError:
             return []
 
-    def exists(self, path: Path) -> bool:
+    def exists(self, path: Location) -> bool:
         """Tell whether there is a file or folder of that name."""
-        return self.step("look for", path, lambda: os.path.lexists(path))
+        return self.step("look for", path, lambda: os.path.lexists(_disk(path)))
 
-    def size(self, path: Path) -> int:
+    def size(self, path: Location) -> int:
         """Return a file's size in bytes; also to be asked before it is opened: a pipe would be waited for."""
-        there = self.step("read", path, path.stat)
+        there = self.step("read", path, lambda: _disk(path).stat())
         if not stat.S_ISREG(there.st_mode):
             raise LakeError(f"cannot read {path}: it is not a regular file; move it away, then run again")
         return there.st_size
 
-    def read(self, path: Path) -> bytes:
+    def read(self, path: Location) -> bytes:
         """Return the bytes of a small file."""
         self.size(path)
-        return self.step("read", path, path.read_bytes)
+        return self.step("read", path, lambda: _disk(path).read_bytes())
+
+    def open(self, path: Location) -> pa.NativeFile:
+        """Open a file to read any part of it; the caller closes it."""
+        return self.step("read", path, lambda: pa.OSFile(str(path)))
+
+    def digest(self, path: Location) -> str:
+        """Return the hash of all bytes of a file."""
+        self.size(path)
+        return self.step("read", path, lambda: _digest(_disk(path)))
+
+    def put(self, source: Path, target: Location, *, flush: bool = True) -> None:
+        """Put a file of the same file system in the place of `target`, by renaming it."""
+        if flush:
+            self.sync(source)
+        self.move(source, _disk(target))
+        if flush:
+            self.sync(_disk(target).parent)
+
+    def remove(self, path: Location) -> None:
+        """Remove a file or a folder with all that is in it; nothing where there is none."""
+        self.step("remove", path, lambda: _remove(_disk(path)))
+
+    # --- a disk's own
+
+    def make_folder(self, path: Path) -> None:
+        """Make the folder and its parents, where they are not there yet."""
+        self.step("make the folder", path, lambda: path.mkdir(parents=True, exist_ok=True))
 
     def write(self, path: Path, text: bytes) -> None:
         """Write a small file."""
@@ -98,21 +123,10 @@ class Store:
         """Give two folders each other's name at once; False, with nothing done, where the system can't."""
         return self._exchanges and self.step("replace", other, lambda: exchange(one, other))
 
-    def discard(self, path: Path) -> None:
-        """Remove a file or a folder with all that is in it; nothing where there is none."""
-        self.step("remove", path, lambda: _discard(path))
 
-
-class MissingError(LakeError):
-    """There is no such file or folder; a reader beside a running export meets this and looks again."""
-
-
-def look_again(look: Callable[[], T]) -> T:
-    """Look, and look again where a running export replaced a file between its listing and its opening."""
-    for _ in range(_LOOKS - 1):
-        with suppress(MissingError):
-            return look()
-    return look()
+def _disk(path: Location) -> Path:
+    """Return the location as the path that it is on a disk."""
+    return path if isinstance(path, Path) else Path(str(path))
 
 
 def _sync(path: Path) -> None:
@@ -123,7 +137,12 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _discard(path: Path) -> None:
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -10,11 +10,13 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from annolake.load.storage.local import MissingError, Store
+from annolake.load.storage.files import Hold, Location, MissingError
+from annolake.load.storage.local import LocalFiles
 
 _WRITE = os.O_RDWR | os.O_CREAT
 _READ = os.O_RDONLY | os.O_NONBLOCK
@@ -24,8 +26,36 @@ _HOLDER = re.compile(r"pid ([0-9]{1,9}) on host (\S+) since \S+")
 _UNKNOWN = "an unknown process"
 
 
+@dataclass(frozen=True)
+class FileHold:
+    """A lock on a file: it ends with its holder's process, and with nothing else, so that it never passes on."""
+
+    holder: str | None
+    generation: int = 0
+
+    def check(self) -> None:
+        """Do nothing: what is held stays held."""
+
+
+class FileLocks:
+    """Locks of a lake on a disk."""
+
+    def __init__(self, files: LocalFiles) -> None:
+        self._files = files
+
+    @contextmanager
+    def hold(self, path: Location, *, since: datetime) -> Iterator[Hold]:
+        """Hold the lock on `path` as long as the block runs, where nobody else does."""
+        with hold(self._files, Path(str(path)), since=since) as holder:
+            yield FileHold(holder)
+
+    def is_free(self, path: Location) -> bool:
+        """Tell whether nobody holds the lock on `path`."""
+        return is_free(self._files, Path(str(path)))
+
+
 @contextmanager
-def hold(store: Store, path: Path, *, since: datetime, wait: bool = False) -> Iterator[str | None]:
+def hold(files: LocalFiles, path: Path, *, since: datetime, wait: bool = False) -> Iterator[str | None]:
     """Hold the lock on `path` as long as the block runs; wait for it only where asked to.
 
     Yields None when it is ours, else who has it ("pid 12 on host a since 2026-11-20T08:00:00+00:00"). The file of
@@ -33,7 +63,7 @@ def hold(store: Store, path: Path, *, since: datetime, wait: bool = False) -> It
     """
     with ExitStack() as closing:
         how = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
-        taken = store.step("lock", path, lambda: _take(path, how, closing))
+        taken = files.step("lock", path, lambda: _take(path, how, closing))
         if not taken.ours:
             yield _holder(taken.handle)
             return
@@ -41,14 +71,14 @@ def hold(store: Store, path: Path, *, since: datetime, wait: bool = False) -> It
             when = since.isoformat(timespec="seconds")
             holder = f"pid {os.getpid()} on host {socket.gethostname()} since {when}"
             closing.callback(_forget, taken.handle)
-            store.step("write", path, lambda: _tell(taken.handle, holder))
+            files.step("write", path, lambda: _tell(taken.handle, holder))
         yield None
 
 
-def is_free(store: Store, path: Path) -> bool:
+def is_free(files: LocalFiles, path: Path) -> bool:
     """Tell whether nobody holds the lock on `path`."""
     try:
-        return store.step("lock", path, lambda: _is_free(path))
+        return files.step("lock", path, lambda: _is_free(path))
     except MissingError:
         return True
 

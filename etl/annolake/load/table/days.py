@@ -6,6 +6,8 @@ import numpy as np
 
 NO_DAY = int(np.iinfo(np.int32).min)
 """The day of a row without added_at."""
+ALL_DAYS = 0
+"""The one partition of a table that has none: `queues`."""
 NO_TIME = int(np.iinfo(np.int64).min)
 
 

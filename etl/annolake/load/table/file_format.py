@@ -12,6 +12,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from annolake.load.storage.files import Location
 from annolake.load.table.days import NO_DAY, date_of, day_from
 
 _PREFIX = "annolake."
@@ -53,16 +54,25 @@ class Contract(Protocol):
 
 @dataclass(frozen=True)
 class Footer:
-    """What a file says of itself: versions of schema and hash, the export that wrote it, its generation."""
+    """What a file says of itself: versions of schema and hash, the export that wrote it, its generation.
+
+    `lease` is the generation of the lease under which it was written, 0 where there are locks that need none.
+    """
 
     schema_version: int
     hash_version: int
     export_id: str
     generation: int
+    lease: int = 0
+
+    @property
+    def age(self) -> tuple[int, int]:
+        """Orders the files of one partition: the greatest is the true one."""
+        return self.lease, self.generation
 
     def as_metadata(self) -> dict[str, str]:
         """Return the footer's key-value metadata."""
-        return {f"{_PREFIX}{key}": str(value) for key, value in asdict(self).items()}
+        return {f"{_PREFIX}{key}": str(value) for key, value in asdict(self).items() if key != "lease" or value}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[bytes, bytes] | None) -> "Footer | None":
@@ -70,10 +80,11 @@ class Footer:
         found = {key: (metadata or {}).get(f"{_PREFIX}{key}".encode()) for key in cls.__annotations__}
         texts = {key: value.decode(errors="replace") for key, value in found.items() if value is not None}
         numbers = [texts.get(key, "") for key in ("schema_version", "hash_version", "generation")]
+        numbers.append(texts.get("lease", "0"))
         if "export_id" not in texts or not all(_NUMBER.fullmatch(text) for text in numbers):
             return None
-        version, hashing, generation = map(int, numbers)
-        return cls(version, hashing, texts["export_id"], generation)
+        version, hashing, generation, lease = map(int, numbers)
+        return cls(version, hashing, texts["export_id"], generation, lease)
 
 
 @dataclass(frozen=True)
@@ -126,6 +137,11 @@ class FileFormat:
             return day if self.folder_name(day) == name else None
         return None
 
-    def footer(self, export_id: str, generation: int) -> Footer:
-        """Return the footer of a file written now."""
-        return Footer(self.version, self.hash_version, export_id, generation)
+    def folder(self, queue_folder: Location, day: int) -> Location:
+        """Return the folder of a partition; of a table without partitions it is that of the queue, for `ALL_DAYS`."""
+        return queue_folder / self.folder_name(day) if self.partition else queue_folder
+
+    def footer(self, export_id: str, replaced: Footer | None, *, lease: int = 0) -> Footer:
+        """Return the footer of a file written now, in the place of the one that has the footer `replaced`."""
+        generation = replaced.generation + 1 if replaced else 1
+        return Footer(self.version, self.hash_version, export_id, generation, lease)

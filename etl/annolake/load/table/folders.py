@@ -1,134 +1,300 @@
-"""The folders of a table's partitions: what lies there, which file is true, how one replaces another.
+"""A table as plain folders: `<table>/queue_id=<id>/<partition>=<day>/`, with the one file of each partition.
 
-Owns the layout below `<table>/queue_id=<id>/` and the exchange of folders (docs/lake.md#partitions). Knows no rows.
+Owns the layout, which of two files is true, and how one takes the place of another where nothing but files can be put
+and removed (docs/lake.md#partitions). Knows no rows.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from annolake.errors import LakeError
-from annolake.load.storage.local import Store
+from annolake.load.storage.files import Files, Hold, Location, look_again
+from annolake.load.storage.scratch import Workspace
+from annolake.load.table.counts import Counts, all_counts, counts_of, keep_counts, wrong_counts
+from annolake.load.table.days import ALL_DAYS, NO_DAY
 from annolake.load.table.file_format import FileFormat
 from annolake.load.table.part_file import NAME_END, NAME_START, Part, PartReader, prove, write_part
+from annolake.load.table.partitions import Held, Partitions, Remark
 
 _PART = re.compile(f"{NAME_START}[0-9a-f]+{re.escape(NAME_END)}")
+_QUEUE_ID = "queue_id="
+_PASSED_OVER = "it is none of annolake's, and passed over"
 
 
-def part_names(store: Store, folder: Path) -> list[str]:
-    """Return the names of the files in a partition folder; what is no part of annolake's is left alone."""
-    names = store.names(folder)
-    for name in names:
-        if not _PART.fullmatch(name):
+def is_passed_over(files: Files, path: Location) -> bool:
+    """Tell whether it is of what other tools leave and readers pass over: `.DS_Store`, `_SUCCESS`, an empty folder."""
+    name = path.name
+    if name.endswith("_$folder$") or (name.startswith((".", "_")) and not name.endswith(NAME_END)):
+        return True
+    try:
+        return files.exists(path) and not files.names(path)
+    except LakeError:  # a file
+        return False
+
+
+def part_names(files: Files, folder: Location) -> list[str]:
+    """Return the names of the files in a partition folder. Raises `LakeError` where something else is there."""
+    found = files.names(folder)
+    for name in found:
+        if not _PART.fullmatch(name) and not is_passed_over(files, folder / name):
             raise LakeError(f"cannot trust {folder / name}: only part-*.parquet belongs there; move it away")
-    return names
-
-
-def days_there(store: Store, folder: Path, file_format: FileFormat) -> list[int]:
-    """Return the days that a queue's folder has partitions for."""
-    days = [(name, file_format.day_named(name)) for name in store.names(folder)]
-    for name, day in days:
-        if day is None:
-            only = f"only {file_format.partition}=... belongs there"
-            raise LakeError(f"cannot trust {folder / name}: {only}; move it away")
-    return [day for _, day in days if day is not None]
+    return [name for name in found if _PART.fullmatch(name)]
 
 
 def true_part(parts: Iterable[Part]) -> Part | None:
-    """Return the file of the highest generation: a kill without exchange can leave two."""
-    ordered = sorted(parts, key=lambda part: part.footer.generation)
-    if len(ordered) > 1 and ordered[-1].footer.generation == ordered[-2].footer.generation:
+    """Return the latest file: a kill without exchange can leave two."""
+    ordered = sorted(parts, key=lambda part: part.footer.age)
+    if len(ordered) > 1 and ordered[-1].footer.age == ordered[-2].footer.age:
         one, other = ordered[-2].path, ordered[-1].path
         raise LakeError(f"cannot tell which of {one} and {other} is the true one: move one away, then run again")
     return ordered[-1] if ordered else None
 
 
-@contextmanager
-def opened(store: Store, folder: Path, file_format: FileFormat) -> Iterator[PartReader | None]:
-    """Open the file of a partition, the true one of two; None where there is none. Needs no lock, heals nothing."""
-    with ExitStack() as closing:
-        readers = [
-            closing.enter_context(PartReader(store, folder / name, file_format)) for name in part_names(store, folder)
-        ]
-        true = true_part(reader.part for reader in readers)
-        yield next((reader for reader in readers if reader.part is true), None)
+class PlainPartitions:
+    """The partitions of a queue, in a place where files can be put and removed: the new one comes, the old one goes.
 
+    A reader in between meets both, of which the later is true; so does the next export after a kill.
+    """
 
-@dataclass(frozen=True)
-class Publisher:
-    """Puts new files in the place of old ones; `aside` is the queue's own folder in the workspace."""
+    whole = False
+    needs_file = True
 
-    store: Store
-    aside: Path
-    export_id: str
-    file_format: FileFormat
+    def __init__(self, table: "PlainTable", queue_id: str, workspace: Workspace, hold: Hold) -> None:
+        self.files, self.file_format = table.files, table.file_format
+        self.parts: dict[int, Part] = {}
+        self._folder = table.folder(queue_id)
+        self._counts = table.counts_file(queue_id)
+        self._workspace, self._hold = workspace, hold
+        self._days = table.only_days(queue_id)
 
-    def publish(self, target: Path, tables: Iterable[pa.Table], *, replaced: Part | None) -> Part:
-        """Write the rows as the one file of the folder `target`, in the place of `replaced`.
+    def stored(self) -> Iterator[tuple[int, PartReader]]:
+        """Yield each day with its true file, and remove others that a kill left."""
+        for day in self._days:
+            with ExitStack() as closing:
+                folder = self._of(day)
+                readers = [
+                    closing.enter_context(PartReader(self.files, folder / name, self.file_format))
+                    for name in part_names(self.files, folder)
+                ]
+                true = self._only_true([reader.part for reader in readers])
+                if true is not None:
+                    self.parts[day] = true
+                    yield day, next(reader for reader in readers if reader.part is true)
 
-        Whoever reads sees the folder before or after. Where this raises, nothing was published, or (without
-        exchange) both files are there and the next export keeps the later one. No row is taken from `tables` before
-        the old file was found to be as it was written: what bit rot made of it would get a new checksum.
+    def _only_true(self, parts: list[Part]) -> Part | None:
+        true = true_part(parts)
+        for part in parts if len(parts) > 1 else ():
+            prove(self.files, part.path)  # all of them, for their generations decide
+        for part in parts:
+            if part is not true:
+                self.files.remove(part.path)
+        return true
+
+    def publish(self, day: int, tables: Iterable[pa.Table]) -> Part:
+        """Write the rows as the one file of a day's folder, in the place of the one that is there.
+
+        Where this raises, nothing was published, or both files are there and the next export keeps the later one.
         """
+        replaced, target = self.parts.get(day), self._of(day)
         if replaced:
-            prove(self.store, replaced.path)
-        footer = self.file_format.footer(self.export_id, replaced.footer.generation + 1 if replaced else 1)
-        folder = self.aside / f"{target.name}.{footer.generation}"
-        built = write_part(self.store, folder, tables, file_format=self.file_format, footer=footer)
+            prove(self.files, replaced.path)
+        footer = self.file_format.footer(
+            self._workspace.export_id, replaced.footer if replaced else None, lease=self._hold.generation
+        )
+        aside = self._workspace.within(f"{target.name}.{footer.generation}")
+        built = write_part(aside, tables, file_format=self.file_format, footer=footer)
         self._check(target, replaced)
-        if not self._swapped(folder, target, built.path.name):
-            self._in_then_out(built.path, target)
-        if replaced:
-            self.store.sync(target.parent)  # before the old file goes; a new folder waits for the end
-        self._tidy(folder)
-        return replace(built, path=target / built.path.name)
+        self._replace(aside, built, target, replaced)
+        self.parts[day] = part = replace(built, path=target / built.path.name)
+        return part
 
-    def withdraw(self, target: Path, *, replaced: Part) -> None:
-        """Take the folder `target` out of the table: none of its rows is true there any more."""
-        folder = self.aside / f"{target.name}.{replaced.footer.generation}.old"
-        prove(self.store, replaced.path)
+    def withdraw(self, day: int) -> None:
+        """Take the file of a day out of the table."""
+        replaced, target = self.parts.pop(day), self._of(day)
+        prove(self.files, replaced.path)
         self._check(target, replaced)
-        self.store.make_folder(self.aside)
-        try:
-            self.store.move(target, folder)
-        except LakeError:
-            if self.store.exists(target):  # an error can come after the deed, so look
-                raise
-        self.store.sync(target.parent)
-        self._tidy(folder)
+        self._remove(target, replaced)
 
-    def _check(self, target: Path, replaced: Part | None) -> None:
-        if part_names(self.store, target) != ([replaced.path.name] if replaced else []):
+    def finish(self) -> None:
+        """Nothing is left to do: each file was seen when it was put."""
+
+    def close(self) -> None:
+        """Keep the counts of what is there."""
+        keep_counts(self.files, self._counts, counts_of(self.parts.values()), self._workspace)
+
+    def _of(self, day: int) -> Location:
+        return self.file_format.folder(self._folder, day)
+
+    def _check(self, target: Location, replaced: Part | None) -> None:
+        """Raise LakeError or LockedError where another export was here meanwhile."""
+        self._hold.check()
+        if part_names(self.files, target) != ([replaced.path.name] if replaced else []):
             raise LakeError(f"cannot replace {target}: another export replaced it meanwhile; do locks work there?")
 
-    def _swapped(self, folder: Path, target: Path, name: str) -> bool:
-        try:
-            if self.store.exists(target):
-                return self.store.exchange(folder, target)
-            self.store.make_folder(target.parent)
-            self.store.move(folder, target)
-        except LakeError:
-            if name not in self.store.names(target):  # an error can come after the deed, so look
-                raise
-        return True
+    def _replace(self, aside: Workspace, built: Part, target: Location, replaced: Part | None) -> None:
+        """Put the built part in the place of the replaced one."""
+        self.files.put(aside.folder / built.path.name, target / built.path.name)
+        if replaced:
+            self.files.remove(replaced.path)
 
-    def _in_then_out(self, built: Path, target: Path) -> None:
-        """Replace file by file, where folders can't be exchanged: a reader in between meets both."""
-        new = target / built.name
-        try:
-            self.store.move(built, new)
-        except LakeError:
-            if not self.store.exists(new):
-                raise
-        self.store.sync(target)
-        for name in part_names(self.store, target):
-            if name != new.name:
-                self.store.discard(target / name)
+    def _remove(self, _target: Location, replaced: Part) -> None:
+        self.files.remove(replaced.path)
 
-    def _tidy(self, folder: Path) -> None:
-        with suppress(LakeError):  # what is left there goes with the workspace
-            self.store.discard(folder)
+
+class _Look(NamedTuple):
+    """The figures of one partition at one moment."""
+
+    rows: int = 0
+    removed: int = 0
+    size: int = 0
+
+
+class PlainTable:
+    """A table whose folder `root` tells all there is to know of it; counts of its files are kept in another folder."""
+
+    def __init__(self, files: Files, root: Location, file_format: FileFormat, counts_folder: Location) -> None:
+        self.files, self.root, self.file_format = files, root, file_format
+        self._counts_folder = counts_folder
+        self._counts: dict[str, tuple[int, int]] | None = None
+
+    def prepare(self) -> None:
+        """Make the table's folder."""
+        self.files.prepare(self.root)
+
+    def folder(self, queue_id: str) -> Location:
+        """Return the folder of a queue."""
+        return self.root / f"{_QUEUE_ID}{queue_id}"
+
+    def counts_file(self, queue_id: str) -> Location:
+        """Return the file with the counts of a queue's parts: of `runs` it has no more than the queue's name."""
+        table = self.file_format.table
+        return self._counts_folder / (f"{queue_id}.json" if table == "runs" else f"{queue_id}.{table}.json")
+
+    def queue_ids(self) -> list[str]:
+        """Return the ids of the queues that have a folder."""
+        names = self.files.names(self.root)
+        return [name.removeprefix(_QUEUE_ID) for name in names if name.startswith(_QUEUE_ID)]
+
+    def remarks(self, queue_id: str | None) -> list[Remark]:
+        """Return what lies where it does not belong: in the table's folder, or in that of a queue and below it."""
+        if queue_id is None:
+            return list(_others(self.files, self.root, _QUEUE_ID, fits=lambda name: name.startswith(_QUEUE_ID)))
+        folder = self.folder(queue_id)
+        if not self.file_format.partition:
+            return list(_passed_over(self.files, folder))
+        found = list(self._strangers(folder))
+        for day in self.days(queue_id):
+            found += _passed_over(self.files, self.file_format.folder(folder, day))
+        return found
+
+    def days(self, queue_id: str) -> list[int]:
+        """Return the days that a queue has folders for, whatever else is there."""
+        folder = self.folder(queue_id)
+        if not self.file_format.partition:
+            return [ALL_DAYS] if self.files.exists(folder) else []
+        days = (self.file_format.day_named(name) for name in self.files.names(folder))
+        return [day for day in days if day is not None]
+
+    def only_days(self, queue_id: str) -> list[int]:
+        """Return the same. Raises LakeError where something else is there."""
+        for path, what, harmless in self._strangers(self.folder(queue_id)) if self.file_format.partition else ():
+            if not harmless:
+                raise LakeError(f"cannot trust {path}: {what}")
+        return self.days(queue_id)
+
+    def _strangers(self, folder: Location) -> Iterator[Remark]:
+        file_format = self.file_format
+        fits = lambda name: file_format.day_named(name) is not None  # noqa: E731
+        return _others(self.files, folder, f"{file_format.partition}=", fits=fits)
+
+    def paths(self, queue_id: str, day: int) -> list[Location]:
+        """Return the files of a partition."""
+        folder = self.file_format.folder(self.folder(queue_id), day)
+        return [folder / name for name in part_names(self.files, folder)]
+
+    @contextmanager
+    def opened(self, queue_id: str, day: int) -> Iterator[PartReader | None]:
+        """Open the file of a partition, the true one of two; None where there is none. Heals nothing."""
+        with ExitStack() as closing:
+            paths = self.paths(queue_id, day)
+            readers = [closing.enter_context(PartReader(self.files, path, self.file_format)) for path in paths]
+            true = true_part(reader.part for reader in readers)
+            yield next((reader for reader in readers if reader.part is true), None)
+
+    def held(self, queue_id: str) -> Held:
+        """Return what is held of a queue, by the counts that are kept, else by the footers.
+
+        A file that lies in many places is opened once: its name is its content. One that a running export replaces
+        while it is looked at is looked for again, so that the figures of a partition are of one moment.
+        """
+        if self._counts is None:
+            self._counts = all_counts(self.files, self._counts_folder)
+        found = {day: look_again(partial(self._look, queue_id, day)) for day in self.only_days(queue_id)}
+        newest = None
+        for day in sorted((day for day, look in found.items() if day != NO_DAY and look.rows), reverse=True):
+            found[day], newest = look_again(partial(self._newest, queue_id, day))  # a row is in its day's partition
+            if newest is not None:
+                break
+        looks = found.values()
+        return Held(
+            rows=sum(look.rows for look in looks),
+            removed=sum(look.removed for look in looks),
+            partitions=sum(look.rows > 0 for look in looks),
+            size=sum(look.size for look in looks),
+            newest=newest,
+        )
+
+    def _look(self, queue_id: str, day: int) -> _Look:
+        """Return the figures of a partition: by the counts, else by the footer, which is then counted too."""
+        counts, paths = self._counts or {}, self.paths(queue_id, day)
+        if len(paths) == 1 and paths[0].name in counts:
+            return _Look(*counts[paths[0].name], self.files.size(paths[0]))
+        return self._newest(queue_id, day)[0]
+
+    def _newest(self, queue_id: str, day: int) -> tuple[_Look, datetime | None]:
+        """Return the figures of a partition by its footer, and its latest time."""
+        with self.opened(queue_id, day) as reader:
+            if reader is None:
+                return _Look(), None
+            part = reader.part
+            if self._counts is not None:
+                self._counts[part.path.name] = part.rows, part.removed
+            return _Look(part.rows, part.removed, part.size), max(reader.largest(self.file_format.time), default=None)
+
+    def compared(self, queue_id: str, counts: Counts, versions: AbstractSet[int]) -> list[Remark]:
+        """Return what is wrong with a queue as a whole, given what its files have."""
+        folder, kept = self.folder(queue_id), self.counts_file(queue_id)
+        found = [Remark(kept, what) for what in wrong_counts(self.files, kept, counts)]
+        if len(versions) > 1:
+            what = "its files are of several schema versions; the next export rewrites the older ones"
+            found.append(Remark(folder, what))
+        return found
+
+    def partitions(self, queue_id: str, workspace: Workspace, hold: Hold) -> Partitions:
+        """Return the partitions of a queue, to one that has its lock."""
+        return PlainPartitions(self, queue_id, workspace, hold)
+
+
+def _others(files: Files, folder: Location, start: str, *, fits: Callable[[str], bool]) -> Iterator[Remark]:
+    """Yield what a folder has that does not fit: harmless where readers pass it over."""
+    for name in files.names(folder):
+        if not fits(name):
+            harmless = is_passed_over(files, folder / name)
+            yield Remark(
+                folder / name, _PASSED_OVER if harmless else f"only {start}... belongs there; move it away", harmless
+            )
+
+
+def _passed_over(files: Files, folder: Location) -> Iterator[Remark]:
+    """Yield what a folder has that is no file of annolake's and that readers pass over."""
+    for name in files.names(folder):
+        if not _PART.fullmatch(name) and is_passed_over(files, folder / name):
+            yield Remark(folder / name, _PASSED_OVER, harmless=True)

@@ -4,7 +4,6 @@ Owns the file's properties (docs/lake.md#files): sorted rows, row groups bounded
 the name by content. Knows nothing of where files lie and which of them is true.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annolake.errors import AnnolakeError, LakeError
-from annolake.load.storage.local import Store
+from annolake.load.storage.files import Files, Location
+from annolake.load.storage.scratch import Workspace
 from annolake.load.table.file_format import FileFormat, Footer
 
 NAME_START, NAME_END = "part-", ".parquet"
@@ -26,9 +26,9 @@ _UNNAMED = "part.parquet"
 
 @dataclass(frozen=True)
 class Part:
-    """A file that is there: `size` in bytes on the disk, `removed` the rows of its `rows` that have removed_at."""
+    """A file that is there: `size` in bytes, `removed` the rows of its `rows` that have removed_at."""
 
-    path: Path
+    path: Location
     footer: Footer
     rows: int
     size: int
@@ -42,10 +42,19 @@ class PartReader:
     `LakeError`, becomes one where the file is not what its name says.
     """
 
-    def __init__(self, store: Store, path: Path, file_format: FileFormat) -> None:
-        self._store, self._path, self._format = store, path, file_format
-        size = store.size(path)
-        self._file = self._step(lambda: pq.ParquetFile(path, page_checksum_verification=True))
+    def __init__(self, files: Files, path: Location, file_format: FileFormat) -> None:
+        self._files, self._path, self._format = files, path, file_format
+        size = files.size(path)
+        source = files.open(path)
+        with ExitStack() as closing:
+            closing.callback(_quietly, source.close)
+            self._file = self._step(lambda: pq.ParquetFile(source, page_checksum_verification=True))
+            self._look_at(size)
+            self._closing = closing.pop_all()
+
+    def _look_at(self, size: int) -> None:
+        """Read the footer, and refuse what can't be trusted."""
+        path, file_format = self._path, self._format
         metadata = self._file.metadata
         footer = Footer.from_metadata(metadata.metadata)
         if footer is None:
@@ -68,9 +77,9 @@ class PartReader:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._file.close()
+        self._closing.close()
         if isinstance(error, Exception) and not isinstance(error, AnnolakeError):
-            prove(self._store, self._path)
+            prove(self._files, self._path)
 
     def largest(self, name: str) -> list[Any]:
         """Return the largest value of a column in each row group that has one, from the statistics."""
@@ -131,54 +140,53 @@ class PartReader:
         return table.select(names)
 
     def _step(self, call: Callable[[], Any]) -> Any:
-        return self._store.step("read", self._path, call)
+        return self._files.step("read", self._path, call)
 
 
-def _other_columns(path: Path, footer: Footer) -> LakeError:
+def _other_columns(path: Location, footer: Footer) -> LakeError:
     what = f"its columns are not those of schema version {footer.schema_version}"
     return LakeError(f"cannot trust {path}: {what}; restore it or move it away, then run again")
 
 
-def write_part(
-    store: Store, folder: Path, tables: Iterable[pa.Table], *, file_format: FileFormat, footer: Footer
-) -> Part:
-    """Write the tables, in their order, as the one file of a new folder; flushed, and named by its content.
+def write_part(workspace: Workspace, tables: Iterable[pa.Table], *, file_format: FileFormat, footer: Footer) -> Part:
+    """Write the tables, in their order, as the one file of a workspace's folder; flushed, and named by its content.
 
     A folder that was begun and not finished is removed.
     """
-    store.make_folder(folder)
+    local, folder = workspace.local, workspace.folder
+    local.make_folder(folder)
     path = folder / _UNNAMED
     try:
-        rows, removed = _write(store, path, row_groups(tables, file_format.row_group_bytes), file_format, footer)
-        named = folder / part_name(store, path)
-        store.move(path, named)
-        store.sync(named)  # after the name is given: then the folder's own flush finds nothing left to do
-        store.sync(folder)
-        return Part(named, footer, rows, store.size(named), removed)
+        rows, removed = _write(workspace, path, row_groups(tables, file_format.row_group_bytes), file_format, footer)
+        named = folder / part_name(local, path)
+        local.move(path, named)
+        local.sync(named)  # after the name is given: then the folder's own flush finds nothing left to do
+        local.sync(folder)
+        return Part(named, footer, rows, local.size(named), removed)
     except BaseException:
         with suppress(LakeError):
-            store.discard(folder)
+            local.remove(folder)
         raise
 
 
 def _write(
-    store: Store, path: Path, tables: Iterable[pa.Table], file_format: FileFormat, footer: Footer
+    workspace: Workspace, path: Path, tables: Iterable[pa.Table], file_format: FileFormat, footer: Footer
 ) -> tuple[int, int]:
     """Write the tables; return how many rows they have, and how many of these have left the queue."""
-    rows = removed = 0
+    rows, removed, step = 0, 0, workspace.local.step
     with ExitStack() as closing:
-        sink = store.step("write", path, lambda: pa.OSFile(str(path), "wb"))
+        sink = step("write", path, lambda: pa.OSFile(str(path), "wb"))
         closing.callback(_quietly, sink.close)
-        writer = store.step("write", path, lambda: _writer(sink, file_format, closing))
+        writer = step("write", path, lambda: _writer(sink, file_format, closing))
         for number, table in enumerate(tables):
             if number:  # a large file: measured, 160 MB less at the peak
                 pa.default_memory_pool().release_unused()
-            store.step("write", path, partial(writer.write_table, table, row_group_size=table.num_rows))
+            step("write", path, partial(writer.write_table, table, row_group_size=table.num_rows))
             rows += table.num_rows
             removed += _removed_of(table)
         writer.add_key_value_metadata(footer.as_metadata())
-        store.step("write", path, writer.close)
-        store.step("write", path, sink.close)
+        step("write", path, writer.close)
+        step("write", path, sink.close)
     return rows, removed
 
 
@@ -235,21 +243,15 @@ def _pieces(tables: Iterable[pa.Table], limit: int) -> Iterator[tuple[pa.Table, 
                 yield piece, size
 
 
-def prove(store: Store, path: Path) -> None:
+def prove(files: Files, path: Location) -> None:
     """Raise `LakeError` where a file is no longer what was written: its name is that of its content."""
-    if part_name(store, path) != path.name:
+    if part_name(files, path) != path.name:
         raise LakeError(
             f"cannot trust {path}: it was changed after it was written: its name does not match its content; "
             "restore it or move it away, then run again"
         )
 
 
-def part_name(store: Store, path: Path) -> str:
+def part_name(files: Files, path: Location) -> str:
     """Return the name that a file has by its content: all of its bytes."""
-    store.size(path)
-    return f"{NAME_START}{store.step('read', path, lambda: _digest(path))}{NAME_END}"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    return f"{NAME_START}{files.digest(path)}{NAME_END}"
