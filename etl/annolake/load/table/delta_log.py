@@ -19,12 +19,12 @@ from annolake.errors import LakeError, LockedError
 from annolake.load.storage.files import Files, Location
 from annolake.load.table.days import ALL_DAYS, NO_DAY, date_of, day_from
 from annolake.load.table.delta_statistics import statistics_columns
-from annolake.load.table.delta_table import DeltaHandle, Entry, OvertakenError
+from annolake.load.table.delta_table import DeltaHandle, Entry, OvertakenError, UncertainError
 from annolake.load.table.file_format import FileFormat
 from annolake.load.table.part_file import REMOVED_AT
 
 QUEUE_ID = "queue_id"
-_ATTEMPTS = 30
+_MOST_OVERTAKEN, _MOST_FAILURES = 30, 3
 _LONGEST_WAIT = 2.0
 _CHECKPOINT_EVERY = 20  # commits
 _LOG_KEPT = 30 * 86400  # seconds
@@ -190,33 +190,40 @@ class DeltaLog:
 
         with self._lock:
             self._until_landed(queue_id, base, mine, write)
+            self._handle.flush()
         return mine
 
     def _until_landed(self, queue_id: str, base: int, mine: int, write: Callable[[], None]) -> None:
         """Write, and look whether it landed: what the log says counts, whatever was reported."""
-        failed: LakeError | None = None
-        for attempt in range(_ATTEMPTS + 1):
-            if not self._handle.refresh():
-                self._handle.create(self._configuration())
-            found = self._base(queue_id)
-            if found == mine:
-                return
-            if found != base:
-                raise LockedError(
-                    f"queue {queue_id} was exported by another export meanwhile, and {self.folder} has what that one "
-                    "read: nothing of this one was added to it; run again"
-                )
-            if attempt == _ATTEMPTS:
-                break
+        overtaken = 0
+        failures: list[LakeError] = []
+        while not self._landed(queue_id, base, mine):
+            if len(failures) > _MOST_FAILURES:
+                raise failures[-1]
+            if overtaken == _MOST_OVERTAKEN:
+                raise LakeError(f"cannot commit to {self.folder}: others did {overtaken} times in between; run again")
             try:
+                self._handle.grow()
                 write()
             except OvertakenError:
-                failed = None
-                self._retry.wait(attempt)
-            except LakeError as exc:
-                failed = exc
-                self._retry.wait(attempt)
-        raise failed or LakeError(f"cannot commit to {self.folder}: others did {_ATTEMPTS} times in between; run again")
+                overtaken += 1
+            except UncertainError as exc:
+                failures.append(exc.error)
+            else:
+                continue
+            self._retry.wait(overtaken + len(failures) - 1)
+
+    def _landed(self, queue_id: str, base: int, mine: int) -> bool:
+        """Look at the newest version: whether it has the transaction `mine`. Raises where it has not `base` either."""
+        if not self._handle.refresh():
+            self._handle.create(self._configuration())
+        found = self._base(queue_id)
+        if found in (base, mine):
+            return found == mine
+        raise LockedError(
+            f"queue {queue_id} was exported by another export meanwhile, and {self.folder} has what that one read: "
+            "nothing of this one was added to it; run again"
+        )
 
     def vacuum(self, *, alone: bool) -> int:
         """Remove files that no reader can need any more, and what crashed exports uploaded; return how many.
@@ -239,7 +246,8 @@ class DeltaLog:
         """
         with self._lock:
             found = self._handle.unreferenced(uploads=uploads) if self._handle.refresh() else []
-        return sorted(name for name in found if _OWN_FILE.fullmatch(name))
+        mine = sorted(name for name in found if _OWN_FILE.fullmatch(name))
+        return [name for name in mine if self.files.exists(self.folder / name)]  # the log remembers removed ones
 
     def _configuration(self) -> dict[str, str]:
         return {

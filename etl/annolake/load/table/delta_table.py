@@ -4,6 +4,7 @@ Owns the translation of what deltalake reports, and that on a disk the log is fl
 `history()` and `is_deltatable()` of deltalake hold Python's lock during a request: never used. Knows no queue.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +25,20 @@ LOG = "_delta_log"
 _LAST_CHECKPOINT = "_last_checkpoint"
 _SYSTEM_ERROR = re.compile(r"(?:os error|code:) ([0-9]+)")
 _OF_A_DISK = re.compile(r"LocalFileSystem|local directory|Local path")
+_NO_FOLDER = "Invalid table location"
 _DAMAGED = "is damaged or of a kind that annolake does not write; restore it or move the table away, then run again"
 
 
 class OvertakenError(Exception):
     """Another version of the table came first: nothing was written."""
+
+
+class UncertainError(Exception):
+    """An `error` came, of a write that may have been done."""
+
+    def __init__(self, error: LakeError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class _NoTableError(Exception):
@@ -70,6 +80,7 @@ class DeltaHandle:
         self._files, self._address, self._options, self._flush = files, address, dict(options), flush
         self._schema, self._partition_by = table_schema, list(partition_by)
         self._table: DeltaTable | None = None
+        self._flushed = -1
 
     def refresh(self) -> bool:
         """Move on to the newest version; False where there is no table."""
@@ -80,6 +91,7 @@ class DeltaHandle:
             self._table = self._step("read", lambda: DeltaTable(self._address, storage_options=self._options))
         except _NoTableError:
             return False
+        self._flushed = self._table.version()
         return True
 
     def create(self, configuration: Mapping[str, str]) -> None:
@@ -89,9 +101,7 @@ class DeltaHandle:
         except (LakeError, OvertakenError):  # an error can come after the deed, of this export or another
             if not self.refresh():
                 raise
-        self._flush_log(range(1))
-        if self._flush:
-            self._flush(self.folder)
+        self.flush()
 
     def _create(self, configuration: Mapping[str, str]) -> None:
         self._table = DeltaTable.create(
@@ -127,9 +137,8 @@ class DeltaHandle:
     ) -> None:
         """Add and remove files in one version, by the transaction `number` of an application.
 
-        Raises `OvertakenError` where another version came first. After any error the log tells whether it landed.
+        Raises `OvertakenError` where another version came first, `UncertainError` where only the log can tell.
         """
-        self._grow()
         actions: list[AddAction | RemoveAction] = []
         actions += [AddAction(e.path, e.size, dict(e.values), moment_ms, True, e.statistics) for e in adds]
         actions += [RemoveAction(e.path, True, moment_ms, e.size, dict(e.values)) for e in removes]
@@ -138,16 +147,18 @@ class DeltaHandle:
             app_transactions=[Transaction(app, number, moment_ms)],
             max_commit_retries=0,
         )
-        before, schema = self.version, Schema.from_arrow(self._schema)
-        self._step(
-            "commit to",
-            lambda: self._opened.create_write_transaction(
-                actions, "append", schema, self._partition_by, commit_properties=properties
-            ),
-        )
-        self._flush_log(range(before + 1, before + 2))
+        schema = Schema.from_arrow(self._schema)
+        try:
+            self._step(
+                "commit to",
+                lambda: self._opened.create_write_transaction(
+                    actions, "append", schema, self._partition_by, commit_properties=properties
+                ),
+            )
+        except LakeError as exc:
+            raise UncertainError(exc) from exc
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
         """Add the columns that a later schema version brought; the files without them read as null there."""
         there = {field.name: field for field in self._opened.schema().fields}
         wanted = Schema.from_arrow(self._schema).fields
@@ -157,18 +168,14 @@ class DeltaHandle:
                 raise LakeError(f"cannot commit to {self.folder}: {what}; export to a new lake")
         missing: list[Field] = [field for field in wanted if field.name not in there]
         if missing:
-            before = self.version
             self._step("add columns to", lambda: self._opened.alter.add_columns(missing))
-            self._flush_log(range(before + 1, self.version + 1))
 
     def configure(self, wanted: Mapping[str, str]) -> None:
         """Give the table properties that it does not have yet."""
         there = self._opened.metadata().configuration
         missing = {name: value for name, value in wanted.items() if there.get(name) != value}
         if missing:
-            before = self.version
             self._step("commit to", lambda: self._opened.alter.set_table_properties(missing))
-            self._flush_log(range(before + 1, self.version + 1))
 
     def unreferenced(self, *, uploads: bool) -> list[str]:
         """Return the files, below the folder, that no version needs that is as old as the table's properties say.
@@ -177,16 +184,19 @@ class DeltaHandle:
         """
         return self._step("list", lambda: self._opened.vacuum(dry_run=True, full=uploads))
 
-    def _flush_log(self, versions: range) -> None:
-        """Make versions of the log, and the checkpoint that may have come with the last one, outlast a power cut."""
+    def flush(self) -> None:
+        """Make the versions of the log since it was opened or flushed, with their checkpoints, outlast a power cut."""
         if self._flush is None:
             return
         log = self.folder / LOG
+        versions = range(self._flushed + 1, self.version + 1)
         names = [f"{version:020}{kind}" for version in versions for kind in (".json", ".checkpoint.parquet")]
         for name in (*names, _LAST_CHECKPOINT):
             if self._files.exists(log / name):
                 self._flush(log / name)
         self._flush(log)
+        self._flush(self.folder)
+        self._flushed = self.version
 
     def _step(self, verb: str, call: Callable[[], T]) -> T:
         return self._files.step(verb, self.folder, lambda: self._translated(verb, call))
@@ -201,12 +211,19 @@ class DeltaHandle:
         except CommitFailedError as exc:
             raise OvertakenError from exc
         except (DeltaError, OSError) as exc:
-            system = _SYSTEM_ERROR.search(str(exc)) if _OF_A_DISK.search(str(exc)) else None
-            if system:
-                number = int(system[1])
+            number = _system_error(str(exc))
+            if isinstance(exc, TableNotFoundError) and number in (None, errno.ENOENT):
+                raise _NoTableError from None
+            if number is not None:
                 raise OSError(number, os.strerror(number)) from None
             if isinstance(exc, OSError):
                 raise
-            if isinstance(exc, TableNotFoundError):
-                raise _NoTableError from None
             raise LakeError(f"cannot {verb} {self.folder}: its log, {self.folder / LOG}, {_DAMAGED}") from None
+
+
+def _system_error(text: str) -> int | None:
+    """Return the number of the system's error where a disk is what failed."""
+    if _NO_FOLDER in text:
+        return errno.ENOTDIR
+    found = _SYSTEM_ERROR.search(text) if _OF_A_DISK.search(text) else None
+    return int(found[1]) if found else None
