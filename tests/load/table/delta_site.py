@@ -1,6 +1,5 @@
 """Where the tests' Delta tables lie, and an export of one queue into one of them, day by day."""
 
-import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,14 +13,18 @@ from deltalake import DeltaTable as Delta
 
 from annolake.contract import TABLES
 from annolake.load.storage.files import Files, Gate, Location
+from annolake.load.storage.kinds import S3
 from annolake.load.storage.local import LocalFiles, straight
 from annolake.load.storage.locks import FileHold
+from annolake.load.storage.objects import ObjectFiles
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.days import day_from
 from annolake.load.table.delta import DeltaPartitions, DeltaTable
 from annolake.load.table.delta_log import DeltaLog, Retry
 from annolake.load.table.file_format import FileFormat
 from load.model_queue import QUEUE, Row, batch
+from load.storage.buckets import bucket_of, fresh_folder
+from object_store import ObjectStore
 
 NOW = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - deltalake's vacuum asks the system
 DAY = day_from(NOW.date())
@@ -116,6 +119,13 @@ def disk(folder: Path) -> Site:
     return Site(folder / "lake", LocalFiles, folder / "scratch")
 
 
+def store(there: ObjectStore, scratch: Path, *, endpoint: str | None = None, user: str = "writer") -> Site:
+    """Return a place in an object store."""
+    bucket = bucket_of(there, user, endpoint=endpoint)
+    options = there.environ(user, endpoint=endpoint)
+    return Site(fresh_folder(there), lambda gate: ObjectFiles(bucket, S3, gate), scratch, options)
+
+
 def put(partitions: DeltaPartitions, day: int, rows: list[Row]) -> None:
     """Publish rows as a day's file, or its end."""
     if rows:
@@ -127,10 +137,3 @@ def put(partitions: DeltaPartitions, day: int, rows: list[Row]) -> None:
 def at(day: int, number: int = 0) -> datetime:
     """Return a moment of a day."""
     return datetime(1970, 1, 1, 8, tzinfo=UTC) + timedelta(days=day, microseconds=number)
-
-
-def copied(site: Site, name: str) -> Site:
-    """Return a copy of a place on the disk."""
-    root = Path(str(site.root))
-    shutil.copytree(root, root.with_name(name))
-    return Site(root.with_name(name), LocalFiles, site.scratch)
