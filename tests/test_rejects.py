@@ -12,8 +12,9 @@ import pytest
 
 from annolake.config import Config, load_config
 from annolake.interruption import Interruption
-from annolake.load.lake import Lake, Workspace
-from annolake.load.storage.local import Store
+from annolake.load.lake import Lake
+from annolake.load.storage.local import LocalFiles
+from annolake.load.storage.scratch import Workspace
 from annolake.pipeline import export
 from annolake.rejects import RejectKeeper
 from annolake.sandbox import Population, Queue, Rules, Sandbox
@@ -179,7 +180,7 @@ def lake_with(monkeypatch: pytest.MonkeyPatch, gate: Callable[[str, Path, Callab
     """Have exports touch their lake through a gate."""
 
     def open_lake(config: Config) -> Lake:
-        return lake_at(Path(config.lake.path), store=Store(gate))
+        return lake_at(Path(config.lake.path), files=LocalFiles(gate))
 
     monkeypatch.setattr("annolake.pipeline.open_lake", open_lake)
 

@@ -17,11 +17,11 @@ import pytest
 
 from annolake.commands.status import DID_NOT_FINISH, tell_status
 from annolake.config import load_lake_config
-from annolake.load.storage.local import Store
+from annolake.load.storage.local import LocalFiles
 from annolake.load.storage.locks import hold
 from annolake.sandbox import Population, Rules, Sandbox
 from exporting import KEY_VARIABLE, annolake, export_once, now, with_polars, write_config
-from load.model_queue import lake_at
+from load.model_queue import folder_of, lake_at
 from load.model_tables import Feedback, export
 from load.model_tables import with_polars as table_of
 from test_rejects import plant
@@ -138,7 +138,7 @@ def test_each_table_of_a_queue_is_told(nightly: Nightly) -> None:
 
     queue, words = nightly.queue(), nightly.words()
     frame = table_of(lake, "feedback").filter(pl.col("queue_id") == queue_id)
-    files = list(lake.folder(queue_id, "feedback").glob("*/*"))
+    files = list(folder_of(lake, "feedback", queue_id=queue_id).glob("*/*"))
 
     assert queue["feedback"] == {
         "rows": len(frame),
@@ -184,7 +184,7 @@ def test_feedback_that_cannot_be_read_is_told_of_its_queue(nightly: Nightly) -> 
     """The rows of `runs` are told all the same; the exit code is 5."""
     queue_id, lake = nightly.sandbox.queue_ids[0], lake_at(nightly.folder / "lake")
     export(lake, "feedback", [Feedback(1, run=1)], queue_id=queue_id)
-    next(lake.folder(queue_id, "feedback").glob("*")).joinpath("notes.txt").touch()
+    next(folder_of(lake, "feedback", queue_id=queue_id).glob("*")).joinpath("notes.txt").touch()
 
     queues = {queue["queue_id"]: queue for queue in nightly.status(exit_code=5)["queues"]}
 
@@ -221,7 +221,7 @@ def test_a_lost_lock_hides_no_good_export(nightly: Nightly) -> None:
     """The last attempt was skipped, by whom is told, and the good one stays with its age."""
     good = nightly.queue()["last_good"]
     lock = nightly.folder / "lake/_annolake/locks" / nightly.sandbox.queue_ids[0]
-    with hold(Store(), lock, since=now()):
+    with hold(LocalFiles(), lock, since=now()):
         assert nightly.run() == 6
 
     queue, words = nightly.queue(), nightly.words()

@@ -8,7 +8,7 @@ import pytest
 
 from annolake.sandbox import Population, Sandbox
 from exporting import annolake, export_once, write_config
-from load.model_queue import lake_at
+from load.model_queue import folder_of, lake_at
 from load.model_tables import Feedback, export
 
 
@@ -36,7 +36,7 @@ def test_verify_finds_nothing_in_a_sound_lake(folder: Path) -> None:
     """Exit 0 and no finding."""
     ran = annolake("verify", "--json", cwd=folder)
 
-    assert (ran.exit_code, json.loads(ran.out)) == (0, {"exit_code": 0, "findings": []})
+    assert (ran.exit_code, json.loads(ran.out)) == (0, {"exit_code": 0, "findings": [], "passed_over": []})
 
 
 def test_verify_finds_a_changed_byte_a_doubled_row_and_litter(folder: Path) -> None:
@@ -61,7 +61,7 @@ def test_verify_reads_every_table(folder: Path) -> None:
     queue_id = lake.queues()[0]
     export(lake, "feedback", [Feedback(number, run=number) for number in range(5)], queue_id=queue_id)
     sound = annolake("verify", cwd=folder)
-    path = next(lake.folder(queue_id, "feedback").glob("*/*"))
+    path = next(folder_of(lake, "feedback", queue_id=queue_id).glob("*/*"))
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)

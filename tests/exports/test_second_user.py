@@ -37,9 +37,9 @@ print(*codes)
 HOLD = f"""
 import datetime, os, pathlib, sys
 from annolake.load.storage.locks import hold
-from annolake.load.storage.local import Store
+from annolake.load.storage.local import LocalFiles
 {BECOME_SECOND}
-with hold(Store(), pathlib.Path(sys.argv[1]), since=datetime.datetime(2026, 11, 24)) as holder:
+with hold(LocalFiles(), pathlib.Path(sys.argv[1]), since=datetime.datetime(2026, 11, 24)) as holder:
     print(holder, flush=True)
     sys.stdin.read()
 """

@@ -16,6 +16,7 @@ from annolake.clock import Clock
 from annolake.config import Config
 from annolake.contract import FEEDBACK, QUEUES, RUNS, TURNS
 from annolake.load.lake import Lake as LakeOnDisk
+from annolake.load.place import on_disk
 from annolake.report import QueueReport
 from annolake.sandbox import Population, Queue, Rules, Sandbox
 from annolake.transform.row_types import hash_seed
@@ -343,7 +344,7 @@ def test_a_lake_of_the_former_schema_version_is_asked_for_once(tmp_path: Path, m
     """Its rows have no item hash, nor was one part of their own: each is written with one, and then kept."""
 
     def open_lake(config: Config) -> LakeOnDisk:
-        return LakeOnDisk(Path(config.lake.path), tables=[FORMER, QUEUES, FEEDBACK, TURNS], hash_version=1)
+        return LakeOnDisk(on_disk(Path(config.lake.path)), tables=[FORMER, QUEUES, FEEDBACK, TURNS], hash_version=1)
 
     with sandbox_of(60, rules=Rules(runs_gone=0.1)) as sandbox:
         lake = Lake(tmp_path, sandbox)

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from annolake.load.storage.local import Store
+from annolake.load.storage.local import LocalFiles
 from load.model_queue import Row, export, lake_at, rows
 
 ROWS, DAYS, EVERY = 120, 5, 6
@@ -32,7 +32,7 @@ def _telling(verb: str, _path: Path, call: Callable[[], Any]) -> Any:
 
 
 if __name__ == "__main__":
-    lake = lake_at(Path(sys.argv[1]), store=Store(_telling))
+    lake = lake_at(Path(sys.argv[1]), files=LocalFiles(_telling))
     for number in count(int(sys.argv[2])):
         _say(f"export {number}")
         export(lake, state(number), number=number, at_once=2)

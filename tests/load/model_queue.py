@@ -19,7 +19,9 @@ from annolake.keys import key_of
 from annolake.load.lake import Lake
 from annolake.load.merge.decide import Counts
 from annolake.load.merge.upsert import Outcome, Upsert
-from annolake.load.storage.local import Store
+from annolake.load.place import on_disk
+from annolake.load.storage.local import LocalFiles
+from annolake.load.storage.scratch import Workspace
 
 QUEUE = "11111111-2222-4333-8444-555555555555"
 START = datetime(2026, 11, 1, 8, tzinfo=UTC)
@@ -107,9 +109,31 @@ def batch(some: Sequence[Row]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([row.values() for row in some], schema=RUNS.schema)
 
 
-def lake_at(root: Path, *, store: Store | None = None, row_group_mb: int = 32, keep_reports: int = 500) -> Lake:
+def lake_at(root: Path, *, files: LocalFiles | None = None, row_group_mb: int = 32, keep_reports: int = 500) -> Lake:
     """Return the lake in a folder."""
-    return Lake(root, tables=TABLES, hash_version=1, row_group_mb=row_group_mb, keep_reports=keep_reports, store=store)
+    place = on_disk(root, files=files)
+    return Lake(place, tables=TABLES, hash_version=1, row_group_mb=row_group_mb, keep_reports=keep_reports)
+
+
+def root_of(lake: Lake) -> Path:
+    """Return the folder of a lake on a disk."""
+    return Path(str(lake.root))
+
+
+def folder_of(lake: Lake, table: str = "runs", *, queue_id: str = QUEUE) -> Path:
+    """Return the folder of a queue in a table, of a lake on a disk."""
+    return root_of(lake) / table / f"queue_id={queue_id}"
+
+
+def workspace_in(folder: Path) -> Workspace:
+    """Return a workspace in a folder that is there."""
+    return Workspace("test", folder, folder, LocalFiles())
+
+
+def counts_file(lake: Lake, table: str = "runs", *, queue_id: str = QUEUE) -> Path:
+    """Return the file with the counts of a queue's files in a table."""
+    name = f"{queue_id}.json" if table == "runs" else f"{queue_id}.{table}.json"
+    return root_of(lake) / "_annolake" / "counts" / name
 
 
 @dataclass(frozen=True)
@@ -167,7 +191,7 @@ def export(
 def parts(lake: Lake, queue_id: str = QUEUE) -> dict[str, tuple[int, int, str]]:
     """Return each file under `runs/` of a queue by its folder: inode, mtime in ns, and name."""
     found = {}
-    for path in sorted(lake.runs_folder(queue_id).glob("*/*")):
+    for path in sorted(folder_of(lake, queue_id=queue_id).glob("*/*")):
         assert path.parent.name not in found, "a partition has one file"
         found[path.parent.name] = (path.stat().st_ino, path.stat().st_mtime_ns, path.name)
     return found
@@ -176,7 +200,7 @@ def parts(lake: Lake, queue_id: str = QUEUE) -> dict[str, tuple[int, int, str]]:
 def stored(lake: Lake, queue_id: str = QUEUE) -> dict[str, dict[str, Any]]:
     """Return what the lake holds of a queue, by queue_run_id, as pyarrow reads it; no row is there twice."""
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(lake.runs_folder(queue_id).glob("*/*.parquet")):
+    for path in sorted(folder_of(lake, queue_id=queue_id).glob("*/*.parquet")):
         for row in pq.ParquetFile(path).read().to_pylist():
             assert row["queue_run_id"] not in found, "a row is there once"
             found[row["queue_run_id"]] = row | {"added_date": path.parent.name.removeprefix("added_date=")}
@@ -201,13 +225,13 @@ def timeless(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def with_polars(lake: Lake) -> pl.DataFrame:
     """Return the whole table `runs` as polars reads it."""
-    return pl.scan_parquet(lake.root / "runs", hive_partitioning=True).collect()
+    return pl.scan_parquet(root_of(lake) / "runs", hive_partitioning=True).collect()
 
 
 def keys_with_polars(lake: Lake) -> list[str]:
     """Return the queue_run_id of every row of the table `runs` as polars reads it."""
     return (
-        pl.scan_parquet(lake.root / "runs", hive_partitioning=True)
+        pl.scan_parquet(root_of(lake) / "runs", hive_partitioning=True)
         .select("queue_run_id")
         .collect()
         .to_series()
@@ -217,7 +241,7 @@ def keys_with_polars(lake: Lake) -> list[str]:
 
 def with_duckdb(lake: Lake, query: str) -> list[Any]:
     """Return the answer to a query over `runs`."""
-    source = f"read_parquet('{lake.root}/runs/**/*.parquet', hive_partitioning = true)"
+    source = f"read_parquet('{root_of(lake)}/runs/**/*.parquet', hive_partitioning = true)"
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         return connection.execute(query.replace("runs", source)).fetchall()

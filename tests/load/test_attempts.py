@@ -10,7 +10,7 @@ import pytest
 
 from annolake.load.attempts import Attempts, History, read_attempts
 from annolake.load.lake import Lake
-from load.model_queue import FIRST_EXPORT, QUEUE, lake_at
+from load.model_queue import FIRST_EXPORT, QUEUE, lake_at, root_of
 
 OTHER = QUEUE.replace("1", "a")
 THIRD = QUEUE.replace("1", "b")
@@ -49,7 +49,7 @@ def report(lake: Lake, hour: float, *queues: dict[str, Any], **facts: Any) -> st
     """Write the report of an export that began at that hour; return its id."""
     export_id = f"e{hour:g}".replace(".", "-")
     record = {"export_id": export_id, "started_at": at(hour).isoformat(), "queues": list(queues)} | facts
-    path = lake.root / "_annolake" / "reports" / f"{at(hour):%Y%m%dT%H%M%S}-{export_id}.json"
+    path = root_of(lake) / "_annolake" / "reports" / f"{at(hour):%Y%m%dT%H%M%S}-{export_id}.json"
     path.write_text(json.dumps(record))
     return export_id
 
@@ -134,7 +134,7 @@ def test_a_skipped_attempt_hides_not_how_the_holder_of_the_lock_ended(
 def test_a_report_without_an_end_whose_lock_is_free_did_not_finish(lake: Lake) -> None:
     """Killed, or the machine went down, whether the lock's file is left or not."""
     killed = report(lake, 1, stub(), state="running")
-    (lake.root / "_annolake" / "tmp" / f"{killed}.lock").touch()
+    (root_of(lake) / "_annolake" / "tmp" / f"{killed}.lock").touch()
 
     last = of(lake).last
 

@@ -12,10 +12,22 @@ import pytest
 
 from annolake.load.audit import verify
 from annolake.load.lake import Lake
-from annolake.load.storage.local import Store
+from annolake.load.status import status
 from annolake.load.table.file_format import Footer
 from annolake.load.table.part_file import write_part
-from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, changed, export, lake_at, rows
+from load.model_queue import (
+    FIRST_EXPORT,
+    START,
+    Row,
+    changed,
+    counts_file,
+    export,
+    folder_of,
+    lake_at,
+    root_of,
+    rows,
+    workspace_in,
+)
 
 
 @pytest.fixture
@@ -28,7 +40,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def _partition(lake: Lake, day: str = "2026-11-02") -> Path:
-    return lake.runs_folder(QUEUE) / f"added_date={day}"
+    return folder_of(lake) / f"added_date={day}"
 
 
 def _file(lake: Lake, day: str = "2026-11-02") -> Path:
@@ -40,7 +52,7 @@ def _rewritten(lake: Lake, table: pa.Table) -> None:
     """Put a file of annolake's own making, with other rows, in the place of a partition's."""
     form = replace(lake.formats["runs"], schema=table.schema)
     shutil.rmtree(_partition(lake))
-    write_part(Store(), _partition(lake), [table], file_format=form, footer=Footer(form.version, 1, "test", 9))
+    write_part(workspace_in(_partition(lake)), [table], file_format=form, footer=Footer(form.version, 1, "test", 9))
 
 
 def test_a_lake_as_exported_has_no_findings(lake: Lake) -> None:
@@ -97,26 +109,27 @@ def _stranger(lake: Lake) -> None:
 
 
 def _strange_folder(lake: Lake) -> None:
-    (lake.runs_folder(QUEUE) / "added_date=someday").mkdir()
+    (folder_of(lake) / "added_date=someday").mkdir()
+    (folder_of(lake) / "added_date=someday" / "notes.txt").touch()
 
 
 def _two_files(lake: Lake) -> None:
-    twin = lake_at(lake.root.with_name("twin"))
+    twin = lake_at(root_of(lake).with_name("twin"))
     export(twin, rows(60))
     shutil.copy(_file(twin, "2026-11-01"), _partition(lake, "2026-11-01"))
 
 
 def _litter(lake: Lake) -> None:
-    (lake.root / "_annolake" / "tmp" / "dead").mkdir()
+    (root_of(lake) / "_annolake" / "tmp" / "dead").mkdir()
 
 
 def _wrong_count(lake: Lake) -> None:
-    path = lake.counts_file(QUEUE)
+    path = counts_file(lake)
     path.write_text(path.read_text().replace("[", "[1", 1))
 
 
 def _odd_counts(lake: Lake) -> None:
-    lake.counts_file(QUEUE).write_text("[]")
+    counts_file(lake).write_text("[]")
 
 
 @pytest.mark.parametrize(
@@ -153,3 +166,28 @@ def test_a_move_cut_short_is_found_and_then_healed(lake: Lake) -> None:
     export(lake, [Row(999, None)], number=3, complete=False)
 
     assert list(verify(lake)) == []
+
+
+def test_what_other_tools_leave_is_passed_over(lake: Lake) -> None:
+    """Files that readers pass over, and empty folders, trouble neither export nor status; verify mentions them."""
+    left = [
+        root_of(lake) / "runs" / ".DS_Store",
+        folder_of(lake) / "_SUCCESS",
+        _partition(lake) / ".part-1.parquet.crc",
+        root_of(lake) / "queues" / ".DS_Store",
+    ]
+    for path in left:
+        path.touch()
+    empty = [root_of(lake) / "runs" / "empty", folder_of(lake) / "added_date=someday", _partition(lake) / "empty"]
+    for path in empty:
+        path.mkdir()
+
+    found = list(verify(lake))
+    export(lake, rows(60), number=3)
+    (told,) = status(lake, now=FIRST_EXPORT).queues
+
+    assert {remark.path for remark in found} == {*left, *empty}
+    assert all(remark.harmless for remark in found)
+    assert told.error is None
+    assert told.held is not None
+    assert told.held.rows == 60

@@ -13,12 +13,26 @@ import pytest
 
 from annolake.errors import LakeError
 from annolake.load.audit import verify
-from annolake.load.counts import read_counts
 from annolake.load.lake import Lake
-from annolake.load.status import Held, status
-from annolake.load.storage.local import Store
+from annolake.load.status import status
+from annolake.load.storage.local import LocalFiles
+from annolake.load.table.counts import read_counts
 from annolake.load.table.part_file import PartReader
-from load.model_queue import FIRST_EXPORT, QUEUE, Row, changed, export, lake_at, parts, rows, with_polars
+from annolake.load.table.partitions import Held
+from load.model_queue import (
+    FIRST_EXPORT,
+    QUEUE,
+    Row,
+    changed,
+    counts_file,
+    export,
+    folder_of,
+    lake_at,
+    parts,
+    root_of,
+    rows,
+    with_polars,
+)
 
 QUEUE_OF = rows(60)
 LEFT = QUEUE_OF[7:]
@@ -43,7 +57,7 @@ def held(lake: Lake) -> Held:
 
 def counted(lake: Lake) -> dict[str, tuple[int, int]]:
     """Return the counts of each part as pyarrow reads it."""
-    tables = {path.name: pq.ParquetFile(path).read(["removed_at"]) for path in lake.runs_folder(QUEUE).glob("*/*")}
+    tables = {path.name: pq.ParquetFile(path).read(["removed_at"]) for path in folder_of(lake).glob("*/*")}
     return {name: (len(table), len(table) - table.column(0).null_count) for name, table in tables.items()}
 
 
@@ -67,31 +81,31 @@ class Opened:
 
 def test_an_export_counts_the_parts_that_are_there(lake: Lake) -> None:
     """Rows and removed rows of each part, of the replaced ones none, as its reader and as pyarrow count them."""
-    kept = read_counts(lake.store, lake.counts_file(QUEUE))
+    kept = read_counts(lake.files, counts_file(lake))
 
     assert kept == counted(lake)
     assert sum(removed for _, removed in kept.values()) == 7
-    for path in lake.runs_folder(QUEUE).glob("*/*"):
-        with PartReader(lake.store, path, lake.formats["runs"]) as reader:
+    for path in folder_of(lake).glob("*/*"):
+        with PartReader(lake.files, path, lake.formats["runs"]) as reader:
             assert (reader.part.rows, reader.part.removed) == kept[path.name]
 
 
 def test_an_export_of_an_unchanged_queue_leaves_the_counts_alone(lake: Lake) -> None:
     """Neither the file's inode nor its time of change moves."""
-    before = lake.counts_file(QUEUE).stat()
+    before = counts_file(lake).stat()
 
     export(lake, LEFT, number=3)
 
-    after = lake.counts_file(QUEUE).stat()
+    after = counts_file(lake).stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_status_opens_one_part_of_a_queue(lake: Lake) -> None:
     """The newest dated one, for its newest row; a lake without counts is opened whole, and says the same."""
     fast, slow = Opened(), Opened()
-    with_counts = held(lake_at(lake.root, store=Store(fast)))
-    lake.counts_file(QUEUE).unlink()
-    without = held(lake_at(lake.root, store=Store(slow)))
+    with_counts = held(lake_at(root_of(lake), files=LocalFiles(fast)))
+    counts_file(lake).unlink()
+    without = held(lake_at(root_of(lake), files=LocalFiles(slow)))
 
     frame = with_polars(lake)
     newest = max(row.added_at for row in QUEUE_OF if row.added_at)
@@ -102,7 +116,7 @@ def test_status_opens_one_part_of_a_queue(lake: Lake) -> None:
         rows=len(frame),
         removed=frame["removed_at"].count(),
         partitions=len(parts(lake)),
-        size=sum(path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*")),
+        size=sum(path.stat().st_size for path in folder_of(lake).glob("*/*")),
         newest=newest,
     )
 
@@ -110,10 +124,10 @@ def test_status_opens_one_part_of_a_queue(lake: Lake) -> None:
 def test_a_file_that_lies_in_many_places_is_opened_once(lake: Lake) -> None:
     """A part is named by its content: a copy of a queue is counted by the counts of the other, or by one footer."""
     other = QUEUE.replace("1", "a")
-    shutil.copytree(lake.runs_folder(QUEUE), lake.runs_folder(other))
+    shutil.copytree(folder_of(lake), folder_of(lake, queue_id=other))
     gates = Opened(), Opened()
     copies = [{queue.held for queue in status(_through(lake, gates[0]), now=FIRST_EXPORT).queues}]
-    lake.counts_file(QUEUE).unlink()
+    counts_file(lake).unlink()
     copies.append({queue.held for queue in status(_through(lake, gates[1]), now=FIRST_EXPORT).queues})
 
     assert [len(held) for held in copies] == [1, 1]
@@ -122,18 +136,18 @@ def test_a_file_that_lies_in_many_places_is_opened_once(lake: Lake) -> None:
 
 
 def _through(lake: Lake, gate: Opened) -> Lake:
-    return lake_at(lake.root, store=Store(gate))
+    return lake_at(root_of(lake), files=LocalFiles(gate))
 
 
 def test_a_part_that_the_counts_do_not_name_is_opened(lake: Lake) -> None:
     """As beside a running export: what it has published is not in the counts yet."""
-    path, gate = lake.counts_file(QUEUE), Opened()
+    path, gate = counts_file(lake), Opened()
     kept, before = json.loads(path.read_text()), held(lake)
-    unnamed = next(path for path in lake.runs_folder(QUEUE).glob("*/*") if "DEFAULT" in path.parent.name)
+    unnamed = next(path for path in folder_of(lake).glob("*/*") if "DEFAULT" in path.parent.name)
     del kept[unnamed.name]
     path.write_text(json.dumps(kept))
 
-    assert held(lake_at(lake.root, store=Store(gate))) == before
+    assert held(lake_at(root_of(lake), files=LocalFiles(gate))) == before
     assert unnamed in gate.paths
     assert len(gate.paths) == 2
 
@@ -174,43 +188,43 @@ ODD: dict[str, Callable[[Path], None]] = {
 @pytest.mark.parametrize("spoil", ODD.values(), ids=ODD)
 def test_odd_counts_are_as_if_they_were_not_there(lake: Lake, spoil: Callable[[Path], None]) -> None:
     """Status says what is true, verify names the file, an export goes well; what is a file is then written anew."""
-    before, path = held(lake), lake.counts_file(QUEUE)
+    before, path = held(lake), counts_file(lake)
     spoil(path)
 
     assert held(lake) == before
     assert [finding.path for finding in verify(lake)] == [path]
     export(lake, LEFT, number=3)
-    assert path.is_dir() or read_counts(lake.store, path) == counted(lake)
-    assert not list((lake.root / "_annolake" / "tmp").iterdir())
+    assert path.is_dir() or read_counts(lake.files, path) == counted(lake)
+    assert not list((root_of(lake) / "_annolake" / "tmp").iterdir())
 
 
 def test_a_wrong_count_is_put_right_by_the_next_export(lake: Lake) -> None:
     """The export knows every part's true counts, also where it changes none."""
-    path = lake.counts_file(QUEUE)
+    path = counts_file(lake)
     path.write_text(json.dumps({name: [rows + 1, removed] for name, (rows, removed) in counted(lake).items()}))
     assert list(verify(lake))
 
     export(lake, LEFT, number=3)
 
-    assert read_counts(lake.store, path) == counted(lake)
+    assert read_counts(lake.files, path) == counted(lake)
     assert list(verify(lake)) == []
 
 
 @pytest.mark.parametrize("verb", ["write", "read"])
 def test_counts_that_cannot_be_written_fail_no_export(lake: Lake, verb: str) -> None:
     """What they count is published all the same, counted by its footers, and nothing is left in the workspace."""
-    counts = lake.counts_file(QUEUE)
+    counts = counts_file(lake)
 
     def gate(asked: str, path: Path, call: Callable[[], Any]) -> Any:
         if asked == verb and path.name == counts.name:
             raise OSError(errno.ENOSPC, "full", str(path))
         return call()
 
-    done = export(lake_at(lake.root, store=Store(gate)), [changed(row) for row in LEFT], number=3)
+    done = export(lake_at(root_of(lake), files=LocalFiles(gate)), [changed(row) for row in LEFT], number=3)
 
     assert done.counts.updated == len(LEFT)
     assert (held(lake).rows, held(lake).removed) == (60, 7)
-    assert not list((lake.root / "_annolake" / "tmp").iterdir())
+    assert not list((root_of(lake) / "_annolake" / "tmp").iterdir())
     assert list(verify(lake)) == []
 
 
@@ -227,16 +241,16 @@ def test_a_failed_export_counts_what_it_has_published(lake: Lake) -> None:
         return call()
 
     with pytest.raises(LakeError):
-        export(lake_at(lake.root, store=Store(gate)), [changed(row) for row in LEFT], number=3)
+        export(lake_at(root_of(lake), files=LocalFiles(gate)), [changed(row) for row in LEFT], number=3)
 
-    kept = read_counts(lake.store, lake.counts_file(QUEUE))
+    kept = read_counts(lake.files, counts_file(lake))
     assert kept == counted(lake)
     assert len(kept.keys() - before.keys()) == 1
 
 
 def test_without_statistics_removed_rows_are_counted_one_by_one(lake: Lake) -> None:
     """A file that has no statistics takes longer, and is counted as truly."""
-    path = next(path for path in lake.runs_folder(QUEUE).glob("*/*") if "DEFAULT" not in path.parent.name)
+    path = next(path for path in folder_of(lake).glob("*/*") if "DEFAULT" not in path.parent.name)
     file = pq.ParquetFile(path)
     bare, metadata = path.with_name("part-0.parquet"), dict(file.metadata.metadata)
     with pq.ParquetWriter(bare, file.schema_arrow, write_statistics=False) as writer:
@@ -244,8 +258,8 @@ def test_without_statistics_removed_rows_are_counted_one_by_one(lake: Lake) -> N
         writer.add_key_value_metadata({k: v for k, v in metadata.items() if k.startswith(b"annolake.")})
 
     with (
-        PartReader(Store(), path, lake.formats["runs"]) as one,
-        PartReader(Store(), bare, lake.formats["runs"]) as other,
+        PartReader(LocalFiles(), path, lake.formats["runs"]) as one,
+        PartReader(LocalFiles(), bare, lake.formats["runs"]) as other,
     ):
         assert one.part.removed == other.part.removed > 0
 
@@ -257,7 +271,9 @@ def test_the_true_one_of_two_parts_counts(lake: Lake) -> None:
     def keep(verb: str, path: Path, call: Callable[[], Any]) -> Any:
         return None if verb == "remove" and path.suffix == ".parquet" else call()
 
-    export(lake_at(lake.root, store=Store(keep, exchanges=False)), [Row(900, LEFT[0].added_at), *LEFT], number=3)
+    export(
+        lake_at(root_of(lake), files=LocalFiles(keep, exchanges=False)), [Row(900, LEFT[0].added_at), *LEFT], number=3
+    )
 
-    assert any(len(list(folder.iterdir())) == 2 for folder in lake.runs_folder(QUEUE).iterdir())
+    assert any(len(list(folder.iterdir())) == 2 for folder in folder_of(lake).iterdir())
     assert held(lake).rows == before.rows + 1

@@ -12,7 +12,7 @@ import pytest
 
 from annolake.errors import LakeError
 from annolake.load.merge.decide import Counts
-from annolake.load.storage.local import Store
+from annolake.load.storage.local import LocalFiles
 from load.faults import Gate, Killed
 from load.model_queue import START, Row, changed, export, keys_with_polars, lake_at, stored, timeless
 
@@ -47,7 +47,7 @@ def count_steps(lake_before: Path, *, exchanges: bool) -> int:
     """Return how many steps the clean export takes."""
     root, gate = lake_before.with_name("count"), Gate()
     shutil.copytree(lake_before, root)
-    export(lake_at(root, store=Store(gate, exchanges=exchanges)), AFTER, number=3, budget=1)
+    export(lake_at(root, files=LocalFiles(gate, exchanges=exchanges)), AFTER, number=3, budget=1)
     shutil.rmtree(root)
     return len(gate.steps)
 
@@ -65,8 +65,8 @@ def test_any_broken_step_is_made_good_by_a_plain_rerun(
         shutil.copytree(lake_before, root)
 
         with suppress(LakeError, Killed):
-            store = Store(Gate(mode, step), exchanges=exchanges)
-            export(lake_at(root, store=store), AFTER, number=2, budget=1)
+            files = LocalFiles(Gate(mode, step), exchanges=exchanges)
+            export(lake_at(root, files=files), AFTER, number=2, budget=1)
         between = set(keys_with_polars(lake_at(root)))
         export(lake_at(root), AFTER, number=3, budget=1)
 
@@ -89,7 +89,7 @@ def test_an_error_after_the_swap_is_no_failure(lake_before: Path) -> None:
             raise OSError(errno.EIO, "after the deed", str(path))
         return done
 
-    done = export(lake_at(root, store=Store(gate)), AFTER, number=2)
+    done = export(lake_at(root, files=LocalFiles(gate)), AFTER, number=2)
 
     assert done.counts == Counts(inserted=1, updated=3, removed=1)
     assert len(stored(lake_at(root))) == len(BEFORE) + 1

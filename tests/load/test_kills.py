@@ -16,7 +16,7 @@ import polars as pl
 
 from annolake.load.lake import Lake
 from load.endless_export import DAYS, state
-from load.model_queue import Row, export, lake_at, parts, stored, with_duckdb
+from load.model_queue import Row, export, lake_at, parts, root_of, stored, with_duckdb
 
 TESTS = Path(__file__).parents[1]
 KILLS = 4
@@ -25,7 +25,7 @@ Answer = tuple[tuple[str, str, str], ...]  # the date, the name and the version 
 
 
 def _with_polars(lake: Lake) -> Answer:
-    frame = pl.scan_parquet(lake.root / "runs", hive_partitioning=True)
+    frame = pl.scan_parquet(root_of(lake) / "runs", hive_partitioning=True)
     found = frame.select(pl.col("added_date").cast(pl.String).fill_null("None"), "name", "status").collect()
     return tuple(sorted(found.rows()))
 

@@ -9,7 +9,7 @@ import pytest
 
 from annolake.contract import RUNS
 from annolake.load.lake import Lake
-from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, lake_at, numbers_of, stored
+from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, folder_of, lake_at, numbers_of, stored
 
 TESTS = Path(__file__).parents[1]
 
@@ -79,7 +79,7 @@ def test_a_partition_larger_than_the_budget_passes_through_a_merge(tmp_path: Pat
 
     lake: Lake = lake_at(tmp_path)
     rows = stored(lake)
-    (path,) = lake.runs_folder(QUEUE).glob("*/*")
+    (path,) = folder_of(lake).glob("*/*")
     assert path.stat().st_size > 55_000_000
     assert (len(rows), sum(row["status"] == "version 1" for row in rows.values())) == (400, 4)
     assert all(len(row["inputs"]) == 300_000 for row in rows.values())

@@ -18,7 +18,8 @@ from annolake.load.proofs import (
     write_proofs,
 )
 from annolake.load.records import PastExport
-from annolake.load.storage.local import Store
+from annolake.load.storage.local import LocalFiles
+from load.model_queue import workspace_in
 
 NOW = datetime(2026, 12, 9, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -103,16 +104,16 @@ def test_runs_were_read_on_the_same_terms_or_not_at_all() -> None:
 
 def test_a_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     """Every field, times with their zone."""
-    path, store = tmp_path / "proofs" / "q.json", Store()
+    path, files = tmp_path / "proofs" / "q.json", LocalFiles()
     proofs = Proofs(
         full=full(3, size_excess=-1, newest_added_at=NOW),
         new=NewExports(started_at=NOW),
         runs=RunsRead(started_at=NOW, terms=TERMS),
     )
 
-    write_proofs(store, path, proofs, aside=tmp_path)
+    write_proofs(files, path, proofs, workspace_in(tmp_path))
 
-    assert read_proofs(store, path) == proofs
+    assert read_proofs(files, path) == proofs
     assert [each.name for each in tmp_path.iterdir()] == ["proofs"]
 
 
@@ -127,9 +128,9 @@ def test_a_file_that_cannot_be_understood_is_none(text: bytes, tmp_path: Path) -
     """Cut off, of another program, or of a newer annolake."""
     (tmp_path / "q.json").write_bytes(text)
 
-    assert read_proofs(Store(), tmp_path / "q.json") is None
-    assert read_proofs(Store(), tmp_path / "none.json") is None
-    assert read_proofs(Store(), tmp_path) is None
+    assert read_proofs(LocalFiles(), tmp_path / "q.json") is None
+    assert read_proofs(LocalFiles(), tmp_path / "none.json") is None
+    assert read_proofs(LocalFiles(), tmp_path) is None
 
 
 def test_feedback_is_read_whole_and_then_since() -> None:
@@ -163,13 +164,13 @@ def test_what_a_reading_covers(*, archived: bool, schema_version: int, rows: int
 
 def test_other_proofs_stay_beside_those_of_feedback(tmp_path: Path) -> None:
     """In the file too, and a file from before there was feedback is read as it is."""
-    store, path = Store(), tmp_path / "proofs" / "q.json"
+    files, path = LocalFiles(), tmp_path / "proofs" / "q.json"
     one = Proofs(full=full(3)).with_feedback(NOW - HOUR, whole=True, terms=FEEDBACK)
 
-    write_proofs(store, path, one, aside=tmp_path)
-    kept = read_proofs(store, path)
+    write_proofs(files, path, one, workspace_in(tmp_path))
+    kept = read_proofs(files, path)
     path.write_text('{"proofs_version": 1, "full": null}')
 
     assert kept == one
     assert one.after(past(1), now=NOW).feedback_read_at == NOW - HOUR
-    assert read_proofs(store, path) == Proofs()
+    assert read_proofs(files, path) == Proofs()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annolake.errors import LakeError
-from annolake.load.storage.local import Store
+from annolake.load.storage.local import LocalFiles
 from load.faults import Gate, Killed
 from load.model_queue import START, Row, expected, export, lake_at, stored, timeless
 
@@ -80,7 +80,7 @@ def apply(known: dict[str, dict[str, Any]], done: Export, number: int) -> dict[s
 
 def _run(lake_root: Path, done: Export, number: int, gate: Gate | None) -> None:
     export(
-        lake_at(lake_root, store=Store(gate or Gate())),
+        lake_at(lake_root, files=LocalFiles(gate or Gate())),
         done.read,
         number=number,
         complete=done.complete,

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from annolake.errors import LakeError
-from annolake.load.lake import Lake, Workspace
-from annolake.load.storage.local import Store
+from annolake.load.lake import Lake
+from annolake.load.storage.local import LocalFiles
+from annolake.load.storage.scratch import Workspace
 from load.faults import Gate, Killed
 from load.model_queue import FIRST_EXPORT, QUEUE, lake_at
 
@@ -249,8 +250,8 @@ def test_a_commit_that_breaks_leaves_each_reject_whole(tmp_path: Path, mode: str
     """Whichever step breaks, each file is the old one or the new one, and a rerun makes it good."""
     keys = [f"id-{number}" for number in range(4)]
 
-    def reject(root: Path, version: int, unwanted: str, store: Store | None = None) -> None:
-        lake = lake_at(root, store=store)
+    def reject(root: Path, version: int, unwanted: str, files: LocalFiles | None = None) -> None:
+        lake = lake_at(root, files=files)
         lake.prepare()
         with lake.workspace(f"export-{version}", since=FIRST_EXPORT) as workspace:
             rejects = lake.rejects(QUEUE, workspace)
@@ -262,12 +263,12 @@ def test_a_commit_that_breaks_leaves_each_reject_whole(tmp_path: Path, mode: str
             rejects.commit()
 
     gate = Gate()
-    reject(tmp_path / "counted", 1, "", Store(gate))
+    reject(tmp_path / "counted", 1, "", LocalFiles(gate))
     for step in range(len(gate.steps) + 2):
         root = tmp_path / f"step-{step}"
         reject(root, 1, "id-3")
         with suppress(LakeError, Killed):
-            reject(root, 2, "id-0", Store(Gate(mode, step)))
+            reject(root, 2, "id-0", LocalFiles(Gate(mode, step)))
         between = [kept.record for kept in lake_at(root).rejected(QUEUE)]
         reject(root, 3, "id-0")
 
@@ -286,7 +287,7 @@ def test_rejects_are_read_beside_an_export_that_removes_some(tmp_path: Path) -> 
             (path / "id-1.json").unlink()
         return done
 
-    assert [kept.name for kept in lake_at(tmp_path, store=Store(gate)).rejected(QUEUE)] == ["id-2"]
+    assert [kept.name for kept in lake_at(tmp_path, files=LocalFiles(gate)).rejected(QUEUE)] == ["id-2"]
 
 
 def write_rejects(root: Path, **texts: str) -> None:

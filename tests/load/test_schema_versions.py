@@ -12,6 +12,7 @@ from annolake.errors import LakeError
 from annolake.load.audit import verify
 from annolake.load.lake import Lake
 from annolake.load.merge.decide import Counts
+from annolake.load.place import on_disk
 from load.model_queue import (
     FIRST_EXPORT,
     QUEUE,
@@ -20,6 +21,7 @@ from load.model_queue import (
     changed,
     expected,
     export,
+    folder_of,
     lake_at,
     numbers_of,
     parts,
@@ -30,7 +32,7 @@ from load.model_queue import (
 
 def lake_of(root: Path, version: int, schema: pa.Schema) -> Lake:
     """Return the lake as a program of that schema version sees it."""
-    return Lake(root, tables=[RunsContract(version, schema), QUEUES], hash_version=1)
+    return Lake(on_disk(root), tables=[RunsContract(version, schema), QUEUES], hash_version=1)
 
 
 # What version 1 was before the contract grew: without a column, and with a narrower one.
@@ -96,12 +98,12 @@ def test_a_queues_record_is_written_when_its_hash_is_news(tmp_path: Path) -> Non
     """The same record changes no file, another replaces it, and one that could not be had leaves it."""
     lake = lake_at(tmp_path)
     written = [write(lake, record(name="one", digest=b"a"), number=1)]
-    (first,) = lake.queue_folder(QUEUE).iterdir()
+    (first,) = folder_of(lake, "queues").iterdir()
     written += [write(lake, record(name="two", digest=b"a"), number=2), write(lake, None, number=3)]
-    (still,) = lake.queue_folder(QUEUE).iterdir()
+    (still,) = folder_of(lake, "queues").iterdir()
     written += [write(lake, record(name="three", digest=b"b"), number=4)]
 
-    (last,) = lake.queue_folder(QUEUE).iterdir()
+    (last,) = folder_of(lake, "queues").iterdir()
     assert (written, still) == ([True, False, False, True], first)
     assert pq.read_table(last, partitioning=None) == record(name="three", digest=b"b").replace_schema_metadata()
     assert pl.scan_parquet(tmp_path / "queues").select("queue_id", "name").collect().rows() == [(QUEUE, "three")]

@@ -13,10 +13,24 @@ import pytest
 
 from annolake.contract import QUEUES, RUNS
 from annolake.load.lake import Lake
-from annolake.load.status import Held, QueueStatus, status
+from annolake.load.status import QueueStatus, status
+from annolake.load.storage.local import LocalFiles
 from annolake.load.table.file_format import Footer
 from annolake.load.table.part_file import write_part
-from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, export, lake_at, rows
+from annolake.load.table.partitions import Held
+from load.model_queue import (
+    FIRST_EXPORT,
+    QUEUE,
+    START,
+    Row,
+    counts_file,
+    export,
+    folder_of,
+    lake_at,
+    root_of,
+    rows,
+    workspace_in,
+)
 from load.test_schema_versions import OLDER, lake_of
 
 OTHER = QUEUE.replace("1", "a")
@@ -40,7 +54,7 @@ def by_id(lake: Lake) -> dict[str, QueueStatus]:
 def name_it(lake: Lake, name: str | None) -> None:
     """Write the queue's own record."""
     values = dict.fromkeys(QUEUES.schema.names) | {"name": name, "row_hash": b"h" * 16, "exported_at": FIRST_EXPORT}
-    with lake.workspace("named", since=FIRST_EXPORT) as workspace:
+    with lake.workspace("named", since=FIRST_EXPORT) as workspace, lake.lock(QUEUE, since=FIRST_EXPORT):
         lake.write_queue(QUEUE, workspace, pa.Table.from_pylist([values], schema=QUEUES.schema))
 
 
@@ -53,14 +67,14 @@ def report(lake: Lake, **entry: object) -> None:
 
 def test_each_queue_has_its_figures(lake: Lake) -> None:
     """Rows, partitions, bytes and the newest added_at, of the files that are there; rejects by their files."""
-    rejected = lake.root / "_annolake" / "rejected" / f"queue_id={QUEUE}"
+    rejected = root_of(lake) / "_annolake" / "rejected" / f"queue_id={QUEUE}"
     rejected.mkdir()
     for name in ("one.json", "two.json", "three.txt"):
         (rejected / name).touch()
 
     queue, other = by_id(lake)[QUEUE], by_id(lake)[OTHER]
 
-    sizes = [path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*")]
+    sizes = [path.stat().st_size for path in folder_of(lake).glob("*/*")]
     newest = max(row.added_at for row in rows(60) if row.added_at)
     assert queue.held == Held(rows=60, removed=0, partitions=len(sizes), size=sum(sizes), newest=newest)
     assert (queue.rejects, queue.error) == (2, None)
@@ -78,7 +92,7 @@ def test_a_queue_without_a_dated_row_has_no_newest(tmp_path: Path, read: list[Ro
 
     assert held is not None
     assert (held.rows, held.partitions, held.newest) == (len(read), bool(read), None)
-    assert held.size == sum(path.stat().st_size for path in lake.runs_folder(QUEUE).glob("*/*"))
+    assert held.size == sum(path.stat().st_size for path in folder_of(lake).glob("*/*"))
 
 
 def test_the_name_is_that_of_the_lake(lake: Lake) -> None:
@@ -105,31 +119,31 @@ def test_queues_that_are_named_are_shown_also_without_a_file(lake: Lake) -> None
 
 
 def _newer(lake: Lake) -> str:
-    (newest,) = (lake.runs_folder(QUEUE) / "added_date=2026-11-05").iterdir()
+    (newest,) = (folder_of(lake) / "added_date=2026-11-05").iterdir()
     shutil.rmtree(newest.parent)
     table = lake.formats["runs"].schema.empty_table()
-    write_part(lake.store, newest.parent, [table], file_format=lake.formats["runs"], footer=Footer(99, 1, "x", 9))
+    write_part(workspace_in(newest.parent), [table], file_format=lake.formats["runs"], footer=Footer(99, 1, "x", 9))
     return "a newer annolake wrote it"
 
 
 def _damaged(lake: Lake) -> str:
-    (newest,) = (lake.runs_folder(QUEUE) / "added_date=2026-11-05").iterdir()
+    (newest,) = (folder_of(lake) / "added_date=2026-11-05").iterdir()
     newest.write_bytes(b"PAR1" * 9)
     return "damaged, cut off or not written by annolake"
 
 
 def _stranger(lake: Lake) -> str:
-    next(lake.runs_folder(QUEUE).iterdir()).joinpath("notes.txt").touch()
+    next(folder_of(lake).iterdir()).joinpath("notes.txt").touch()
     return "only part-*.parquet belongs there"
 
 
 def _strange_folder(lake: Lake) -> str:
-    (lake.runs_folder(QUEUE) / "added_date=someday").mkdir()
+    (folder_of(lake) / "added_date=someday" / "more").mkdir(parents=True)
     return "only added_date=... belongs there"
 
 
 def _pipe(lake: Lake) -> str:
-    path = next(lake.runs_folder(QUEUE).glob("*/*"))
+    path = next(folder_of(lake).glob("*/*"))
     path.unlink()
     path.mkdir()
     return "it is not a regular file"
@@ -153,7 +167,7 @@ def test_a_queue_that_cannot_be_read_hides_no_other(lake: Lake, spoil: Callable[
 def test_a_record_that_cannot_be_read_leaves_the_figures(lake: Lake) -> None:
     """The rows are counted, and the error is told all the same."""
     name_it(lake, "unread")
-    (path,) = lake.queue_folder(QUEUE).iterdir()
+    (path,) = folder_of(lake, "queues").iterdir()
     path.write_bytes(b"")
 
     queue = by_id(lake)[QUEUE]
@@ -165,7 +179,7 @@ def test_a_record_that_cannot_be_read_leaves_the_figures(lake: Lake) -> None:
 
 def test_what_is_no_queue_s_is_told_beside_them(lake: Lake) -> None:
     """A stranger's file in a table's folder stops exports, and hides no queue."""
-    (lake.root / "runs" / "notes.txt").touch()
+    (root_of(lake) / "runs" / "notes.txt").touch()
 
     found = status(lake, now=NOW)
 
@@ -188,7 +202,7 @@ def test_a_running_export_shows_each_queue_before_or_after(tmp_path: Path) -> No
     older, newer = lake_of(tmp_path, 1, OLDER), lake_of(tmp_path, 2, RUNS.schema)
     for queue_id in ids:
         export(older, before, queue_id=queue_id)
-        older.counts_file(queue_id).unlink()
+        counts_file(older, queue_id=queue_id).unlink()
     failed: list[BaseException] = []
 
     def export_all() -> None:
@@ -223,7 +237,7 @@ def _all(looks: list[dict[str, QueueStatus]]) -> list[QueueStatus]:
 
 def test_a_part_that_is_replaced_between_two_looks_is_looked_for_again(lake: Lake) -> None:
     """Listed before it was replaced and measured after: the figures are of the new one, all of them."""
-    gone = list(lake.runs_folder(QUEUE).glob("*/*"))
+    gone = list(folder_of(lake).glob("*/*"))
     exported: list[int] = []
 
     def gate(verb: str, path: Path, call: Callable[[], object]) -> object:
@@ -232,7 +246,7 @@ def test_a_part_that_is_replaced_between_two_looks_is_looked_for_again(lake: Lak
             export(lake, [Row(500, START + timedelta(days=number)) for number in range(1)], number=9)
         return call()
 
-    found = by_id(lake_at(lake.root, store=type(lake.store)(gate)))[QUEUE]
+    found = by_id(lake_at(root_of(lake), files=LocalFiles(gate)))[QUEUE]
 
     assert exported
     assert found.error is None

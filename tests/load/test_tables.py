@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from annolake.errors import LakeError
 from annolake.load.audit import verify
-from annolake.load.counts import read_counts
 from annolake.load.lake import Lake
 from annolake.load.merge.decide import Counts
-from annolake.load.storage.local import Store
+from annolake.load.storage.local import LocalFiles
+from annolake.load.table.counts import read_counts
 from load import model_queue
 from load.faults import Gate, Killed
-from load.model_queue import FIRST_EXPORT, QUEUE, START, lake_at, rows
+from load.model_queue import FIRST_EXPORT, QUEUE, START, counts_file, folder_of, lake_at, rows
 from load.model_tables import (
     CONTRACTS,
     Feedback,
@@ -114,7 +114,7 @@ def test_rows_of_a_file_are_sorted_by_time_and_key(tmp_path: Path, some: Sequenc
     lake, contract = lake_at(tmp_path), CONTRACTS[some[0].table]
     export(lake, contract.name, some, budget=1)
 
-    for path in lake.folder(QUEUE, contract.name).glob("*/*"):
+    for path in folder_of(lake, contract.name).glob("*/*"):
         with pq.ParquetFile(path) as file:
             ordered = [
                 tuple(row[name] or START for name in (contract.time, *contract.key)) for row in file.read().to_pylist()
@@ -187,7 +187,7 @@ def test_a_table_without_rows_has_a_file_until_the_first_comes(tmp_path: Path, s
     assert (len(frame), again.partitions) == (0, 0)
     assert frame.columns == [*contract.schema.names, "queue_id", contract.partition]
     assert frame.schema[contract.partition] == pl.Date
-    assert not (lake.folder(QUEUE, contract.name) / f"{contract.partition}=1970-01-01").exists()
+    assert not (folder_of(lake, contract.name) / f"{contract.partition}=1970-01-01").exists()
 
 
 def test_tables_of_a_queue_land_side_by_side(tmp_path: Path) -> None:
@@ -196,6 +196,7 @@ def test_tables_of_a_queue_land_side_by_side(tmp_path: Path) -> None:
     lake.prepare()
     with ExitStack() as closing:
         workspace = closing.enter_context(lake.workspace("one", since=FIRST_EXPORT))
+        closing.enter_context(lake.lock(QUEUE, since=FIRST_EXPORT))
         runs, feedback, turns = (
             closing.enter_context(lake.upsert(QUEUE, workspace, now=FIRST_EXPORT, table=table, budget=1))
             for table in ("runs", "feedback", "turns")
@@ -208,8 +209,8 @@ def test_tables_of_a_queue_land_side_by_side(tmp_path: Path) -> None:
 
     assert (len(model_queue.stored(lake)), len(stored(lake, "feedback")), len(stored(lake, "turns"))) == (40, 60, 40)
     for table in ("runs", "feedback", "turns"):
-        counts = read_counts(lake.store, lake.counts_file(QUEUE, table))
-        assert set(counts) == {path.name for path in lake.folder(QUEUE, table).glob("*/*")}
+        counts = read_counts(lake.files, counts_file(lake, table))
+        assert set(counts) == {path.name for path in folder_of(lake, table).glob("*/*")}
         assert sum(number for number, _ in counts.values()) == (60 if table == "feedback" else 40)
     assert list(verify(lake)) == []
 
@@ -249,31 +250,31 @@ def test_rejects_of_two_tables_with_one_name_do_not_meet(tmp_path: Path) -> None
 
 
 def _in_a_folder_of_runs(lake: Lake) -> str:
-    folder = lake.folder(QUEUE, "feedback")
+    folder = folder_of(lake, "feedback")
     (folder / "created_date=2026-11-01").rename(folder / "added_date=2026-11-01")
     return "only created_date=... belongs there"
 
 
 def _under_another_date(lake: Lake) -> str:
-    folder = lake.folder(QUEUE, "feedback")
+    folder = folder_of(lake, "feedback")
     (folder / "created_date=2026-11-01").rename(folder / "created_date=2026-12-01")
     return "it has a row of another date"
 
 
 def _cut_off(lake: Lake) -> str:
-    path = next(lake.folder(QUEUE, "feedback").glob("*/*"))
+    path = next(folder_of(lake, "feedback").glob("*/*"))
     path.write_bytes(path.read_bytes()[:-1])
     return "it is damaged"
 
 
 def _wrong_count(lake: Lake) -> str:
-    path = lake.counts_file(QUEUE, "feedback")
+    path = counts_file(lake, "feedback")
     path.write_text(path.read_text().replace("[1", "[9", 1))
     return "it is wrong about part-"
 
 
 def _foreign(lake: Lake) -> str:
-    (lake.folder(QUEUE, "feedback") / "created_date=2026-11-01" / "notes.txt").touch()
+    (folder_of(lake, "feedback") / "created_date=2026-11-01" / "notes.txt").touch()
     return "only part-*.parquet belongs there"
 
 
@@ -294,13 +295,13 @@ def test_any_kill_is_healed_by_the_next_export(tmp_path: Path) -> None:
     after = [changed(before[0]), changed(before[1], created_at=START + 9 * DAY), *before[3:], Feedback(99, run=2)]
     export(lake_at(tmp_path / "count"), "feedback", before)
     gate = Gate()
-    export(lake_at(tmp_path / "count", store=Store(gate)), "feedback", after, number=2)
+    export(lake_at(tmp_path / "count", files=LocalFiles(gate)), "feedback", after, number=2)
 
     for step in range(len(gate.steps)):
         root = tmp_path / str(step)
         export(lake_at(root), "feedback", before)
         with suppress(LakeError, Killed):
-            export(lake_at(root, store=Store(Gate("kill", step))), "feedback", after, number=2)
+            export(lake_at(root, files=LocalFiles(Gate("kill", step))), "feedback", after, number=2)
         between = set(with_polars(lake_at(root), "feedback")["id"])
         export(lake_at(root), "feedback", after, number=3)
 

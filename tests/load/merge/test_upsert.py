@@ -19,6 +19,7 @@ from load.model_queue import (
     changed,
     expected,
     export,
+    folder_of,
     lake_at,
     numbers_of,
     parts,
@@ -103,7 +104,7 @@ def test_a_row_that_changes_its_day_moves(tmp_path: Path) -> None:
 
     assert stored(lake) == {row.key: expected(row, exported=2 if row.number in {0, 99} else 1) for row in after}
     assert done.counts == Counts(updated=2)
-    assert not lake.runs_folder(QUEUE).joinpath("added_date=2026-12-11").exists()
+    assert not folder_of(lake).joinpath("added_date=2026-12-11").exists()
 
 
 def test_rows_can_trade_their_days(tmp_path: Path) -> None:
@@ -307,6 +308,7 @@ def test_a_row_asked_for_and_not_added_is_not_silently_lost(tmp_path: Path) -> N
 
     with (
         lake.workspace("one", since=FIRST_EXPORT) as workspace,
+        lake.lock(QUEUE, since=FIRST_EXPORT),
         lake.upsert(QUEUE, workspace, now=FIRST_EXPORT) as upsert,
     ):
         upsert.index.changed(numbers_of(upsert, rows(1)), [rows(1)[0].hash])
@@ -319,7 +321,7 @@ def test_what_a_queue_spilled_goes_with_the_queue(tmp_path: Path) -> None:
     lake, queue = lake_at(tmp_path), rows(20)
     lake.prepare()
 
-    with lake.workspace("one", since=FIRST_EXPORT) as workspace:
+    with lake.workspace("one", since=FIRST_EXPORT) as workspace, lake.lock(QUEUE, since=FIRST_EXPORT):
         with suppress(LakeError), lake.upsert(QUEUE, workspace, now=FIRST_EXPORT, budget=1) as upsert:
             take(upsert, queue)
             assert list(workspace.folder.rglob("spill.arrow"))
@@ -336,6 +338,7 @@ def test_partitions_merged_side_by_side_are_whole_and_counted_when_it_stops(tmp_
 
     with (
         lake.workspace("one", since=FIRST_EXPORT) as workspace,
+        lake.lock(QUEUE, since=FIRST_EXPORT),
         lake.upsert(QUEUE, workspace, now=FIRST_EXPORT) as upsert,
     ):
         take(upsert, queue)
@@ -362,7 +365,7 @@ def test_a_stranger_among_the_queues_is_named(tmp_path: Path) -> None:
     """What is no queue's folder is not taken for one."""
     lake = lake_at(tmp_path)
     export(lake, [])
-    (tmp_path / "runs" / "notes").mkdir()
+    (tmp_path / "runs" / "notes" / "of").mkdir(parents=True)
 
     with pytest.raises(LakeError, match="runs/notes: only queue_id=... belongs there"):
         lake.queues()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from annolake.errors import LakeError
-from annolake.load.storage.local import Store
+from annolake.load.storage.local import LocalFiles
 from load.model_queue import START, Row, export, lake_at, parts, stored
 
 
@@ -37,7 +37,7 @@ def test_a_read_only_lake_is_told_before_anything_is_asked_of_the_service(tmp_pa
         return call()
 
     with pytest.raises(LakeError, match="cannot write .*Read-only file system; make it writable and run again"):
-        lake_at(tmp_path, store=Store(gate)).prepare()
+        lake_at(tmp_path, files=LocalFiles(gate)).prepare()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from annolake.errors import LockedError
-from annolake.load.storage.local import Store
+from annolake.load.storage.local import LocalFiles
 from annolake.load.storage.locks import hold
 from load.model_queue import FIRST_EXPORT, QUEUE, Row, expected, export, lake_at, stored
 
@@ -74,7 +74,10 @@ def test_a_lock_whose_file_goes_while_it_is_taken_is_taken_anew(
         flock(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", removed_before)
-    with hold(Store(), path, since=FIRST_EXPORT, wait=True) as first, hold(Store(), path, since=FIRST_EXPORT) as second:
+    with (
+        hold(LocalFiles(), path, since=FIRST_EXPORT, wait=True) as first,
+        hold(LocalFiles(), path, since=FIRST_EXPORT) as second,
+    ):
         assert first is None
         assert second is not None
 

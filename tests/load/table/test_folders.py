@@ -12,12 +12,25 @@ import pyarrow.parquet as pq
 import pytest
 
 from annolake.errors import LakeError
-from annolake.load.storage.local import Store
+from annolake.load.storage.local import LocalFiles
 from annolake.load.table.days import NO_DAY, day_from
 from annolake.load.table.file_format import Footer
 from annolake.load.table.folders import true_part
 from annolake.load.table.part_file import Part
-from load.model_queue import QUEUE, START, Row, changed, export, lake_at, parts, rows, stored, with_duckdb
+from load.model_queue import (
+    QUEUE,
+    START,
+    Row,
+    changed,
+    export,
+    folder_of,
+    lake_at,
+    parts,
+    root_of,
+    rows,
+    stored,
+    with_duckdb,
+)
 
 RUNS, FEEDBACK = (lake_at(Path("nowhere")).formats[table] for table in ("runs", "feedback"))
 
@@ -33,7 +46,7 @@ def test_readers_meet_both_files_only_without_exchange(tmp_path: Path) -> None:
             seen.append(len(list(path.parent.iterdir())))
         return call()
 
-    export(lake_at(tmp_path, store=Store(gate, exchanges=False)), [changed(Row(1, START))], number=2)
+    export(lake_at(tmp_path, files=LocalFiles(gate, exchanges=False)), [changed(Row(1, START))], number=2)
 
     assert seen == [2]
     assert stored(lake)[Row(1, START).key]["status"] == "version 1"
@@ -43,10 +56,10 @@ def test_of_two_files_the_later_generation_stays(tmp_path: Path) -> None:
     """What a kill between in and out left behind is removed by the next export, by generation."""
     lake, twin = lake_at(tmp_path / "lake"), lake_at(tmp_path / "twin")
     export(lake, [Row(1, START)])
-    shutil.copytree(lake.root, twin.root)
+    shutil.copytree(root_of(lake), root_of(twin))
     export(lake, [changed(Row(1, START))], number=2)
-    (old,) = twin.runs_folder(QUEUE).glob("*/*")
-    shutil.copy(old, lake.runs_folder(QUEUE) / old.parent.name)
+    (old,) = folder_of(twin).glob("*/*")
+    shutil.copy(old, folder_of(lake) / old.parent.name)
     assert with_duckdb(lake, "select count(*) from runs") == [(2,)]
 
     done = export(lake, [changed(Row(1, START))], number=3)
@@ -60,8 +73,8 @@ def test_two_files_of_one_generation_are_not_guessed_at(tmp_path: Path) -> None:
     lake, twin = lake_at(tmp_path / "lake"), lake_at(tmp_path / "twin")
     export(lake, [Row(1, START)])
     export(twin, [changed(Row(1, START))], number=2)
-    (one,) = lake.runs_folder(QUEUE).glob("*/*")
-    (other,) = twin.runs_folder(QUEUE).glob("*/*")
+    (one,) = folder_of(lake).glob("*/*")
+    (other,) = folder_of(twin).glob("*/*")
     shutil.copy(other, one.parent)
 
     with pytest.raises(LakeError, match=f"which of .*{one.parent.name}.* is the true one: move one away"):
@@ -74,10 +87,10 @@ def test_of_two_files_none_is_removed_by_a_generation_that_rotted(tmp_path: Path
     """The later file would go where a bit of its generation flipped: both stay, and the damaged one is named."""
     lake, twin = lake_at(tmp_path / "lake"), lake_at(tmp_path / "twin")
     export(lake, [Row(1, START)])
-    shutil.copytree(lake.root, twin.root)
+    shutil.copytree(root_of(lake), root_of(twin))
     export(lake, [changed(Row(1, START))], number=2)
-    (old,) = twin.runs_folder(QUEUE).glob("*/*")
-    (later,) = lake.runs_folder(QUEUE).glob("*/*")
+    (old,) = folder_of(twin).glob("*/*")
+    (later,) = folder_of(lake).glob("*/*")
     text = bytearray(later.read_bytes())
     text[text.index(b"2", text.index(b"annolake.generation"))] ^= 2
     later.write_bytes(text)
@@ -89,12 +102,12 @@ def test_of_two_files_none_is_removed_by_a_generation_that_rotted(tmp_path: Path
     assert {path.name for path in later.parent.iterdir()} == {old.name, later.name}
 
 
-@pytest.mark.parametrize("name", ["added_date=2026-11-01/notes.txt", "added_date=soon/x", "README", ".hidden"])
+@pytest.mark.parametrize("name", ["added_date=2026-11-01/notes.txt", "added_date=soon/x", "README"])
 def test_what_does_not_belong_there_is_named(tmp_path: Path, name: str) -> None:
     """A stranger's file or folder under `runs/` stops the export before it touches anything."""
     lake = lake_at(tmp_path)
     export(lake, rows(20))
-    stranger = lake.runs_folder(QUEUE) / name
+    stranger = folder_of(lake) / name
     stranger.parent.mkdir(exist_ok=True)
     stranger.write_text("mine")
 
@@ -118,7 +131,7 @@ def test_a_lake_written_by_another_export_meanwhile_is_not_overwritten(tmp_path:
         return call()
 
     with pytest.raises(LakeError, match="another export replaced it meanwhile"):
-        export(lake_at(tmp_path, store=Store(gate)), [replace(row, version=9) for row in queue], number=2)
+        export(lake_at(tmp_path, files=LocalFiles(gate)), [replace(row, version=9) for row in queue], number=2)
 
     assert {row["status"] for row in stored(lake).values()} == {"version 1"}
 
@@ -190,14 +203,14 @@ def test_an_error_of_a_swap_counts_where_nothing_was_done(tmp_path: Path, *, don
             raise OSError(errno.EIO, "broken", str(path))
         return result
 
-    store = Store(gate, exchanges=exchanges)
+    files = LocalFiles(gate, exchanges=exchanges)
     if done:
-        export(lake_at(tmp_path, store=store), after, number=2)
+        export(lake_at(tmp_path, files=files), after, number=2)
         assert {row["status"] for row in stored(lake).values()} == {"version 1"}
         assert len(broken) == 3
     else:
         with pytest.raises(LakeError, match="Input/output error"):
-            export(lake_at(tmp_path, store=store), after, number=2)
+            export(lake_at(tmp_path, files=files), after, number=2)
         assert parts(lake) == was
     assert not list((tmp_path / "_annolake/tmp").iterdir())
 
@@ -207,7 +220,7 @@ def test_each_file_is_of_the_generation_after_the_one_it_replaces(tmp_path: Path
     lake, told = lake_at(tmp_path), []
     for version in range(3):
         export(lake, [Row(1, START, version)], number=version)
-        (path,) = lake.runs_folder(QUEUE).glob("*/*")
+        (path,) = folder_of(lake).glob("*/*")
         told.append(pq.ParquetFile(path).metadata.metadata[b"annolake.generation"])
 
     assert told == [b"1", b"2", b"3"]

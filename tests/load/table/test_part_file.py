@@ -18,6 +18,7 @@ from load.model_queue import (
     changed,
     expected,
     export,
+    folder_of,
     lake_at,
     numbers_of,
     parts,
@@ -34,7 +35,7 @@ def test_each_file_is_sorted_checked_and_says_who_wrote_it(tmp_path: Path) -> No
     export(lake, reversed(rows(60)))
     export(lake, [changed(row) for row in rows(60)], number=2)
 
-    for path in lake.runs_folder(QUEUE).glob("*/*"):
+    for path in folder_of(lake).glob("*/*"):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         keys = file.read().select(["added_at", "queue_run_id"]).to_pylist()
         assert keys == sorted(keys, key=lambda key: (key["added_at"] is not None, *key.values()))
@@ -56,7 +57,7 @@ def test_row_groups_are_bounded(tmp_path: Path) -> None:
     export(lake, heavy, budget=1 << 20)
     export(lake, [changed(row) for row in heavy], number=2, budget=1 << 20)
 
-    (path,) = lake.runs_folder(QUEUE).glob("*/*")
+    (path,) = folder_of(lake).glob("*/*")
     file = pq.ParquetFile(path)
     groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
     assert all(group.nbytes <= 1 << 20 or group.num_rows == 1 for group in groups)
@@ -69,7 +70,7 @@ def test_no_value_is_kept_from_a_file_that_rotted(tmp_path: Path, place: int) ->
     """A row that moved to another day takes nothing along from a file that is not what was written."""
     lake, moved = lake_at(tmp_path), changed(Row(1, START), added_at=START + DAY)
     export(lake, [Row(1, START), Row(2, START + DAY)])
-    source, target = sorted(lake.runs_folder(QUEUE).glob("*/*"))
+    source, target = sorted(folder_of(lake).glob("*/*"))
     text = bytearray(source.read_bytes())
     text[len(text) * place // 8] ^= 4
     source.write_bytes(text)
@@ -115,7 +116,7 @@ def test_a_file_that_cannot_be_read_is_never_replaced(
     """The export ends with path and reason, and every file is as it was."""
     lake = lake_at(tmp_path)
     export(lake, rows(20))
-    path = next(lake.runs_folder(QUEUE).glob("*/*"))
+    path = next(folder_of(lake).glob("*/*"))
     spoil(path)
     spoilt, before = path.read_bytes(), parts(lake)
 
@@ -133,6 +134,7 @@ def test_a_value_that_does_not_fit_is_a_bug_and_no_damaged_file(tmp_path: Path) 
 
     with (
         lake.workspace("one", since=FIRST_EXPORT) as workspace,
+        lake.lock(QUEUE, since=FIRST_EXPORT),
         lake.upsert(QUEUE, workspace, now=FIRST_EXPORT) as upsert,
     ):
         upsert.add(null, numbers_of(upsert, [Row(1, START)]))
