@@ -67,7 +67,7 @@ class EndpointExport:
         """Export; `merges` partitions are merged at once. The report is filled on the way.
 
         Rows are published last: an export that is killed before that meets them as changed once more, and with them all
-        that belongs to them.
+        that belongs to them. Who finds a row finds what is beside it too.
         """
         for table in self._beside:
             table.begin()
@@ -76,6 +76,7 @@ class EndpointExport:
         self._conclude_reading()
         for table in self._beside:
             table.publish(merges=merges)
+        self._write_record()
         self._publish(remove_gone=remove, merges=merges)
 
     def _planned_source(self) -> RowSource:
@@ -184,6 +185,11 @@ class EndpointExport:
         report.runs_kept = index.count(ACCEPTED) - index.count(ACCEPTED | DUE)
         report.payloads_missing = index.count(ACCEPTED | NO_PAYLOAD)
         report.usage = self._proofs.usage_with(self._source.usage, report)
+
+    def _write_record(self) -> None:
+        context = self._context
+        table = self._record.table(context.clock.now())
+        context.lake.write_queue(self._access.queue_id, context.workspace, table)
 
     def _publish(self, *, remove_gone: bool, merges: int) -> None:
         report, upsert = self._report, self._upsert

@@ -105,8 +105,6 @@ class QueueExport:
                 rejects = self._export_over("items", record, proofs, now)
             finally:
                 self._report.name = record.name_if_known or self._report.name
-            table = record.table(self._context.clock.now())
-            lake.write_queue(self._queue_id, workspace, table)
             for each in rejects:
                 each.commit()  # the last step that can fail: what fails before it leaves them new for the next export
             proofs.settle(self._report, now=self._context.clock.now(), log=self._context.log)
