@@ -27,6 +27,7 @@ class Fault(Enum):
     CUT_BODY = "carried out, then the connection is cut in the middle of the answer's body"
     LOSE_AS_412 = "carried out, then answered with 412, as where a client repeated it"
     DENY_409 = "not carried out, answered with 409, as S3 does while another writes"
+    DENY_403 = "not carried out, answered with 403"
     IGNORE_412 = "where its condition does not hold, answered as if it were carried out"
 
 

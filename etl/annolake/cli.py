@@ -65,6 +65,12 @@ over the items endpoint: ask for the run of every row that is read; without it o
 changed, for some of the last 3 days, and for all once sync.refresh_runs_every_s is over; no effect over runs"""
 
 
+UNLOCK = """\
+Free the lock of a queue in an object store. The lock of a dead export frees itself after 60 seconds; this is for those
+who cannot wait. An export that still runs loses the queue by it, and publishes nothing more of it. On a disk a lock
+ends with its process by itself."""
+
+
 Command = Callable[[argparse.Namespace, Mapping[str, str], Streams], int]
 
 
@@ -193,6 +199,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(verify)
     verify.add_argument("--json", action="store_true", help="print one line of JSON")
 
+    unlock = _command(commands, "unlock", "free the lock of a queue, left by an export that died", description=UNLOCK)
+    _add_config(unlock)
+    unlock.add_argument("queue", metavar="QUEUE", help="the queue's id")
+
     schema = _command(commands, "schema", "print the tables' columns, types and sources")
     schema.add_argument("--format", choices=["md", "json"], default="md", help="Markdown (default) or JSON")
 
@@ -214,8 +224,8 @@ def _length_s(text: str) -> float:
 
 
 def _command(commands: Any, name: str, what: str, **options: Any) -> argparse.ArgumentParser:
-    description = what[0].upper() + what[1:] + "."
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=what, description=description, **options)
+    options = {"description": what[0].upper() + what[1:] + "."} | options
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=what, **options)
     parser.set_defaults(command=name)
     return parser
 

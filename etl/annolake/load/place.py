@@ -3,16 +3,21 @@
 Owns the choice between the kinds. Everything else in `load` knows protocols only.
 """
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from random import random
 
 from annolake.clock import Clock
 from annolake.errors import ConfigError
-from annolake.load.storage.files import Files, Location, Locks
-from annolake.load.storage.local import LocalFiles
+from annolake.load.storage.files import Files, Gate, Location, Locks
+from annolake.load.storage.kinds import KINDS
+from annolake.load.storage.local import LocalFiles, straight
 from annolake.load.storage.locks import FileLocks
 from annolake.load.storage.scratch import Scratch
 from annolake.load.table.file_format import FileFormat
@@ -27,13 +32,12 @@ OWN = "_annolake"
 class DeltaSettings:
     """How the tables of a lake are Delta tables: replaced files stay for `keep_s` seconds.
 
-    `options` are what deltalake is given to reach the store; `clock` and `random` (0 to 1) are for commits.
+    `clock` and `random` (0 to 1) are for commits.
     """
 
     keep_s: int = 7 * 86400
     clock: Clock = field(default_factory=Clock)
     random: Callable[[], float] = random
-    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Place:
 
     `announces`: an export holds a lock in the place as long as it runs, since its scratch is on another machine.
     `delta`: the tables are Delta tables; else plain folders.
+    `prove` finds out whether a lake can be made there, and leaves nothing; None where that is done by making it.
+    `delta_options` returns what deltalake takes as `storage_options` for the place.
     """
 
     root: Location
@@ -50,12 +56,14 @@ class Place:
     scratch: Scratch
     announces: bool = False
     delta: DeltaSettings | None = None
+    prove: Callable[[], None] | None = None
+    delta_options: Callable[[], Mapping[str, str]] = dict
 
     def table(self, file_format: FileFormat) -> Table:
         """Return a table of the lake. Raises ConfigError where what writes Delta tables is not installed."""
         root, counts = self.root / file_format.table, self.root / OWN / "counts"
         if self.delta is not None:
-            return _delta_table(self.files, root, file_format, self.delta)
+            return _delta_table(self, self.delta, root, file_format)
         if isinstance(self.files, LocalFiles):
             return SwappedTable(self.files, Path(str(root)), file_format, Path(str(counts)))
         return PlainTable(self.files, root, file_format, counts)
@@ -69,19 +77,62 @@ def on_disk(
     return Place(root, files, FileLocks(files), Scratch(files, root / OWN / "tmp", scratch), delta=delta)
 
 
-def _delta_table(files: Files, root: Location, file_format: FileFormat, settings: DeltaSettings) -> Table:
+def open_place(
+    address: Path | str,
+    options: Mapping[str, str],
+    environ: Mapping[str, str],
+    *,
+    clock: Clock,
+    scratch: Path | None = None,
+    gate: Gate = straight,
+) -> Place:
+    """Return the place of a lake, a folder or an address; nothing of it is touched yet.
+
+    `options` are those of an object store; credentials come from `environ`, a profile or the machine's role. `scratch`
+    is the local folder for unfinished files, None the usual one. Raises ConfigError where an option does not fit, or
+    where the client of a store is not installed.
+    """
+    if isinstance(address, Path):
+        return on_disk(address, files=LocalFiles(gate), scratch=scratch)
+    kind = KINDS[address.partition("://")[0]]
+    if find_spec("obstore") is None:
+        raise ConfigError(f'lake.path: for {kind.scheme}:// install its client: pip install "annolake[{kind.extra}]"')
+    opened = import_module("annolake.load.storage.store_place").open_store(
+        address, options, environ, clock=clock, gate=gate
+    )
+    return Place(
+        opened.root,
+        opened.files,
+        opened.locks,
+        _scratch_of(address, scratch, LocalFiles(gate)),
+        announces=True,
+        prove=opened.prove,
+        delta_options=opened.delta_options,
+    )
+
+
+def _scratch_of(address: str, folder: Path | None, local: LocalFiles) -> Scratch:
+    """Return the scratch of a lake in a store: each lake has its own, for what is left in it is told of that lake."""
+    name = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
+    if folder:
+        return Scratch(local, folder / name)
+    private = Path(tempfile.gettempdir()) / f"annolake-{os.getuid()}"
+    return Scratch(local, private / name, private=private)
+
+
+def _delta_table(place: Place, settings: DeltaSettings, root: Location, file_format: FileFormat) -> Table:
     if find_spec("deltalake") is None:
         raise ConfigError('lake.format: for "delta" install what writes it: pip install "annolake[delta]"')
     from annolake.load.table.delta import DeltaTable  # noqa: PLC0415 - an extra, and 36 MB
     from annolake.load.table.delta_log import DeltaLog, Retry  # noqa: PLC0415
 
-    local = files if isinstance(files, LocalFiles) else None
+    local = place.files if isinstance(place.files, LocalFiles) else None
     log = DeltaLog(
-        files,
+        place.files,
         root,
         file_format,
         address=str(root),
-        options=settings.options,
+        options=place.delta_options(),
         retry=Retry(settings.random, settings.clock.sleep),
         keep_s=settings.keep_s,
         flush=(lambda path: local.sync(Path(str(path)))) if local else None,

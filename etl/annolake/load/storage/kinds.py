@@ -14,7 +14,7 @@ class StoreKind:
     """One kind of object store.
 
     `scheme` begins its addresses, `extra` is annolake's that brings its client; `grants` are by what is done: "read",
-    "list", "write", "remove".
+    "list", "write", "remove". `variables` are those of the environment that set an option, later ones above earlier.
     """
 
     scheme: str
@@ -23,6 +23,8 @@ class StoreKind:
     grants: Mapping[str, str]
     credentials: str
     region: str
+    variables: Mapping[str, str]
+    prefixes: tuple[str, ...]
 
     def grant(self, verb: str) -> str:
         """Return the name of what has to be granted for a verb; of a verb that is unknown, all of them."""
@@ -42,6 +44,18 @@ S3 = StoreKind(
     },
     credentials="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     region="AWS_REGION",
+    variables={
+        "AWS_ACCESS_KEY_ID": "access_key_id",
+        "AWS_SECRET_ACCESS_KEY": "secret_access_key",
+        "AWS_SESSION_TOKEN": "session_token",
+        "AWS_DEFAULT_REGION": "region",
+        "AWS_REGION": "region",
+        "AWS_ENDPOINT": "endpoint",
+        "AWS_ENDPOINT_URL": "endpoint",
+        "AWS_ENDPOINT_URL_S3": "endpoint",
+        "AWS_ALLOW_HTTP": "allow_http",
+    },
+    prefixes=("aws_",),
 )
 GCS = StoreKind(
     scheme="gs",
@@ -55,6 +69,8 @@ GCS = StoreKind(
     },
     credentials="GOOGLE_APPLICATION_CREDENTIALS",
     region="the bucket's name",
+    variables={"GOOGLE_APPLICATION_CREDENTIALS": "application_credentials"},
+    prefixes=("google_",),
 )
 AZURE = StoreKind(
     scheme="az",
@@ -63,5 +79,14 @@ AZURE = StoreKind(
     grants=dict.fromkeys(("read", "list", "write", "remove"), "the role Storage Blob Data Contributor"),
     credentials="AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
     region="AZURE_STORAGE_ACCOUNT_NAME",
+    variables={
+        "AZURE_STORAGE_ACCOUNT_NAME": "account_name",
+        "AZURE_STORAGE_ACCOUNT_KEY": "account_key",
+        "AZURE_STORAGE_SAS_KEY": "sas_key",
+        "AZURE_STORAGE_ENDPOINT": "endpoint",
+        "AZURE_STORAGE_USE_EMULATOR": "use_emulator",
+        "AZURE_ALLOW_HTTP": "allow_http",
+    },
+    prefixes=("azure_storage_", "azure_"),
 )
 KINDS = {kind.scheme: kind for kind in (S3, GCS, AZURE)}

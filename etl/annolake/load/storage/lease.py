@@ -16,7 +16,7 @@ import msgspec
 from annolake.clock import Clock
 from annolake.errors import LakeError, LockedError
 from annolake.load.storage.bucket import Bucket, ConflictError, Version
-from annolake.load.storage.files import Location, MissingError
+from annolake.load.storage.files import Location, MissingError, Unlocked
 from annolake.load.storage.holder import UNKNOWN, holder_name
 from annolake.load.storage.object_path import key_of
 from annolake.load.storage.objects import ObjectFiles
@@ -42,13 +42,6 @@ class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def again(self, *, held: bool = True) -> "Lease":
         """Return what is to be written next."""
         return msgspec.structs.replace(self, held=held, beat=uuid.uuid4().hex)
-
-
-class Unlocked(NamedTuple):
-    """Who was made to lose a lease (None: nobody held it), and whether it was to be had anyway."""
-
-    holder: str | None
-    stale: bool
 
 
 class _Stored(NamedTuple):

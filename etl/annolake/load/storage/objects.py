@@ -6,6 +6,7 @@ Every touch is one step through one gate, as on a disk. A folder is the beginnin
 import hashlib
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,7 +48,7 @@ class ObjectFiles:
         return done
 
     def prepare(self, folder: Location) -> None:
-        """Do nothing: a folder comes with its first file."""
+        """Do nothing: a folder is there with its first file."""
 
     def names(self, folder: Location) -> list[str]:
         """Return the names of the files and folders in a folder, sorted; none where there is no folder."""
@@ -58,11 +59,11 @@ class ObjectFiles:
         return self.step("look for", path, lambda: self._exists(key_of(path)))
 
     def _exists(self, key: str) -> bool:
-        try:
-            self._bucket.size(key)
-        except FileNotFoundError:
-            return self._bucket.has_below(key)
-        return True
+        with suppress(FileNotFoundError):
+            if key:
+                self._bucket.size(key)
+                return True
+        return self._bucket.has_below(key)
 
     def size(self, path: Location) -> int:
         """Return a file's size in bytes."""
@@ -101,10 +102,9 @@ class ObjectFiles:
 
     def remove(self, path: Location) -> None:
         """Remove a file, or a folder with all that is in it; nothing where there is none."""
-        self.step("remove", path, lambda: self._remove(key_of(path)))
-
-    def _remove(self, key: str) -> None:
-        self._bucket.delete([*self._bucket.below(key), key])
+        key = key_of(path)
+        below = self.step("list", path, lambda: self._bucket.below(key))
+        self.step("remove", path, lambda: self._bucket.delete([*below, key]))
 
 
 class _Ranges(io.RawIOBase):
