@@ -19,6 +19,7 @@ from annolake.interruption import Interruption
 from annolake.load.lake import Lake
 from annolake.load.proofs import ReportedProofs
 from annolake.load.storage.scratch import Workspace
+from annolake.load.vacuum import vacuum
 from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import QueueExport
 from annolake.report import Mode, Report, new_report
@@ -90,10 +91,21 @@ def export(
                 reported_proofs=ReportedProofs(lake.reports),
             )
             _export_queues(context, queue_ids, file)
+            _vacuum(context)
     except BaseException as error:
         report.finish(clock.now(), error)
         raise
     return report
+
+
+def _vacuum(context: ExportContext) -> None:
+    """Rid the lake of old files; what can't be removed now is left to the next export."""
+    try:
+        removed = vacuum(context.lake, context.workspace, now=context.clock.now())
+    except LakeError as error:
+        context.log.warning("vacuum_failed", error=str(error), advice="the next export tries again")
+    else:
+        context.log.debug("vacuum", files=removed)
 
 
 class _ReportFile:
