@@ -30,6 +30,8 @@ _CHECKPOINT_EVERY = 20  # commits
 _LOG_KEPT = 30 * 86400  # seconds
 _WHOLE_DAY = 86400
 _ATTEMPT_BITS = 20
+_FOREIGN = "another program put it into the table's log; restore the version of the table before, then run again"
+_REFUSED = "its properties or protocol, which another program changed, do not allow it; undo that, then run again"
 _OWN_FILE = re.compile(r"queue_id=[0-9A-Za-z-]+/([a-z_]+=[0-9A-Za-z_-]+/)?part-[0-9a-f]+\.parquet")
 
 
@@ -53,6 +55,11 @@ class QueueFiles:
 
     base: int
     files: Mapping[int, Sequence[LiveFile]]
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all files."""
+        return {file.name for files in self.files.values() for file in files}
 
 
 @dataclass(frozen=True)
@@ -114,25 +121,27 @@ class DeltaLog:
     def queue_ids(self) -> list[str]:
         """Return the queues that the table has files of, sorted."""
         with self._lock:
-            actions = self._actions()
-        return [] if actions is None else sorted(pc.unique(actions.column(f"partition.{QUEUE_ID}")).to_pylist())
+            actions = self._actions() if self._handle.refresh() else None
+        found = [] if actions is None else pc.unique(actions.column(f"partition.{QUEUE_ID}")).to_pylist()
+        if None in found:
+            raise LakeError(f"cannot trust {self.folder}: a file of no queue is in its log: {_FOREIGN}")
+        return sorted(found)
 
     def queue(self, queue_id: str) -> QueueFiles:
         """Return what the newest version of the log has of a queue; nothing where there is no table."""
         with self._lock:
-            actions = self._actions()
-            if actions is None:
-                return QueueFiles(0, {})
-            base = self._base(queue_id)
+            return self._queue(queue_id) if self._handle.refresh() else QueueFiles(0, {})
+
+    def _queue(self, queue_id: str) -> QueueFiles:
+        """Return what the version that was read last has of a queue."""
+        actions, base = self._actions(), self._base(queue_id)
         found: dict[int, list[LiveFile]] = {}
         for action in actions.filter(pc.equal(actions.column(f"partition.{QUEUE_ID}"), queue_id)).to_pylist():
             found.setdefault(self._day(action), []).append(self._live(action))
         return QueueFiles(base, dict(sorted(found.items())))
 
-    def _actions(self) -> pa.Table | None:
-        """Return the live files of the newest version, None where there is no table."""
-        if not self._handle.refresh():
-            return None
+    def _actions(self) -> pa.Table:
+        """Return the live files of the version that was read last."""
         if self._found is None or self._found[0] != self._handle.version:
             self._found = self._handle.version, self._handle.actions()
         return self._found[1]
@@ -148,9 +157,8 @@ class DeltaLog:
 
     def _live(self, action: Mapping[str, Any]) -> LiveFile:
         rows, staying = action["num_records"], action.get(f"null_count.{REMOVED_AT}")
-        if rows is None:
-            what = "annolake did not put it into the table's log: it has no statistics there"
-            raise LakeError(f"cannot trust {self.folder / action['path']}: {what}; take it out, then run again")
+        if rows is None or not _OWN_FILE.fullmatch(action["path"]):
+            raise LakeError(f"cannot trust {self.folder / action['path']}: {_FOREIGN}")
         removed = 0 if staying is None else rows - staying
         return LiveFile(action["path"], rows, removed, action["size_bytes"], action.get(f"max.{self.file_format.time}"))
 
@@ -165,7 +173,7 @@ class DeltaLog:
     def commit(
         self,
         queue_id: str,
-        base: int,
+        there: QueueFiles,
         *,
         adds: Mapping[int, NewFile],
         removes: Sequence[tuple[int, LiveFile]],
@@ -174,11 +182,11 @@ class DeltaLog:
     ) -> int:
         """Add and remove files of a queue, by day, in one version of the table; return the queue's next base.
 
-        Raises `LockedError`, with nothing changed, where the queue's base is no longer `base`: another export was
-        first. `facts` are kept as the version's `userMetadata`, in JSON.
+        Raises `LockedError`, with nothing changed, where the queue's base is no longer that of `there`: another export
+        was first; LakeError where its files are others, which another program did. `facts` are kept as the version's `userMetadata`, in JSON.
         """
         attempt = int(self._retry.random() * (1 << _ATTEMPT_BITS))
-        mine = ((base >> _ATTEMPT_BITS) + 1) << _ATTEMPT_BITS | attempt
+        mine = ((there.base >> _ATTEMPT_BITS) + 1) << _ATTEMPT_BITS | attempt
         added = [Entry(new.name, new.size, self._values(queue_id, day), new.statistics) for day, new in adds.items()]
         removed = [Entry(old.name, old.size, self._values(queue_id, day)) for day, old in removes]
 
@@ -189,41 +197,50 @@ class DeltaLog:
             )
 
         with self._lock:
-            self._until_landed(queue_id, base, mine, write)
+            self._until_landed(queue_id, there, mine, write)
             self._handle.flush()
         return mine
 
-    def _until_landed(self, queue_id: str, base: int, mine: int, write: Callable[[], None]) -> None:
+    def _until_landed(self, queue_id: str, there: QueueFiles, mine: int, write: Callable[[], None]) -> None:
         """Write, and look whether it landed: what the log says counts, whatever was reported."""
         overtaken = 0
         failures: list[LakeError] = []
-        while not self._landed(queue_id, base, mine):
+        while not self._landed(queue_id, there, mine):
             if len(failures) > _MOST_FAILURES:
                 raise failures[-1]
             if overtaken == _MOST_OVERTAKEN:
                 raise LakeError(f"cannot commit to {self.folder}: others did {overtaken} times in between; run again")
+            version = self._handle.version
             try:
                 self._handle.grow()
                 write()
             except OvertakenError:
-                overtaken += 1
+                if self._handle.refresh() and self._handle.version > version:
+                    overtaken += 1
+                else:
+                    failures.append(LakeError(f"cannot commit to {self.folder}: {_REFUSED}"))
             except UncertainError as exc:
                 failures.append(exc.error)
             else:
                 continue
             self._retry.wait(overtaken + len(failures) - 1)
 
-    def _landed(self, queue_id: str, base: int, mine: int) -> bool:
-        """Look at the newest version: whether it has the transaction `mine`. Raises where it has not `base` either."""
+    def _landed(self, queue_id: str, there: QueueFiles, mine: int) -> bool:
+        """Look at the newest version: whether it has the transaction `mine`. Raises where it has not what is `there`."""
         if not self._handle.refresh():
             self._handle.create(self._configuration())
-        found = self._base(queue_id)
-        if found in (base, mine):
-            return found == mine
-        raise LockedError(
-            f"queue {queue_id} was exported by another export meanwhile, and {self.folder} has what that one read: "
-            "nothing of this one was added to it; run again"
-        )
+        now = self._queue(queue_id)
+        if now.base not in (there.base, mine):
+            raise LockedError(
+                f"queue {queue_id} was exported by another export meanwhile, and {self.folder} has what that one read: "
+                "nothing of this one was added to it; run again"
+            )
+        if now.base != mine and now.names != there.names:
+            raise LakeError(
+                f"cannot commit to {self.folder}: another program changed the files of queue {queue_id} meanwhile; "
+                "run again"
+            )
+        return now.base == mine
 
     def vacuum(self, *, alone: bool) -> int:
         """Remove files that no reader can need any more, and what crashed exports uploaded; return how many.
