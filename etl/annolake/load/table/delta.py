@@ -109,9 +109,7 @@ class DeltaPartitions:
         self._committing = True
         new = {day: file for day, (_, file) in self._added.items()}
         about = {"export_id": self._workspace.export_id, "queue_id": self._queue_id, **facts}
-        self._log.commit(
-            self._queue_id, self._there, adds=new, removes=self._removed, facts=about, now=self._now()
-        )
+        self._log.commit(self._queue_id, self._there, adds=new, removes=self._removed, facts=about, now=self._now())
         self._there = self._log.queue(self._queue_id)
         self._added, self._removed, self._committing = {}, [], False
 

@@ -183,7 +183,8 @@ class DeltaLog:
         """Add and remove files of a queue, by day, in one version of the table; return the queue's next base.
 
         Raises `LockedError`, with nothing changed, where the queue's base is no longer that of `there`: another export
-        was first; LakeError where its files are others, which another program did. `facts` are kept as the version's `userMetadata`, in JSON.
+        was first; LakeError where its files are others, which another program did. `facts` are kept as the version's
+        `userMetadata`, in JSON.
         """
         attempt = int(self._retry.random() * (1 << _ATTEMPT_BITS))
         mine = ((there.base >> _ATTEMPT_BITS) + 1) << _ATTEMPT_BITS | attempt
@@ -226,7 +227,7 @@ class DeltaLog:
             self._retry.wait(overtaken + len(failures) - 1)
 
     def _landed(self, queue_id: str, there: QueueFiles, mine: int) -> bool:
-        """Look at the newest version: whether it has the transaction `mine`. Raises where it has not what is `there`."""
+        """Look at the newest version: whether it has the transaction `mine`; raises where what is `there` is not."""
         if not self._handle.refresh():
             self._handle.create(self._configuration())
         now = self._queue(queue_id)
