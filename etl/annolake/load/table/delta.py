@@ -17,7 +17,8 @@ from annolake.load.storage.files import Hold, Location
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.counts import Counts
 from annolake.load.table.days import NO_DAY
-from annolake.load.table.delta_log import DeltaLog, LiveFile, NewFile
+from annolake.load.table.delta_entries import LiveFile, NewFile
+from annolake.load.table.delta_log import DeltaLog
 from annolake.load.table.delta_statistics import statistics_of
 from annolake.load.table.folders import true_part
 from annolake.load.table.part_file import Part, PartReader, prove, write_part
@@ -200,7 +201,7 @@ class DeltaTable:
         """Return the partitions of a queue, to one that has its lock."""
         return DeltaPartitions(self._log, queue_id, workspace, hold, now=self._now)
 
-    def vacuum(self, *, alone: bool) -> int:
+    def vacuum(self, *, alone: Callable[[], bool]) -> int:
         """Remove what no version that is kept has; return how many files."""
         return self._log.vacuum(alone=alone)
 

@@ -7,7 +7,7 @@ transaction version for each queue, of a counter and of random bits that name th
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from annolake.errors import LakeError, LockedError
 from annolake.load.storage.files import Files, Location
 from annolake.load.table.days import ALL_DAYS, NO_DAY, date_of, day_from
+from annolake.load.table.delta_entries import LiveFile, NewFile, QueueFiles, Retry
 from annolake.load.table.delta_statistics import statistics_columns
 from annolake.load.table.delta_table import DeltaHandle, Entry, OvertakenError, UncertainError
 from annolake.load.table.file_format import FileFormat
@@ -25,7 +26,6 @@ from annolake.load.table.part_file import REMOVED_AT
 
 QUEUE_ID = "queue_id"
 _MOST_OVERTAKEN, _MOST_FAILURES = 30, 3
-_LONGEST_WAIT = 2.0
 _CHECKPOINT_EVERY = 20  # commits
 _LOG_KEPT = 30 * 86400  # seconds
 _WHOLE_DAY = 86400
@@ -33,54 +33,6 @@ _ATTEMPT_BITS = 20
 _FOREIGN = "another program put it into the table's log; restore the version of the table before, then run again"
 _REFUSED = "its properties or protocol, which another program changed, do not allow it; undo that, then run again"
 _OWN_FILE = re.compile(r"queue_id=[0-9A-Za-z-]+/([a-z_]+=[0-9A-Za-z_-]+/)?part-[0-9a-f]+\.parquet")
-
-
-@dataclass(frozen=True)
-class LiveFile:
-    """A file that the log has: `name` below the table's folder, `size` in bytes, `removed` of its `rows` left.
-
-    `newest` is the latest time that partitions go by, rounded up to milliseconds; None where no row has one.
-    """
-
-    name: str
-    rows: int
-    removed: int
-    size: int
-    newest: datetime | None
-
-
-@dataclass(frozen=True)
-class QueueFiles:
-    """What one version of the log has of a queue: the files of each day, and the `base` that a commit has to prove."""
-
-    base: int
-    files: Mapping[int, Sequence[LiveFile]]
-
-    @property
-    def names(self) -> set[str]:
-        """The names of all files."""
-        return {file.name for files in self.files.values() for file in files}
-
-
-@dataclass(frozen=True)
-class NewFile:
-    """A file that is in its place and not in the log yet; `statistics` are those of `statistics_of`."""
-
-    name: str
-    size: int
-    statistics: str
-
-
-@dataclass(frozen=True)
-class Retry:
-    """How a commit that others overtook waits for its next attempt: `random` yields 0 to 1, `sleep` takes seconds."""
-
-    random: Callable[[], float]
-    sleep: Callable[[float], None]
-
-    def wait(self, attempt: int) -> None:
-        """Wait before the next attempt, longer each time."""
-        self.sleep(self.random() * min(_LONGEST_WAIT, 0.02 * 2.0**attempt))
 
 
 class DeltaLog:
@@ -243,29 +195,38 @@ class DeltaLog:
             )
         return now.base == mine
 
-    def vacuum(self, *, alone: bool) -> int:
+    def vacuum(self, *, alone: Callable[[], bool]) -> int:
         """Remove files that no reader can need any more, and what crashed exports uploaded; return how many.
 
-        An upload that is younger than a day can be that of a running export: it stays unless this one is `alone`.
+        An upload that is younger than a day can be that of a running export: it stays unless this one is `alone`,
+        which is asked after all files were listed. What was uploaded and committed in between is in the log.
         """
         with self._lock:
             if not self._handle.refresh():
                 return 0
-            self._handle.configure(self._retention())
-        old = self.unreferenced(uploads=alone or self._keep_s >= _WHOLE_DAY)
-        for name in old:
-            self.files.remove(self.folder / name)
-        return len(old)
+            with suppress(OvertakenError):  # the next vacuum has them
+                self._handle.configure(self._retention())
+        found = self.unreferenced()
+        if self._keep_s < _WHOLE_DAY and not alone():
+            found &= self._unreferenced(uploads=False)
+        with self._lock:
+            self._handle.refresh()
+            found -= set(self._actions().column("path").to_pylist())
+        self.files.remove_all([self.folder / name for name in sorted(found)])
+        return len(found)
 
-    def unreferenced(self, *, uploads: bool = True) -> list[str]:
+    def unreferenced(self) -> set[str]:
         """Return the files, below the table's folder, that no version of the last `keep_s` seconds has.
 
-        With `uploads` also those that no version ever had. Files of other programs are left out.
+        Those that no version ever had are among them if they are as old, and files of other programs are not.
         """
+        return self._unreferenced(uploads=True)
+
+    def _unreferenced(self, *, uploads: bool) -> set[str]:
         with self._lock:
             found = self._handle.unreferenced(uploads=uploads) if self._handle.refresh() else []
-        mine = sorted(name for name in found if _OWN_FILE.fullmatch(name))
-        return [name for name in mine if self.files.exists(self.folder / name)]  # the log remembers removed ones
+        mine = {name for name in found if _OWN_FILE.fullmatch(name)}
+        return {name for name in mine if self.files.exists(self.folder / name)}  # the log remembers removed ones
 
     def _configuration(self) -> dict[str, str]:
         return {
