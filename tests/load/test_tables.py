@@ -36,6 +36,7 @@ from load.model_tables import (
     uuid,
     with_polars,
 )
+from rounds import rounds
 
 DAY = timedelta(days=1)
 FEEDBACK = [
@@ -328,7 +329,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.usefixtures("arrangement")
-@settings(max_examples=30)
+@settings(max_examples=rounds(30, many=600))
 @given(STEPS)
 def test_after_any_exports_the_lake_has_what_a_dictionary_would(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[dict[int, int], set[int]]]

@@ -59,11 +59,11 @@ class ObjectFiles:
         return self.step("look for", path, lambda: self._exists(key_of(path)))
 
     def _exists(self, key: str) -> bool:
+        if self._bucket.has_below(key):  # asked first: the refusal of a listing tells its reason, that of a HEAD none
+            return True
         with suppress(FileNotFoundError):
-            if key:
-                self._bucket.size(key)
-                return True
-        return self._bucket.has_below(key)
+            return bool(key) and self._bucket.size(key) >= 0
+        return False
 
     def size(self, path: Location) -> int:
         """Return a file's size in bytes."""
