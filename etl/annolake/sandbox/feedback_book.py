@@ -5,7 +5,7 @@ Owns which feedback there is, and that the rows' `feedback_stats` follow it. It 
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -20,6 +20,9 @@ from annolake.sandbox.timeline import Timeline
 
 _STRANGERS = 5
 """For so many rows of a queue, there is one run with feedback in its projects that is in no queue."""
+
+_REMEMBERED = 20_000
+"""Of so many subjects what was drawn is kept in memory: some 3 kB each."""
 
 FeedbackHappening = Literal["add", "edit", "delete"]
 
@@ -52,6 +55,7 @@ class FeedbackBook:
         self._timeline = timeline
         self._until = timeline.now
         self._changed: dict[str, dict[str, Feedback]] = {}
+        self._drawn: dict[str, tuple[list[Row | None], list[Feedback]]] = {}
         self._memory: dict[tuple[int, int | None], list[Feedback]] = {}
         self._rng = random.Random(f"feedback by hand:{','.join(queues)}")
 
@@ -60,7 +64,7 @@ class FeedbackBook:
     def of(self, subject: str) -> list[Feedback]:
         """Return the feedback of a run, thread or project as it is now; none of one that nobody knows."""
         with self._timeline.lock:
-            return self._of(subject)
+            return list(self._of(subject))
 
     def of_queue(self, queue: Queue) -> list[Feedback]:
         """Return the feedback of the runs and threads that are in a queue, the truth for tests."""
@@ -128,9 +132,20 @@ class FeedbackBook:
             for queue in self._queues.values():
                 queue.edit_run(feedback.run_id, feedback_stats=stats)
 
-    def _of(self, subject: str) -> list[Feedback]:
+    def _of(self, subject: str) -> Sequence[Feedback]:
         if subject in self._changed:
             return list(self._changed[subject].values())
+        # A subject's first row in each queue decides what is drawn, and that row can come after the first question.
+        born = [queue.born(subject) for queue in self._queues.values()]
+        known, there = self._drawn.get(subject, ([], []))
+        if known != born:
+            there = self._draw(subject)
+            if len(self._drawn) >= _REMEMBERED:
+                self._drawn.clear()
+            self._drawn[subject] = born, there
+        return there
+
+    def _draw(self, subject: str) -> list[Feedback]:
         try:
             there, voices = self._subject(subject)
         except KeyError:
