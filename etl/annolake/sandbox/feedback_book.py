@@ -26,6 +26,9 @@ _REMEMBERED = 20_000
 
 FeedbackHappening = Literal["add", "edit", "delete"]
 
+Said = dict[str, tuple[Sequence[Row | None], Sequence[Feedback]]]
+"""What was drawn of a run, and the rows that it was drawn for; sandboxes that begin alike share it."""
+
 
 @dataclass(frozen=True)
 class FeedbackEvent:
@@ -48,14 +51,14 @@ class Voices:
 class FeedbackBook:
     """The feedback of every run, thread and project. Every method may be called from any thread."""
 
-    def __init__(self, queues: dict[str, Queue], voices: dict[str, Voices], timeline: Timeline) -> None:
+    def __init__(self, queues: dict[str, Queue], voices: dict[str, Voices], timeline: Timeline, said: Said) -> None:
         self.history: list[FeedbackEvent] = []
         self._queues = queues
         self._voices = voices
         self._timeline = timeline
         self._until = timeline.now
         self._changed: dict[str, dict[str, Feedback]] = {}
-        self._drawn: dict[str, tuple[list[Row | None], list[Feedback]]] = {}
+        self._said = said
         self._memory: dict[tuple[int, int | None], list[Feedback]] = {}
         self._rng = random.Random(f"feedback by hand:{','.join(queues)}")
 
@@ -135,17 +138,19 @@ class FeedbackBook:
     def _of(self, subject: str) -> Sequence[Feedback]:
         if subject in self._changed:
             return list(self._changed[subject].values())
-        # A subject's first row in each queue decides what is drawn, and that row can come after the first question.
+        # A run's first row in each queue decides what is drawn, and that row can come after the first question.
         born = [queue.born(subject) for queue in self._queues.values()]
-        known, there = self._drawn.get(subject, ([], []))
+        if not any(born):
+            return self._draw(subject)
+        known, there = self._said.get(subject, ([], []))
         if known != born:
             there = self._draw(subject)
-            if len(self._drawn) >= _REMEMBERED:
-                self._drawn.clear()
-            self._drawn[subject] = born, there
+            if len(self._said) >= _REMEMBERED:
+                self._said.clear()
+            self._said[subject] = born, there
         return there
 
-    def _draw(self, subject: str) -> list[Feedback]:
+    def _draw(self, subject: str) -> Sequence[Feedback]:
         try:
             there, voices = self._subject(subject)
         except KeyError:
