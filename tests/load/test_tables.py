@@ -301,7 +301,7 @@ def test_any_kill_is_healed_by_the_next_export(tmp_path: Path) -> None:
     gate = Gate()
     export(lake_at(tmp_path / "count", files=LocalFiles(gate)), "feedback", after, number=2)
 
-    for step in range(0, len(gate.steps), 1 if Arrangement.current == "parquet" else 3):
+    for step in range(0, len(gate.steps), 1 if Arrangement.current == "parquet" else 7):
         root = tmp_path / str(step)
         export(lake_at(root), "feedback", before)
         with suppress(LakeError, Killed):
@@ -329,7 +329,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.usefixtures("arrangement")
-@settings(max_examples=rounds(60, many=600))
+@settings(max_examples=rounds(30, many=600))
 @given(STEPS)
 def test_after_any_exports_the_lake_has_what_a_dictionary_would(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[dict[int, int], set[int]]]
