@@ -229,7 +229,7 @@ def in_duckdb(opening: list[str]) -> list[tuple[list[str], list[Any]]]:
         for block in opening:
             answer_of(block, names)
         answers = [duckdb.sql(question) for question in blocks("sql", QUESTIONS)[1:]]
-        return list(json.loads(json.dumps([[each.columns, each.fetchall()] for each in answers], default=str)))
+        return list(json.loads(json.dumps([[each.columns, each.fetchall()] for each in answers if each], default=str)))
     finally:
         duckdb.execute("DROP VIEW IF EXISTS runs")
 
