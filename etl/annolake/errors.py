@@ -9,6 +9,7 @@ AnnolakeError
 │   └── UnavailableError        every attempt was spent
 ├── LakeError              5    the lake could not be read, written or trusted
 ├── LockedError            6    another export holds the queue's lock
+├── WorkerError            4    the cluster stayed away, or lost a worker
 └── InterruptedExport      130 or 143
 """
 
@@ -79,9 +80,19 @@ class LakeError(AnnolakeError):
 
 
 class LockedError(AnnolakeError):
-    """Another export holds the lock of this queue."""
+    """Another export holds the lock of this queue; `holder` says which, where that is known."""
 
     exit_code = 6
+
+    def __init__(self, message: str, holder: str | None = None) -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
+class WorkerError(AnnolakeError):
+    """A cluster, or another executor of queues, stayed away, or lost the worker that exported a queue."""
+
+    exit_code = 4
 
 
 class InterruptedExport(AnnolakeError):  # noqa: N818 - not an error of anything, the operator asked for it

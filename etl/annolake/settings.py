@@ -178,6 +178,9 @@ class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     path: Annotated[Path, Meta(
         extra=_FOLDER, description="The folder of the lake. In a file, a relative path starts from the file's folder.",
     )]
+    shared: Annotated[bool, Meta(
+        description="The folder of the lake is on a disk that every worker has mounted, at the same path.",
+    )] = False
     compression: Annotated[Literal["zstd", "snappy", "gzip", "lz4", "none"], Meta(
         description="The compression of the Parquet files.",
     )] = "zstd"

@@ -48,6 +48,11 @@ def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log
     )
 
 
+def is_on_disk(config: Config) -> bool:
+    """Tell whether the lake is in a folder, which another host may not have."""
+    return isinstance(config.lake.path, Path)
+
+
 def open_lake(config: Config) -> Lake:
     """Return the configured lake, nothing of which is touched yet."""
     return Lake(

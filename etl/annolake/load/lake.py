@@ -6,7 +6,7 @@ by `merge.read_back`, written by `merge.upsert`.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from typing import Any
 
@@ -86,7 +86,8 @@ class Lake:
         _require_id(queue_id)
         with self._place.locks.hold(self._own / "locks" / queue_id, since=since) as hold:
             if hold.holder is not None:
-                raise LockedError(f"queue {queue_id} is being exported by {hold.holder}: run again when it has ended")
+                message = f"queue {queue_id} is being exported by {hold.holder}: run again when it has ended"
+                raise LockedError(message, holder=hold.holder)
             self._holds[queue_id] = hold
             try:
                 yield
@@ -94,12 +95,14 @@ class Lake:
                 del self._holds[queue_id]
 
     @contextmanager
-    def workspace(self, export_id: str, *, since: datetime) -> Iterator[Workspace]:
+    def workspace(self, export_id: str, *, since: datetime, name: str | None = None) -> Iterator[Workspace]:
         """Give an export its folder for unfinished files, gone afterwards, and remove those of dead exports.
 
-        Each export has its own `export_id`; queues of one export share the workspace.
+        Queues of one export share the workspace. A worker, which exports one of them in a process of its own, has a
+        workspace of its own `name`; the export counts as running while its driver's is held.
         """
-        with self._place.scratch.hold(export_id, since=since) as workspace, self._announced(export_id, since):
+        announced = nullcontext() if name else self._announced(export_id, since)
+        with self._place.scratch.hold(export_id, since=since, name=name) as workspace, announced:
             yield workspace
 
     @contextmanager
