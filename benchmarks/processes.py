@@ -17,6 +17,13 @@ from typing import Any
 
 HERE = Path(__file__).parent
 
+LAKES = {
+    "delta": ("{out}", "delta"),
+    "s3-delta": ("s3://bench{out}", "delta"),
+    "s3-parquet": ("s3://bench{out}", "parquet"),
+}
+"""Kinds of lakes by the name of their contender: where they lie, and in which format."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -93,18 +100,20 @@ def contender(
 ) -> tuple[list[str], dict[str, str]]:
     """Return command and environment of a contender that exports the queue into `out`.
 
-    `annolake`, and `without` (the same), is run as its users do; the others are scripts beside this file. None of these
-    reads feedback: annolake does with `feedback`.
+    `annolake`, and `without` (the same), is run as its users do, and so are those of `LAKES`, into a lake of that kind;
+    the others are scripts beside this file. None of these reads feedback: annolake does with `feedback`.
     """
     environ = {"LANGSMITH_API_KEY": there.api_key, "NO_COLOR": "1"}
-    if name in {"annolake", "without"}:
+    if name in {"annolake", "without", *LAKES}:
+        path, lake_format = LAKES.get(name, ("{out}", "parquet"))
         environ |= {
             "ANNOLAKE_SOURCE__BASE_URL": there.url,
             "ANNOLAKE_SOURCE__QUEUES": there.queue_id,
             "ANNOLAKE_SOURCE__CONCURRENCY": str(lanes),
             "ANNOLAKE_SOURCE__ENDPOINT": endpoint,
             "ANNOLAKE_SOURCE__FEEDBACK": str(feedback).lower(),
-            "ANNOLAKE_LAKE__PATH": str(out),
+            "ANNOLAKE_LAKE__PATH": path.format(out=out),
+            "ANNOLAKE_LAKE__FORMAT": lake_format,
         }
         return [sys.executable, "-m", "annolake", "run", "--json", "--quiet"], environ
     script = "floor_items" if name == "floor" and endpoint == "items" else name

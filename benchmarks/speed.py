@@ -9,18 +9,22 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from processes import Run, Service, contender, measured, service
+from processes import LAKES, Run, Service, contender, measured, service
+from store import object_store
 
 Lake = Literal["none", "same", "older"]
 
 ALL = ("floor", "annolake", "sdk", "dlt_rest")
 OWN = ("floor", "annolake")
 EXPORTERS = ("without", "annolake")
+KINDS = ("annolake", *LAKES)
+OURS = (*EXPORTERS, *LAKES)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,9 @@ CASES = {
     "feedback-unchanged": Case(
         "20,000 rows, 53,000 feedbacks, nothing changed", 20_000, "same", contenders=EXPORTERS, feedback=True
     ),
+    "lakes": Case("20,000 rows, first export", 20_000, contenders=KINDS),
+    "lakes-unchanged": Case("20,000 rows, nothing changed", 20_000, "same", contenders=KINDS),
+    "lakes-changed": Case("20,000 rows, 1% changed", 20_000, "older", contenders=KINDS),
 }
 QUICK = ("first-2k", "first", "unchanged")
 
@@ -102,7 +109,10 @@ def main() -> None:
     for name in args.cases:
         case = CASES[name]
         chosen = [each for each in case.contenders if each in args.contenders.split(",")]
-        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        with ExitStack() as opened:
+            folder = opened.enter_context(tempfile.TemporaryDirectory(dir=args.folder))
+            if any(each.startswith("s3") for each in chosen):
+                os.environ |= opened.enter_context(object_store(Path(folder) / "store"))
             runs = _measure(case, chosen, Path(folder), args.repeat)
         for each in chosen:
             print(_line(case, each, runs[each], runs.get(case.contenders[0])), flush=True)
@@ -113,7 +123,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=5, help="turns of each contender (5)")
     parser.add_argument("--quick", action="store_true", help=f"one turn of {', '.join(QUICK)}")
     parser.add_argument("--folder", help="where lakes and files go, for the time of a case")
-    every = (*ALL, "without")
+    every = (*ALL, "without", *LAKES)
     parser.add_argument("--contenders", default=",".join(every), help=f"by commas, of: {', '.join(every)} (all)")
     parser.add_argument("cases", nargs="*", metavar="case", help=f"of: {', '.join(CASES)} (all)")
     args = parser.parse_args()
@@ -129,15 +139,15 @@ def _arguments() -> argparse.Namespace:
 def _measure(case: Case, chosen: list[str], folder: Path, repeat: int) -> dict[str, list[Run]]:
     runs: dict[str, list[Run]] = {name: [] for name in chosen}
     with service(rows=case.rows, **case.options) as there:
-        ours = [name for name in chosen if name in EXPORTERS and case.lake != "none"]
+        ours = [name for name in chosen if name in OURS and case.lake != "none"]
         for name in ours:
             _turn(name, there, folder / name, case)
         for number in range(repeat):
+            if case.lake == "older":
+                there.tell("edit", share=0.01, round=number)
             for name in _alternating(chosen, number):
                 _say(f"{case.title}: {name}, turn {number + 1} of {repeat}")
                 with tempfile.TemporaryDirectory(dir=folder) as out:
-                    if name == "annolake" and case.lake == "older":
-                        there.tell("edit", share=0.01, round=number)
                     runs[name].append(_turn(name, there, folder / name if name in ours else Path(out) / "out", case))
     return runs
 
@@ -152,7 +162,7 @@ def _turn(name: str, there: Service, out: Path, case: Case) -> Run:
     feedback = case.feedback and name != "without"
     command, environ = contender(name, there, out, lanes=case.lanes, endpoint=case.endpoint, feedback=feedback)
     run = measured(command, environ, cwd=out.parent)
-    rows = run.told["queues"][0]["rows_seen"] if name in EXPORTERS else run.told["rows"]
+    rows = run.told["queues"][0]["rows_seen"] if name in OURS else run.told["rows"]
     if rows != case.rows:
         raise RuntimeError(f"{name} met {rows} of {case.rows} rows")
     return run

@@ -113,7 +113,7 @@ def _commands() -> Iterator[str]:
 
 def _command(parser: argparse.ArgumentParser) -> str:
     options = [action for action in parser._actions if action.dest != "help"]  # noqa: SLF001
-    usage = [parser.prog, *(f"[{_name(option)}]{_repeated(option)}" for option in options)]
+    usage = [parser.prog, *map(_in_usage, options)]
     lines = [f"## {parser.prog}", "", parser.description or "", "", "```text", *_wrapped(usage), "```"]
     if options:
         lines += ["", "| option | meaning |", "| --- | --- |"]
@@ -121,7 +121,13 @@ def _command(parser: argparse.ArgumentParser) -> str:
     return "\n".join(lines)
 
 
+def _in_usage(option: argparse.Action) -> str:
+    return f"[{_name(option)}]{_repeated(option)}" if option.option_strings else _name(option)
+
+
 def _name(option: argparse.Action) -> str:
+    if not option.option_strings:
+        return str(option.metavar)
     name = option.option_strings[-1]
     if option.nargs == 0:
         return name

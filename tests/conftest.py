@@ -7,3 +7,5 @@ settings.register_profile("suite", deadline=None, derandomize=True, suppress_hea
 quick = (Phase.explicit, Phase.generate)
 settings.register_profile("mutants", settings.get_profile("suite"), phases=quick, max_examples=60)
 settings.load_profile("suite")
+
+pytest_plugins = ["object_store"]

@@ -106,7 +106,7 @@ def test_a_lock_that_an_earlier_attempt_holds_is_waited_for(tmp_path: Path) -> N
     with Sandbox(SMALL) as sandbox, ExitStack() as held:
         config = config_of(sandbox, tmp_path)
         task = task_of(config, sandbox, tmp_path)
-        lake = open_lake(config)
+        lake = open_lake(config, {})
         lake.prepare()
         held.enter_context(lake.lock(task.queue_id, since=task.started_at))
         time = [0.0]
@@ -122,7 +122,7 @@ def test_a_lock_that_is_not_let_go_is_another_export_s(earlier_s: int, waits: bo
     with Sandbox(SMALL) as sandbox:
         config = config_of(sandbox, tmp_path)
         task = task_of(config, sandbox, tmp_path)
-        lake = open_lake(config)
+        lake = open_lake(config, {})
         lake.prepare()
         time = [0.0]
         with lake.lock(task.queue_id, since=task.started_at + timedelta(seconds=earlier_s)):
@@ -152,7 +152,7 @@ def test_paths_travel_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     with Sandbox(SMALL) as sandbox:
         config = config_of(sandbox, Path(), source__api_key_file="key")
-    assert not config.lake.path.is_absolute()
+    assert not Path(config.lake.path).is_absolute()
 
     shared = share_of(config, 1)
 

@@ -179,7 +179,7 @@ def test_a_service_that_dies_leaves_new_rejects_new(tmp_path: Path) -> None:
 def lake_with(monkeypatch: pytest.MonkeyPatch, gate: Callable[[str, Path, Callable[[], Any]], Any]) -> None:
     """Have exports touch their lake through a gate."""
 
-    def open_lake(config: Config) -> Lake:
+    def open_lake(config: Config, *_: object) -> Lake:
         return lake_at(Path(config.lake.path), files=LocalFiles(gate))
 
     monkeypatch.setattr("annolake.pipeline.open_lake", open_lake)

@@ -70,6 +70,12 @@ have the workers of a Dask cluster export the queues, one each at a time: dask:/
 same version, here and on every worker, which also needs the key's variable and access to the lake"""
 
 
+UNLOCK = """\
+Free the lock of a queue in an object store. The lock of a dead export frees itself after 60 seconds; this is for those
+who cannot wait. An export that still runs loses the queue by it, and publishes nothing more of it. On a disk a lock
+ends with its process by itself."""
+
+
 Command = Callable[[argparse.Namespace, Mapping[str, str], Streams], int]
 
 
@@ -199,6 +205,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(verify)
     verify.add_argument("--json", action="store_true", help="print one line of JSON")
 
+    unlock = _command(commands, "unlock", "free the lock of a queue, left by an export that died", description=UNLOCK)
+    _add_config(unlock)
+    unlock.add_argument("queue", metavar="QUEUE", help="the queue's id")
+
     schema = _command(commands, "schema", "print the tables' columns, types and sources")
     schema.add_argument("--format", choices=["md", "json"], default="md", help="Markdown (default) or JSON")
 
@@ -220,8 +230,8 @@ def _length_s(text: str) -> float:
 
 
 def _command(commands: Any, name: str, what: str, **options: Any) -> argparse.ArgumentParser:
-    description = what[0].upper() + what[1:] + "."
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=what, description=description, **options)
+    options = {"description": what[0].upper() + what[1:] + "."} | options
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=what, **options)
     parser.set_defaults(command=name)
     return parser
 

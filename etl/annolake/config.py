@@ -16,20 +16,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from annolake.errors import ConfigError
-from annolake.settings import (
-    PREFIX,
-    SECTIONS,
-    SETTINGS,
-    Config,
-    Lake,
-    Log,
-    Retry,
-    Setting,
-    Source,
-    Sync,
-    UnfitError,
-    settings_of,
-)
+from annolake.setting_values import SecretError, UnfitError
+from annolake.settings import PREFIX, SECTIONS, SETTINGS, Config, Lake, Log, Retry, Setting, Source, Sync, settings_of
 
 __all__ = ["Config", "Lake", "Log", "Retry", "Source", "Sync", "load_config", "load_lake_config"]
 
@@ -158,6 +146,10 @@ def _read(setting: Setting, given: _Given, environ: Mapping[str, str]) -> Any:
     try:
         read = setting.extra.get("read")
         value = read(given.value) if read else msgspec.convert(given.value, setting.hint, strict=given.typed)
+    except SecretError as error:
+        raise ConfigError(
+            f"{setting.key}.{error.part}: a secret does not belong there ({given.origin}): set {error.instead}"
+        ) from None
     except (ValueError, TypeError, AttributeError) as error:
         part = error.part if isinstance(error, UnfitError) else given.value
         got = _shown(None if "secret" in setting.extra else part)

@@ -57,7 +57,7 @@ def export(
     report.all_queues = config.source.queues == "all"
     if not report.all_queues:
         report.expect(config.source.queues, mode)
-    lake = open_lake(config)
+    lake = open_lake(config, environ, clock)
     try:
         lake.prepare()
         with (

@@ -129,7 +129,7 @@ def foreign_disk(config: Config, driver_host: str) -> str:
 
 
 def _export(task: QueueTask, environ: Mapping[str, str], around: Surroundings) -> QueueReport:
-    lake = open_lake(task.config)
+    lake = open_lake(task.config, environ, around.clock)
     lake.prepare()  # the driver has, but its scratch may be another machine's
     name = f"{task.export_id}-{uuid4().hex[:8]}"  # another one when a task is run again
     with (

@@ -4,73 +4,37 @@ Owns the one list from which the checks, config.example.toml and docs/settings.m
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
+from annolake.setting_values import read_lake_path, read_path, read_queues, read_storage, read_url
+
 PREFIX = "ANNOLAKE_"
 
 _TEN_YEARS_S = 315_360_000
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_NOT_IN_HEADERS = re.compile(r"[^!-~]")
-
-
-class UnfitError(ValueError):
-    """A part of a value that does not fit; None is never shown."""
-
-    def __init__(self, part: object) -> None:
-        super().__init__("unfit")
-        self.part = part
-
-
-def _url(value: Any) -> str:
-    """Return an address without the trailing slash. Raises ValueError, TypeError or AttributeError if it is none."""
-    if "@" in value:
-        raise UnfitError(None)  # a password may stand before it
-    parts = urlsplit(value)
-    more = parts.query or parts.fragment or _NOT_IN_HEADERS.search(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or more:
-        raise UnfitError(value)
-    return str(value).rstrip("/")
-
-
-def _queues(value: Any) -> tuple[str, ...] | Literal["all"]:
-    """Return the ids in lower case, each once. Raises as `_url` does."""
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple) or not parts:
-        raise UnfitError(value)
-    if list(parts) == ["all"]:
-        return "all"
-    ids = []
-    for part in parts:
-        ids.append(part.strip().lower())
-        if not _UUID.fullmatch(ids[-1]):
-            raise UnfitError(part)
-    return tuple(dict.fromkeys(ids))
-
-
-def _path(value: Any) -> Path:
-    if not value or "\0" in str(value) or "://" in str(value):
-        raise UnfitError(value)
-    return Path(value)
-
 
 # What a type and its bounds do not say. `read` is stricter than the type; a `secret` is never shown.
-_URL = {"read": _url, "allowed": "an http or https address without user name, query or spaces"}
-_KEY_FILE = {"read": lambda value: None if value == "" else _path(value), "allowed": "a file", "secret": True}
+_URL = {"read": read_url, "allowed": "an http or https address without user name, query or spaces"}
+_KEY_FILE = {"read": lambda value: None if value == "" else read_path(value), "allowed": "a file", "secret": True}
 _VARIABLE = {"allowed": "the name of an environment variable", "secret": True}
 _WORKSPACE = {"allowed": "a workspace's id", "secret": True}
 _LIST = {
-    "read": _queues,
+    "read": read_queues,
     "allowed": 'a list of queue ids (UUIDs), or "all"',
     "example": [f"{0:08}-0000-0000-0000-{0:012}"],
 }
-_FOLDER = {"read": _path, "allowed": "a folder", "example": "./lake"}
+_LAKE = {
+    "read": read_lake_path,
+    "allowed": "a folder, or an address: s3://bucket/folder, gs://bucket/folder, az://container/folder",
+    "example": "./lake",
+}
+_STORAGE = {"read": read_storage, "allowed": "a table of names and values, none of them a secret", "secret": True}
+_SCRATCH = {"read": lambda value: None if value == "" else read_path(value), "allowed": "a folder"}
 
 # The formatter would spread each setting over ten lines.
 # fmt: off
@@ -175,9 +139,28 @@ class Sync(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the rows go."""
 
-    path: Annotated[Path, Meta(
-        extra=_FOLDER, description="The folder of the lake. In a file, a relative path starts from the file's folder.",
+    path: Annotated[Path | str, Meta(
+        extra=_LAKE,
+        description="The folder of the lake, on a disk or in an object store. "
+        "In a file, a relative path starts from the file's folder.",
     )]
+    format: Annotated[Literal["", "parquet", "delta"], Meta(
+        description="How tables are kept, fixed when the lake is made: plain Parquet files or Delta tables. "
+        "Empty: as the lake is; a new one is delta in an object store, else parquet.",
+    )] = ""
+    storage: Annotated[Mapping[str, str], Meta(
+        extra=_STORAGE,
+        description="Options of the object store, such as endpoint and region; credentials come from the environment. "
+        "In a variable, name=value with commas between.",
+    )] = MappingProxyType({})
+    scratch: Annotated[Path | None, Meta(
+        extra=_SCRATCH,
+        description="A local folder for unfinished files. Empty: in the lake's own, else the system's temporary one.",
+    )] = None
+    keep_versions_s: Annotated[int, Meta(
+        ge=0, le=_TEN_YEARS_S,
+        description="How long replaced files of a Delta table stay, for readers of older versions (seconds).",
+    )] = 604_800
     shared: Annotated[bool, Meta(
         description="The folder of the lake is on a disk that every worker has mounted, at the same path.",
     )] = False
@@ -295,4 +278,4 @@ def _first_line(struct: type[msgspec.Struct]) -> str:
 def _default(setting: Setting) -> str:
     """Return the default, or the example of a required setting, as TOML (of which JSON's values are a part)."""
     value = setting.extra["example"] if setting.default is msgspec.NODEFAULT else setting.default
-    return json.dumps("" if value is None else value)
+    return json.dumps("" if value is None else dict(value) if isinstance(value, Mapping) else value)

@@ -14,7 +14,7 @@ from annolake.credentials import credentials
 from annolake.extract.http.client import Client
 from annolake.extract.http.rate_limit import RateLimits
 from annolake.load.lake import Lake
-from annolake.load.place import on_disk
+from annolake.load.place import open_place
 from annolake.observers import Log
 from annolake.transform.row_types import HASH_VERSION
 from annolake.version import __version__
@@ -53,10 +53,10 @@ def is_on_disk(config: Config) -> bool:
     return isinstance(config.lake.path, Path)
 
 
-def open_lake(config: Config) -> Lake:
-    """Return the configured lake, nothing of which is touched yet."""
+def open_lake(config: Config, environ: Mapping[str, str], clock: Clock | None = None) -> Lake:
+    """Return the configured lake, nothing of which is touched yet. Raises ConfigError as `open_place` does."""
     return Lake(
-        on_disk(Path(config.lake.path)),
+        open_place(config.lake.path, config.lake.storage, environ, clock=clock or Clock(), scratch=config.lake.scratch),
         tables=contract.TABLES,
         hash_version=HASH_VERSION,
         compression=config.lake.compression,

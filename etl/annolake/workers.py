@@ -87,7 +87,7 @@ def _forks(executor: ProcessPoolExecutor) -> bool:
 
 
 def share_of(config: Config, at_once: int) -> Config:
-    """Return the settings of one of `at_once` exports of one key: its share of the limits, and paths that are whole."""
+    """Return the settings of one of `at_once` exports of one key: its share of the limits, whole paths."""
     source, lake = config.source, config.lake
     queries = source.max_queries_per_10_s
     return msgspec.structs.replace(
@@ -98,7 +98,12 @@ def share_of(config: Config, at_once: int) -> Config:
             max_queries_per_10_s=max(1, queries // at_once) if queries else 0,
             api_key_file=source.api_key_file and source.api_key_file.absolute(),
         ),
-        lake=msgspec.structs.replace(lake, path=lake.path.absolute()),
+        lake=msgspec.structs.replace(
+            lake,
+            path=lake.path.absolute() if isinstance(lake.path, Path) else lake.path,
+            scratch=lake.scratch and lake.scratch.absolute(),
+            storage={**lake.storage},  # one that cannot be changed cannot be pickled
+        ),
     )
 
 

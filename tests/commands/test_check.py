@@ -8,6 +8,8 @@ import pytest
 from annolake.report import Report
 from annolake.sandbox import Faults, Population, Rules, Sandbox
 from exporting import Ran, annolake, export_once, one_queue, write_config
+from load.storage.buckets import bucket_of
+from object_store import BUCKET, ObjectStore
 
 ITEMS = {"source.endpoint": "items"}
 RUNS = {"source.endpoint": "runs"}
@@ -148,3 +150,23 @@ def test_check_asks_little(endpoint: str, tmp_path: Path) -> None:
     rows = runs + items if endpoint == "runs" else items + runs
     assert ran.exit_code == 0, ran.err
     assert asked == [*rows, ("queue", 0), ("total_size", 0), ("total_archived", 0)]
+
+
+@pytest.mark.parametrize(
+    ("user", "exit_code", "said"),
+    [("writer", 0, "can be written"), ("reader", 5, "these credentials are not allowed to: grant s3:PutObject")],
+)
+def test_an_object_store_is_tried_and_left_as_it_was(
+    object_store: ObjectStore, tmp_path: Path, user: str, exit_code: int, said: str
+) -> None:
+    """No lake is made; what an export could not do there is told with the grant."""
+    address = object_store.address()
+    with Sandbox(Population(rows=1)) as sandbox:
+        file = write_config(tmp_path, sandbox, {"lake.path": address})
+        ran = annolake("check", "--config", file, key=sandbox.api_key, cwd=tmp_path, environ=object_store.environ(user))
+
+    assert ran.exit_code == exit_code
+    assert ran.out.startswith("lake: ")
+    assert address in ran.out.splitlines()[0]
+    assert said in ran.out.splitlines()[0]
+    assert bucket_of(object_store).below(address.removeprefix(f"s3://{BUCKET}/")) == []

@@ -93,7 +93,7 @@ class Nightly:
         ends = [queue["last_good"]["finished_at"] for queue in self.status()["queues"] if queue["last_good"]]
         moment = min(map(datetime.fromisoformat, ends)) + timedelta(hours=hours)
         config = load_lake_config(self.folder / "annolake.toml", {})
-        told, exit_code = tell_status(config, now=moment, as_json=True, max_age_s=max_age_s)
+        told, exit_code = tell_status(config, {}, now=moment, as_json=True, max_age_s=max_age_s)
         return json.loads(told), exit_code
 
 
@@ -314,7 +314,7 @@ def looking(folder: Path, at: int, seen: list[tuple[str, str]]) -> Callable[[San
     def look(_sandbox: Sandbox, number: int) -> None:
         if number == at:
             config = load_lake_config(folder / "annolake.toml", {})
-            line, words = (tell_status(config, now=now(), as_json=as_json)[0] for as_json in (True, False))
+            line, words = (tell_status(config, {}, now=now(), as_json=as_json)[0] for as_json in (True, False))
             seen.append((line, words))
 
     return look
@@ -547,10 +547,10 @@ def test_where_the_service_has_no_queue_the_last_attempt_counts(tmp_path: Path) 
     config = load_lake_config(None, {"ANNOLAKE_LAKE__PATH": str(tmp_path / "lake")})
     ended = datetime.fromisoformat(empty["finished_at"])
 
-    codes = [tell_status(config, now=ended + timedelta(seconds=age), max_age_s=60)[1] for age in (59, 60)]
+    codes = [tell_status(config, {}, now=ended + timedelta(seconds=age), max_age_s=60)[1] for age in (59, 60)]
 
     assert codes == [0, 3]
-    assert "the last export ended well in the last 1 minute" in tell_status(config, now=ended, max_age_s=60)[0]
+    assert "the last export ended well in the last 1 minute" in tell_status(config, {}, now=ended, max_age_s=60)[0]
 
 
 @pytest.mark.parametrize("length", ["", "h", "26 h", "-1h", "0", "0h", "1w", "1e3", "26h30m", "\u0662h", "9" * 30])

@@ -203,7 +203,7 @@ def test_a_lost_lock_and_a_partial_export_end_with_one_line(tmp_path: Path) -> N
 
 
 def _lake(folder: Path) -> Lake:
-    return open_lake(load_config(folder / "annolake.toml", {}))
+    return open_lake(load_config(folder / "annolake.toml", {}), {})
 
 
 @pytest.mark.parametrize("command", ["run", "status", "verify", "rejects"])

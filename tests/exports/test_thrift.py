@@ -343,7 +343,7 @@ FORMER = RunsContract(1, RUNS.schema.remove(RUNS.schema.get_field_index("item_ha
 def test_a_lake_of_the_former_schema_version_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its rows have no item hash, nor was one part of their own: each is written with one, and then kept."""
 
-    def open_lake(config: Config) -> LakeOnDisk:
+    def open_lake(config: Config, *_: object) -> LakeOnDisk:
         return LakeOnDisk(on_disk(Path(config.lake.path)), tables=[FORMER, QUEUES, FEEDBACK, TURNS], hash_version=1)
 
     with sandbox_of(60, rules=Rules(runs_gone=0.1)) as sandbox:

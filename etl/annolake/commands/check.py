@@ -45,7 +45,7 @@ def check(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log,
 
     Raises ConfigError where the key is missing or unusable.
     """
-    lake = open_lake(config)
+    lake = open_lake(config, environ, clock)
     codes = [_check_lake(config, lake, say)]
     with open_client(config, environ, clock=clock, log=log) as client:
         say(f"settings: valid; the key was found; the service is {config.source.base_url}")
@@ -61,7 +61,7 @@ def check(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log,
 
 def _check_lake(config: Config, lake: Lake, say: Callable[[str], None]) -> int:
     try:
-        lake.prepare()
+        lake.prove()
     except AnnolakeError as error:
         say(f"lake: {error}")
         return error.exit_code

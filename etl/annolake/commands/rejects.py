@@ -7,7 +7,6 @@ import argparse
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from annolake.config import Config, load_lake_config
@@ -29,7 +28,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     overrides = {"source.queues": arguments.queue} if arguments.queue else {}
     config = load_lake_config(arguments.config, environ, overrides)
     asked = config.source.queues if arguments.queue and config.source.queues != "all" else None
-    told = tell_rejects(config, asked, as_json=arguments.json)
+    told = tell_rejects(config, asked, environ, as_json=arguments.json)
     if arguments.json:
         streams.answer(told)
     else:
@@ -37,14 +36,14 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     return 0
 
 
-def tell_rejects(config: Config, asked: Collection[str] | None, *, as_json: bool) -> str:
+def tell_rejects(config: Config, asked: Collection[str] | None, environ: Mapping[str, str], *, as_json: bool) -> str:
     """Return the rejects of the queues that are `asked` for, of all where that is None, by table, path and reason.
 
     Raises LakeError where there is no lake.
     """
-    if not Path(config.lake.path).is_dir():
+    lake = open_lake(config, environ)
+    if not lake.is_there():
         raise LakeError(f"{config.lake.path}: there is no lake; check lake.path, or run an export first")
-    lake = open_lake(config)
     queue_ids = [queue_id for queue_id in lake.rejected_queues() if asked is None or queue_id in asked]
     groups = group_rejects(lake, queue_ids, config.source.base_url)
     queues = queues_of(groups)
@@ -54,7 +53,7 @@ def tell_rejects(config: Config, asked: Collection[str] | None, *, as_json: bool
     if not groups:
         return printable(f"{config.lake.path}: there are no rejects{'' if asked is None else ' of ' + _list(asked)}")
     counts = f"{counted(sum(queues.values()), 'reject')} in {counted(len(queues), 'queue')}"
-    head = f"{counts}; each is a file with the whole row, under {config.lake.path / '_annolake' / 'rejected'}"
+    head = f"{counts}; each is a file with the whole row, under {config.lake.path}/_annolake/rejected"
     told = [line for group in groups for line in _in_words(group, names)]
     return "\n".join(map(printable, (head, *told)))
 

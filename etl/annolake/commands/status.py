@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     overrides = {"source.queues": arguments.queue} if arguments.queue else {}
     told, exit_code = tell_status(
         load_lake_config(arguments.config, environ, overrides),
+        environ,
         now=Clock().now(),
         as_json=arguments.json,
         max_age_s=arguments.max_age,
@@ -67,7 +68,13 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
 
 
 def tell_status(
-    config: Config, *, now: datetime, as_json: bool = False, max_age_s: float | None = None, only_named: bool = False
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    now: datetime,
+    as_json: bool = False,
+    max_age_s: float | None = None,
+    only_named: bool = False,
 ) -> tuple[str, int]:
     """Return what the lake holds and how the last attempts ended, and the exit code.
 
@@ -75,7 +82,7 @@ def tell_status(
     `only_named` leaves out the queues that source.queues does not name.
     """
     named = () if config.source.queues == "all" else config.source.queues
-    found = status(open_lake(config), now=now, named=named, only_named=only_named and bool(named))
+    found = status(open_lake(config, environ), now=now, named=named, only_named=only_named and bool(named))
     rule = AgeRule(max_age_s, frozenset(named or (queue.queue_id for queue in found.queues)), now)
     unread, late = found.error or any(queue.error for queue in found.queues), rule.is_broken(found)
     exit_code = worst([LakeError.exit_code if unread else 0, PARTIAL if late else 0])

@@ -5,7 +5,6 @@ Owns how that is said and the exit code. The facts are `load.audit`'s.
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 
 from annolake.config import Config, load_lake_config
 from annolake.errors import LakeError
@@ -17,19 +16,20 @@ from annolake.wiring import open_lake
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
     """Print what is wrong with the lake; return 5 where anything is."""
-    told, exit_code = tell_verify(load_lake_config(arguments.config, environ), as_json=arguments.json)
+    told, exit_code = tell_verify(load_lake_config(arguments.config, environ), environ, as_json=arguments.json)
     print(told, file=streams.out)
     return exit_code
 
 
-def tell_verify(config: Config, *, as_json: bool) -> tuple[str, int]:
+def tell_verify(config: Config, environ: Mapping[str, str], *, as_json: bool) -> tuple[str, int]:
     """Read the lake back; return what is wrong with it, and the exit code: 5 where anything is.
 
     Raises LakeError where there is no lake.
     """
-    if not Path(config.lake.path).is_dir():
+    lake = open_lake(config, environ)
+    if not lake.is_there():
         raise LakeError(f"{config.lake.path}: there is no lake; check lake.path, or run an export first")
-    remarks = list(verify(open_lake(config)))
+    remarks = list(verify(lake))
     harmless = [remark.harmless for remark in remarks]
     exit_code = 0 if all(harmless) else LakeError.exit_code
     if as_json:

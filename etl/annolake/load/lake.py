@@ -19,7 +19,7 @@ from annolake.load.merge.upsert import Upsert
 from annolake.load.place import OWN, Place
 from annolake.load.proofs import Proofs, read_proofs, write_proofs
 from annolake.load.records import KeptReject, Rejects, Reports, read_rejects, reject_files
-from annolake.load.storage.files import Hold, Location, look_again
+from annolake.load.storage.files import Hold, Location, Unlocked, look_again
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.days import ALL_DAYS, microseconds, moment
 from annolake.load.table.file_format import Contract, FileFormat
@@ -69,6 +69,18 @@ class Lake:
             self._tables[name].prepare()
         self._place.scratch.prepare()
 
+    def prove(self) -> None:
+        """Prove that the place can hold a lake; makes none in an object store, which has nothing to be made first."""
+        if self._place.prove is None:
+            self.prepare()
+        else:
+            self._place.prove()
+            self._place.scratch.prepare()
+
+    def is_there(self) -> bool:
+        """Tell whether there is anything where the lake is to be."""
+        return self.files.exists(self.root)
+
     @property
     def keyed(self) -> list[str]:
         """The tables that have rows by key, in partitions by date: all but `queues`."""
@@ -93,6 +105,11 @@ class Lake:
                 yield
             finally:
                 del self._holds[queue_id]
+
+    def unlock(self, queue_id: str) -> Unlocked:
+        """Take a queue's lock from whoever holds it; raises `LakeError` where that ends with its holder's process."""
+        _require_id(queue_id)
+        return self._place.locks.unlock(self._own / "locks" / queue_id)
 
     @contextmanager
     def workspace(self, export_id: str, *, since: datetime, name: str | None = None) -> Iterator[Workspace]:

@@ -3,11 +3,20 @@
 Owns the choice between the kinds. Everything else in `load` knows protocols only.
 """
 
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
-from annolake.load.storage.files import Files, Location, Locks
-from annolake.load.storage.local import LocalFiles
+from annolake.clock import Clock
+from annolake.errors import ConfigError
+from annolake.load.storage.files import Files, Gate, Location, Locks
+from annolake.load.storage.kinds import KINDS
+from annolake.load.storage.local import LocalFiles, straight
 from annolake.load.storage.locks import FileLocks
 from annolake.load.storage.scratch import Scratch
 from annolake.load.table.file_format import FileFormat
@@ -23,6 +32,8 @@ class Place:
     """The place of a lake: `root` is where its tables lie.
 
     `announces`: an export holds a lock in the place as long as it runs, since its scratch is on another machine.
+    `prove` finds out whether a lake can be made there, and leaves nothing; None where that is done by making it.
+    `delta_options` returns what deltalake takes as `storage_options` for the place.
     """
 
     root: Location
@@ -30,6 +41,8 @@ class Place:
     locks: Locks
     scratch: Scratch
     announces: bool = False
+    prove: Callable[[], None] | None = None
+    delta_options: Callable[[], Mapping[str, str]] = dict
 
     def table(self, file_format: FileFormat) -> Table:
         """Return a table of the lake."""
@@ -43,3 +56,46 @@ def on_disk(root: Path, *, files: LocalFiles | None = None, scratch: Path | None
     """Return the place of a lake in a folder; spills go below the folder `scratch`, where one is given."""
     files = files or LocalFiles()
     return Place(root, files, FileLocks(files), Scratch(files, root / OWN / "tmp", scratch))
+
+
+def open_place(
+    address: Path | str,
+    options: Mapping[str, str],
+    environ: Mapping[str, str],
+    *,
+    clock: Clock,
+    scratch: Path | None = None,
+    gate: Gate = straight,
+) -> Place:
+    """Return the place of a lake, a folder or an address; nothing of it is touched yet.
+
+    `options` are those of an object store; credentials come from `environ`, a profile or the machine's role. `scratch`
+    is the local folder for unfinished files, None the usual one. Raises ConfigError where an option does not fit, or
+    where the client of a store is not installed.
+    """
+    if isinstance(address, Path):
+        return on_disk(address, files=LocalFiles(gate), scratch=scratch)
+    kind = KINDS[address.partition("://")[0]]
+    if find_spec("obstore") is None:
+        raise ConfigError(f'lake.path: for {kind.scheme}:// install its client: pip install "annolake[{kind.extra}]"')
+    opened = import_module("annolake.load.storage.store_place").open_store(
+        address, options, environ, clock=clock, gate=gate
+    )
+    return Place(
+        opened.root,
+        opened.files,
+        opened.locks,
+        _scratch_of(address, scratch, LocalFiles(gate)),
+        announces=True,
+        prove=opened.prove,
+        delta_options=opened.delta_options,
+    )
+
+
+def _scratch_of(address: str, folder: Path | None, local: LocalFiles) -> Scratch:
+    """Return the scratch of a lake in a store: each lake has its own, for what is left in it is told of that lake."""
+    name = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
+    if folder:
+        return Scratch(local, folder / name)
+    private = Path(tempfile.gettempdir()) / f"annolake-{os.getuid()}"
+    return Scratch(local, private / name, private=private)

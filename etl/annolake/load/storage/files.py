@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -109,6 +109,13 @@ class Hold(Protocol):
         """Raise `LockedError` where the lock can have passed to another meanwhile."""
 
 
+class Unlocked(NamedTuple):
+    """What became of a lock that was taken away: who had it (None: nobody), and whether its time was over anyway."""
+
+    holder: str | None
+    stale: bool
+
+
 class Locks(Protocol):
     """Locks between processes: one for a queue, one for an export as long as it runs."""
 
@@ -117,3 +124,9 @@ class Locks(Protocol):
 
     def is_free(self, path: Location) -> bool:
         """Tell whether nobody holds the lock on `path`; changes nothing."""
+
+    def unlock(self, path: Location) -> Unlocked:
+        """Take the lock from whoever holds it, who publishes nothing after that.
+
+        Raises `LakeError` where a lock ends with its holder's process, so that nothing need be taken away.
+        """

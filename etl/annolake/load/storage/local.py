@@ -4,7 +4,6 @@ Owns the translation of what the system or pyarrow reports into `LakeError` with
 that breaks any step before or after it is done. Knows neither the lake's layout nor what is in a file.
 """
 
-import errno
 import hashlib
 import os
 import shutil
@@ -18,6 +17,7 @@ import pyarrow as pa
 from annolake.errors import LakeError
 from annolake.load.storage.exchange import exchange
 from annolake.load.storage.files import Gate, Location, MissingError
+from annolake.load.storage.reasons import DAMAGED, reason
 
 T = TypeVar("T")
 
@@ -44,11 +44,11 @@ class LocalFiles:
         except FileNotFoundError as exc:
             raise MissingError(f"cannot {verb} {path}: there is no such file or folder") from exc
         except OSError as exc:
-            raise LakeError(f"cannot {verb} {path}: {_reason(exc)}") from exc
+            raise LakeError(f"cannot {verb} {path}: {reason(exc)}") from exc
         except (pa.ArrowException, UnicodeDecodeError) as exc:
             if verb != "read" or isinstance(exc, MemoryError):
                 raise
-            raise LakeError(f"cannot read {path}: {_DAMAGED}") from exc
+            raise LakeError(f"cannot read {path}: {DAMAGED}") from exc
         return done
 
     # --- as every place has them
@@ -147,26 +147,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-_ADVICE = {
-    errno.ENOSPC: "free some space and run again",
-    errno.EDQUOT: "free some space and run again",
-    errno.EFBIG: "free some space and run again",
-    errno.EROFS: "make it writable and run again",
-    errno.EACCES: "make it writable for this user and run again",
-    errno.EPERM: "make it writable for this user and run again",
-    errno.ENOTDIR: "a file is where a folder should be, move it away",
-    errno.EEXIST: "a file is where a folder should be, move it away",
-    errno.EISDIR: "a folder is where a file should be, move it away",
-}
-
-
-_DAMAGED = "it is damaged, cut off or not written by annolake; restore it or move it away, then run again"
-
-
-def _reason(exc: OSError) -> str:
-    """Put the reason into words without the foreign message, which may quote what is in a file."""
-    if exc.errno is None:  # pyarrow's own, of a file that it can't make sense of
-        return _DAMAGED
-    return f"{os.strerror(exc.errno)}; {_ADVICE.get(exc.errno, 'fix that and run again')}"

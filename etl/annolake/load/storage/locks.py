@@ -15,7 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from annolake.load.storage.files import Hold, Location, MissingError
+from annolake.errors import LakeError
+from annolake.load.storage.files import Hold, Location, MissingError, Unlocked
+from annolake.load.storage.holder import UNKNOWN, holder_name
 from annolake.load.storage.local import LocalFiles
 
 _WRITE = os.O_RDWR | os.O_CREAT
@@ -23,7 +25,6 @@ _READ = os.O_RDONLY | os.O_NONBLOCK
 _MODE = 0o666  # less what the umask takes: who may write the lake's files may name itself in its locks
 _HOLDER_BYTES = 500
 _HOLDER = re.compile(r"pid ([0-9]{1,9}) on host (\S+) since \S+")
-_UNKNOWN = "an unknown process"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class FileLocks:
         """Tell whether nobody holds the lock on `path`."""
         return is_free(self._files, Path(str(path)))
 
+    def unlock(self, path: Location) -> Unlocked:
+        """Refuse to, where somebody holds it: a lock on a disk ends with its holder's process."""
+        if not self.is_free(path):
+            raise LakeError(f"cannot unlock {path}: on a disk it ends with its holder's process: end that")
+        return Unlocked(None, stale=True)
+
 
 @contextmanager
 def hold(files: LocalFiles, path: Path, *, since: datetime, wait: bool = False) -> Iterator[str | None]:
@@ -68,8 +75,7 @@ def hold(files: LocalFiles, path: Path, *, since: datetime, wait: bool = False) 
             yield _holder(taken.handle)
             return
         if taken.writable:
-            when = since.isoformat(timespec="seconds")
-            holder = f"pid {os.getpid()} on host {socket.gethostname()} since {when}"
+            holder = holder_name(since)
             closing.callback(_forget, taken.handle)
             files.step("write", path, lambda: _tell(taken.handle, holder))
         yield None
@@ -148,8 +154,8 @@ def _holder(handle: int) -> str:
     text = os.pread(handle, _HOLDER_BYTES, 0).decode(errors="replace")
     named = _HOLDER.fullmatch(text)
     if not named:
-        return _UNKNOWN
-    return _UNKNOWN if named[2] == socket.gethostname() and not _is_alive(int(named[1])) else text
+        return UNKNOWN
+    return UNKNOWN if named[2] == socket.gethostname() and not _is_alive(int(named[1])) else text
 
 
 def _is_alive(pid: int) -> bool:

@@ -6,6 +6,7 @@ by the next.
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from annolake.load.storage.local import LocalFiles
 from annolake.load.storage.locks import hold, is_free
 
 _LOCK = ".lock"
+_OTHERS = 0o077  # the rights of everybody but the owner
 _ID = re.compile(r"[0-9A-Za-z-]+")
 
 
@@ -55,18 +57,34 @@ class Workspace:
 
 
 class Scratch:
-    """The workspaces below a local folder; spills are below another one where `spill` is given."""
+    """The workspaces below a local folder; spills are below another one where `spill` is given.
 
-    def __init__(self, local: LocalFiles, folder: Path, spill: Path | None = None) -> None:
+    `private` is a folder above them that nobody else may look into, or have made before: in one that all users share.
+    """
+
+    def __init__(
+        self, local: LocalFiles, folder: Path, spill: Path | None = None, *, private: Path | None = None
+    ) -> None:
         self._local, self._folder, self._spill = local, folder, spill or folder
+        self._private = private
 
     def prepare(self) -> None:
         """Make the folders, and prove that they can be written to."""
+        if self._private:
+            self._make_private(self._private)
         for folder in dict.fromkeys((self._folder, self._spill)):
             self._local.make_folder(folder)
             probe = folder / f"probe-{os.getpid()}"
             self._local.write(probe, b"")
             self._local.remove(probe)
+
+    def _make_private(self, folder: Path) -> None:
+        self._local.step("make the folder", folder, lambda: folder.mkdir(mode=0o700, exist_ok=True))
+        there = self._local.step("read", folder, folder.lstat)
+        if there.st_uid != os.getuid() or not stat.S_ISDIR(there.st_mode) or there.st_mode & _OTHERS:
+            raise LakeError(
+                f"cannot trust {folder}: other users can get at it; set lake.scratch to a folder of your own"
+            )
 
     @contextmanager
     def hold(self, export_id: str, *, since: datetime, name: str | None = None) -> Iterator[Workspace]:

@@ -1,0 +1,12 @@
+"""How the holder of a lock is named to those who want it too."""
+
+import os
+import socket
+from datetime import datetime
+
+UNKNOWN = "an unknown process"
+
+
+def holder_name(since: datetime) -> str:
+    """Return what tells people which process it is ("pid 12 on host a since 2026-11-20T08:00:00+00:00")."""
+    return f"pid {os.getpid()} on host {socket.gethostname()} since {since.isoformat(timespec='seconds')}"

@@ -1,0 +1,113 @@
+"""What a setting's value must look like where its type does not say: addresses, ids, folders, options.
+
+Owns which values are refused, and which of them may not be shown because they can hold a secret.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_NOT_IN_HEADERS = re.compile(r"[^!-~]")
+
+
+class UnfitError(ValueError):
+    """A part of a value that does not fit; None is never shown."""
+
+    def __init__(self, part: object) -> None:
+        super().__init__("unfit")
+        self.part = part
+
+
+class SecretError(UnfitError):
+    """A value that must not be written into a file; `instead` says where it belongs."""
+
+    def __init__(self, part: str, instead: str) -> None:
+        super().__init__(part)
+        self.instead = instead
+
+
+def read_url(value: Any) -> str:
+    """Return an address without the trailing slash. Raises ValueError, TypeError or AttributeError if it is none."""
+    if "@" in value:
+        raise UnfitError(None)  # a password may stand before it
+    parts = urlsplit(value)
+    more = parts.query or parts.fragment or _NOT_IN_HEADERS.search(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or more:
+        raise UnfitError(value)
+    return str(value).rstrip("/")
+
+
+def read_queues(value: Any) -> tuple[str, ...] | Literal["all"]:
+    """Return the ids in lower case, each once. Raises as `read_url` does."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not parts:
+        raise UnfitError(value)
+    if list(parts) == ["all"]:
+        return "all"
+    ids = []
+    for part in parts:
+        ids.append(part.strip().lower())
+        if not _UUID.fullmatch(ids[-1]):
+            raise UnfitError(part)
+    return tuple(dict.fromkeys(ids))
+
+
+def read_path(value: Any) -> Path:
+    """Return a path of the file system. Raises as `read_url` does."""
+    if not value or "\0" in str(value) or "://" in str(value):
+        raise UnfitError(value)
+    return Path(value)
+
+
+_ADDRESS = re.compile(r"(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]+(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._=-]+)*/?")
+_OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_SECRET_OPTION = re.compile(r"key|secret|token|password|sas\Z|sas_|signature|credential", re.IGNORECASE)
+_NO_SECRET = re.compile(
+    r"kms_key_id\Z|bucket_key_enabled\Z|_(file|path|uri)\Z|application_credentials\Z|skip_signature\Z", re.IGNORECASE
+)
+_SECRET_VALUE = re.compile(
+    r"://[^/]*@|\b(AKIA|ASIA)[0-9A-Z]{16}|sig=|AccountKey=|SharedAccessSignature=|-----BEGIN|private_key", re.IGNORECASE
+)
+_SECRET_VARIABLES = {
+    "access_key_id": "AWS_ACCESS_KEY_ID",
+    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "session_token": "AWS_SESSION_TOKEN",
+    "service_account": "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "account_key": "AZURE_STORAGE_ACCOUNT_KEY",
+    "sas": "AZURE_STORAGE_SAS_KEY",
+    "client_secret": "AZURE_STORAGE_CLIENT_SECRET",
+}
+
+
+def read_lake_path(value: Any) -> Path | str:
+    """Return a folder as a path, an address of an object store as text. Raises as `read_path` does."""
+    if "://" not in str(value):
+        return read_path(value)
+    if not _ADDRESS.fullmatch(value):
+        raise UnfitError(None if re.search("[@?]", value) else value)  # a secret may stand there
+    return str(value).rstrip("/")
+
+
+def read_storage(value: Any) -> Mapping[str, str]:
+    """Return the options of a store by name, as text. Raises as `read_url` does, SecretError for a secret."""
+    if isinstance(value, str):
+        value = dict(pair.split("=", 1) for pair in value.split(",") if pair.strip())
+    options = {}
+    for name, given in value.items():
+        if not _OPTION.fullmatch(name.strip()) or isinstance(given, float) or not isinstance(given, str | int):
+            raise UnfitError(None)
+        options[name.strip()] = json.dumps(given) if isinstance(given, int) else given.strip()
+        _refuse_secret(name.strip(), options[name.strip()])
+    return MappingProxyType(options)
+
+
+def _refuse_secret(name: str, value: str) -> None:
+    if (_SECRET_OPTION.search(name) and not _NO_SECRET.search(name)) or _SECRET_VALUE.search(value):
+        plain = name.lower()
+        variable = next((variable for part, variable in _SECRET_VARIABLES.items() if part in plain), None)
+        raise SecretError(name, f"the environment variable {variable}" if variable else "the store's own variable")
