@@ -166,7 +166,7 @@ class _Threads:
         """Return what became of it."""
         return export.result()
 
-    def stop(self) -> None:
+    def stop(self, _signal_number: int) -> None:
         """Do nothing: they share the interruption."""
 
 

@@ -28,7 +28,7 @@ class Crew(Protocol):
     def outcome(self, export: Future[QueueReport], queue_id: str) -> QueueReport:
         """Return what became of it."""
 
-    def stop(self) -> None:
+    def stop(self, signal_number: int) -> None:
         """Tell those that run to end; those that see the interruption themselves need not be told."""
 
 
@@ -76,7 +76,7 @@ class QueueLoop:
         if number is None or self._is_told:
             return
         self._is_told = True
-        self._crew.stop()
+        self._crew.stop(number)
         while self._waiting:
             place, queue_id = self._waiting.popleft()
             report = QueueReport(queue_id=queue_id)

@@ -4,6 +4,7 @@ Owns how many run at once, each one's share of the limits on requests, and what 
 """
 
 import multiprocessing
+import signal
 import socket
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -13,12 +14,13 @@ from typing import Protocol
 import msgspec
 
 from annolake.config import Config
-from annolake.errors import AnnolakeError, ConfigError, WorkerError
+from annolake.errors import AnnolakeError, ConfigError, InterruptedExport, WorkerError
 from annolake.export_context import Wishes
 from annolake.observers import Log, Progress
 from annolake.queue_task import QueueTask, export_queue
 from annolake.report import QueueReport, Report
 
+INTERRUPTED = 128 + signal.SIGINT
 _SHARING = 4  # queues at once in one process of an executor that nothing is known of
 
 
@@ -137,6 +139,7 @@ class TaskCrew:
         self._stop_file = stop_file
         self.at_once = workers.at_once(queues)
         self._config = share_of(config, self.at_once)
+        self._stopped_by: int | None = None
 
     def submit(self, queue_id: str) -> Future[QueueReport]:
         """Have a queue exported."""
@@ -154,10 +157,14 @@ class TaskCrew:
 
     def outcome(self, export: Future[QueueReport], queue_id: str) -> QueueReport:
         """Return what became of a queue; what an executor raises in place of a report is said in a sentence."""
-        return outcome_of(export, queue_id)
+        report = outcome_of(export, queue_id)
+        if self._stopped_by is not None and report.exit_code == INTERRUPTED:
+            report.fail(InterruptedExport(self._stopped_by))
+        return report
 
-    def stop(self) -> None:
-        """Tell the workers, as far as they see this disk, by a file."""
+    def stop(self, signal_number: int) -> None:
+        """Tell the workers, those that see this disk by a file. Which signal it was they need not know."""
+        self._stopped_by = signal_number
         with suppress(OSError):  # an executor that can tell them does so too
             self._stop_file.touch()
         self._workers.stop()

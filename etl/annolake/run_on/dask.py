@@ -152,20 +152,21 @@ class _Teller:
         self._tell("error", event=event, facts=facts)
 
     def _tell(self, verb: str, **what: Any) -> None:
-        self._worker.log_event(self._topic, {"verb": verb, **msgspec.to_builtins(what, enc_hook=str)})
+        told = msgspec.to_builtins(what, enc_hook=str)
+        self._worker.log_event(self._topic, {"verb": verb, "told": told})
 
 
 def _hearing(log: Log, progress: Progress) -> Callable[[tuple[float, dict[str, Any]]], None]:
     """Return what hands the events of workers to log and progress."""
 
     def hear(event: tuple[float, dict[str, Any]]) -> None:
-        told = dict(event[1])
-        match told.pop("verb"):
+        verb, told = event[1]["verb"], event[1]["told"]
+        match verb:
             case "started":
                 progress.started(**told)
             case "read":
                 progress.read(**told)
-            case level:
-                getattr(log, level)(told["event"], **told["facts"])
+            case _:
+                getattr(log, verb)(told["event"], **told["facts"])
 
     return hear
