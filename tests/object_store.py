@@ -69,7 +69,7 @@ def serving(folder: Path) -> Iterator[ObjectStore]:
         for user, actions in GRANTS.items()
     ]
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
-    http, grpc = _free_ports(len(_PORTS) + 1), _free_ports(len(_PORTS))
+    http, grpc = free_ports(len(_PORTS) + 1), free_ports(len(_PORTS))
     ports = [f"-{name}.port={port}" for name, port in zip([*_PORTS, "admin"], http, strict=True)]
     ports += [f"-{name}.port.grpc={port}" for name, port in zip(_PORTS, grpc, strict=True)]
     ports += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
@@ -111,7 +111,8 @@ def _wait_for(store: ObjectStore, server: subprocess.Popen[bytes], log: Path) ->
             return
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:

@@ -13,13 +13,14 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from deltalake import DeltaTable as Delta
 
 from annolake.contract import RUNS, TABLES
 from annolake.keys import key_of
 from annolake.load.lake import Lake
 from annolake.load.merge.decide import Counts
 from annolake.load.merge.upsert import Outcome, Upsert
-from annolake.load.place import on_disk
+from annolake.load.place import DeltaSettings, on_disk
 from annolake.load.storage.local import LocalFiles
 from annolake.load.storage.scratch import Workspace
 
@@ -109,9 +110,15 @@ def batch(some: Sequence[Row]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([row.values() for row in some], schema=RUNS.schema)
 
 
+class Arrangement:
+    """How the lakes of the tests are arranged, which `arranged` changes: plain folders, or Delta tables."""
+
+    delta: DeltaSettings | None = None
+
+
 def lake_at(root: Path, *, files: LocalFiles | None = None, row_group_mb: int = 32, keep_reports: int = 500) -> Lake:
     """Return the lake in a folder."""
-    place = on_disk(root, files=files)
+    place = on_disk(root, files=files, delta=Arrangement.delta)
     return Lake(place, tables=TABLES, hash_version=1, row_group_mb=row_group_mb, keep_reports=keep_reports)
 
 
@@ -188,10 +195,21 @@ def export(
         return Done(upsert.counts, upsert.unchanged, outcomes)
 
 
+def data_files(lake: Lake, table: str = "runs", *, queue_id: str = QUEUE) -> list[Path]:
+    """Return the files that a queue has in a table, as any reader finds them, in order."""
+    if Arrangement.delta is None:
+        return sorted(folder_of(lake, table, queue_id=queue_id).glob("**/*.parquet"))
+    folder = root_of(lake) / table
+    if not folder.exists():
+        return []
+    paths = [Path(uri.removeprefix("file://")) for uri in Delta(str(folder)).file_uris()]
+    return sorted(path for path in paths if path.is_relative_to(folder / f"queue_id={queue_id}"))
+
+
 def parts(lake: Lake, queue_id: str = QUEUE) -> dict[str, tuple[int, int, str]]:
     """Return each file under `runs/` of a queue by its folder: inode, mtime in ns, and name."""
     found = {}
-    for path in sorted(folder_of(lake, queue_id=queue_id).glob("*/*")):
+    for path in data_files(lake, queue_id=queue_id):
         assert path.parent.name not in found, "a partition has one file"
         found[path.parent.name] = (path.stat().st_ino, path.stat().st_mtime_ns, path.name)
     return found
@@ -200,7 +218,7 @@ def parts(lake: Lake, queue_id: str = QUEUE) -> dict[str, tuple[int, int, str]]:
 def stored(lake: Lake, queue_id: str = QUEUE) -> dict[str, dict[str, Any]]:
     """Return what the lake holds of a queue, by queue_run_id, as pyarrow reads it; no row is there twice."""
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder_of(lake, queue_id=queue_id).glob("*/*.parquet")):
+    for path in data_files(lake, queue_id=queue_id):
         for row in pq.ParquetFile(path).read().to_pylist():
             assert row["queue_run_id"] not in found, "a row is there once"
             found[row["queue_run_id"]] = row | {"added_date": path.parent.name.removeprefix("added_date=")}
@@ -223,25 +241,28 @@ def timeless(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {key: row | {"exported_at": None, "removed_at": row["removed_at"] is not None} for key, row in rows.items()}
 
 
+def scanned(lake: Lake) -> pl.LazyFrame:
+    """Return the table `runs` as polars scans it."""
+    if Arrangement.delta is None:
+        return pl.scan_parquet(root_of(lake) / "runs", hive_partitioning=True)
+    return pl.scan_delta(str(root_of(lake) / "runs"))
+
+
 def with_polars(lake: Lake) -> pl.DataFrame:
     """Return the whole table `runs` as polars reads it."""
-    return pl.scan_parquet(root_of(lake) / "runs", hive_partitioning=True).collect()
+    return scanned(lake).collect()
 
 
 def keys_with_polars(lake: Lake) -> list[str]:
     """Return the queue_run_id of every row of the table `runs` as polars reads it."""
-    return (
-        pl.scan_parquet(root_of(lake) / "runs", hive_partitioning=True)
-        .select("queue_run_id")
-        .collect()
-        .to_series()
-        .to_list()
-    )
+    return scanned(lake).select("queue_run_id").collect().to_series().to_list()
 
 
 def with_duckdb(lake: Lake, query: str) -> list[Any]:
     """Return the answer to a query over `runs`."""
     source = f"read_parquet('{root_of(lake)}/runs/**/*.parquet', hive_partitioning = true)"
+    if Arrangement.delta is not None:
+        source = f"read_parquet({Delta(str(root_of(lake) / 'runs')).file_uris()}, hive_partitioning = true)"
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         return connection.execute(query.replace("runs", source)).fetchall()

@@ -259,7 +259,7 @@ class Lake:
         elif part.footer.schema_version == file_format.version if part else not partitions.needs_file:
             return False
         partitions.publish(ALL_DAYS, there)
-        partitions.finish()
+        partitions.finish({})
         return True
 
     def _partitions(self, queue_id: str, table: str, aside: Workspace) -> Partitions:

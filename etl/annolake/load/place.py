@@ -7,10 +7,11 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from random import random
 
 from annolake.clock import Clock
 from annolake.errors import ConfigError
@@ -28,10 +29,23 @@ OWN = "_annolake"
 
 
 @dataclass(frozen=True)
+class DeltaSettings:
+    """How the tables of a lake are Delta tables: replaced files stay for `keep_s` seconds.
+
+    `clock` and `random` (0 to 1) are for commits.
+    """
+
+    keep_s: int = 7 * 86400
+    clock: Clock = field(default_factory=Clock)
+    random: Callable[[], float] = random
+
+
+@dataclass(frozen=True)
 class Place:
     """The place of a lake: `root` is where its tables lie.
 
     `announces`: an export holds a lock in the place as long as it runs, since its scratch is on another machine.
+    `delta`: the tables are Delta tables; else plain folders.
     `prove` finds out whether a lake can be made there, and leaves nothing; None where that is done by making it.
     `delta_options` returns what deltalake takes as `storage_options` for the place.
     """
@@ -41,21 +55,26 @@ class Place:
     locks: Locks
     scratch: Scratch
     announces: bool = False
+    delta: DeltaSettings | None = None
     prove: Callable[[], None] | None = None
     delta_options: Callable[[], Mapping[str, str]] = dict
 
     def table(self, file_format: FileFormat) -> Table:
-        """Return a table of the lake."""
+        """Return a table of the lake. Raises ConfigError where what writes Delta tables is not installed."""
         root, counts = self.root / file_format.table, self.root / OWN / "counts"
+        if self.delta is not None:
+            return _delta_table(self, self.delta, root, file_format)
         if isinstance(self.files, LocalFiles):
             return SwappedTable(self.files, Path(str(root)), file_format, Path(str(counts)))
         return PlainTable(self.files, root, file_format, counts)
 
 
-def on_disk(root: Path, *, files: LocalFiles | None = None, scratch: Path | None = None) -> Place:
+def on_disk(
+    root: Path, *, files: LocalFiles | None = None, scratch: Path | None = None, delta: DeltaSettings | None = None
+) -> Place:
     """Return the place of a lake in a folder; spills go below the folder `scratch`, where one is given."""
     files = files or LocalFiles()
-    return Place(root, files, FileLocks(files), Scratch(files, root / OWN / "tmp", scratch))
+    return Place(root, files, FileLocks(files), Scratch(files, root / OWN / "tmp", scratch), delta=delta)
 
 
 def open_place(
@@ -99,3 +118,23 @@ def _scratch_of(address: str, folder: Path | None, local: LocalFiles) -> Scratch
         return Scratch(local, folder / name)
     private = Path(tempfile.gettempdir()) / f"annolake-{os.getuid()}"
     return Scratch(local, private / name, private=private)
+
+
+def _delta_table(place: Place, settings: DeltaSettings, root: Location, file_format: FileFormat) -> Table:
+    if find_spec("deltalake") is None:
+        raise ConfigError('lake.format: for "delta" install what writes it: pip install "annolake[delta]"')
+    from annolake.load.table.delta import DeltaTable  # noqa: PLC0415 - an extra, and 36 MB
+    from annolake.load.table.delta_log import DeltaLog, Retry  # noqa: PLC0415
+
+    local = place.files if isinstance(place.files, LocalFiles) else None
+    log = DeltaLog(
+        place.files,
+        root,
+        file_format,
+        address=str(root),
+        options=place.delta_options(),
+        retry=Retry(settings.random, settings.clock.sleep),
+        keep_s=settings.keep_s,
+        flush=(lambda path: local.sync(Path(str(path)))) if local else None,
+    )
+    return DeltaTable(log, now=settings.clock.now)

@@ -9,17 +9,23 @@ QUICK = Patience(request_s=10, repeat_s=2, repeats=2)
 
 
 def bucket_of(
-    store: ObjectStore, user: str = "writer", *, endpoint: str | None = None, name: str = BUCKET, **options: str
+    store: ObjectStore,
+    user: str = "writer",
+    *,
+    endpoint: str | None = None,
+    name: str = BUCKET,
+    patience: Patience = QUICK,
+    secret: str | None = None,
 ) -> Bucket:
-    """Return the bucket as one user has it; `options` change how it is reached."""
-    given = {
+    """Return the bucket as one user has it."""
+    options = {
         "access_key_id": user,
-        "secret_access_key": f"{user}secret",
+        "secret_access_key": secret or f"{user}secret",
         "endpoint": endpoint or store.endpoint,
         "region": "us-east-1",
         "allow_http": "true",
     }
-    return connect(S3, name, given | options, QUICK)
+    return connect(S3, name, options, patience)
 
 
 def fresh_folder(store: ObjectStore) -> ObjectPath:

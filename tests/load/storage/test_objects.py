@@ -15,12 +15,13 @@ import pytest
 
 from annolake.clock import Clock
 from annolake.errors import LakeError
+from annolake.load.storage.bucket import Patience
 from annolake.load.storage.files import MissingError
 from annolake.load.storage.kinds import S3
 from annolake.load.storage.objects import ObjectFiles, ObjectPath
 from load.storage.buckets import bucket_of, fresh_folder
 from losing_proxy import Fault, LosingProxy, Request, losing_proxy
-from object_store import ObjectStore
+from object_store import BUCKET, ObjectStore
 
 MB = 1 << 20
 
@@ -136,7 +137,7 @@ def _signed_put(store: ObjectStore, key: str) -> int:
         aws_secret_access_key="ownersecret",
         region_name="us-east-1",
     )
-    answer = client.put_object(Bucket="lakes", Key=key, Body=b"")
+    answer = client.put_object(Bucket=BUCKET, Key=key, Body=b"")
     client.close()
     return int(answer["ResponseMetadata"]["HTTPStatusCode"])
 
@@ -258,8 +259,8 @@ def test_a_refusal_names_what_to_do(object_store: ObjectStore, folder: ObjectPat
     source = tmp_path / "source"
     source.write_bytes(b"1")
 
-    def files(user: str, **options: str) -> ObjectFiles:
-        return ObjectFiles(bucket_of(object_store, user, **options), S3)
+    def files(user: str, name: str = BUCKET, secret: str | None = None) -> ObjectFiles:
+        return ObjectFiles(bucket_of(object_store, user, name=name, secret=secret), S3)
 
     files("owner").put(tmp_path / "source", folder / "there")
     source.write_bytes(b"1")
@@ -282,7 +283,7 @@ def test_a_refusal_names_what_to_do(object_store: ObjectStore, folder: ObjectPat
             lambda: files("nobody").read(folder / "a")
         ): f"read {{}}/a: the store does not know the key: correct {keys}",
         reason(
-            lambda: files("owner", secret_access_key="wrong").read(folder / "a")
+            lambda: files("owner", secret="wrong").read(folder / "a")
         ): f"read {{}}/a: the secret does not belong to the key: correct {keys}",
         reason(
             lambda: files("writer", name="no-such-bucket").read(folder / "a")
@@ -319,3 +320,24 @@ def test_a_store_that_is_not_there_is_given_up_soon(
     proxy.on(lambda _: True, Fault.REFUSE_501, times=50)
     assert read(proxy.endpoint) == "the store does not know this request: it cannot hold a lake"
     assert Clock().monotonic() - began < 30
+
+
+def test_a_store_that_does_not_answer_is_not_waited_for(
+    object_store: ObjectStore, folder: ObjectPath, proxy: LosingProxy, tmp_path: Path
+) -> None:
+    """Neither where something is asked nor where something is written."""
+    hasty = Patience(request_s=0.2, repeat_s=1, repeats=1)
+    files = ObjectFiles(bucket_of(object_store, endpoint=proxy.endpoint, patience=hasty), S3)
+    (tmp_path / "source").write_bytes(b"1")
+    held = [proxy.hold(lambda _: True) for _ in range(10)]
+    late = "the store did not answer in time: see whether it can be reached from here, then run again"
+
+    try:
+        assert reason(lambda: files.read(folder / "a")) == f"cannot read {folder}/a: {late}"
+        written = reason(lambda: files.put(tmp_path / "source", folder / "a"))
+    finally:
+        for each in held:
+            each.set()
+
+    assert written == f"cannot write {folder}/a: {late}"
+    assert (tmp_path / "source").exists()

@@ -1,8 +1,10 @@
 """Opening a lake's place in an object store: by options, variables and profiles, and what is wrong with them."""
 
+import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -113,6 +115,37 @@ def test_a_profile_brings_keys_and_region(
         _put(place({}), tmp_path)
     with pytest.raises(ConfigError, match="AWS_PROFILE: there is no profile 'nobody' with credentials"):
         place({"AWS_PROFILE": "nobody"})
+
+
+def test_a_profile_whose_credentials_end_is_told(object_store: ObjectStore, tmp_path: Path) -> None:
+    """They come once and never again, as single sign-on's do; or not at all."""
+    (tmp_path / ".aws").mkdir()
+    keys = {"Version": 1, "AccessKeyId": "writer", "SecretAccessKey": "writersecret", "SessionToken": "x"}
+    ends = (Clock().now() + timedelta(minutes=1)).isoformat()  # so soon that others are asked for
+    (tmp_path / "keys").write_text(json.dumps(keys | {"Expiration": ends}))
+    once = f'sh -c "cat {tmp_path}/keys && mv {tmp_path}/keys {tmp_path}/given"'
+    (tmp_path / ".aws" / "config").write_text(f"[default]\ncredential_process = {once}\n")
+    options = {"endpoint": object_store.endpoint, "allow_http": "true", "region": "us-east-1"}
+
+    def place() -> StorePlace:
+        return open_store(object_store.address(), options, {"HOME": str(tmp_path)}, clock=Clock())
+
+    opened, said = place(), "the credentials of the AWS profile cannot be renewed: sign in again"
+    with pytest.raises(LakeError, match=f"^cannot read {opened.root}/a: {said}"):
+        opened.files.read(opened.root / "a")
+    with pytest.raises(LakeError, match=f"^{said}"):
+        opened.delta_options()
+    with pytest.raises(LakeError, match=f"^{said}"):
+        place()
+
+
+def test_a_machine_without_credentials_is_told_which_to_set(object_store: ObjectStore) -> None:
+    """Neither keys, nor a profile, nor a role: the machine's own service for those is not there."""
+    options = {"endpoint": object_store.endpoint, "allow_http": "true", "metadata_endpoint": "http://127.0.0.1:1"}
+    place = open_store(object_store.address(), options, {}, clock=Clock())
+
+    with pytest.raises(LakeError, match="no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        place.locks.is_free(place.root / "lock")
 
 
 def test_http_has_to_be_asked_for() -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 
 import numpy as np
@@ -168,7 +168,7 @@ class Upsert:
                 waiting.append(day)
             yield self._counted(outcome)
         yield from self._placeholder()
-        self._partitions.finish()
+        self._partitions.finish(asdict(self._done.counts))
         self._finished = True
 
     def _merge_side_by_side(
@@ -205,11 +205,13 @@ class Upsert:
         self._partitions.close()
 
     def _outdated(self) -> set[int]:
-        """Return the days whose file has another schema version: they are rewritten in any case."""
+        """Return the days whose file has a schema version that may not stay: they are rewritten in any case."""
         return {day for day, part in self._parts.items() if self._is_outdated(part)}
 
     def _is_outdated(self, part: Part | None) -> bool:
-        return part is not None and part.footer.schema_version != self._format.version
+        if part is None or self._partitions.mixes_versions:
+            return False
+        return part.footer.schema_version != self._format.version
 
     def _merge(self, day: int, ahead: set[int], *, remove_gone: bool) -> tuple[Outcome, bool]:
         """Merge one partition and publish it where that changes it.

@@ -6,7 +6,7 @@ Owns words only. Nothing here knows obstore.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_STEPS = {"read": "read", "open": "read", "list": "list", "look for": "list", "write": "write", "remove": "remove"}
+_STEPS = {"read": "read", "list": "list", "look for": "read", "write": "write", "lock": "write", "remove": "remove"}
 
 
 @dataclass(frozen=True)

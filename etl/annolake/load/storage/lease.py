@@ -101,7 +101,7 @@ class LeaseLocks:
         clock = path.parent / _CLOCK
         content = uuid.uuid4().hex.encode()
         self._files.step("lock", clock, lambda: self._bucket.put(key_of(clock), content))
-        now = self._files.step("lock", clock, lambda: self._bucket.find(key_of(clock)).modified)
+        now = self._files.step("read", clock, lambda: self._bucket.find(key_of(clock)).modified)
         return self._is_old(there, now)
 
     def _is_old(self, there: _Stored, now: datetime) -> bool:
@@ -132,7 +132,7 @@ class LeaseLocks:
     def find(self, path: Location) -> _Stored | None:
         """Return what is in the object, None where there is none."""
         try:
-            found = self._files.step("lock", path, lambda: self._bucket.find(key_of(path)))
+            found = self._files.step("read", path, lambda: self._bucket.find(key_of(path)))
             return _Stored(msgspec.json.decode(found.content, type=Lease), found.version, found.modified)
         except MissingError:
             return None

@@ -16,8 +16,10 @@ from annolake.load.storage.reasons import reason
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>|\(code: (\w{1,60})\)")
 _STATUS = re.compile(r"status code: (\d{3})|status: (\d{3})")
 _NO_CREDENTIALS = re.compile(
-    r"169\.254\.169\.254|metadata\.google|MissingCredentials|[Mm]issing credential|no credential"
+    r"169\.254\.169\.254|/latest/api/token|metadata\.google|MissingCredentials|[Mm]issing credential|no credential"
 )
+NO_RENEWAL = "the credentials of the AWS profile cannot be renewed: sign in again (aws sso login), then run again"
+
 _NO_CONTAINER = {"NoSuchBucket", "ContainerNotFound"}
 _ELSEWHERE = {
     "PermanentRedirect",
@@ -70,6 +72,7 @@ def _rules(seen: _Seen, kind: StoreKind, verb: str) -> Iterator[tuple[bool, str]
     elsewhere = code in _ELSEWHERE or "incorrectly configured region" in text
     yield elsewhere, f"the {kind.container} is elsewhere: correct {kind.region}"
     nobody = f"no credentials were found: set {kind.credentials}, or run it where a role is given to the machine"
+    yield NO_RENEWAL in text, NO_RENEWAL
     yield bool(_NO_CREDENTIALS.search(text)), nobody
     yield code in _CREDENTIALS, _CREDENTIALS.get(code, "").format(credentials=kind.credentials)
     yield bool({status, code} & _REFUSED), f"these credentials are not allowed to: grant {kind.grant(verb)}"

@@ -5,7 +5,7 @@ and removed (docs/lake.md#partitions). Knows no rows.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -26,7 +26,7 @@ from annolake.load.table.partitions import Held, Partitions, Remark
 
 _PART = re.compile(f"{NAME_START}[0-9a-f]+{re.escape(NAME_END)}")
 _QUEUE_ID = "queue_id="
-_PASSED_OVER = "it is none of annolake's, and passed over"
+PASSED_OVER = "it is none of annolake's, and passed over"
 
 
 def is_passed_over(files: Files, path: Location) -> bool:
@@ -66,6 +66,7 @@ class PlainPartitions:
 
     whole = False
     needs_file = True
+    mixes_versions = False
 
     def __init__(self, table: "PlainTable", queue_id: str, workspace: Workspace, hold: Hold) -> None:
         self.files, self.file_format = table.files, table.file_format
@@ -123,7 +124,7 @@ class PlainPartitions:
         self._check(target, replaced)
         self._remove(target, replaced)
 
-    def finish(self) -> None:
+    def finish(self, facts: Mapping[str, int]) -> None:
         """Nothing is left to do: each file was seen when it was put."""
 
     def close(self) -> None:
@@ -289,7 +290,7 @@ def _others(files: Files, folder: Location, start: str, *, fits: Callable[[str],
         if not fits(name):
             harmless = is_passed_over(files, folder / name)
             yield Remark(
-                folder / name, _PASSED_OVER if harmless else f"only {start}... belongs there; move it away", harmless
+                folder / name, PASSED_OVER if harmless else f"only {start}... belongs there; move it away", harmless
             )
 
 
@@ -297,4 +298,4 @@ def _passed_over(files: Files, folder: Location) -> Iterator[Remark]:
     """Yield what a folder has that is no file of annolake's and that readers pass over."""
     for name in files.names(folder):
         if not _PART.fullmatch(name) and is_passed_over(files, folder / name):
-            yield Remark(folder / name, _PASSED_OVER, harmless=True)
+            yield Remark(folder / name, PASSED_OVER, harmless=True)

@@ -83,20 +83,20 @@ class PartReader:
 
     def largest(self, name: str) -> list[Any]:
         """Return the largest value of a column in each row group that has one, from the statistics."""
-        return [each.max for each in self._statistics(name) if each is not None and each.has_min_max]
+        return [each.max for each in self.statistics(name) if each is not None and each.has_min_max]
 
     def _removed(self) -> int:
         """Return how many rows have left the queue, 0 in a table whose rows never do."""
         if REMOVED_AT not in self.schema.names:
             return 0
-        found = self._statistics(REMOVED_AT)
+        found = self.statistics(REMOVED_AT)
         nulls = [each.null_count if each is not None and each.has_null_count else None for each in found]
         return sum(
             _removed_of(self._read(number, [REMOVED_AT])) if null_count is None else rows - null_count
             for number, (rows, null_count) in enumerate(zip(self.row_groups, nulls, strict=True))
         )
 
-    def _statistics(self, name: str) -> list[Any]:
+    def statistics(self, name: str) -> list[Any]:
         """Return a column's statistics in each row group, None where it has none."""
         metadata = self._file.metadata
         places = reversed(range(metadata.num_columns))  # the export's own columns are the last

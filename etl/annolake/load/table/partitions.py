@@ -66,6 +66,10 @@ class Partitions(Protocol):
     def needs_file(self) -> bool:
         """Whether a queue without rows must have a file, so that a scan of the table answers."""
 
+    @property
+    def mixes_versions(self) -> bool:
+        """Whether files of several schema versions can lie side by side: else an export rewrites the older ones."""
+
     def stored(self) -> Iterator[tuple[int, PartReader]]:
         """Yield each day with its true file, open until the next one is asked for; remove others that a kill left."""
 
@@ -79,8 +83,8 @@ class Partitions(Protocol):
     def withdraw(self, day: int) -> None:
         """Take the file of a day out of the table: none of its rows is true there any more."""
 
-    def finish(self) -> None:
-        """Make what was published last, and seen where it is not yet."""
+    def finish(self, facts: Mapping[str, int]) -> None:
+        """Make what was published last, and seen where it is not yet; `facts` are told where a log has room."""
 
     def close(self) -> None:
         """Note what helps readers; after `finish`, or in its place when the export is cut short. Raises nothing."""

@@ -3,6 +3,7 @@
 Owns the exchange of folders (docs/lake.md#partitions), and what is flushed when.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class SwappedPartitions(PlainPartitions):
         super().__init__(table, queue_id, workspace, hold)
         self._local, self._disk_folder = files, Path(str(table.folder(queue_id)))
 
-    def finish(self) -> None:
+    def finish(self, facts: Mapping[str, int]) -> None:  # noqa: ARG002 - there is no log to tell them
         """Flush the names of new partitions."""
         self._local.sync(self._disk_folder)
 

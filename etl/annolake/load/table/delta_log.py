@@ -1,0 +1,281 @@
+"""What the log of a Delta table says of each queue, and the commit of an export, by our own hand.
+
+Owns the proof that a commit replaces what was read, and knows a commit whose answer was lost (docs/lake.md#delta): a
+transaction version for each queue, of a counter and of random bits that name the attempt. Opens no data file.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from annolake.errors import LakeError, LockedError
+from annolake.load.storage.files import Files, Location
+from annolake.load.table.days import ALL_DAYS, NO_DAY, date_of, day_from
+from annolake.load.table.delta_statistics import statistics_columns
+from annolake.load.table.delta_table import DeltaHandle, Entry, OvertakenError, UncertainError
+from annolake.load.table.file_format import FileFormat
+from annolake.load.table.part_file import REMOVED_AT
+
+QUEUE_ID = "queue_id"
+_MOST_OVERTAKEN, _MOST_FAILURES = 30, 3
+_LONGEST_WAIT = 2.0
+_CHECKPOINT_EVERY = 20  # commits
+_LOG_KEPT = 30 * 86400  # seconds
+_WHOLE_DAY = 86400
+_ATTEMPT_BITS = 20
+_OWN_FILE = re.compile(r"queue_id=[0-9A-Za-z-]+/([a-z_]+=[0-9A-Za-z_-]+/)?part-[0-9a-f]+\.parquet")
+
+
+@dataclass(frozen=True)
+class LiveFile:
+    """A file that the log has: `name` below the table's folder, `size` in bytes, `removed` of its `rows` left.
+
+    `newest` is the latest time that partitions go by, rounded up to milliseconds; None where no row has one.
+    """
+
+    name: str
+    rows: int
+    removed: int
+    size: int
+    newest: datetime | None
+
+
+@dataclass(frozen=True)
+class QueueFiles:
+    """What one version of the log has of a queue: the files of each day, and the `base` that a commit has to prove."""
+
+    base: int
+    files: Mapping[int, Sequence[LiveFile]]
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """A file that is in its place and not in the log yet; `statistics` are those of `statistics_of`."""
+
+    name: str
+    size: int
+    statistics: str
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How a commit that others overtook waits for its next attempt: `random` yields 0 to 1, `sleep` takes seconds."""
+
+    random: Callable[[], float]
+    sleep: Callable[[float], None]
+
+    def wait(self, attempt: int) -> None:
+        """Wait before the next attempt, longer each time."""
+        self.sleep(self.random() * min(_LONGEST_WAIT, 0.02 * 2.0**attempt))
+
+
+class DeltaLog:
+    """The log of the table in `folder`, shared by all queues of an export and by their threads.
+
+    `address` and `options` are what deltalake is given. `flush` makes a file or folder last, None where the place does
+    by itself. Replaced files stay for `keep_s` seconds. Every method raises LakeError where it fails.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        folder: Location,
+        file_format: FileFormat,
+        *,
+        address: str,
+        retry: Retry,
+        keep_s: int,
+        options: Mapping[str, str] | None = None,
+        flush: Callable[[Location], None] | None = None,
+    ) -> None:
+        self.files, self.folder, self.file_format, self.flush = files, folder, file_format, flush
+        self._retry, self._keep_s = retry, keep_s
+        self._handle = DeltaHandle(
+            files,
+            folder,
+            address=address,
+            options=options or {},
+            table_schema=_table_schema(file_format),
+            partition_by=[QUEUE_ID, *filter(None, [file_format.partition])],
+            flush=flush,
+        )
+        self._lock = Lock()
+        self._found: tuple[int, pa.Table] | None = None
+
+    # --- what is there
+
+    def queue_ids(self) -> list[str]:
+        """Return the queues that the table has files of, sorted."""
+        with self._lock:
+            actions = self._actions()
+        return [] if actions is None else sorted(pc.unique(actions.column(f"partition.{QUEUE_ID}")).to_pylist())
+
+    def queue(self, queue_id: str) -> QueueFiles:
+        """Return what the newest version of the log has of a queue; nothing where there is no table."""
+        with self._lock:
+            actions = self._actions()
+            if actions is None:
+                return QueueFiles(0, {})
+            base = self._base(queue_id)
+        found: dict[int, list[LiveFile]] = {}
+        for action in actions.filter(pc.equal(actions.column(f"partition.{QUEUE_ID}"), queue_id)).to_pylist():
+            found.setdefault(self._day(action), []).append(self._live(action))
+        return QueueFiles(base, dict(sorted(found.items())))
+
+    def _actions(self) -> pa.Table | None:
+        """Return the live files of the newest version, None where there is no table."""
+        if not self._handle.refresh():
+            return None
+        if self._found is None or self._found[0] != self._handle.version:
+            self._found = self._handle.version, self._handle.actions()
+        return self._found[1]
+
+    def _base(self, queue_id: str) -> int:
+        return self._handle.transaction(_app(queue_id)) or 0
+
+    def _day(self, action: Mapping[str, Any]) -> int:
+        if not self.file_format.partition:
+            return ALL_DAYS
+        when = action[f"partition.{self.file_format.partition}"]
+        return NO_DAY if when is None else day_from(when)
+
+    def _live(self, action: Mapping[str, Any]) -> LiveFile:
+        rows, staying = action["num_records"], action.get(f"null_count.{REMOVED_AT}")
+        if rows is None:
+            what = "annolake did not put it into the table's log: it has no statistics there"
+            raise LakeError(f"cannot trust {self.folder / action['path']}: {what}; take it out, then run again")
+        removed = 0 if staying is None else rows - staying
+        return LiveFile(action["path"], rows, removed, action["size_bytes"], action.get(f"max.{self.file_format.time}"))
+
+    # --- what an export changes
+
+    def create(self) -> None:
+        """Make the table where there is none."""
+        with self._lock:
+            if not self._handle.refresh():
+                self._handle.create(self._configuration())
+
+    def commit(
+        self,
+        queue_id: str,
+        base: int,
+        *,
+        adds: Mapping[int, NewFile],
+        removes: Sequence[tuple[int, LiveFile]],
+        facts: Mapping[str, object],
+        now: datetime,
+    ) -> int:
+        """Add and remove files of a queue, by day, in one version of the table; return the queue's next base.
+
+        Raises `LockedError`, with nothing changed, where the queue's base is no longer `base`: another export was
+        first. `facts` are kept as the version's `userMetadata`, in JSON.
+        """
+        attempt = int(self._retry.random() * (1 << _ATTEMPT_BITS))
+        mine = ((base >> _ATTEMPT_BITS) + 1) << _ATTEMPT_BITS | attempt
+        added = [Entry(new.name, new.size, self._values(queue_id, day), new.statistics) for day, new in adds.items()]
+        removed = [Entry(old.name, old.size, self._values(queue_id, day)) for day, old in removes]
+
+        def write() -> None:
+            moment = int(now.timestamp() * 1000)
+            self._handle.write(
+                added, removed, app=_app(queue_id), number=mine, moment_ms=moment, note=json.dumps(facts)
+            )
+
+        with self._lock:
+            self._until_landed(queue_id, base, mine, write)
+            self._handle.flush()
+        return mine
+
+    def _until_landed(self, queue_id: str, base: int, mine: int, write: Callable[[], None]) -> None:
+        """Write, and look whether it landed: what the log says counts, whatever was reported."""
+        overtaken = 0
+        failures: list[LakeError] = []
+        while not self._landed(queue_id, base, mine):
+            if len(failures) > _MOST_FAILURES:
+                raise failures[-1]
+            if overtaken == _MOST_OVERTAKEN:
+                raise LakeError(f"cannot commit to {self.folder}: others did {overtaken} times in between; run again")
+            try:
+                self._handle.grow()
+                write()
+            except OvertakenError:
+                overtaken += 1
+            except UncertainError as exc:
+                failures.append(exc.error)
+            else:
+                continue
+            self._retry.wait(overtaken + len(failures) - 1)
+
+    def _landed(self, queue_id: str, base: int, mine: int) -> bool:
+        """Look at the newest version: whether it has the transaction `mine`. Raises where it has not `base` either."""
+        if not self._handle.refresh():
+            self._handle.create(self._configuration())
+        found = self._base(queue_id)
+        if found in (base, mine):
+            return found == mine
+        raise LockedError(
+            f"queue {queue_id} was exported by another export meanwhile, and {self.folder} has what that one read: "
+            "nothing of this one was added to it; run again"
+        )
+
+    def vacuum(self, *, alone: bool) -> int:
+        """Remove files that no reader can need any more, and what crashed exports uploaded; return how many.
+
+        An upload that is younger than a day can be that of a running export: it stays unless this one is `alone`.
+        """
+        with self._lock:
+            if not self._handle.refresh():
+                return 0
+            self._handle.configure(self._retention())
+        old = self.unreferenced(uploads=alone or self._keep_s >= _WHOLE_DAY)
+        for name in old:
+            self.files.remove(self.folder / name)
+        return len(old)
+
+    def unreferenced(self, *, uploads: bool = True) -> list[str]:
+        """Return the files, below the table's folder, that no version of the last `keep_s` seconds has.
+
+        With `uploads` also those that no version ever had. Files of other programs are left out.
+        """
+        with self._lock:
+            found = self._handle.unreferenced(uploads=uploads) if self._handle.refresh() else []
+        mine = sorted(name for name in found if _OWN_FILE.fullmatch(name))
+        return [name for name in mine if self.files.exists(self.folder / name)]  # the log remembers removed ones
+
+    def _configuration(self) -> dict[str, str]:
+        return {
+            "delta.dataSkippingStatsColumns": ",".join(statistics_columns(self.file_format)),
+            "delta.checkpointInterval": str(_CHECKPOINT_EVERY),
+            **self._retention(),
+        }
+
+    def _retention(self) -> dict[str, str]:
+        return {
+            "delta.deletedFileRetentionDuration": f"interval {self._keep_s} seconds",
+            "delta.logRetentionDuration": f"interval {max(self._keep_s, _LOG_KEPT)} seconds",
+        }
+
+    def _values(self, queue_id: str, day: int) -> dict[str, str | None]:
+        values: dict[str, str | None] = {QUEUE_ID: queue_id}
+        if self.file_format.partition:
+            values[self.file_format.partition] = None if day == NO_DAY else date_of(day).isoformat()
+        return values
+
+
+def _table_schema(file_format: FileFormat) -> pa.Schema:
+    """Return the table's schema; any column may be null, for a file of another schema version can lack it."""
+    columns = [pa.field(field.name, field.type) for field in file_format.schema]
+    columns.append(pa.field(QUEUE_ID, pa.string()))
+    columns += [pa.field(file_format.partition, pa.date32())] if file_format.partition else []
+    return pa.schema(columns)
+
+
+def _app(queue_id: str) -> str:
+    return f"annolake/{queue_id}"
