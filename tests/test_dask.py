@@ -156,7 +156,7 @@ def test_a_worker_that_is_killed_is_replaced(client: Client, tmp_path: Path) -> 
     assert len(before & {*client.run(os.getpid).values()}) == 1
 
 
-def test_a_worker_that_dies_each_time_fails_its_queue_alone(
+def test_a_worker_that_dies_each_time_fails_its_queues_alone(
     cluster: LocalCluster, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dask gives a task up whose workers die again and again, here once; the other queues are exported."""
@@ -165,10 +165,10 @@ def test_a_worker_that_dies_each_time_fails_its_queue_alone(
         report = export_on(DaskWorkers(client), sandbox, tmp_path, settings=UNHURRIED)
 
     failed = [queue for queue in report.queues if queue.status == "failed"]
-    assert (report.exit_code, len(failed)) == (4, 1)
-    assert failed[0].error == (
+    assert (report.exit_code, len(failed)) in {(4, 1), (4, 2)}
+    assert {queue.error for queue in failed} == {
         "a worker was lost while it exported the queue (KilledWorker): look at its log, and run it again"
-    )
+    }
     assert {queue.inserted for queue in report.queues if queue.status == "ok"} == {20}
     client.wait_for_workers(2, timeout=60)
 
@@ -274,3 +274,11 @@ def test_a_cluster_without_workers_is_told(tmp_path: Path) -> None:
         pytest.raises(WorkerError, match="the Dask scheduler has no worker: start some with `dask worker`"),
     ):
         export_on(DaskWorkers(client), sandbox, tmp_path)
+
+
+def test_queues_are_spread_over_the_workers_some_on_each(client: Client) -> None:
+    """As many on each as a process exports at once, fewer where there are few; never none."""
+    workers = DaskWorkers(client)
+
+    assert [workers.at_once(queues) for queues in (0, 1, 5, 40)] == [1, 1, 5, 8]
+    assert [workers.sharing(at_once) for at_once in (1, 5, 8)] == [1, 3, 4]

@@ -11,6 +11,7 @@ from annolake.config import Config
 from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.http.client import Client
 from annolake.interruption import Interruption
+from annolake.lanes import lanes_of
 from annolake.load.lake import Lake
 from annolake.load.proofs import ReportedProofs
 from annolake.load.storage.scratch import Workspace
@@ -99,16 +100,15 @@ def open_context(
     """Open the client and the lanes of an export. Raises ConfigError where the key is missing or unusable."""
     with (
         open_client(config, environ, clock=around.clock, log=around.log) as client,
-        ThreadPoolExecutor(config.source.concurrency, "lane") as lanes,
-        ThreadPoolExecutor(config.source.concurrency, "query") as query_lanes,
+        lanes_of(workspace.export_id, config.source.concurrency) as lanes,
     ):
         yield ExportContext(
             config=config,
             wishes=wishes,
             started_at=started_at,
             client=client,
-            lanes=lanes,
-            query_lanes=query_lanes,
+            lanes=lanes.listing,
+            query_lanes=lanes.query,
             lake=lake,
             workspace=workspace,
             clock=around.clock,

@@ -21,11 +21,11 @@ from annolake.load.storage.scratch import Workspace
 from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import QueueExport
 from annolake.queue_loop import Crew, QueueLoop
+from annolake.queue_task import QUEUES_AT_ONCE
 from annolake.report import Mode, QueueReport, Report, new_report
 from annolake.wiring import open_lake
 from annolake.workers import TaskCrew, Workers
 
-QUEUES_AT_ONCE = 4
 _PAUSE = 20  # times as long as the last writing of the report took, before it is written again
 
 

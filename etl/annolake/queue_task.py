@@ -26,6 +26,7 @@ from annolake.report import QueueReport
 from annolake.version import __version__
 from annolake.wiring import is_on_disk, open_lake
 
+QUEUES_AT_ONCE = 4  # in one process: enough to fill the lanes, few enough to share the memory
 # A dead worker's lease passes on after its ttl, a minute.
 WAIT_FOR_LOCK_S = 75.0
 

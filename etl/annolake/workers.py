@@ -17,11 +17,10 @@ from annolake.config import Config
 from annolake.errors import AnnolakeError, ConfigError, InterruptedExport, WorkerError
 from annolake.export_context import Wishes
 from annolake.observers import Log, Progress
-from annolake.queue_task import QueueTask, export_queue
+from annolake.queue_task import QUEUES_AT_ONCE, QueueTask, export_queue
 from annolake.report import QueueReport, Report
 
 INTERRUPTED = 128 + signal.SIGINT
-_SHARING = 4  # queues at once in one process of an executor that nothing is known of
 
 
 class Workers(Protocol):
@@ -69,7 +68,7 @@ class ExecutorWorkers:
         """Return how many queues may share one process."""
         if isinstance(self._executor, ProcessPoolExecutor):
             return 1
-        return at_once if isinstance(self._executor, ThreadPoolExecutor) else min(at_once, _SHARING)
+        return at_once if isinstance(self._executor, ThreadPoolExecutor) else min(at_once, QUEUES_AT_ONCE)
 
     def serving(self, _config: Config, _export_id: str, _log: Log, _progress: Progress) -> AbstractContextManager[None]:
         """Do nothing: the executor is there, and stays."""

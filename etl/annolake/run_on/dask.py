@@ -4,22 +4,24 @@ Owns what Dask is asked for. A task whose worker dies is run again by Dask, on a
 as events of a topic, which is named by the export's id, and so is the event by which it is stopped.
 """
 
+import math
 import os
 import re
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
-from distributed import Client, Event, Worker, get_client, get_worker
+from distributed import Client, Event, Worker, get_client, get_worker, secede
 
 from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import ConfigError, WorkerError
 from annolake.observers import Log, Progress
-from annolake.queue_task import PackedTask, QueueTask, foreign_disk, work
+from annolake.queue_task import QUEUES_AT_ONCE, PackedTask, QueueTask, foreign_disk, work
 from annolake.report import QueueReport
 from annolake.wiring import is_on_disk
 
@@ -52,22 +54,23 @@ class DaskWorkers:
         self._executor = client.get_executor(pure=False)
         self._host = host or socket.gethostname()
         self._topic = ""
+        self._placed: dict[Future[QueueReport], str | None] = {}
 
     def at_once(self, queues: int) -> int:
-        """Return the number of the workers' threads."""
-        return max(1, min(queues, sum(self._threads())))
+        """Return as many for each worker as a process exports at once: they wait more than they compute."""
+        return max(1, min(queues, QUEUES_AT_ONCE * len(self._workers())))
 
     def sharing(self, at_once: int) -> int:
-        """Return how many threads the largest worker has."""
-        return min(at_once, max(self._threads(), default=1))
+        """Return how many queues a worker has when they are spread evenly."""
+        return math.ceil(at_once / max(1, len(self._workers())))
 
-    def _threads(self) -> list[int]:
-        return [*self._client.nthreads().values()]
+    def _workers(self) -> list[str]:
+        return [*self._client.nthreads()]
 
     @contextmanager
     def serving(self, config: Config, export_id: str, log: Log, progress: Progress) -> Iterator[None]:
         """Hear what workers tell as long as the block runs."""
-        if not self._threads():
+        if not self._workers():
             raise WorkerError("the Dask scheduler has no worker: start some with `dask worker`, and run it again")
         if is_on_disk(config) and not config.lake.shared:
             hosts = self._client.run(socket.gethostname)
@@ -81,9 +84,14 @@ class DaskWorkers:
             self._client.unsubscribe_topic(self._topic)
 
     def submit(self, task: QueueTask) -> Future[QueueReport]:
-        """Have a queue exported."""
-        exported: Future[QueueReport] = self._executor.submit(export_on_worker, task.pack(), self._topic)
-        return exported
+        """Have a queue exported, on the worker that has the fewest, while it lives."""
+        self._placed = {export: worker for export, worker in self._placed.items() if not export.done()}
+        running = Counter(self._placed.values())
+        worker = min(self._workers(), key=running.__getitem__, default=None)
+        where = {"workers": [worker], "allow_other_workers": True} if worker else {}
+        export: Future[QueueReport] = self._executor.submit(export_on_worker, task.pack(), self._topic, **where)
+        self._placed[export] = worker
+        return export
 
     def stop(self) -> None:
         """Set the event that all tasks of the export look at."""
@@ -92,9 +100,13 @@ class DaskWorkers:
 
 
 def export_on_worker(packed: PackedTask, topic: str) -> QueueReport:
-    """Export a queue on this Dask worker, and tell of it under the topic."""
+    """Export a queue on this Dask worker, and tell of it under the topic.
+
+    It gives the worker's thread back, so that several run at once, as in a process of annolake's own.
+    """
     teller = _Teller(get_worker(), topic, Clock())
     stop = _Stop(Event(topic, get_client()))
+    secede()
     return work(packed, environ=os.environ, log=teller, progress=teller, stop=stop, stop_every_s=STOP_EVERY_S)
 
 
