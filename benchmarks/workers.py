@@ -16,8 +16,10 @@ from processes import Service, measured, service
 def main() -> None:
     """Print a table: a line for the process, and one for each number of workers."""
     args = _arguments()
-    print(f"{args.queues} queues of {args.rows} rows, {args.latency_ms:.0f} ms, median of {args.repeat}")
-    with service(rows=args.rows, queues=args.queues, latency_ms=args.latency_ms) as there:
+    print(
+        f"{args.queues} queues of {args.rows} rows over {args.days} days, {args.latency_ms:.0f} ms, median of {args.repeat}"
+    )
+    with service(rows=args.rows, queues=args.queues, days=args.days, latency_ms=args.latency_ms) as there:
         alone = _median_s(there, [], args.repeat)
         print(f"one process  {alone:6.2f} s")
         for count in args.workers:
@@ -50,6 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--queues", type=int, default=8)
     parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--days", type=int, default=5)
     parser.add_argument("--latency-ms", type=float, default=100)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--repeat", type=int, default=3)

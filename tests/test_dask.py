@@ -22,21 +22,24 @@ from annolake.run_on.dask import DaskWorkers
 from annolake.sandbox import Population, Sandbox
 from exporting import KEY_VARIABLE, annolake, write_config
 from lakes import rows_of
+from object_store import ObjectStore
 
 KEY = "lsv2_pt_dask_0123456789abcdef"
 """Of all sandboxes here: the workers' environment has it, and nothing that is sent may."""
 
 ANY_PORT = "127.0.0.1:0"
+ONE = Population(rows=60, days=2)
 SEVERAL = Population(rows=20, queues=4, days=2)
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    """Give a cluster of two workers, which have the key in their environment."""
+def cluster(object_store: ObjectStore) -> Iterator[LocalCluster]:
+    """Give a cluster of two workers, which have the key and the object store's credentials in their environment."""
+    environ = {KEY_VARIABLE: KEY, **object_store.environ()}
     with (
         dask.config.set({"distributed.scheduler.worker-ttl": "30s"}),
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=ANY_PORT, env={KEY_VARIABLE: KEY}, silence_logs=False
+            n_workers=2, threads_per_worker=1, dashboard_address=ANY_PORT, env=environ, silence_logs=False
         ) as cluster,
     ):
         yield cluster
@@ -68,12 +71,14 @@ UNHURRIED = {"source.max_requests_per_second": 30}
 """Slow enough for queues to be in the middle when something happens to them."""
 
 
-def killing(client: Client, at: int) -> Callable[[Sandbox, int], None]:
-    """Return what kills a worker just before the sandbox answers that request."""
+def killing(client: Client, at: int, afterwards: Callable[[], object] = lambda: None) -> Callable[[Sandbox, int], None]:
+    """Return what kills a worker that has a queue, just before the sandbox answers that request."""
 
     def kill(_sandbox: Sandbox, number: int) -> None:
         if number == at:
-            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+            busy = [worker for worker, tasks in client.processing().items() if tasks]
+            os.kill(*client.run(os.getpid, workers=busy[:1]).values(), signal.SIGKILL)
+            afterwards()
 
     return kill
 
@@ -154,6 +159,29 @@ def test_a_worker_that_is_killed_is_replaced(client: Client, tmp_path: Path) -> 
     assert list((tmp_path / "lake/_annolake/tmp").iterdir()) == []
     client.wait_for_workers(2, timeout=60)
     assert len(before & {*client.run(os.getpid).values()}) == 1
+
+
+def test_a_lake_in_an_object_store_needs_no_disk(
+    object_store: ObjectStore, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease is not let go by a worker that is killed: the next attempt waits for it, and then brings all rows."""
+    for name, value in object_store.environ().items():
+        monkeypatch.setenv(name, value)
+    with Sandbox(ONE, seed=5, api_key=KEY) as sandbox:
+        alone = export_on(None, sandbox, tmp_path)
+    settings = {"lake.path": object_store.address(), "source.max_requests_per_second": 10}
+    with Sandbox(ONE, seed=5, api_key=KEY) as sandbox:
+        config = load_config(write_config(tmp_path, sandbox, settings), {}, {})
+        lake = open_lake(config, os.environ)
+        # what its ttl, a minute, would do
+        sandbox_killing = killing(client, 6, lambda: lake.unlock(sandbox.queue_ids[0]))
+    with Sandbox(ONE, seed=5, api_key=KEY, before_request=sandbox_killing) as sandbox:
+        config = load_config(write_config(tmp_path, sandbox, settings), {}, {})
+        report = export(config, os.environ, workers=DaskWorkers(client))
+
+    assert (report.exit_code, alone.exit_code) == (0, 0), report.queues[0].error
+    assert rows_in(lake) == rows_of(tmp_path / "lake")["runs"]
+    client.wait_for_workers(2, timeout=60)
 
 
 def test_a_worker_that_dies_each_time_fails_its_queues_alone(
