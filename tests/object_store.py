@@ -4,7 +4,9 @@ One for each pytest worker, started by the first test that asks (1.2 s, 115 MB) 
 Signatures and grants are checked. A test has an address of its own in the one bucket.
 """
 
+import ctypes
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -79,13 +81,28 @@ def serving(folder: Path) -> Iterator[ObjectStore]:
     with ExitStack() as closing:
         log = closing.enter_context((folder / "log").open("wb"))
         server = subprocess.Popen(
-            [weed, "mini", *here, *ports, *less], stdout=log, stderr=log, cwd=folder, env={"HOME": str(folder)}
+            [weed, "mini", *here, *ports, *less],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            env={"HOME": str(folder)},
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - nothing is locked in there
         )
         closing.callback(server.wait)
         closing.callback(server.kill)  # what it holds is thrown away; its own way of ending takes 2 s
         store = ObjectStore(f"http://127.0.0.1:{http[_PORTS.index('s3')]}")
         _wait_for(store, server, folder / "log")
         yield store
+
+
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end the server where the worker is killed (Linux); else it would stay."""
+    if _PRCTL:
+        _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait_for(store: ObjectStore, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -20,8 +20,9 @@ from annolake.report import QueueReport, Report
 from annolake.run_on import workers_at
 from annolake.run_on.dask import DaskWorkers
 from annolake.sandbox import Population, Sandbox
+from annolake.wiring import open_lake
 from exporting import KEY_VARIABLE, annolake, write_config
-from lakes import rows_of
+from lakes import rows_of, runs_in
 from object_store import ObjectStore
 
 KEY = "lsv2_pt_dask_0123456789abcdef"
@@ -169,18 +170,18 @@ def test_a_lake_in_an_object_store_needs_no_disk(
         monkeypatch.setenv(name, value)
     with Sandbox(ONE, seed=5, api_key=KEY) as sandbox:
         alone = export_on(None, sandbox, tmp_path)
-    settings = {"lake.path": object_store.address(), "source.max_requests_per_second": 10}
-    with Sandbox(ONE, seed=5, api_key=KEY) as sandbox:
-        config = load_config(write_config(tmp_path, sandbox, settings), {}, {})
-        lake = open_lake(config, os.environ)
-        # what its ttl, a minute, would do
-        sandbox_killing = killing(client, 6, lambda: lake.unlock(sandbox.queue_ids[0]))
-    with Sandbox(ONE, seed=5, api_key=KEY, before_request=sandbox_killing) as sandbox:
+    settings: dict[str, Any] = {"lake.path": object_store.address(), "source.max_requests_per_second": 10}
+
+    def unlock() -> None:  # as its ttl, a minute, would
+        open_lake(config, os.environ).unlock(sandbox.queue_ids[0])
+
+    with Sandbox(ONE, seed=5, api_key=KEY, before_request=killing(client, 6, unlock)) as sandbox:
         config = load_config(write_config(tmp_path, sandbox, settings), {}, {})
         report = export(config, os.environ, workers=DaskWorkers(client))
 
     assert (report.exit_code, alone.exit_code) == (0, 0), report.queues[0].error
-    assert rows_in(lake) == rows_of(tmp_path / "lake")["runs"]
+    here = {row["queue_run_id"]: row for row in rows_of(tmp_path / "lake")["runs"]}
+    assert runs_in(settings["lake.path"], object_store.environ()) == here
     client.wait_for_workers(2, timeout=60)
 
 

@@ -18,6 +18,7 @@ from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.interruption import Interruption
 from annolake.load.lake import Lake
 from annolake.load.storage.scratch import Workspace
+from annolake.load.vacuum import vacuum
 from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import QueueExport
 from annolake.queue_loop import Crew, QueueLoop
@@ -86,10 +87,21 @@ def export(
                 )
             loop = QueueLoop(crew, around.interruption, ended=file.take, turn=file.turn)
             loop.run(queue_ids)
+            _vacuum(lake, workspace, around)
     except BaseException as error:
         report.finish(around.clock.now(), error)
         raise
     return report
+
+
+def _vacuum(lake: Lake, workspace: Workspace, around: Surroundings) -> None:
+    """Rid the lake of old files; what can't be removed now is left to the next export."""
+    try:
+        removed = vacuum(lake, workspace, now=around.clock.now())
+    except LakeError as error:
+        around.log.warning("vacuum_failed", error=str(error), advice="the next export tries again")
+    else:
+        around.log.debug("vacuum", files=removed)
 
 
 class _ReportFile:

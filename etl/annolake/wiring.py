@@ -5,6 +5,7 @@ Owns which setting goes where, and nothing else.
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from annolake import contract
@@ -14,7 +15,7 @@ from annolake.credentials import credentials
 from annolake.extract.http.client import Client
 from annolake.extract.http.rate_limit import RateLimits
 from annolake.load.lake import Lake
-from annolake.load.place import open_place
+from annolake.load.place import DeltaSettings, open_place
 from annolake.observers import Log
 from annolake.transform.row_types import HASH_VERSION
 from annolake.version import __version__
@@ -55,8 +56,11 @@ def is_on_disk(config: Config) -> bool:
 
 def open_lake(config: Config, environ: Mapping[str, str], clock: Clock | None = None) -> Lake:
     """Return the configured lake, nothing of which is touched yet. Raises ConfigError as `open_place` does."""
+    clock = clock or Clock()
+    place = open_place(config.lake.path, config.lake.storage, environ, clock=clock, scratch=config.lake.scratch)
+    delta = DeltaSettings(config.lake.keep_versions_s, clock, random.random)
     return Lake(
-        open_place(config.lake.path, config.lake.storage, environ, clock=clock or Clock(), scratch=config.lake.scratch),
+        replace(place, wanted=config.lake.format or None, delta=delta),
         tables=contract.TABLES,
         hash_version=HASH_VERSION,
         compression=config.lake.compression,

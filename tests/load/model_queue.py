@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import duckdb
@@ -20,7 +20,7 @@ from annolake.keys import key_of
 from annolake.load.lake import Lake
 from annolake.load.merge.decide import Counts
 from annolake.load.merge.upsert import Outcome, Upsert
-from annolake.load.place import DeltaSettings, on_disk
+from annolake.load.place import on_disk
 from annolake.load.storage.local import LocalFiles
 from annolake.load.storage.scratch import Workspace
 
@@ -111,14 +111,14 @@ def batch(some: Sequence[Row]) -> pa.RecordBatch:
 
 
 class Arrangement:
-    """How the lakes of the tests are arranged, which `arranged` changes: plain folders, or Delta tables."""
+    """How the tables of the tests' lakes are arranged; the fixture `arrangement` changes it."""
 
-    delta: DeltaSettings | None = None
+    current: Literal["parquet", "delta"] = "parquet"
 
 
 def lake_at(root: Path, *, files: LocalFiles | None = None, row_group_mb: int = 32, keep_reports: int = 500) -> Lake:
     """Return the lake in a folder."""
-    place = on_disk(root, files=files, delta=Arrangement.delta)
+    place = on_disk(root, files=files, wanted=Arrangement.current)
     return Lake(place, tables=TABLES, hash_version=1, row_group_mb=row_group_mb, keep_reports=keep_reports)
 
 
@@ -197,7 +197,7 @@ def export(
 
 def data_files(lake: Lake, table: str = "runs", *, queue_id: str = QUEUE) -> list[Path]:
     """Return the files that a queue has in a table, as any reader finds them, in order."""
-    if Arrangement.delta is None:
+    if Arrangement.current == "parquet":
         return sorted(folder_of(lake, table, queue_id=queue_id).glob("**/*.parquet"))
     folder = root_of(lake) / table
     if not folder.exists():
@@ -241,11 +241,11 @@ def timeless(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {key: row | {"exported_at": None, "removed_at": row["removed_at"] is not None} for key, row in rows.items()}
 
 
-def scanned(lake: Lake) -> pl.LazyFrame:
-    """Return the table `runs` as polars scans it."""
-    if Arrangement.delta is None:
-        return pl.scan_parquet(root_of(lake) / "runs", hive_partitioning=True)
-    return pl.scan_delta(str(root_of(lake) / "runs"))
+def scanned(lake: Lake, table: str = "runs") -> pl.LazyFrame:
+    """Return a table as polars scans it."""
+    if Arrangement.current == "parquet":
+        return pl.scan_parquet(root_of(lake) / table, hive_partitioning=True)
+    return pl.scan_delta(str(root_of(lake) / table))
 
 
 def with_polars(lake: Lake) -> pl.DataFrame:
@@ -261,7 +261,7 @@ def keys_with_polars(lake: Lake) -> list[str]:
 def with_duckdb(lake: Lake, query: str) -> list[Any]:
     """Return the answer to a query over `runs`."""
     source = f"read_parquet('{root_of(lake)}/runs/**/*.parquet', hive_partitioning = true)"
-    if Arrangement.delta is not None:
+    if Arrangement.current == "delta":
         source = f"read_parquet({Delta(str(root_of(lake) / 'runs')).file_uris()}, hive_partitioning = true)"
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")

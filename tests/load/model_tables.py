@@ -19,7 +19,7 @@ from annolake.load.lake import Lake
 from annolake.load.merge.columns import halves
 from annolake.load.merge.decide import Counts
 from annolake.load.merge.upsert import Upsert
-from load.model_queue import FIRST_EXPORT, QUEUE, START, folder_of, root_of
+from load.model_queue import FIRST_EXPORT, QUEUE, START, data_files, scanned
 
 CONTRACTS = {"feedback": FEEDBACK, "turns": TURNS}
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -172,7 +172,7 @@ def export(
 def stored(lake: Lake, table: str, queue_id: str = QUEUE) -> dict[tuple[str, ...], dict[str, Any]]:
     """Return what the lake holds of a queue in a table, by key; no row is there twice."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for path in sorted(folder_of(lake, table, queue_id=queue_id).glob("*/*.parquet")):
+    for path in data_files(lake, table, queue_id=queue_id):
         for row in pq.ParquetFile(path).read().to_pylist():
             key = tuple(row[name] for name in CONTRACTS[table].key)
             assert key not in found, "a row is there once"
@@ -196,7 +196,7 @@ def expected(row: Row, *, exported: int, removed: int | None = None) -> dict[str
 
 def with_polars(lake: Lake, table: str) -> pl.DataFrame:
     """Return a whole table as polars reads it."""
-    return pl.scan_parquet(root_of(lake) / table, hive_partitioning=True).collect()
+    return scanned(lake, table).collect()
 
 
 def files(root: Path, table: str) -> dict[str, tuple[int, int]]:

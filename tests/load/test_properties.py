@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,6 +93,7 @@ def _run(lake_root: Path, done: Export, number: int, gate: Gate | None) -> None:
     )
 
 
+@pytest.mark.usefixtures("arrangement")
 @settings(max_examples=30, deadline=None)
 @given(st.lists(EXPORTS, min_size=1, max_size=4))
 def test_any_sequence_of_exports_holds_what_was_read_last(exports: list[Export]) -> None:
@@ -105,6 +107,7 @@ def test_any_sequence_of_exports_holds_what_was_read_last(exports: list[Export])
             assert stored(lake_at(Path(folder))) == known
 
 
+@pytest.mark.usefixtures("arrangement")
 @settings(max_examples=30, deadline=None)
 @given(st.lists(EXPORTS, min_size=1, max_size=3))
 def test_a_broken_export_is_made_good_by_the_next(exports: list[Export]) -> None:

@@ -120,6 +120,7 @@ def test_a_queue_without_a_readable_record_has_a_file_without_rows(tmp_path: Pat
     assert list(verify(lake)) == []
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_a_batch_in_another_column_order_lands_by_name(tmp_path: Path) -> None:
     """Columns are taken by name, whatever stands beside them."""
     lake = lake_at(tmp_path)

@@ -125,6 +125,7 @@ def test_rows_of_a_file_are_sorted_by_time_and_key(tmp_path: Path, some: Sequenc
         assert names == [contract.time, *contract.key]
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_a_row_goes_when_what_it_belongs_to_was_read_without_it(tmp_path: Path, some: Sequence[Row]) -> None:
     """Rows of what was not read stay as they are, and are no rows that were read."""
     lake, table = lake_at(tmp_path), some[0].table
@@ -158,6 +159,7 @@ def test_what_missing_rows_belong_to_is_told_to_be_read_once_more(tmp_path: Path
     assert (again.owners, again.counts) == ({"run_id": [], "thread_id": []}, Counts())
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_a_row_belongs_to_its_run_and_to_its_thread(tmp_path: Path) -> None:
     """It goes when either was read without it; one that belongs to nothing never goes by that."""
     lake = lake_at(tmp_path)
@@ -289,6 +291,7 @@ def test_verify_looks_at_each_table(tmp_path: Path, harm: Callable[[Lake], str])
     assert any(what in finding.what for finding in verify(lake))
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_any_kill_is_healed_by_the_next_export(tmp_path: Path) -> None:
     """At each step of an export of feedback: no row is ever missing, and nothing is left behind."""
     before = FEEDBACK[:20]
@@ -324,6 +327,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.usefixtures("arrangement")
 @settings(max_examples=60)
 @given(STEPS)
 def test_after_any_exports_the_lake_has_what_a_dictionary_would(

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from annolake.load.proofs import Proofs, read_proofs, write_proofs
 from annolake.load.records import KeptReject, Rejects, Reports, read_rejects, reject_files
 from annolake.load.storage.files import Hold, Location, Unlocked, look_again
 from annolake.load.storage.scratch import Workspace
+from annolake.load.table.arrangement import Arrangement, LakeRecord, recorded
 from annolake.load.table.days import ALL_DAYS, microseconds, moment
 from annolake.load.table.file_format import Contract, FileFormat
 from annolake.load.table.partitions import Partitions, Remark, Table
@@ -56,10 +58,18 @@ class Lake:
             for table in tables
         }
         self._place = place
-        self._tables = {name: place.table(file_format) for name, file_format in self.formats.items()}
         self._own = place.root / OWN
         self._holds: dict[str, Hold] = {}
         self.reports = Reports(self.files, self._own / "reports", keep=keep_reports)
+
+    @cached_property
+    def arrangement(self) -> Arrangement:
+        """How the tables are arranged; looked up once. Raises ConfigError where the settings want it otherwise."""
+        return self._place.arrangement()
+
+    @cached_property
+    def _tables(self) -> dict[str, Table]:
+        return {name: self._place.table(each, self.arrangement) for name, each in self.formats.items()}
 
     def prepare(self) -> None:
         """Make the folders that are missing, where the place has folders, and prove that the scratch can be written."""
@@ -76,6 +86,7 @@ class Lake:
         else:
             self._place.prove()
             self._place.scratch.prepare()
+            self._tables  # noqa: B018 - what is there may be arranged otherwise, or what writes it be missing
 
     def is_there(self) -> bool:
         """Tell whether there is anything where the lake is to be."""
@@ -118,23 +129,12 @@ class Lake:
         Queues of one export share the workspace. A worker, which exports one of them in a process of its own, has a
         workspace of its own `name`; the export counts as running while its driver's is held.
         """
-        announced = nullcontext() if name else self._announced(export_id, since)
+        announced = nullcontext() if name else self._place.announced(export_id, since)
         with self._place.scratch.hold(export_id, since=since, name=name) as workspace, announced:
+            if recorded(self.files, self._place.record) is None:
+                self.files.prepare(self._own)
+                workspace.put(self.files, self._place.record, LakeRecord(self.arrangement).as_json())
             yield workspace
-
-    @contextmanager
-    def _announced(self, export_id: str, since: datetime) -> Iterator[None]:
-        """Hold the lock that tells other machines that the export runs, where they could not see it otherwise."""
-        if not self._place.announces:
-            yield
-            return
-        for name in self.files.names(self._own / "exports"):
-            if self._place.locks.is_free(self._own / "exports" / name):
-                self.files.remove(self._own / "exports" / name)
-        with self._place.locks.hold(self._own / "exports" / export_id, since=since):
-            yield
-        with suppress(LakeError):  # what can't be removed now is removed by the next export
-            self.files.remove(self._own / "exports" / export_id)
 
     def litter(self) -> list[Location]:
         """Return what dead exports left unfinished on this machine."""
@@ -142,11 +142,7 @@ class Lake:
 
     def is_running(self, export_id: str) -> bool:
         """Tell whether a process holds the workspace of that export."""
-        if not _ID.fullmatch(export_id):
-            return False
-        if self._place.announces:
-            return not self._place.locks.is_free(self._own / "exports" / export_id)
-        return self._place.scratch.is_running(export_id)
+        return bool(_ID.fullmatch(export_id)) and self._place.is_running(export_id)
 
     # --- what is there
 
@@ -275,6 +271,16 @@ class Lake:
         """Return the rows of the queue in a table that were set aside; needs the queue's lock."""
         aside = workspace.within(f"{_named(queue_id, table)}.rejected")
         return Rejects(self.files, self._rejected_folder(queue_id, table), aside)
+
+    @property
+    def keep_s(self) -> int:
+        """How long replaced files of a Delta table stay, in seconds."""
+        return self._place.delta.keep_s
+
+    def is_alone(self) -> bool:
+        """Tell whether nobody exports a queue now."""
+        locks = self._own / "locks"
+        return all(self._place.locks.is_free(locks / name) for name in self.files.names(locks))
 
     def write_report(self, report: Mapping[str, Any], workspace: Workspace) -> Location:
         """Write the export's report; return where it is."""

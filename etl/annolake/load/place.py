@@ -6,20 +6,23 @@ Owns the choice between the kinds. Everything else in `load` knows protocols onl
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from random import random
 
 from annolake.clock import Clock
-from annolake.errors import ConfigError
+from annolake.errors import ConfigError, LakeError
 from annolake.load.storage.files import Files, Gate, Location, Locks
 from annolake.load.storage.kinds import KINDS
 from annolake.load.storage.local import LocalFiles, straight
 from annolake.load.storage.locks import FileLocks
 from annolake.load.storage.scratch import Scratch
+from annolake.load.table.arrangement import Arrangement, arrangement_of
 from annolake.load.table.file_format import FileFormat
 from annolake.load.table.folders import PlainTable
 from annolake.load.table.partitions import Table
@@ -30,7 +33,7 @@ OWN = "_annolake"
 
 @dataclass(frozen=True)
 class DeltaSettings:
-    """How the tables of a lake are Delta tables: replaced files stay for `keep_s` seconds.
+    """How Delta tables are written: replaced files stay for `keep_s` seconds.
 
     `clock` and `random` (0 to 1) are for commits.
     """
@@ -45,7 +48,7 @@ class Place:
     """The place of a lake: `root` is where its tables lie.
 
     `announces`: an export holds a lock in the place as long as it runs, since its scratch is on another machine.
-    `delta`: the tables are Delta tables; else plain folders.
+    `wanted` is how its tables are to be arranged, None: as they are, and as is `usual` in a new lake.
     `prove` finds out whether a lake can be made there, and leaves nothing; None where that is done by making it.
     `delta_options` returns what deltalake takes as `storage_options` for the place.
     """
@@ -55,26 +58,58 @@ class Place:
     locks: Locks
     scratch: Scratch
     announces: bool = False
-    delta: DeltaSettings | None = None
+    wanted: Arrangement | None = None
+    usual: Arrangement = "parquet"
+    delta: DeltaSettings = field(default_factory=DeltaSettings)
     prove: Callable[[], None] | None = None
     delta_options: Callable[[], Mapping[str, str]] = dict
 
-    def table(self, file_format: FileFormat) -> Table:
+    @property
+    def record(self) -> Location:
+        """Where it is recorded how the tables are arranged."""
+        return self.root / OWN / "lake.json"
+
+    def arrangement(self) -> Arrangement:
+        """Return how the tables of the lake that is there are arranged, or will be; raises as `arrangement_of` does."""
+        return arrangement_of(self.files, self.root, self.record, wanted=self.wanted, usual=self.usual)
+
+    def table(self, file_format: FileFormat, arrangement: Arrangement) -> Table:
         """Return a table of the lake. Raises ConfigError where what writes Delta tables is not installed."""
         root, counts = self.root / file_format.table, self.root / OWN / "counts"
-        if self.delta is not None:
-            return _delta_table(self, self.delta, root, file_format)
+        if arrangement == "delta":
+            return _delta_table(self, root, file_format)
         if isinstance(self.files, LocalFiles):
             return SwappedTable(self.files, Path(str(root)), file_format, Path(str(counts)))
         return PlainTable(self.files, root, file_format, counts)
 
+    @contextmanager
+    def announced(self, export_id: str, since: datetime) -> Iterator[None]:
+        """Hold the lock that tells other machines that the export runs, where they could not see it otherwise."""
+        if not self.announces:
+            yield
+            return
+        exports = self.root / OWN / "exports"
+        for name in self.files.names(exports):
+            if self.locks.is_free(exports / name):
+                self.files.remove(exports / name)
+        with self.locks.hold(exports / export_id, since=since):
+            yield
+        with suppress(LakeError):  # what can't be removed now is removed by the next export
+            self.files.remove(exports / export_id)
+
+    def is_running(self, export_id: str) -> bool:
+        """Tell whether the export of that id runs."""
+        if self.announces:
+            return not self.locks.is_free(self.root / OWN / "exports" / export_id)
+        return self.scratch.is_running(export_id)
+
 
 def on_disk(
-    root: Path, *, files: LocalFiles | None = None, scratch: Path | None = None, delta: DeltaSettings | None = None
+    root: Path, *, files: LocalFiles | None = None, scratch: Path | None = None, wanted: Arrangement | None = None
 ) -> Place:
     """Return the place of a lake in a folder; spills go below the folder `scratch`, where one is given."""
     files = files or LocalFiles()
-    return Place(root, files, FileLocks(files), Scratch(files, root / OWN / "tmp", scratch), delta=delta)
+    return Place(root, files, FileLocks(files), Scratch(files, root / OWN / "tmp", scratch), wanted=wanted)
 
 
 def open_place(
@@ -106,6 +141,7 @@ def open_place(
         opened.locks,
         _scratch_of(address, scratch, LocalFiles(gate)),
         announces=True,
+        usual="delta",
         prove=opened.prove,
         delta_options=opened.delta_options,
     )
@@ -120,12 +156,13 @@ def _scratch_of(address: str, folder: Path | None, local: LocalFiles) -> Scratch
     return Scratch(local, private / name, private=private)
 
 
-def _delta_table(place: Place, settings: DeltaSettings, root: Location, file_format: FileFormat) -> Table:
+def _delta_table(place: Place, root: Location, file_format: FileFormat) -> Table:
     if find_spec("deltalake") is None:
         raise ConfigError('lake.format: for "delta" install what writes it: pip install "annolake[delta]"')
     from annolake.load.table.delta import DeltaTable  # noqa: PLC0415 - an extra, and 36 MB
     from annolake.load.table.delta_log import DeltaLog, Retry  # noqa: PLC0415
 
+    settings = place.delta
     local = place.files if isinstance(place.files, LocalFiles) else None
     log = DeltaLog(
         place.files,

@@ -31,6 +31,7 @@ from load.model_queue import (
 )
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_a_first_export_stores_every_row_once(tmp_path: Path) -> None:
     """Each row is in the partition of its UTC date, with every value as it came, nested and decimal too."""
     lake, queue = lake_at(tmp_path), rows(120)
@@ -41,6 +42,7 @@ def test_a_first_export_stores_every_row_once(tmp_path: Path) -> None:
     assert (done.counts, done.unchanged) == (Counts(inserted=120), 0)
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_polars_and_duckdb_read_the_same_lake(tmp_path: Path) -> None:
     """Both readers see the same rows, exact sums, typed partition columns, and null for a row without date."""
     lake, queue = lake_at(tmp_path), rows(120)
@@ -65,6 +67,7 @@ def test_polars_and_duckdb_read_the_same_lake(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_an_unchanged_queue_changes_no_file(tmp_path: Path) -> None:
     """Inode, time and name of every file stay, whatever order the rows are read in."""
     lake, queue = lake_at(tmp_path), rows(60)
@@ -77,6 +80,7 @@ def test_an_unchanged_queue_changes_no_file(tmp_path: Path) -> None:
     assert (done.counts, done.unchanged, done.written) == (Counts(), 60, set())
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_a_changed_row_rewrites_its_own_partition_alone(tmp_path: Path) -> None:
     """Only the changed row gets a new exported_at, and only its day's file is another one."""
     lake, queue = lake_at(tmp_path), rows(60)
@@ -107,6 +111,7 @@ def test_a_row_that_changes_its_day_moves(tmp_path: Path) -> None:
     assert not folder_of(lake).joinpath("added_date=2026-12-11").exists()
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_rows_can_trade_their_days(tmp_path: Path) -> None:
     """Where two partitions wait for each other, neither row is ever out of the lake."""
     lake = lake_at(tmp_path)
@@ -151,6 +156,7 @@ def test_a_move_that_was_cut_short_is_healed(tmp_path: Path) -> None:
     assert (done.counts, done.unchanged) == (Counts(), 20)
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_a_row_that_left_the_queue_stays_with_removed_at(tmp_path: Path) -> None:
     """removed_at is set once, and nothing is written when the row stays away."""
     lake, queue = lake_at(tmp_path), rows(30)
@@ -165,6 +171,7 @@ def test_a_row_that_left_the_queue_stays_with_removed_at(tmp_path: Path) -> None
     assert (again.counts, again.unchanged, parts(lake)) == (Counts(), 29, before)
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_a_row_that_comes_back_loses_removed_at(tmp_path: Path) -> None:
     """Unchanged or not, it counts as updated and its exported_at moves."""
     lake, queue = lake_at(tmp_path), rows(30)
@@ -178,6 +185,7 @@ def test_a_row_that_comes_back_loses_removed_at(tmp_path: Path) -> None:
     assert stored(lake) == {row.key: expected(row, exported=3 if row.number < 2 else 1) for row in after}
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_what_an_incomplete_export_did_not_meet_is_not_removed(tmp_path: Path) -> None:
     """Only an export that can know marks rows as removed."""
     lake, queue = lake_at(tmp_path), rows(30)
@@ -189,6 +197,7 @@ def test_what_an_incomplete_export_did_not_meet_is_not_removed(tmp_path: Path) -
     assert (done.counts, parts(lake)) == (Counts(), before)
 
 
+@pytest.mark.usefixtures("arrangement")
 @pytest.mark.parametrize(
     "added_at",
     [START, START + timedelta(seconds=9), START + timedelta(days=2), None],
@@ -210,6 +219,7 @@ def test_columns_that_the_export_could_not_know_keep_their_value(tmp_path: Path,
     }
 
 
+@pytest.mark.usefixtures("arrangement")
 @pytest.mark.parametrize("budget", [1, 1 << 30], ids=["spilled", "in memory"])
 def test_the_last_version_read_wins(tmp_path: Path, budget: int) -> None:
     """Of several versions of a row in one export only the last is stored, whatever day the others had."""
@@ -228,6 +238,7 @@ def test_the_last_version_read_wins(tmp_path: Path, budget: int) -> None:
     assert done.counts == Counts(inserted=1)
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_a_row_that_changed_back_while_it_was_read_is_unchanged(tmp_path: Path) -> None:
     """What was read in between leaves no trace."""
     lake, queue = lake_at(tmp_path), rows(10)
@@ -266,6 +277,7 @@ def test_the_empty_file_goes_when_a_dated_row_comes(tmp_path: Path, first: Seque
     assert len(stored(lake)) == len(first) + 1
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_a_row_of_the_first_day_of_1970_is_no_empty_file(tmp_path: Path) -> None:
     """The partition of the empty file can hold rows as any other."""
     lake, old = lake_at(tmp_path), Row(1, datetime(1970, 1, 1, 5, tzinfo=UTC))
@@ -277,6 +289,7 @@ def test_a_row_of_the_first_day_of_1970_is_no_empty_file(tmp_path: Path) -> None
     assert stored(lake)[old.key] == expected(old, exported=2)
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_a_clock_that_went_back_does_not_turn_versions_around(tmp_path: Path) -> None:
     """What is written later is stamped later than all that is there."""
     lake = lake_at(tmp_path)
@@ -288,6 +301,7 @@ def test_a_clock_that_went_back_does_not_turn_versions_around(tmp_path: Path) ->
     assert max(stamps) == FIRST_EXPORT + timedelta(seconds=50, microseconds=1)
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_two_queues_share_a_lake(tmp_path: Path) -> None:
     """Exports of one queue leave the files of the other alone."""
     lake, other = lake_at(tmp_path), QUEUE.replace("1", "a")
@@ -301,6 +315,7 @@ def test_two_queues_share_a_lake(tmp_path: Path) -> None:
     assert len(stored(lake, other)) == 5
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_a_row_asked_for_and_not_added_is_not_silently_lost(tmp_path: Path) -> None:
     """Publishing refuses to go on: the lake would never ask for that version again."""
     lake = lake_at(tmp_path)
@@ -316,6 +331,7 @@ def test_a_row_asked_for_and_not_added_is_not_silently_lost(tmp_path: Path) -> N
             next(upsert.publish(remove_gone=False))
 
 
+@pytest.mark.usefixtures("arrangement")
 def test_what_a_queue_spilled_goes_with_the_queue(tmp_path: Path) -> None:
     """The room is there for the report and for other queues, though the queue failed."""
     lake, queue = lake_at(tmp_path), rows(20)
@@ -352,6 +368,7 @@ def test_partitions_merged_side_by_side_are_whole_and_counted_when_it_stops(tmp_
     assert len(stored(lake)) == 10 * len(there)
 
 
+@pytest.mark.usefixtures("arrangement")
 @pytest.mark.parametrize("queue_id", ["../outside", "a/b", "", "q=1"])
 def test_a_queue_id_that_is_no_folder_name_is_refused(tmp_path: Path, queue_id: str) -> None:
     """No id leads out of the lake."""

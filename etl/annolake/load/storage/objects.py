@@ -98,7 +98,8 @@ class ObjectFiles:
     def put(self, source: Path, target: Location, *, flush: bool = True) -> None:  # noqa: ARG002 - a store's always last
         """Put a local file in the place of `target` as a whole; `source` is removed then."""
         self.step("write", target, lambda: self._bucket.put(key_of(target), source))
-        source.unlink(missing_ok=True)
+        with suppress(OSError):  # else it goes with the workspace
+            source.unlink()
 
     def remove(self, path: Location) -> None:
         """Remove a file, or a folder with all that is in it; nothing where there is none."""

@@ -14,7 +14,7 @@ from annolake.load.storage.objects import ObjectFiles
 from annolake.load.storage.probe import probe
 from annolake.load.storage.store_options import access_to
 
-_FOR_FILES = Patience(request_s=120, repeat_s=60, repeats=6)
+_FOR_FILES = Patience(request_s=60, repeat_s=60, repeats=10)
 _FOR_LOCKS = Patience(request_s=10, repeat_s=10, repeats=4)  # a lease has no time to wait
 
 

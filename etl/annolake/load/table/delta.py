@@ -19,9 +19,10 @@ from annolake.load.table.counts import Counts
 from annolake.load.table.days import NO_DAY
 from annolake.load.table.delta_log import DeltaLog, LiveFile, NewFile
 from annolake.load.table.delta_statistics import statistics_of
-from annolake.load.table.folders import PASSED_OVER, true_part
+from annolake.load.table.folders import true_part
 from annolake.load.table.part_file import Part, PartReader, prove, write_part
 from annolake.load.table.partitions import Held, Remark
+from annolake.load.table.strangers import PASSED_OVER
 
 _QUEUE_FOLDER = "queue_id="
 _LOG = "_delta_log"

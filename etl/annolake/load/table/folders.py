@@ -4,8 +4,7 @@ Owns the layout, which of two files is true, and how one takes the place of anot
 and removed (docs/lake.md#partitions). Knows no rows.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -21,32 +20,11 @@ from annolake.load.storage.scratch import Workspace
 from annolake.load.table.counts import Counts, all_counts, counts_of, keep_counts, wrong_counts
 from annolake.load.table.days import ALL_DAYS, NO_DAY
 from annolake.load.table.file_format import FileFormat
-from annolake.load.table.part_file import NAME_END, NAME_START, Part, PartReader, prove, write_part
+from annolake.load.table.part_file import Part, PartReader, prove, write_part
 from annolake.load.table.partitions import Held, Partitions, Remark
+from annolake.load.table.strangers import others, part_names, passed_over
 
-_PART = re.compile(f"{NAME_START}[0-9a-f]+{re.escape(NAME_END)}")
 _QUEUE_ID = "queue_id="
-PASSED_OVER = "it is none of annolake's, and passed over"
-
-
-def is_passed_over(files: Files, path: Location) -> bool:
-    """Tell whether it is of what other tools leave and readers pass over: `.DS_Store`, `_SUCCESS`, an empty folder."""
-    name = path.name
-    if name.endswith("_$folder$") or (name.startswith((".", "_")) and not name.endswith(NAME_END)):
-        return True
-    try:
-        return files.exists(path) and not files.names(path)
-    except LakeError:  # a file
-        return False
-
-
-def part_names(files: Files, folder: Location) -> list[str]:
-    """Return the names of the files in a partition folder. Raises `LakeError` where something else is there."""
-    found = files.names(folder)
-    for name in found:
-        if not _PART.fullmatch(name) and not is_passed_over(files, folder / name):
-            raise LakeError(f"cannot trust {folder / name}: only part-*.parquet belongs there; move it away")
-    return [name for name in found if _PART.fullmatch(name)]
 
 
 def true_part(parts: Iterable[Part]) -> Part | None:
@@ -187,13 +165,13 @@ class PlainTable:
     def remarks(self, queue_id: str | None) -> list[Remark]:
         """Return what lies where it does not belong: in the table's folder, or in that of a queue and below it."""
         if queue_id is None:
-            return list(_others(self.files, self.root, _QUEUE_ID, fits=lambda name: name.startswith(_QUEUE_ID)))
+            return list(others(self.files, self.root, _QUEUE_ID, fits=lambda name: name.startswith(_QUEUE_ID)))
         folder = self.folder(queue_id)
         if not self.file_format.partition:
-            return list(_passed_over(self.files, folder))
+            return list(passed_over(self.files, folder))
         found = list(self._strangers(folder))
         for day in self.days(queue_id):
-            found += _passed_over(self.files, self.file_format.folder(folder, day))
+            found += passed_over(self.files, self.file_format.folder(folder, day))
         return found
 
     def days(self, queue_id: str) -> list[int]:
@@ -214,7 +192,7 @@ class PlainTable:
     def _strangers(self, folder: Location) -> Iterator[Remark]:
         file_format = self.file_format
         fits = lambda name: file_format.day_named(name) is not None  # noqa: E731
-        return _others(self.files, folder, f"{file_format.partition}=", fits=fits)
+        return others(self.files, folder, f"{file_format.partition}=", fits=fits)
 
     def paths(self, queue_id: str, day: int) -> list[Location]:
         """Return the files of a partition."""
@@ -283,19 +261,6 @@ class PlainTable:
         """Return the partitions of a queue, to one that has its lock."""
         return PlainPartitions(self, queue_id, workspace, hold)
 
-
-def _others(files: Files, folder: Location, start: str, *, fits: Callable[[str], bool]) -> Iterator[Remark]:
-    """Yield what a folder has that does not fit: harmless where readers pass it over."""
-    for name in files.names(folder):
-        if not fits(name):
-            harmless = is_passed_over(files, folder / name)
-            yield Remark(
-                folder / name, PASSED_OVER if harmless else f"only {start}... belongs there; move it away", harmless
-            )
-
-
-def _passed_over(files: Files, folder: Location) -> Iterator[Remark]:
-    """Yield what a folder has that is no file of annolake's and that readers pass over."""
-    for name in files.names(folder):
-        if not _PART.fullmatch(name) and is_passed_over(files, folder / name):
-            yield Remark(folder / name, PASSED_OVER, harmless=True)
+    def vacuum(self, *, alone: bool) -> int:  # noqa: ARG002 - nothing stays that was replaced
+        """Do nothing: what was replaced is gone already."""
+        return 0

@@ -128,3 +128,9 @@ class Table(Protocol):
 
     def partitions(self, queue_id: str, workspace: Workspace, hold: Hold) -> Partitions:
         """Return the partitions of a queue, to one that has its lock; parts are built in the workspace."""
+
+    def vacuum(self, *, alone: bool) -> int:
+        """Remove files that no reader can need any more, and what dead exports left; return how many.
+
+        `alone`: no other export runs, so that what none is known to have published is a dead one's.
+        """

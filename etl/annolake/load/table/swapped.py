@@ -12,8 +12,9 @@ from annolake.load.storage.files import Hold, Location
 from annolake.load.storage.local import LocalFiles
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.file_format import FileFormat
-from annolake.load.table.folders import PlainPartitions, PlainTable, part_names
+from annolake.load.table.folders import PlainPartitions, PlainTable
 from annolake.load.table.part_file import Part
+from annolake.load.table.strangers import part_names
 
 
 class SwappedPartitions(PlainPartitions):
