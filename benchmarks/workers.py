@@ -16,9 +16,8 @@ from processes import Service, measured, service
 def main() -> None:
     """Print a table: a line for the process, and one for each number of workers."""
     args = _arguments()
-    print(
-        f"{args.queues} queues of {args.rows} rows over {args.days} days, {args.latency_ms:.0f} ms, median of {args.repeat}"
-    )
+    case = f"{args.queues} queues of {args.rows} rows over {args.days} days"
+    print(f"{case}, {args.latency_ms:.0f} ms, median of {args.repeat}")
     with service(rows=args.rows, queues=args.queues, days=args.days, latency_ms=args.latency_ms) as there:
         alone = _median_s(there, [], args.repeat)
         print(f"one process  {alone:6.2f} s")

@@ -78,7 +78,8 @@ def killing(client: Client, at: int, afterwards: Callable[[], object] = lambda: 
     def kill(_sandbox: Sandbox, number: int) -> None:
         if number == at:
             busy = [worker for worker, tasks in client.processing().items() if tasks]
-            os.kill(*client.run(os.getpid, workers=busy[:1]).values(), signal.SIGKILL)
+            (victim,) = client.run(os.getpid, workers=busy[:1]).values()
+            os.kill(victim, signal.SIGKILL)
             afterwards()
 
     return kill
