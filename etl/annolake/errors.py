@@ -5,8 +5,7 @@ AnnolakeError
 ├── ServiceError           4    the service refused or stayed away
 │   ├── RefusedError            401, 403, 422, ...: asking again changes nothing
 │   ├── NotFoundError, GoneError  404: no such queue, or not for this key; 410: the endpoint was retired
-│   ├── TooLargeError           an answer above source.max_response_mb: fewer rows may fit
-│   └── UnavailableError        every attempt was spent
+│   └── TooLargeError, UnavailableError  an answer above source.max_response_mb; every attempt was spent
 ├── LakeError              5    the lake could not be read, written or trusted
 ├── LockedError            6    another export holds the queue's lock
 ├── WorkerError            4    the cluster stayed away, or lost a worker
