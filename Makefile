@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check lint format types layers bench mutants docs lock clean
+.PHONY: help demo test test-storage check lint format types layers bench mutants docs lock clean
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # The environment is rebuilt when the pinned versions or the project file change, by itself.
 .venv/ready: requirements.lock pyproject.toml
@@ -21,6 +21,9 @@ demo: .venv/ready  ## a sandbox queue into ./demo-lake, then a polars and a Duck
 
 test: .venv/ready  ## every test
 	$(BIN)/pytest -n auto --dist worksteal
+
+test-storage: .venv/ready  ## tests of the lake with many more rounds: kills, faults, examples; a long while
+	ANNOLAKE_TEST_LONG=1 $(BIN)/pytest -n auto --dist worksteal tests/load
 
 check: .venv/ready lint types layers  ## ruff, mypy --strict, import-linter
 

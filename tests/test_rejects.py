@@ -20,7 +20,7 @@ from annolake.rejects import RejectKeeper
 from annolake.sandbox import Population, Queue, Rules, Sandbox
 from annolake.sandbox.answers import Answer, Asked
 from annolake.transform.row_batch import DecodedRow, Reject, RowBatch
-from exporting import KEY_VARIABLE, export_once, files_of, one_queue, with_polars, write_config
+from exporting import KEY_VARIABLE, export_once, export_rows, files_of, one_queue, with_polars, write_config
 from hostile import Hostile, Wire
 from load.faults import Gate, Killed
 from load.model_queue import FIRST_EXPORT, QUEUE, lake_at
@@ -270,21 +270,21 @@ def test_any_kill_reports_a_reject_once_at_least(tmp_path: Path, monkeypatch: py
         gate = Gate()
         with monkeypatch.context() as patched:
             lake_with(patched, gate)
-            export_once(sandbox, tmp_path)
+            export_rows(sandbox, tmp_path)
         rejects, outcomes = len(rejects_in(tmp_path / "lake")), set()
         for step in sorted({*range(20, len(gate.steps), 9), *range(len(gate.steps) - 16, len(gate.steps))}):
             folder = tmp_path / f"step-{step}"
             folder.mkdir()
             with monkeypatch.context() as patched, suppress(Killed):
                 lake_with(patched, Gate("kill", step))
-                export_once(sandbox, folder)
+                export_rows(sandbox, folder)
             known = len(rejects_in(folder / "lake"))
             published = len(with_polars(folder / "lake")) == 60 - rejects if known else False
             reports = (folder / "lake/_annolake/reports").glob("*.json")
             reported = [queue for path in reports for queue in json.loads(path.read_text())["queues"]]
             told = any(queue["status"] == "partial" for queue in reported)
-            good = one_queue(export_once(sandbox, folder))
-            again = one_queue(export_once(sandbox, folder))
+            good = one_queue(export_rows(sandbox, folder))
+            again = one_queue(export_rows(sandbox, folder))
 
             assert not known or published, step
             assert (good.rejected, good.rejected_new) == (rejects, 0 if told else rejects), step

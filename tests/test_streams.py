@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from annolake.sandbox import Faults, Population, Sandbox
-from exporting import KEY_VARIABLE, annolake, export_once, with_polars, write_config
+from exporting import KEY_VARIABLE, ROWS_ALONE, annolake, export_once, with_polars, write_config
 
 ROWS = 150
 ANNOLAKE = f"{sys.executable} -m annolake"
@@ -78,7 +78,7 @@ def test_no_stream_hides_a_failure(end: str, tmp_path: Path) -> None:
 def test_warnings_of_lanes_fail_no_queue(end: str, endpoint: str, tmp_path: Path) -> None:
     """Each of many requests that are repeated is logged by the thread that sent it, to nobody."""
     faults = Faults(rate=0.4, kinds=("500", "reset"))
-    settings = {"source.endpoint": endpoint, "retry.max_attempts": 50, "retry.max_wait_s": 0.01}
+    settings = {**ROWS_ALONE, "source.endpoint": endpoint, "retry.max_attempts": 50, "retry.max_wait_s": 0.01}
     with Sandbox(Population(rows=600, odd=False, days=2), seed=2, faults=faults) as sandbox:
         write_config(tmp_path, sandbox, settings)
         ran = shell(ENDS[end].format(f"{ANNOLAKE} run"), tmp_path, key=sandbox.api_key)

@@ -9,7 +9,7 @@ from annolake.report import QueueReport
 
 
 class Log(Protocol):
-    """What structlog's loggers do: an event's name and its facts."""
+    """Receives events, each a name and facts; called from several threads."""
 
     def debug(self, event: str, **facts: Any) -> Any:
         """Log what only a developer wants to see."""

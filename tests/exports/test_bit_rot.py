@@ -11,7 +11,7 @@ import pytest
 
 from annolake.report import QueueReport
 from annolake.sandbox import Population, Sandbox
-from exporting import annolake, export_once, one_queue, write_config
+from exporting import ROWS_ALONE, annolake, export_once, one_queue, write_config
 
 COMPRESSIONS = ("none", "lz4", "snappy", "zstd")
 FLIPS = 8
@@ -51,7 +51,7 @@ class Rot:
 def rot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rot]:
     """A lake of one compression, of rows of a few days."""
     folder = tmp_path_factory.mktemp(request.param)
-    settings = {"lake.compression": request.param}
+    settings = {**ROWS_ALONE, "lake.compression": request.param}
     with Sandbox(Population(rows=30, odd=False, days=4), seed=2) as sandbox:
         export_once(sandbox, folder, settings)
         row = sandbox.queue().rows("active")[7]

@@ -12,7 +12,7 @@ import pytest
 
 from annolake.report import QueueReport
 from annolake.sandbox import Population, Queue, Sandbox, Showing
-from exporting import annolake, export_once, one_queue, with_duckdb, with_polars, write_config
+from exporting import ROWS_ALONE, annolake, export_rows, one_queue, with_duckdb, with_polars, write_config
 
 ENDPOINTS = ["runs", "items"]
 
@@ -28,7 +28,7 @@ def ids(queue: Queue, *sections: Any) -> list[str]:
 
 def ran(sandbox: Sandbox, folder: Path, *options: str, endpoint: str = "runs") -> tuple[int, dict[str, Any]]:
     """Run the command against a sandbox; return its exit code and the queue's part of the report."""
-    config = write_config(folder, sandbox, {"source.endpoint": endpoint})
+    config = write_config(folder, sandbox, {**ROWS_ALONE, "source.endpoint": endpoint})
     done = annolake("run", "--config", config, "--json", *options, key=sandbox.api_key, cwd=folder)
     return done.exit_code, done.report["queues"][0]
 
@@ -59,10 +59,10 @@ def heavy(sandbox: Sandbox) -> None:
 def test_answers_cut_by_bytes_lose_nothing(cap: int, size: Callable[[int], int | None], tmp_path: Path) -> None:
     """A service that caps answers by bytes is read to its end, whatever it says of the size, and removes nothing."""
     with Sandbox(Population(rows=150, odd=False, days=2), seed=1) as sandbox:
-        export_once(sandbox, tmp_path)
+        export_rows(sandbox, tmp_path)
         heavy(sandbox)
         sandbox.showing = Showing(bytes_cap=cap, size=size)
-        report = one_queue(export_once(sandbox, tmp_path))
+        report = one_queue(export_rows(sandbox, tmp_path))
         there = set(ids(sandbox.queue()))
 
     assert (report.complete, report.exit_code, report.removed, report.rows_not_shown) == (True, 0, 0, 0)
@@ -276,7 +276,7 @@ def test_random_pages_are_never_complete(seed: int, tmp_path: Path) -> None:
             thread = Thread(target=server.serve_forever, args=(0.05,))
             thread.start()
             settings = {"source.base_url": f"http://127.0.0.1:{server.server_port}", "source.endpoint": "runs"}
-            report: QueueReport = one_queue(export_once(sandbox, tmp_path, settings))
+            report: QueueReport = one_queue(export_rows(sandbox, tmp_path, settings))
             server.shutdown()
             thread.join()
 

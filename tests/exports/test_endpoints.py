@@ -9,9 +9,19 @@ from typing import Any
 import pytest
 
 from annolake.sandbox import Changes, Faults, Population, Rules, Sandbox
-from exporting import annolake, export_once, files_of, held, one_queue, with_duckdb, with_polars, write_config
+from exporting import (
+    ROWS_ALONE,
+    annolake,
+    export_rows,
+    files_of,
+    held,
+    one_queue,
+    with_duckdb,
+    with_polars,
+    write_config,
+)
 
-ITEMS = {"source.endpoint": "items"}
+ITEMS = {**ROWS_ALONE, "source.endpoint": "items"}
 GENERATE = Path(__file__).parents[2] / "docs/generate.py"
 
 # What the runs listing alone tells, and what differs between two exports by design.
@@ -38,8 +48,8 @@ def test_rows_over_items_equal_rows_over_runs(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
     with Sandbox(Population(rows=900, days=2), seed=13) as sandbox:
-        report = one_queue(export_once(sandbox, tmp_path / "a", ITEMS))
-        export_once(sandbox, tmp_path / "b")
+        report = one_queue(export_rows(sandbox, tmp_path / "a", ITEMS))
+        export_rows(sandbox, tmp_path / "b")
         asked = [record.path for record in sandbox.requests if "/items" in record.path or "query" in record.path]
 
     over_items, over_runs = with_duckdb(tmp_path / "a/lake"), with_duckdb(tmp_path / "b/lake")
@@ -54,12 +64,12 @@ def test_rows_over_items_equal_rows_over_runs(tmp_path: Path) -> None:
 def test_a_lake_filled_over_runs_loses_nothing_over_items(tmp_path: Path) -> None:
     """No row lost, none doubled, no value turned to null; a second export over items writes nothing."""
     with Sandbox(Population(rows=500, days=2), seed=14) as sandbox:
-        export_once(sandbox, tmp_path)
+        export_rows(sandbox, tmp_path)
         before = with_polars(tmp_path / "lake")
-        switched = one_queue(export_once(sandbox, tmp_path, ITEMS))
+        switched = one_queue(export_rows(sandbox, tmp_path, ITEMS))
         after = with_polars(tmp_path / "lake")
         files = files_of(tmp_path / "lake")
-        again = one_queue(export_once(sandbox, tmp_path, ITEMS))
+        again = one_queue(export_rows(sandbox, tmp_path, ITEMS))
 
     assert (switched.inserted, switched.removed, switched.complete) == (0, 0, True)
     assert before.keys() == after.keys()
@@ -77,10 +87,10 @@ def test_what_moves_when_the_endpoint_changes_is_in_the_documentation(tmp_path: 
     lakes = []
     with Sandbox(Population(rows=300, days=2), seed=14) as sandbox:
         for settings in ({}, ITEMS, {}):
-            export_once(sandbox, tmp_path, settings)
+            export_rows(sandbox, tmp_path, settings)
             lakes.append(with_polars(tmp_path / "lake"))
         (tmp_path / "fresh").mkdir()
-        export_once(sandbox, tmp_path / "fresh", ITEMS)
+        export_rows(sandbox, tmp_path / "fresh", ITEMS)
     fresh = with_polars(tmp_path / "fresh/lake")
 
     def moved(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
@@ -104,9 +114,9 @@ def test_items_of_before_august_2026_make_the_same_table(tmp_path: Path) -> None
         config = write_config(tmp_path / "old", sandbox, ITEMS)
         ran = annolake("run", "--config", config, "--json", key=sandbox.api_key, cwd=tmp_path)
     with Sandbox(Population(rows=300, threads=20, days=2), seed=13) as sandbox:
-        export_once(sandbox, tmp_path / "new", ITEMS)
+        export_rows(sandbox, tmp_path / "new", ITEMS)
         files = files_of(tmp_path / "old/lake")
-        again = one_queue(export_once(sandbox, tmp_path / "old", ITEMS))
+        again = one_queue(export_rows(sandbox, tmp_path / "old", ITEMS))
 
     old, new = with_polars(tmp_path / "old/lake"), with_polars(tmp_path / "new/lake")
     (queue,) = ran.report["queues"]
@@ -122,7 +132,7 @@ def test_items_of_before_august_2026_make_the_same_table(tmp_path: Path) -> None
 def test_the_day_the_runs_listing_is_gone(retire_after: int, tmp_path: Path) -> None:
     """At the first request or in the middle of an export: annolake goes on over items, with every row."""
     with Sandbox(Population(rows=900, days=2), seed=15, rules=Rules(retire_runs_after=retire_after)) as sandbox:
-        report = one_queue(export_once(sandbox, tmp_path))
+        report = one_queue(export_rows(sandbox, tmp_path))
         sent = held(sandbox.queue())
 
     stored = with_polars(tmp_path / "lake")
@@ -136,7 +146,7 @@ def test_the_day_the_runs_listing_is_gone(retire_after: int, tmp_path: Path) -> 
 def test_a_404_counts_as_retired_only_while_the_queue_is_alive(tmp_path: Path) -> None:
     """The listing answers 404 while the queue's own record is there: its successor takes over."""
     with Sandbox(Population(rows=50, days=2), seed=15, rules=Rules(retire_runs_after=1, retired_status=404)) as sandbox:
-        report = one_queue(export_once(sandbox, tmp_path))
+        report = one_queue(export_rows(sandbox, tmp_path))
 
     assert (report.endpoint, report.inserted) == ("items", 50)
 
@@ -144,7 +154,7 @@ def test_a_404_counts_as_retired_only_while_the_queue_is_alive(tmp_path: Path) -
 def test_forcing_runs_does_not_switch(tmp_path: Path) -> None:
     """Who asks for the runs listing alone is told that it is gone."""
     with Sandbox(Population(rows=50, days=2), seed=15, rules=Rules(retire_runs_after=1)) as sandbox:
-        report = one_queue(export_once(sandbox, tmp_path, {"source.endpoint": "runs"}))
+        report = one_queue(export_rows(sandbox, tmp_path, {"source.endpoint": "runs"}))
 
     assert (report.status, report.exit_code) == ("failed", 4)
     assert "410" in (report.error or "")
@@ -153,7 +163,7 @@ def test_forcing_runs_does_not_switch(tmp_path: Path) -> None:
 def test_a_service_without_the_platform_stays_on_runs(tmp_path: Path) -> None:
     """Self-hosted services of today have no items, and need none."""
     with Sandbox(Population(rows=50, days=2), seed=15, rules=Rules(platform=False)) as sandbox:
-        report = one_queue(export_once(sandbox, tmp_path))
+        report = one_queue(export_rows(sandbox, tmp_path))
 
     assert (report.endpoint, report.status) == ("runs", "ok")
 
@@ -163,10 +173,10 @@ def test_threads_and_runs_that_are_gone(tmp_path: Path) -> None:
     with Sandbox(
         Population(rows=200, threads=20, days=2), seed=16, rules=Rules(runs_gone=0.05, runs_late=0.05)
     ) as sandbox:
-        first = one_queue(export_once(sandbox, tmp_path, ITEMS))
+        first = one_queue(export_rows(sandbox, tmp_path, ITEMS))
         runs = [row for section in ("active", "archived") for row in sandbox.queue().rows(section)]
         gone = {row.id for row in runs if row.run_id is not None and sandbox.is_gone(row.run_id)}
-        second = one_queue(export_once(sandbox, tmp_path, ITEMS))
+        second = one_queue(export_rows(sandbox, tmp_path, ITEMS))
 
     rows = with_polars(tmp_path / "lake")
     threads = [row for row in rows.values() if row["item_type"] == "THREAD"]
@@ -187,7 +197,7 @@ def test_reviewers_at_work_while_items_are_paged(seed: int, cursors: Any, tmp_pa
     with Sandbox(
         Population(rows=800, odd=False, days=2), seed=seed, changes=changes, rules=Rules(cursors=cursors)
     ) as sandbox:
-        report = one_queue(export_once(sandbox, tmp_path, ITEMS))
+        report = one_queue(export_rows(sandbox, tmp_path, ITEMS))
         last = max(record.number for record in sandbox.requests)
         wanted = sandbox.queue().throughout(0, last)
 
@@ -197,10 +207,10 @@ def test_reviewers_at_work_while_items_are_paged(seed: int, cursors: Any, tmp_pa
 def test_only_new_items(tmp_path: Path) -> None:
     """`--new-only` after a full export over the same endpoint reads a few pages; over another one it is full."""
     with Sandbox(Population(rows=600, odd=False, order="newest_first", days=2), seed=17) as sandbox:
-        export_once(sandbox, tmp_path)
-        other = one_queue(export_once(sandbox, tmp_path, ITEMS, mode="new"))
+        export_rows(sandbox, tmp_path)
+        other = one_queue(export_rows(sandbox, tmp_path, ITEMS, mode="new"))
         sandbox.queue().add(5)
-        new = one_queue(export_once(sandbox, tmp_path, ITEMS, mode="new"))
+        new = one_queue(export_rows(sandbox, tmp_path, ITEMS, mode="new"))
 
     assert (other.mode, other.mode_reason) == (
         "full",
@@ -212,6 +222,6 @@ def test_only_new_items(tmp_path: Path) -> None:
 def test_faults_over_items(tmp_path: Path) -> None:
     """The successor's answers are asked for again as any other."""
     with Sandbox(Population(rows=300, days=2), seed=18, faults=Faults(rate=0.3)) as sandbox:
-        report = one_queue(export_once(sandbox, tmp_path, {**ITEMS, "retry.max_attempts": 30}))
+        report = one_queue(export_rows(sandbox, tmp_path, {**ITEMS, "retry.max_attempts": 30}))
 
     assert (report.complete, report.inserted) == (True, 300)

@@ -31,7 +31,7 @@ NEW = int(UNTIL.timestamp() * 1_000_000)
 WEEK = 7 * 24
 HOUR = 3_600_000_000
 NEVER: dict[str, Any] = {"sync.refresh_feedback_every_s": 10 * WEEK * 3600}
-SMALL = Population(rows=120, threads=4, odd=False)
+SMALL = Population(rows=120, days=6, threads=4, odd=False)
 
 
 def at(hours: float) -> Clock:
@@ -121,7 +121,7 @@ def test_a_run_with_many_feedbacks_on_servers_that_cut(tmp_path: Path, crowd: in
 
 def test_groups_of_heavy_feedback_are_small(tmp_path: Path) -> None:
     """Answers aim at 4 MB, where 100 rows have 25 MB."""
-    with served(Population(rows=40, crowd=0)) as sandbox:
+    with served(Population(rows=40, days=6, crowd=0)) as sandbox:
         for one in on_rows(sandbox):
             sandbox.feedback.edit(one, comment="x" * 250_000)
         lake = Lake(tmp_path, sandbox)
@@ -134,7 +134,7 @@ def test_groups_of_heavy_feedback_are_small(tmp_path: Path) -> None:
 
 def test_two_queues_that_share_a_run_show_the_same_in_both(tmp_path: Path) -> None:
     """Feedback belongs to the run: each queue has it under its own partition."""
-    with served(Population(rows=30, queues=2)) as sandbox:
+    with served(Population(rows=30, days=6, queues=2)) as sandbox:
         first, second = (sandbox.queue(queue_id) for queue_id in sandbox.queue_ids)
         row = first.rows("active")[0]
         second.add(text=row.text.replace(row.id.encode(), b"00000000-0000-4000-8000-000000000001"))
@@ -224,7 +224,7 @@ def test_over_runs_rows_do_not_wait_for_what_was_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, too_much: bool
 ) -> None:
     """All pages are read before it is known which runs have new feedback; that is then read as well."""
-    with served(Population(rows=900, odd=False)) as sandbox:
+    with served(Population(rows=900, days=6, odd=False)) as sandbox:
         lake = Lake(tmp_path, sandbox, **NEVER)
         lake.export(24)
         subject = next(row.run_id for row in sandbox.queue().listing("archived") if row.run_id)
@@ -253,7 +253,7 @@ def test_over_items_rows_do_not_wait_for_ever(tmp_path: Path, monkeypatch: pytes
 
 def test_a_queue_without_feedback_has_an_empty_table(tmp_path: Path) -> None:
     """A scan answers, and few requests are made."""
-    with served(Population(rows=300, feedback=0, crowd=0)) as sandbox:
+    with served(Population(rows=300, days=6, feedback=0, crowd=0)) as sandbox:
         lake = Lake(tmp_path, sandbox)
         report, asked = lake.asked()
         assert (outcome(report), present(lake.path)) == (OK, {})
@@ -370,7 +370,7 @@ def test_new_only_reads_what_it_meets_and_what_is_new(tmp_path: Path, endpoint: 
 
 def test_new_only_reads_again_what_was_said_on_rows_within_the_look_back(tmp_path: Path) -> None:
     """An edit leaves no trace over items, but of rows that are read as new all is read."""
-    with served() as sandbox:
+    with served(replace(SMALL, days=20)) as sandbox:
         lake = Lake(tmp_path, sandbox, "items", **{"sync.lookback_s": 3 * 24 * 3600})
         lake.export(1)
         by_time = sorted(on_rows(sandbox), key=lambda one: one.created)
@@ -413,7 +413,7 @@ def test_a_change_of_the_rubric_changes_no_feedback(tmp_path: Path) -> None:
 def test_feedback_that_changes_during_the_export_is_there_after_the_next(tmp_path: Path, endpoint: str) -> None:
     """What stays throughout is there at once, unless the report says otherwise."""
     changes = Changes(feedback_rate=0.7, feedback_limit=60)
-    with served(Population(rows=300, threads=2), changes=changes, page_cap=37) as sandbox:
+    with served(Population(rows=300, days=6, threads=2), changes=changes, page_cap=37) as sandbox:
         before = {one.id for one in on_rows(sandbox)}
         lake = Lake(tmp_path, sandbox, endpoint, **{"sync.refresh_feedback_every_s": 0, "sync.refresh_runs_every_s": 0})
         report = lake.export(1)
@@ -431,7 +431,7 @@ def test_an_export_killed_anywhere_is_made_good_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     """Rows are published last: until then they, and so their feedback, are met as changed once more."""
-    with served(Population(rows=40, threads=2, odd=False)) as sandbox:
+    with served(Population(rows=40, days=6, threads=2, odd=False)) as sandbox:
         Lake(tmp_path / "before", sandbox, endpoint).export(24)
         change(sandbox, at=NEW + 30 * HOUR)
         for row in sandbox.queue().rows("active")[:3]:
@@ -689,7 +689,7 @@ def test_projects_with_far_more_feedback_than_the_queue_cost_one_whole_reading(t
 
 def test_a_service_that_knows_no_threads_costs_one_look(tmp_path: Path) -> None:
     """Feedback of runs is complete; that of threads is left out, and told once."""
-    with served(Population(rows=60, threads=40), ignores=("feedback_thread_id",)) as sandbox:
+    with served(Population(rows=60, days=6, threads=40), ignores=("feedback_thread_id",)) as sandbox:
         lake = Lake(tmp_path, sandbox, "items")
         report, asked = lake.asked()
         assert outcome(report) == OK

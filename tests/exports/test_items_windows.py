@@ -10,10 +10,10 @@ import pytest
 
 from annolake.sandbox import Changes, Population, Queue, Rules, Sandbox
 from annolake.sandbox.queue import Section
-from exporting import export_once, one_queue, with_polars
+from exporting import ROWS_ALONE, export_once, one_queue, with_polars
 from exports.test_drift import KINDS, RATES, promised, stored
 
-ITEMS = {"source.endpoint": "items", "source.page_size": 10, "source.concurrency": 6}
+ITEMS = {**ROWS_ALONE, "source.endpoint": "items", "source.page_size": 10, "source.concurrency": 6}
 
 LISTS: tuple[Section, ...] = ("active", "archived")
 

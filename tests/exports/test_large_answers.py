@@ -4,13 +4,12 @@ import zlib
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from annolake.sandbox import Population, Rules, Sandbox
 from annolake.sandbox.answers import Answer, Asked
-from exporting import annolake, export_once, one_queue, peak_of_run, with_polars, write_config
+from exporting import ROWS_ALONE, annolake, export_once, one_queue, peak_of_run, with_polars, write_config
 from hostile import Behave, Hostile, Wire, lists
 
 ENDPOINTS = ["runs", "items"]
@@ -162,7 +161,7 @@ def test_of_large_answers_one_is_held_at_a_time(endpoint: str, tmp_path: Path) -
         blob = b'"' + b"lorem ipsum " * 25_000 + b'"'
         for row in sandbox.queue().rows("active")[600:]:
             sandbox.queue().edit(row.id, inputs=blob)
-        settings = {"source.endpoint": endpoint, "source.max_inflight_mb": 16, "source.concurrency": 16}
+        settings = {**ROWS_ALONE, "source.endpoint": endpoint, "source.max_inflight_mb": 16, "source.concurrency": 16}
         ran, peak = peak_of_run(write_config(tmp_path, sandbox, settings), sandbox.api_key)
 
     assert (ran.exit_code, ran.report["queues"][0]["inserted"]) == (0, 1_600), ran.err
@@ -179,7 +178,7 @@ def test_a_row_that_is_on_a_page_twice_costs_little_more(endpoint: str, tmp_path
     for section, rows in sandbox.queue()._lists.items():
         sandbox.queue()._lists[section] = [row for row in rows for _ in range(2)]
     with sandbox:
-        settings: dict[str, Any] = {"source.endpoint": endpoint}
+        settings = {**ROWS_ALONE, "source.endpoint": endpoint}
         ran, peak = peak_of_run(write_config(tmp_path, sandbox, settings), sandbox.api_key)
 
     assert ran.report["queues"][0]["inserted"] == 600, ran.err

@@ -10,7 +10,7 @@ import pytest
 
 from annolake.clock import Clock
 from annolake.sandbox import Changes, Faults, Population, Sandbox
-from exporting import FakeClock, annolake, export_once, one_queue, with_polars
+from exporting import FakeClock, annolake, export_rows, one_queue, with_polars
 
 NEW: dict[str, Any] = {"mode": "new"}
 
@@ -25,9 +25,9 @@ def later(seconds: float) -> Clock:
 def test_new_rows_cost_few_requests(order: Any, tmp_path: Path) -> None:
     """150 new rows in a sorted queue of 6,000 are met with at most 45 requests, whichever end they come to."""
     with Sandbox(Population(rows=6000, odd=False, order=order, archived_share=0.3, days=2), seed=3) as sandbox:
-        full = one_queue(export_once(sandbox, tmp_path))
+        full = one_queue(export_rows(sandbox, tmp_path))
         sandbox.queue().add(150)
-        new = one_queue(export_once(sandbox, tmp_path, {"sync.lookback_s": 60}, **NEW))
+        new = one_queue(export_rows(sandbox, tmp_path, {"sync.lookback_s": 60}, **NEW))
 
     assert (full.mode, full.complete) == ("full", True)
     assert (new.mode, new.mode_reason, new.complete, new.inserted) == ("new", None, True, 150)
@@ -38,12 +38,12 @@ def test_new_rows_cost_few_requests(order: Any, tmp_path: Path) -> None:
 def test_it_removes_nothing_and_refreshes_what_the_lookback_covers(tmp_path: Path) -> None:
     """A row that it did not meet is not taken for gone; a row within the look-back is read again."""
     with Sandbox(Population(rows=500, odd=False, days=2), seed=3) as sandbox:
-        export_once(sandbox, tmp_path)
+        export_rows(sandbox, tmp_path)
         queue = sandbox.queue()
         rows = queue.rows("active")
         queue.delete(rows[0].id)
         queue.edit(rows[-1].id, name="renamed")
-        new = one_queue(export_once(sandbox, tmp_path, **NEW))
+        new = one_queue(export_rows(sandbox, tmp_path, **NEW))
         stored = with_polars(tmp_path / "lake")
 
     assert (new.mode, new.removed, new.updated) == ("new", 0, 1)
@@ -55,8 +55,8 @@ def test_without_a_complete_full_export_it_is_a_full_one(tmp_path: Path) -> None
     """The first export, and one after a first export that failed half-way, read everything and say why."""
     outage: list[Any] = ["ok"] * 5 + ["500"] * 20
     with Sandbox(Population(rows=300, odd=False, days=2), seed=3, faults=Faults(script=outage)) as sandbox:
-        failed = one_queue(export_once(sandbox, tmp_path, {"retry.max_attempts": 2, "source.concurrency": 1}))
-        new = one_queue(export_once(sandbox, tmp_path, {"retry.max_attempts": 30}, **NEW))
+        failed = one_queue(export_rows(sandbox, tmp_path, {"retry.max_attempts": 2, "source.concurrency": 1}))
+        new = one_queue(export_rows(sandbox, tmp_path, {"retry.max_attempts": 30}, **NEW))
 
     assert failed.status == "failed"
     assert (new.mode, new.mode_reason) == ("full", "no complete full export of this queue is recorded")
@@ -66,9 +66,9 @@ def test_without_a_complete_full_export_it_is_a_full_one(tmp_path: Path) -> None
 def test_an_old_full_export_is_renewed(tmp_path: Path) -> None:
     """When the last complete full export is older than sync.full_every_s, reviews and removals are due again."""
     with Sandbox(Population(rows=50, odd=False, days=2), seed=3) as sandbox:
-        export_once(sandbox, tmp_path)
-        fresh = one_queue(export_once(sandbox, tmp_path, {"sync.full_every_s": 3600}, **NEW))
-        aged = one_queue(export_once(sandbox, tmp_path, {"sync.full_every_s": 3600}, clock=later(3601), **NEW))
+        export_rows(sandbox, tmp_path)
+        fresh = one_queue(export_rows(sandbox, tmp_path, {"sync.full_every_s": 3600}, **NEW))
+        aged = one_queue(export_rows(sandbox, tmp_path, {"sync.full_every_s": 3600}, clock=later(3601), **NEW))
 
     assert (fresh.mode, aged.mode) == ("new", "full")
     assert aged.mode_reason == "the last complete full export is older than sync.full_every_s"
@@ -80,12 +80,12 @@ def test_a_clock_that_was_wrong_once_costs_one_full_export(keep: int, endpoint: 
     """What an export under a clock of 2098 recorded is passed over: reviews and removals stay due in time."""
     settings = {"source.endpoint": endpoint, "sync.full_every_s": 3600, "lake.keep_reports": keep}
     with Sandbox(Population(rows=50, odd=False, days=2), seed=3) as sandbox:
-        wrong = one_queue(export_once(sandbox, tmp_path, settings, clock=later(72 * 365 * 86_400)))
+        wrong = one_queue(export_rows(sandbox, tmp_path, settings, clock=later(72 * 365 * 86_400)))
         row = sandbox.queue().rows("archived")[0]
         sandbox.queue().delete(row.id)
-        mended = one_queue(export_once(sandbox, tmp_path, settings, **NEW))
-        fresh = one_queue(export_once(sandbox, tmp_path, settings, clock=later(60), **NEW))
-        aged = one_queue(export_once(sandbox, tmp_path, settings, clock=later(7200), **NEW))
+        mended = one_queue(export_rows(sandbox, tmp_path, settings, **NEW))
+        fresh = one_queue(export_rows(sandbox, tmp_path, settings, clock=later(60), **NEW))
+        aged = one_queue(export_rows(sandbox, tmp_path, settings, clock=later(7200), **NEW))
 
     assert wrong.complete
     assert (mended.mode, mended.mode_reason) == ("full", "no complete full export of this queue is recorded")
@@ -98,9 +98,9 @@ def test_a_row_of_a_time_to_come_moves_no_mark(tmp_path: Path) -> None:
     with Sandbox(Population(rows=300, odd=False, days=2), seed=3) as sandbox:
         queue = sandbox.queue()
         queue.edit(queue.rows("active")[0].id, added_at="2098-01-01T00:00:00Z")
-        export_once(sandbox, tmp_path)
+        export_rows(sandbox, tmp_path)
         queue.add(5)
-        new = one_queue(export_once(sandbox, tmp_path, **NEW))
+        new = one_queue(export_rows(sandbox, tmp_path, **NEW))
 
     assert (new.mode, new.complete, new.inserted) == ("new", True, 5)
 
@@ -108,8 +108,8 @@ def test_a_row_of_a_time_to_come_moves_no_mark(tmp_path: Path) -> None:
 def test_status_tells_the_last_export_whose_clock_was_right(tmp_path: Path) -> None:
     """An export under a clock of 2098 is not the last one for 72 years."""
     with Sandbox(Population(rows=5, days=2), seed=3) as sandbox:
-        export_once(sandbox, tmp_path, clock=later(72 * 365 * 86_400))
-        report = export_once(sandbox, tmp_path)
+        export_rows(sandbox, tmp_path, clock=later(72 * 365 * 86_400))
+        report = export_rows(sandbox, tmp_path)
         told = annolake("status", "--json", cwd=tmp_path)
 
     (queue,) = json.loads(told.out)["queues"]
@@ -119,8 +119,8 @@ def test_status_tells_the_last_export_whose_clock_was_right(tmp_path: Path) -> N
 def test_a_filtered_export_proves_nothing(tmp_path: Path) -> None:
     """An export of the active list alone is no ground for reading only what came after it."""
     with Sandbox(Population(rows=50, odd=False, days=2), seed=3) as sandbox:
-        export_once(sandbox, tmp_path, {"source.include_archived": False})
-        new = one_queue(export_once(sandbox, tmp_path, **NEW))
+        export_rows(sandbox, tmp_path, {"source.include_archived": False})
+        new = one_queue(export_rows(sandbox, tmp_path, **NEW))
 
     assert new.mode == "full"
 
@@ -128,10 +128,10 @@ def test_a_filtered_export_proves_nothing(tmp_path: Path) -> None:
 def test_a_lake_that_lost_its_rows_is_filled_again(tmp_path: Path) -> None:
     """Reports alone are no proof when somebody removed the files they speak of."""
     with Sandbox(Population(rows=50, odd=False, days=2), seed=3) as sandbox:
-        export_once(sandbox, tmp_path)
+        export_rows(sandbox, tmp_path)
         for path in (tmp_path / "lake/runs").rglob("*.parquet"):
             path.unlink()
-        new = one_queue(export_once(sandbox, tmp_path, **NEW))
+        new = one_queue(export_rows(sandbox, tmp_path, **NEW))
 
     assert (new.mode, new.inserted) == ("full", 50)
 
@@ -139,9 +139,9 @@ def test_a_lake_that_lost_its_rows_is_filled_again(tmp_path: Path) -> None:
 def test_an_unsorted_list_is_swept_and_the_report_says_so(tmp_path: Path) -> None:
     """New rows may be anywhere in it, so all of it is read."""
     with Sandbox(Population(rows=300, odd=False, order="unsorted", days=2), seed=3) as sandbox:
-        export_once(sandbox, tmp_path)
+        export_rows(sandbox, tmp_path)
         sandbox.queue().add(20)
-        new = one_queue(export_once(sandbox, tmp_path, **NEW))
+        new = one_queue(export_rows(sandbox, tmp_path, **NEW))
 
     assert (new.mode, new.complete, new.inserted) == ("new", True, 20)
     assert new.mode_reason == "read whole, since it is not sorted by a time that tells new rows: active and archived"
@@ -152,11 +152,11 @@ def test_exports_in_a_row_over_a_changing_queue_leave_no_gap(seed: int, tmp_path
     """Whatever was added between and during exports is in the lake after the next one."""
     changes = Changes(rate=0.5, kinds=("finish", "delete", "add"))
     with Sandbox(Population(rows=400, odd=False, days=2), seed=seed, changes=changes) as sandbox:
-        export_once(sandbox, tmp_path)
+        export_rows(sandbox, tmp_path)
         for _ in range(3):
             sandbox.queue().add(30)
             here = {row.id for section in ("active", "archived") for row in sandbox.queue().rows(section)}
-            report = one_queue(export_once(sandbox, tmp_path, {"sync.lookback_s": 3600}, **NEW))
+            report = one_queue(export_rows(sandbox, tmp_path, {"sync.lookback_s": 3600}, **NEW))
             still = {row.id for section in ("active", "archived") for row in sandbox.queue().rows(section)}
 
             assert report.complete

@@ -11,11 +11,11 @@ import pytest
 from annolake.extract.endpoints import queues
 from annolake.sandbox import Changes, Population, Sandbox
 from annolake.sandbox.answers import Answer, Asked
-from exporting import annolake, export_once, one_queue, with_polars, write_config
+from exporting import ROWS_ALONE, annolake, export_once, one_queue, with_polars, write_config
 from hostile import CERTIFICATE, Behave, Hostile, Wire, honest, lists
 
 ENDPOINTS = ["runs", "items"]
-ITEMS = {"source.endpoint": "items"}
+ITEMS = {**ROWS_ALONE, "source.endpoint": "items"}
 
 
 def lists_queues(asked: Asked) -> bool:

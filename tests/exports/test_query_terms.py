@@ -10,9 +10,9 @@ import pytest
 
 from annolake.contract import RUNS
 from annolake.sandbox import Faults, Population, QueryRules, Rules, Sandbox
-from exporting import annolake, export_once, one_queue, queries, with_polars, write_config
+from exporting import ROWS_ALONE, annolake, export_once, one_queue, queries, with_polars, write_config
 
-ITEMS = {"source.endpoint": "items"}
+ITEMS = {**ROWS_ALONE, "source.endpoint": "items"}
 CHANGING = {column.name for column in RUNS.column if column.unit in {"tokens", "USD"}}
 CHANGING |= {"first_token_time", "first_token_s"}
 

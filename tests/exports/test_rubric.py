@@ -13,7 +13,7 @@ from annolake import contract
 from annolake.sandbox import Population, Sandbox
 from annolake.transform import decode
 from annolake.transform.row_types import Rows
-from exporting import export_once, files_of, one_queue
+from exporting import ROWS_ALONE, export_once, files_of, one_queue
 
 OPEN = ("value_descriptions", "score_descriptions", "feedback_config", "required_if", "visible_if")
 NAMES = (
@@ -139,9 +139,6 @@ def test_an_odd_rubric_does_no_harm(
     assert json.loads(row["unmapped"]) == {**rubric, "later": 1}
 
 
-RUNS_ALONE = {"source.feedback": False}
-
-
 def test_an_older_lake_gets_the_columns_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of version 1, with the rubric in `unmapped`: rewritten by the next export, not by the one after it."""
     lake = tmp_path / "lake"
@@ -154,12 +151,12 @@ def test_an_older_lake_gets_the_columns_once(tmp_path: Path, monkeypatch: pytest
             patched.setattr(contract, "TABLES", (contract.RUNS, old))
             patched.setattr(decode, "_queue_record", decode.PageDecoder(Rows(old, fields, name="QueueRecord")))
             patched.setattr(decode, "read_rubric", lambda _: {})
-            export_once(sandbox, tmp_path, RUNS_ALONE)
+            export_once(sandbox, tmp_path, ROWS_ALONE)
         (first,) = pl.scan_parquet(lake / "queues").collect().to_dicts()
         before = files_of(lake)
-        export_once(sandbox, tmp_path, RUNS_ALONE)
+        export_once(sandbox, tmp_path, ROWS_ALONE)
         after = files_of(lake)
-        export_once(sandbox, tmp_path, RUNS_ALONE)
+        export_once(sandbox, tmp_path, ROWS_ALONE)
         again = files_of(lake)
 
     changed = {path.relative_to(lake).parts[0] for path, _ in set(after.items()) - set(before.items())}

@@ -20,12 +20,22 @@ from annolake.load.place import on_disk
 from annolake.report import QueueReport
 from annolake.sandbox import Population, Queue, Rules, Sandbox
 from annolake.transform.row_types import hash_seed
-from exporting import FakeClock, annolake, export_once, files_of, one_queue, queries, with_polars, write_config
+from exporting import (
+    ROWS_ALONE,
+    FakeClock,
+    annolake,
+    export_once,
+    files_of,
+    one_queue,
+    queries,
+    with_polars,
+    write_config,
+)
 from load.faults import Killed
 from load.model_queue import RunsContract
 from test_rejects import lake_with
 
-ITEMS: dict[str, Any] = {"source.endpoint": "items"}
+ITEMS: dict[str, Any] = {**ROWS_ALONE, "source.endpoint": "items"}
 START = datetime(2026, 12, 1, tzinfo=UTC)  # days after the last run of a sandbox began
 DAY = 24
 
@@ -455,7 +465,7 @@ def test_without_readable_proofs_the_reports_tell_and_runs_are_read_again(
 ) -> None:
     """--new-only goes on from the reports for rows; all runs are asked for, and the file is whole again."""
     with sandbox_of(100, order="newest_first") as sandbox:
-        lake = Lake(tmp_path, sandbox, **{"source.feedback": False})  # else all of it would be read once
+        lake = Lake(tmp_path, sandbox)
         lake.export()
         before = json.loads(lake.proofs.read_text())
         spoil(lake.proofs)
@@ -536,7 +546,7 @@ def test_exports_of_many_queues_open_no_report(endpoint: str, tmp_path: Path, mo
         return call()
 
     with Sandbox(Population(rows=6, odd=False, queues=8, days=2), seed=31) as sandbox:
-        settings = {"source.endpoint": endpoint}
+        settings = {**ROWS_ALONE, "source.endpoint": endpoint}
         modes: list[Any] = ["full", *["new"] * 5, "full", "new"]
         with monkeypatch.context() as patched:
             lake_with(patched, gate)

@@ -22,7 +22,7 @@ from exporting import annolake, export_once, one_queue, with_polars, write_confi
 from load.faults import Killed
 
 ITEMS: dict[str, Any] = {"source.endpoint": "items"}
-POPULATION = Population(rows=30, threads=14)
+POPULATION = Population(rows=30, days=4, threads=14)
 JSON = ("inputs", "outputs", "unmapped")
 DETAILS = ("prompt_token_details", "completion_token_details", "prompt_cost_details", "completion_cost_details")
 SAME = (
@@ -170,7 +170,7 @@ def test_an_unchanged_queue_costs_no_request_and_no_file(tmp_path: Path) -> None
 
 def test_one_request_reads_a_thread_of_a_page_and_two_readings_one_of_more(tmp_path: Path) -> None:
     """A page that is all of a thread shows one moment; over several, two readings must agree."""
-    with exports(tmp_path, Population(rows=3, threads=30, odd=False)) as there:
+    with exports(tmp_path, Population(rows=3, days=4, threads=30, odd=False)) as there:
         pages = [-(-len(there.turns(row)) // 100) for row in there.threads]
         asked = there.asked(lambda: there.export(source__concurrency=1))
 
@@ -228,7 +228,7 @@ def test_turns_move_with_their_item_to_another_day(tmp_path: Path) -> None:
 
 def test_a_queue_of_runs_alone_has_no_table(tmp_path: Path) -> None:
     """Nothing is asked, nothing is written, and all is well; over runs threads are not shown at all."""
-    with exports(tmp_path, Population(rows=10, odd=False)) as there:
+    with exports(tmp_path, Population(rows=10, days=4, odd=False)) as there:
         asked = there.asked(there.export)
         report = there.export()
         over_runs = one_queue(export_once(there.sandbox, tmp_path)).turns
@@ -342,11 +342,11 @@ def test_many_turns_at_once_are_marked_only_when_that_is_accepted(tmp_path: Path
 )
 def test_a_server_without_threads_is_told_once_and_the_items_stay(rules: Rules, status: int, tmp_path: Path) -> None:
     """One warning, "refused" in the report, the exit code of the rows; an update of the server brings the turns."""
-    with exports(tmp_path, Population(rows=30, threads=40), rules=rules) as there:
+    with exports(tmp_path, Population(rows=30, days=4, threads=40), rules=rules) as there:
         exit_code, messages, report = there.run()
         items = {row.id for row in there.threads}
         asked = there.asked(there.export)
-    with exports(tmp_path, Population(rows=30, threads=40)) as there:
+    with exports(tmp_path, Population(rows=30, days=4, threads=40)) as there:
         again = there.export()
 
         there.assert_equal()
@@ -387,7 +387,7 @@ def test_faults_in_passing_lose_nothing(tmp_path: Path) -> None:
 
 def test_a_turn_that_breaks_the_contract_is_set_aside(tmp_path: Path) -> None:
     """Its thread's other turns go through; exit code 3 once; accepted later, it leaves the rejects."""
-    with exports(tmp_path, Population(rows=5, threads=8, odd=False)) as there:
+    with exports(tmp_path, Population(rows=5, days=4, threads=8, odd=False)) as there:
         row = there.threads[1]
         broken = there.turns(row)[2]
         there.sandbox.threads.edit(broken, total_tokens="many")
@@ -407,7 +407,7 @@ def test_a_turn_that_breaks_the_contract_is_set_aside(tmp_path: Path) -> None:
 
 def test_a_rejected_turn_is_not_a_removed_one(tmp_path: Path) -> None:
     """A stored turn that the service sends broken stays as it was."""
-    with exports(tmp_path, Population(rows=5, threads=8, odd=False)) as there:
+    with exports(tmp_path, Population(rows=5, days=4, threads=8, odd=False)) as there:
         there.export()
         row = there.threads[1]
         before = there.stored
@@ -421,7 +421,7 @@ def test_a_rejected_turn_is_not_a_removed_one(tmp_path: Path) -> None:
 
 def test_heavy_turns_are_asked_for_in_smaller_pages(tmp_path: Path) -> None:
     """Twenty turns of 150 kB, and answers of at most 1 MB: all arrive."""
-    with exports(tmp_path, Population(rows=3, threads=8, odd=False)) as there:
+    with exports(tmp_path, Population(rows=3, days=4, threads=8, odd=False)) as there:
         row = there.threads[1]
         for turn in there.turns(row)[:20]:
             there.sandbox.threads.edit(turn, inputs={"text": "x" * 150_000})
@@ -433,7 +433,7 @@ def test_heavy_turns_are_asked_for_in_smaller_pages(tmp_path: Path) -> None:
 
 def test_a_single_turn_that_is_too_heavy_is_told(tmp_path: Path) -> None:
     """Its thread is not read whole: partial, and the others are there."""
-    with exports(tmp_path, Population(rows=3, threads=8, odd=False)) as there:
+    with exports(tmp_path, Population(rows=3, days=4, threads=8, odd=False)) as there:
         row = there.threads[1]
         there.sandbox.threads.edit(there.turns(row)[0], inputs={"text": "x" * 1_500_000})
         report = there.export(source__max_response_mb=1)

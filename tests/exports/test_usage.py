@@ -11,9 +11,9 @@ import pytest
 
 from annolake.contract import RUNS
 from annolake.sandbox import Population, QueryRules, Rules, Sandbox
-from exporting import annolake, export_once, files_of, one_queue, queries, with_duckdb, write_config
+from exporting import ROWS_ALONE, annolake, export_once, files_of, one_queue, queries, with_duckdb, write_config
 
-ITEMS: dict[str, Any] = {"source.endpoint": "items"}
+ITEMS: dict[str, Any] = {**ROWS_ALONE, "source.endpoint": "items"}
 OWN: dict[str, Any] = {**ITEMS, "source.subtree_usage": False}
 
 FIRST_TOKEN = {"first_token_time", "first_token_s"}

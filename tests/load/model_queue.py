@@ -1,6 +1,6 @@
 """A queue as the tests see it, and one export of it, driven the way the pipeline drives the lake."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -15,13 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable as Delta
 
+from annolake.clock import Clock
 from annolake.contract import RUNS, TABLES
 from annolake.keys import key_of
 from annolake.load.lake import Lake
 from annolake.load.merge.decide import Counts
 from annolake.load.merge.upsert import Outcome, Upsert
-from annolake.load.place import on_disk
-from annolake.load.storage.local import LocalFiles
+from annolake.load.place import DeltaSettings, on_disk, open_place
+from annolake.load.storage.files import Gate
+from annolake.load.storage.local import LocalFiles, straight
 from annolake.load.storage.scratch import Workspace
 
 QUEUE = "11111111-2222-4333-8444-555555555555"
@@ -120,6 +122,21 @@ def lake_at(root: Path, *, files: LocalFiles | None = None, row_group_mb: int = 
     """Return the lake in a folder."""
     place = on_disk(root, files=files, wanted=Arrangement.current)
     return Lake(place, tables=TABLES, hash_version=1, row_group_mb=row_group_mb, keep_reports=keep_reports)
+
+
+def lake_of(
+    address: str,
+    environ: Mapping[str, str],
+    *,
+    scratch: Path | None = None,
+    wanted: Literal["parquet", "delta"] | None = None,
+    gate: Gate = straight,
+    keep_s: int = 604800,
+) -> Lake:
+    """Return the lake in a folder or at an address, as a process of its own opens it."""
+    where = address if "://" in address else Path(address)
+    place = open_place(where, {}, environ, clock=Clock(), scratch=scratch, gate=gate)
+    return Lake(replace(place, wanted=wanted, delta=DeltaSettings(keep_s)), tables=TABLES, hash_version=1)
 
 
 def root_of(lake: Lake) -> Path:

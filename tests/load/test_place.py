@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from annolake.clock import Clock
+from annolake.contract import TABLES
 from annolake.errors import ConfigError, LakeError
+from annolake.load.lake import Lake
 from annolake.load.place import Place, open_place
 from annolake.load.storage.files import look_again
 from annolake.load.storage.local import LocalFiles
@@ -142,3 +144,25 @@ def test_looking_again_ends(object_store: ObjectStore) -> None:
 
     with pytest.raises(LakeError, match="there is no such file"):
         look_again(lambda: place.files.read(place.root / "nowhere"))
+
+
+def test_a_lease_that_was_looked_at_hinders_no_vacuum(object_store: ObjectStore, tmp_path: Path) -> None:
+    """A store's clock is asked by an object beside the leases, which is none."""
+    address = object_store.address()
+    lakes = [
+        Lake(place_in(object_store, scratch=tmp_path / name, address=address), tables=TABLES, hash_version=1)
+        for name in ("here", "there")
+    ]
+    for lake in lakes:
+        lake.prepare()
+
+    with lakes[0].lock("queue", since=SINCE):
+        beside = lakes[1].is_alone()
+    after = lakes[1].is_alone()
+    with lakes[0].workspace("one", since=SINCE):
+        running = lakes[1].is_running("one")
+        with lakes[1].workspace("two", since=SINCE):
+            both = lakes[0].is_running("one"), lakes[0].is_running("two")
+
+    assert (beside, after) == (False, True)
+    assert (running, both) == (True, (True, True))

@@ -16,6 +16,7 @@ from annolake.errors import LakeError
 from annolake.load.storage.local import LocalFiles
 from load.faults import Gate, Killed
 from load.model_queue import START, Row, expected, export, lake_at, stored, timeless
+from rounds import rounds
 
 FORGETTABLE = ["feedback_stats", "inputs", "tags", "prompt_cost_details"]
 
@@ -94,7 +95,7 @@ def _run(lake_root: Path, done: Export, number: int, gate: Gate | None) -> None:
 
 
 @pytest.mark.usefixtures("arrangement")
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=rounds(30, many=600), deadline=None)
 @given(st.lists(EXPORTS, min_size=1, max_size=4))
 def test_any_sequence_of_exports_holds_what_was_read_last(exports: list[Export]) -> None:
     """Each row is as it was last read, stamped by the export that changed it, in one partition."""
@@ -108,7 +109,7 @@ def test_any_sequence_of_exports_holds_what_was_read_last(exports: list[Export])
 
 
 @pytest.mark.usefixtures("arrangement")
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=rounds(30, many=600), deadline=None)
 @given(st.lists(EXPORTS, min_size=1, max_size=3))
 def test_a_broken_export_is_made_good_by_the_next(exports: list[Export]) -> None:
     """After any step broke, a plain rerun ends as if nothing had happened, stamps of time aside."""

@@ -20,7 +20,7 @@ from annolake.load.storage.local import LocalFiles
 from annolake.load.table.counts import read_counts
 from load import model_queue
 from load.faults import Gate, Killed
-from load.model_queue import FIRST_EXPORT, QUEUE, START, counts_file, folder_of, lake_at, rows
+from load.model_queue import FIRST_EXPORT, QUEUE, START, Arrangement, counts_file, folder_of, lake_at, rows
 from load.model_tables import (
     CONTRACTS,
     Feedback,
@@ -36,6 +36,7 @@ from load.model_tables import (
     uuid,
     with_polars,
 )
+from rounds import rounds
 
 DAY = timedelta(days=1)
 FEEDBACK = [
@@ -300,7 +301,7 @@ def test_any_kill_is_healed_by_the_next_export(tmp_path: Path) -> None:
     gate = Gate()
     export(lake_at(tmp_path / "count", files=LocalFiles(gate)), "feedback", after, number=2)
 
-    for step in range(len(gate.steps)):
+    for step in range(0, len(gate.steps), 1 if Arrangement.current == "parquet" else 7):
         root = tmp_path / str(step)
         export(lake_at(root), "feedback", before)
         with suppress(LakeError, Killed):
@@ -328,7 +329,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.usefixtures("arrangement")
-@settings(max_examples=60)
+@settings(max_examples=rounds(30, many=600))
 @given(STEPS)
 def test_after_any_exports_the_lake_has_what_a_dictionary_would(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[dict[int, int], set[int]]]

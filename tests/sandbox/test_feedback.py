@@ -217,16 +217,30 @@ def test_times_of_creation_bound_what_is_found(connect: Connect, *, odd: bool) -
         found = read(
             client, min_created_at=_text(low), max_created_at=_text(high), session=sandbox.queue().cast.projects
         )
-        assert sandbox.feedback.of_projects(None, low) != every
+        newest = sandbox.feedback.of_projects(None, max(one.created for one in every))
         assert read(client, min_created_at="2026-11-20T18:00:00.5Z") == []
         new = sandbox.feedback.add(str(rows_of(sandbox)[0].run_id))
         late = sandbox.feedback.add(str(rows_of(sandbox)[1].run_id), at=new.created + 10**9)
         younger = read(client, min_created_at="2026-11-20T18:00:00.5Z")
         latest = read(client, min_created_at=_text(late.created))
 
+    assert 0 < len(newest) < len(every)
     assert len(found) == 102
     assert set(ids_of(younger)) == {new.id, late.id}
     assert ids_of(latest) == [late.id]
+
+
+def test_a_run_that_comes_after_it_was_asked_for_has_its_feedback() -> None:
+    """Whoever asked too early finds what is found in a sandbox where nobody did."""
+    small = Population(rows=10, feedback=9)
+    with Sandbox(small) as one, Sandbox(small) as other:
+        run_id = str(one.queue().add()[0].run_id)
+        assert other.feedback.of(run_id) == []
+        other.queue().add()
+        texts = [[feedback.text for feedback in sandbox.feedback.of(run_id)] for sandbox in (one, other)]
+
+    assert len(texts[0]) > 5
+    assert texts[0] == texts[1]
 
 
 def _text(at: int) -> str:

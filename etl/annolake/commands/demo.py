@@ -60,14 +60,7 @@ def run_demo(lake: Path, environ: Mapping[str, str], out: TextIO, err: TextIO) -
         console = Console(err, now=clock.now, quiet=True)
 
         def once(title: str) -> Report:
-            report = export(
-                config,
-                surroundings,
-                clock=clock,
-                log=console.log,
-                progress=console.progress(),
-                interruption=Interruption(),
-            )
+            report = export(config, surroundings, clock=clock, log=console.log, interruption=Interruption())
             print(f"\n{title}\n  {in_words(report.queues[0])}", file=out)
             return report
 

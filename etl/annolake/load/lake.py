@@ -279,8 +279,7 @@ class Lake:
 
     def is_alone(self) -> bool:
         """Tell whether nobody exports a queue now."""
-        locks = self._own / "locks"
-        return all(self._place.locks.is_free(locks / name) for name in self.files.names(locks))
+        return all(self._place.locks.is_free(lock) for lock in self._place.leases("locks"))
 
     def write_report(self, report: Mapping[str, Any], workspace: Workspace) -> Location:
         """Write the export's report; return where it is."""

@@ -88,14 +88,20 @@ class Place:
         if not self.announces:
             yield
             return
-        exports = self.root / OWN / "exports"
-        for name in self.files.names(exports):
-            if self.locks.is_free(exports / name):
-                self.files.remove(exports / name)
-        with self.locks.hold(exports / export_id, since=since):
+        for lease in self.leases("exports"):
+            if self.locks.is_free(lease):
+                self.files.remove(lease)
+        mine = self.root / OWN / "exports" / export_id
+        with self.locks.hold(mine, since=since):
             yield
         with suppress(LakeError):  # what can't be removed now is removed by the next export
-            self.files.remove(exports / export_id)
+            self.files.remove(mine)
+
+    def leases(self, folder: str) -> list[Location]:
+        """Return the locks in a folder of annolake's own, held or not; a store's clock is beside them."""
+        return [
+            self.root / OWN / folder / name for name in self.files.names(self.root / OWN / folder) if name[0] != "."
+        ]
 
     def is_running(self, export_id: str) -> bool:
         """Tell whether the export of that id runs."""
@@ -160,7 +166,8 @@ def _delta_table(place: Place, root: Location, file_format: FileFormat) -> Table
     if find_spec("deltalake") is None:
         raise ConfigError('lake.format: for "delta" install what writes it: pip install "annolake[delta]"')
     from annolake.load.table.delta import DeltaTable  # noqa: PLC0415 - an extra, and 36 MB
-    from annolake.load.table.delta_log import DeltaLog, Retry  # noqa: PLC0415
+    from annolake.load.table.delta_entries import Retry  # noqa: PLC0415
+    from annolake.load.table.delta_log import DeltaLog  # noqa: PLC0415
 
     settings = place.delta
     local = place.files if isinstance(place.files, LocalFiles) else None

@@ -32,8 +32,7 @@ def vacuum(lake: Lake, workspace: Workspace, *, now: datetime) -> int:
     last = _last(lake.files, mark)
     if last is not None and timedelta() <= now - last < min(_EVERY, timedelta(seconds=lake.keep_s)):
         return 0
-    alone = lake.is_alone()  # no upload that no log has yet can be a living export's
-    removed = sum(lake.table(name).vacuum(alone=alone) for name in lake.formats)
+    removed = sum(lake.table(name).vacuum(alone=lake.is_alone) for name in lake.formats)
     workspace.put(lake.files, mark, msgspec.json.encode(_Mark(now)) + b"\n", flush=False)
     return removed
 

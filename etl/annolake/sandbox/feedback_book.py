@@ -5,7 +5,7 @@ Owns which feedback there is, and that the rows' `feedback_stats` follow it. It 
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -21,7 +21,13 @@ from annolake.sandbox.timeline import Timeline
 _STRANGERS = 5
 """For so many rows of a queue, there is one run with feedback in its projects that is in no queue."""
 
+_REMEMBERED = 20_000
+"""Of so many subjects what was drawn is kept in memory: some 3 kB each."""
+
 FeedbackHappening = Literal["add", "edit", "delete"]
+
+Said = dict[str, tuple[Sequence[Row | None], Sequence[Feedback]]]
+"""What was drawn of a run, and the rows that it was drawn for; sandboxes that begin alike share it."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +51,14 @@ class Voices:
 class FeedbackBook:
     """The feedback of every run, thread and project. Every method may be called from any thread."""
 
-    def __init__(self, queues: dict[str, Queue], voices: dict[str, Voices], timeline: Timeline) -> None:
+    def __init__(self, queues: dict[str, Queue], voices: dict[str, Voices], timeline: Timeline, said: Said) -> None:
         self.history: list[FeedbackEvent] = []
         self._queues = queues
         self._voices = voices
         self._timeline = timeline
         self._until = timeline.now
         self._changed: dict[str, dict[str, Feedback]] = {}
+        self._said = said
         self._memory: dict[tuple[int, int | None], list[Feedback]] = {}
         self._rng = random.Random(f"feedback by hand:{','.join(queues)}")
 
@@ -60,7 +67,7 @@ class FeedbackBook:
     def of(self, subject: str) -> list[Feedback]:
         """Return the feedback of a run, thread or project as it is now; none of one that nobody knows."""
         with self._timeline.lock:
-            return self._of(subject)
+            return list(self._of(subject))
 
     def of_queue(self, queue: Queue) -> list[Feedback]:
         """Return the feedback of the runs and threads that are in a queue, the truth for tests."""
@@ -128,9 +135,22 @@ class FeedbackBook:
             for queue in self._queues.values():
                 queue.edit_run(feedback.run_id, feedback_stats=stats)
 
-    def _of(self, subject: str) -> list[Feedback]:
+    def _of(self, subject: str) -> Sequence[Feedback]:
         if subject in self._changed:
             return list(self._changed[subject].values())
+        # A run's first row in each queue decides what is drawn, and that row can come after the first question.
+        born = [queue.born(subject) for queue in self._queues.values()]
+        if not any(born):
+            return self._draw(subject)
+        known, there = self._said.get(subject, ([], []))
+        if known != born:
+            there = self._draw(subject)
+            if len(self._said) >= _REMEMBERED:
+                self._said.clear()
+            self._said[subject] = born, there
+        return there
+
+    def _draw(self, subject: str) -> Sequence[Feedback]:
         try:
             there, voices = self._subject(subject)
         except KeyError:

@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from annolake.sandbox.cast import Reviewer, chance, uuid
@@ -32,7 +32,7 @@ _KEYS = ("Qualität ✓", "a.b", "with space", "note", "", "訳文", "'; drop ta
 _SWAPPED = "012"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Feedback:
     """A feedback: its `subject` is the id of its run, else its thread, else its project. Times in us since 1970."""
 
@@ -44,7 +44,7 @@ class Feedback:
     created: int
     text: bytes
 
-    @property
+    @cached_property
     def rank(self) -> bytes:
         """What feedback is listed by: always the same order, and no order that anybody could expect."""
         return hashlib.blake2b(self.id.encode(), digest_size=8).digest()
@@ -71,8 +71,12 @@ class Feedback:
 
     def shown(self, *, names: bool) -> bytes:
         """Return the text as it is sent; without `names` nobody's name is told."""
+        return self.text if names else self._nameless
+
+    @cached_property
+    def _nameless(self) -> bytes:
         source = members(members(self.text).get("feedback_source", b"null"))
-        if names or "user_name" not in source:
+        if "user_name" not in source:
             return self.text
         del source["user_name"]
         return with_members(self.text, {"feedback_source": join(source)})

@@ -5,13 +5,14 @@ Owns the numbers; a row's content is ordinary.py's and odd.py's.
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 from annolake.sandbox.cast import Cast, Stage, cast_of, reviewers_of, uuid
-from annolake.sandbox.feedback_book import FeedbackBook, Voices
+from annolake.sandbox.feedback_book import FeedbackBook, Said, Voices
 from annolake.sandbox.feedback_text import Writer
 from annolake.sandbox.odd import OddRows
 from annolake.sandbox.opinions import Panel
@@ -25,6 +26,7 @@ UNTIL = datetime(2026, 11, 20, 18, tzinfo=UTC)
 
 _QUEUE_NAMES = ("Support answers", "Checkout agent", "Summaries", "Search answers", "Réponses longues", "訳文")
 _BATCHES = 0.03
+_SMALL = 2_000  # rows of all queues
 
 
 class _Writer(Protocol):
@@ -51,19 +53,35 @@ class Population:
     crowd: int = 130
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """A queue before anything happened to it; `make` writes the row that joins as the index-th of all."""
+
+    cast: Cast
+    voices: Voices
+    make: Callable[[int, int, Stage], Row]
+    rows: Sequence[tuple[Section, Row]]
+
+
 def populate(
     population: Population, seed: int, tenant_id: str, timeline: Timeline
 ) -> tuple[dict[str, Queue], FeedbackBook]:
     """Return the queues by id, filled, and the feedback of their runs; the same for the same arguments."""
+    small = population.rows * population.queues <= _SMALL and not population.payload_kb
+    drawn, said = (_remembered if small else _draw)(population, seed, tenant_id, timeline.now)
+    queues = {one.cast.queue_id: _queue(population, one, timeline) for one in drawn}
+    return queues, FeedbackBook(queues, {one.cast.queue_id: one.voices for one in drawn}, timeline, said)
+
+
+def _draw(population: Population, seed: int, tenant_id: str, until: int) -> tuple[Sequence[_Drawn], Said]:
     rng = random.Random(f"{seed}:cast")
     reviewers = reviewers_of(rng)
-    queues, voices = {}, {}
-    for index in range(population.queues):
-        cast = cast_of(rng, tenant_id, reviewers, _name(index))
-        there = _voices(population, cast, seed, timeline.now)
-        queue = _queue(population, cast, seed, timeline, there.panel)
-        queues[queue.id], voices[queue.id] = queue, there
-    return queues, FeedbackBook(queues, voices, timeline)
+    casts = [cast_of(rng, tenant_id, reviewers, _name(index)) for index in range(population.queues)]
+    return [_draw_queue(population, cast, seed, until) for cast in casts], {}
+
+
+_remembered = lru_cache(maxsize=8)(_draw)
+"""Sandboxes of one process that are small and alike begin with the same rows, which never change."""
 
 
 def _name(index: int) -> str:
@@ -83,18 +101,24 @@ def _rng(seed: int, cast: Cast, index: int) -> random.Random:
     return random.Random(f"{seed}:{cast.queue_id}:{index}")
 
 
-def _queue(population: Population, cast: Cast, seed: int, timeline: Timeline, panel: Panel) -> Queue:
+def _draw_queue(population: Population, cast: Cast, seed: int, until: int) -> _Drawn:
+    voices = _voices(population, cast, seed, until)
     payload = population.payload_kb
-    writer: _Writer = OddRows(cast, payload) if population.odd else OrdinaryRows(cast, seed, payload, panel)
+    writer: _Writer = OddRows(cast, payload) if population.odd else OrdinaryRows(cast, seed, payload, voices.panel)
 
     def make(index: int, added: int, stage: Stage) -> Row:
         rng = _rng(seed, cast, index)
         return writer.make(rng, uuid(rng), added, stage)
 
-    queue = Queue(cast, make=make, timeline=timeline, order=population.order, archived_by=population.archived_by)
     rng = random.Random(f"{seed}:{cast.queue_id}")
-    queue.load(_runs(population, rng, make, timeline.now))
-    queue.load(_threads(population, rng, cast, timeline.now))
+    rows = [*_runs(population, rng, make, until), *_threads(population, rng, cast, until)]
+    return _Drawn(cast, voices, make, rows)
+
+
+def _queue(population: Population, drawn: _Drawn, timeline: Timeline) -> Queue:
+    order, archived_by = population.order, population.archived_by
+    queue = Queue(drawn.cast, make=drawn.make, timeline=timeline, order=order, archived_by=archived_by)
+    queue.load(drawn.rows)
     return queue
 
 

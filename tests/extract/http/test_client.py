@@ -662,14 +662,20 @@ def test_a_bug_in_a_decoder_is_not_asked_again(service: Service, connect: Connec
     ],
 )
 def test_an_unusable_proxy_is_a_setting_to_mend(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    service: Service, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     """What the environment says about proxies and certificates is configuration, and may hold a password."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match="proxy or certificate settings .* check HTTPS_PROXY") as caught:
-        connect()
+        connect(base_url=service.url.replace("http:", "https:"))
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_without_tls_no_certificate_is_read(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a service never sends us to one with TLS, and reading the authorities costs 30 ms of each export."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/certificates.pem")
+    assert connect().get(ENDPOINT, {}, bytes) == Answer().body
 
 
 def test_the_key_is_nowhere_to_be_read(

@@ -139,8 +139,12 @@ def test_the_clocks_of_machines_do_not_count(object_store: ObjectStore, path: Ob
     with mine.hold(path, since=SINCE):
         for days in (-3, 3):
             time.ahead = timedelta(days=days)
+            assert not other.is_free(path)
             with other.hold(path, since=SINCE) as hold:
                 assert hold.holder is not None
+    time.ahead = timedelta(days=-3)
+    with mine.hold(path, since=SINCE):
+        assert locks_of(object_store, time.clock, ttl_s=-1).is_free(path)
 
 
 def test_several_leases_live_side_by_side(object_store: ObjectStore, path: ObjectPath, time: FakeTime) -> None:
@@ -351,7 +355,7 @@ def test_a_reader_may_ask_whether_it_is_free(object_store: ObjectStore, path: Ob
 
 
 def test_unlock_takes_a_lease_away(object_store: ObjectStore, path: ObjectPath, time: FakeTime) -> None:
-    """A living holder's too, which then publishes nothing; whether it was stale is told."""
+    """A living holder's too, which then publishes nothing, before its next beat; whether it was stale is told."""
     locks, admin = locks_of(object_store, time.clock), locks_of(object_store, time.clock)
     nobody = admin.unlock(path)
 
@@ -360,12 +364,12 @@ def test_unlock_takes_a_lease_away(object_store: ObjectStore, path: ObjectPath, 
         again = admin.unlock(path)
         with admin.hold(path, since=SINCE) as next_one:
             assert next_one.holder is None
-        locks.beat()
+        time.boot += 1
         with pytest.raises(LockedError, match="has passed to"):
             hold.check()
     with locks.hold(path, since=SINCE) as hold:
         old = locks_of(object_store, time.clock, ttl_s=-1).unlock(path)
-        locks.beat()
+        time.boot += 1
         with pytest.raises(LockedError, match="was taken away by annolake unlock"):
             hold.check()
 

@@ -286,6 +286,9 @@ def test_a_refusal_names_what_to_do(object_store: ObjectStore, folder: ObjectPat
             lambda: files("owner", secret="wrong").read(folder / "a")
         ): f"read {{}}/a: the secret does not belong to the key: correct {keys}",
         reason(
+            lambda: files("owner", secret="wrong").exists(folder)
+        ): f"look for {{}}: the secret does not belong to the key: correct {keys}",
+        reason(
             lambda: files("writer", name="no-such-bucket").read(folder / "a")
         ): "read {}/a: there is no such bucket: make it, or correct lake.path",
         reason(

@@ -20,7 +20,8 @@ from annolake.load.storage.objects import ObjectFiles
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.days import day_from
 from annolake.load.table.delta import DeltaPartitions, DeltaTable
-from annolake.load.table.delta_log import DeltaLog, Retry
+from annolake.load.table.delta_entries import Retry
+from annolake.load.table.delta_log import DeltaLog
 from annolake.load.table.file_format import FileFormat
 from load.model_queue import QUEUE, Row, batch
 from load.storage.buckets import bucket_of, fresh_folder

@@ -4,7 +4,7 @@ Owns the protocols, and nothing that touches a file. `local` and `objects` are t
 `lease` the two kinds of locks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -92,6 +92,9 @@ class Files(Protocol):
 
     def remove(self, path: Location) -> None:
         """Remove a file, or a folder with all that is in it; nothing where there is none."""
+
+    def remove_all(self, paths: Sequence[Location]) -> None:
+        """Remove files; one that is not there is no error."""
 
 
 class Hold(Protocol):

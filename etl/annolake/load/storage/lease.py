@@ -26,6 +26,7 @@ TTL_S, BEAT_S = 60.0, 15.0
 _SURE = 0.8  # of the ttl: the holder gives up before others may take over
 _TICK_S = 1  # stores tell times in whole seconds
 _ROUNDS = 5
+_LOOK_EVERY_S = 1  # seconds that a lease may have been taken away without its holder knowing
 _CLOCK = ".clock"
 _FASTER = "another process, which was faster"
 
@@ -108,9 +109,14 @@ class LeaseLocks:
         return now - there.modified >= timedelta(seconds=self._ttl_s + _TICK_S)
 
     def is_free(self, path: Location) -> bool:
-        """Tell whether nobody holds the lease. Writes nothing, so its age is told by this machine's clock."""
+        """Tell whether nobody holds the lease; by this machine's clock where one may not write to ask the store's."""
         there = self.find(path)
-        return there is None or not there.lease.held or self._is_old(there, self._clock.now())
+        if there is None or not there.lease.held:
+            return True
+        try:
+            return self._is_stale(path, there)
+        except LakeError:
+            return self._is_old(there, self._clock.now())
 
     def unlock(self, path: Location) -> Unlocked:
         """Mark a lease as free, whoever holds it: a living holder publishes nothing after that."""
@@ -215,16 +221,26 @@ class LeaseHold:
         self._locks, self._path = locks, path
         self._lease, self._version, self._sure_from = lease, version, sure_from
         self._lost: str | None = holder and f"is held by {holder}"
+        self._looked = sure_from
         self._lock = Lock()
 
     def check(self) -> None:
         """Raise `LockedError` where the lease was lost, or can have been lost since it was last renewed."""
+        self._look()
         if self._lost is not None:
             raise LockedError(f"the lock {self._path} {self._lost}: run again when that has ended")
         if not self._locks.is_sure(self._sure_from):
             raise LockedError(
                 f"the lock {self._path} could not be renewed in time, and may have passed to another: run again"
             )
+
+    def _look(self) -> None:
+        """See whether the lease was taken away since it was last looked at, where that is long ago."""
+        asked = self._locks.now()
+        if self._lost is None and asked - self._looked >= _LOOK_EVERY_S:
+            with suppress(LakeError):  # of a store that does not answer: how long ago it was renewed decides
+                self._lost = _loss(self._lease, self._locks.find(self._path))
+                self._looked = asked
 
     def renew(self) -> None:
         """Write the lease anew, so that it does not become stale."""
@@ -237,7 +253,7 @@ class LeaseHold:
             asked = self._locks.now()
             version = self._locks.write(self._path, lease, self._version)
             if version:
-                self._version, self._sure_from = version, asked
+                self._version, self._sure_from, self._looked = version, asked, asked
                 return
             there = self._locks.find(self._path)
             self._lost = _loss(lease, there)

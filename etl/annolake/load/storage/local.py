@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -100,6 +100,11 @@ class LocalFiles:
     def remove(self, path: Location) -> None:
         """Remove a file or a folder with all that is in it; nothing where there is none."""
         self.step("remove", path, lambda: _remove(_disk(path)))
+
+    def remove_all(self, paths: Sequence[Location]) -> None:
+        """Remove files; one that is not there is no error."""
+        for path in paths:
+            self.remove(path)
 
     # --- a disk's own
 

@@ -5,7 +5,7 @@ Every touch is one step through one gate, as on a disk. A folder is the beginnin
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -59,11 +59,11 @@ class ObjectFiles:
         return self.step("look for", path, lambda: self._exists(key_of(path)))
 
     def _exists(self, key: str) -> bool:
+        if self._bucket.has_below(key):  # asked first: the refusal of a listing tells its reason, that of a HEAD none
+            return True
         with suppress(FileNotFoundError):
-            if key:
-                self._bucket.size(key)
-                return True
-        return self._bucket.has_below(key)
+            return bool(key) and self._bucket.size(key) >= 0
+        return False
 
     def size(self, path: Location) -> int:
         """Return a file's size in bytes."""
@@ -106,6 +106,11 @@ class ObjectFiles:
         key = key_of(path)
         below = self.step("list", path, lambda: self._bucket.below(key))
         self.step("remove", path, lambda: self._bucket.delete([*below, key]))
+
+    def remove_all(self, paths: Sequence[Location]) -> None:
+        """Remove files, many at a time; one that is not there is no error."""
+        if paths:
+            self.step("remove", paths[0], lambda: self._bucket.delete([key_of(path) for path in paths]))
 
 
 class _Ranges(io.RawIOBase):

@@ -17,7 +17,8 @@ from annolake.load.storage.files import Hold, Location
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.counts import Counts
 from annolake.load.table.days import NO_DAY
-from annolake.load.table.delta_log import DeltaLog, LiveFile, NewFile
+from annolake.load.table.delta_entries import LiveFile, NewFile
+from annolake.load.table.delta_log import DeltaLog
 from annolake.load.table.delta_statistics import statistics_of
 from annolake.load.table.folders import true_part
 from annolake.load.table.part_file import Part, PartReader, prove, write_part
@@ -109,9 +110,7 @@ class DeltaPartitions:
         self._committing = True
         new = {day: file for day, (_, file) in self._added.items()}
         about = {"export_id": self._workspace.export_id, "queue_id": self._queue_id, **facts}
-        self._log.commit(
-            self._queue_id, self._there.base, adds=new, removes=self._removed, facts=about, now=self._now()
-        )
+        self._log.commit(self._queue_id, self._there, adds=new, removes=self._removed, facts=about, now=self._now())
         self._there = self._log.queue(self._queue_id)
         self._added, self._removed, self._committing = {}, [], False
 
@@ -202,7 +201,7 @@ class DeltaTable:
         """Return the partitions of a queue, to one that has its lock."""
         return DeltaPartitions(self._log, queue_id, workspace, hold, now=self._now)
 
-    def vacuum(self, *, alone: bool) -> int:
+    def vacuum(self, *, alone: Callable[[], bool]) -> int:
         """Remove what no version that is kept has; return how many files."""
         return self._log.vacuum(alone=alone)
 

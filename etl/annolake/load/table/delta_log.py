@@ -7,7 +7,7 @@ transaction version for each queue, of a counter and of random bits that name th
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from annolake.errors import LakeError, LockedError
 from annolake.load.storage.files import Files, Location
 from annolake.load.table.days import ALL_DAYS, NO_DAY, date_of, day_from
+from annolake.load.table.delta_entries import LiveFile, NewFile, QueueFiles, Retry
 from annolake.load.table.delta_statistics import statistics_columns
 from annolake.load.table.delta_table import DeltaHandle, Entry, OvertakenError, UncertainError
 from annolake.load.table.file_format import FileFormat
@@ -25,55 +26,13 @@ from annolake.load.table.part_file import REMOVED_AT
 
 QUEUE_ID = "queue_id"
 _MOST_OVERTAKEN, _MOST_FAILURES = 30, 3
-_LONGEST_WAIT = 2.0
 _CHECKPOINT_EVERY = 20  # commits
 _LOG_KEPT = 30 * 86400  # seconds
 _WHOLE_DAY = 86400
 _ATTEMPT_BITS = 20
+_FOREIGN = "another program put it into the table's log; restore the version of the table before, then run again"
+_REFUSED = "its properties or protocol, which another program changed, do not allow it; undo that, then run again"
 _OWN_FILE = re.compile(r"queue_id=[0-9A-Za-z-]+/([a-z_]+=[0-9A-Za-z_-]+/)?part-[0-9a-f]+\.parquet")
-
-
-@dataclass(frozen=True)
-class LiveFile:
-    """A file that the log has: `name` below the table's folder, `size` in bytes, `removed` of its `rows` left.
-
-    `newest` is the latest time that partitions go by, rounded up to milliseconds; None where no row has one.
-    """
-
-    name: str
-    rows: int
-    removed: int
-    size: int
-    newest: datetime | None
-
-
-@dataclass(frozen=True)
-class QueueFiles:
-    """What one version of the log has of a queue: the files of each day, and the `base` that a commit has to prove."""
-
-    base: int
-    files: Mapping[int, Sequence[LiveFile]]
-
-
-@dataclass(frozen=True)
-class NewFile:
-    """A file that is in its place and not in the log yet; `statistics` are those of `statistics_of`."""
-
-    name: str
-    size: int
-    statistics: str
-
-
-@dataclass(frozen=True)
-class Retry:
-    """How a commit that others overtook waits for its next attempt: `random` yields 0 to 1, `sleep` takes seconds."""
-
-    random: Callable[[], float]
-    sleep: Callable[[float], None]
-
-    def wait(self, attempt: int) -> None:
-        """Wait before the next attempt, longer each time."""
-        self.sleep(self.random() * min(_LONGEST_WAIT, 0.02 * 2.0**attempt))
 
 
 class DeltaLog:
@@ -114,25 +73,27 @@ class DeltaLog:
     def queue_ids(self) -> list[str]:
         """Return the queues that the table has files of, sorted."""
         with self._lock:
-            actions = self._actions()
-        return [] if actions is None else sorted(pc.unique(actions.column(f"partition.{QUEUE_ID}")).to_pylist())
+            actions = self._actions() if self._handle.refresh() else None
+        found = [] if actions is None else pc.unique(actions.column(f"partition.{QUEUE_ID}")).to_pylist()
+        if None in found:
+            raise LakeError(f"cannot trust {self.folder}: a file of no queue is in its log: {_FOREIGN}")
+        return sorted(found)
 
     def queue(self, queue_id: str) -> QueueFiles:
         """Return what the newest version of the log has of a queue; nothing where there is no table."""
         with self._lock:
-            actions = self._actions()
-            if actions is None:
-                return QueueFiles(0, {})
-            base = self._base(queue_id)
+            return self._queue(queue_id) if self._handle.refresh() else QueueFiles(0, {})
+
+    def _queue(self, queue_id: str) -> QueueFiles:
+        """Return what the version that was read last has of a queue."""
+        actions, base = self._actions(), self._base(queue_id)
         found: dict[int, list[LiveFile]] = {}
         for action in actions.filter(pc.equal(actions.column(f"partition.{QUEUE_ID}"), queue_id)).to_pylist():
             found.setdefault(self._day(action), []).append(self._live(action))
         return QueueFiles(base, dict(sorted(found.items())))
 
-    def _actions(self) -> pa.Table | None:
-        """Return the live files of the newest version, None where there is no table."""
-        if not self._handle.refresh():
-            return None
+    def _actions(self) -> pa.Table:
+        """Return the live files of the version that was read last."""
         if self._found is None or self._found[0] != self._handle.version:
             self._found = self._handle.version, self._handle.actions()
         return self._found[1]
@@ -148,9 +109,8 @@ class DeltaLog:
 
     def _live(self, action: Mapping[str, Any]) -> LiveFile:
         rows, staying = action["num_records"], action.get(f"null_count.{REMOVED_AT}")
-        if rows is None:
-            what = "annolake did not put it into the table's log: it has no statistics there"
-            raise LakeError(f"cannot trust {self.folder / action['path']}: {what}; take it out, then run again")
+        if rows is None or not _OWN_FILE.fullmatch(action["path"]):
+            raise LakeError(f"cannot trust {self.folder / action['path']}: {_FOREIGN}")
         removed = 0 if staying is None else rows - staying
         return LiveFile(action["path"], rows, removed, action["size_bytes"], action.get(f"max.{self.file_format.time}"))
 
@@ -165,7 +125,7 @@ class DeltaLog:
     def commit(
         self,
         queue_id: str,
-        base: int,
+        there: QueueFiles,
         *,
         adds: Mapping[int, NewFile],
         removes: Sequence[tuple[int, LiveFile]],
@@ -174,11 +134,12 @@ class DeltaLog:
     ) -> int:
         """Add and remove files of a queue, by day, in one version of the table; return the queue's next base.
 
-        Raises `LockedError`, with nothing changed, where the queue's base is no longer `base`: another export was
-        first. `facts` are kept as the version's `userMetadata`, in JSON.
+        Raises `LockedError`, with nothing changed, where the queue's base is no longer that of `there`: another export
+        was first; LakeError where its files are others, which another program did. `facts` are kept as the version's
+        `userMetadata`, in JSON.
         """
         attempt = int(self._retry.random() * (1 << _ATTEMPT_BITS))
-        mine = ((base >> _ATTEMPT_BITS) + 1) << _ATTEMPT_BITS | attempt
+        mine = ((there.base >> _ATTEMPT_BITS) + 1) << _ATTEMPT_BITS | attempt
         added = [Entry(new.name, new.size, self._values(queue_id, day), new.statistics) for day, new in adds.items()]
         removed = [Entry(old.name, old.size, self._values(queue_id, day)) for day, old in removes]
 
@@ -189,65 +150,83 @@ class DeltaLog:
             )
 
         with self._lock:
-            self._until_landed(queue_id, base, mine, write)
+            self._until_landed(queue_id, there, mine, write)
             self._handle.flush()
         return mine
 
-    def _until_landed(self, queue_id: str, base: int, mine: int, write: Callable[[], None]) -> None:
+    def _until_landed(self, queue_id: str, there: QueueFiles, mine: int, write: Callable[[], None]) -> None:
         """Write, and look whether it landed: what the log says counts, whatever was reported."""
         overtaken = 0
         failures: list[LakeError] = []
-        while not self._landed(queue_id, base, mine):
+        while not self._landed(queue_id, there, mine):
             if len(failures) > _MOST_FAILURES:
                 raise failures[-1]
             if overtaken == _MOST_OVERTAKEN:
                 raise LakeError(f"cannot commit to {self.folder}: others did {overtaken} times in between; run again")
+            version = self._handle.version
             try:
                 self._handle.grow()
                 write()
             except OvertakenError:
-                overtaken += 1
+                if self._handle.refresh() and self._handle.version > version:
+                    overtaken += 1
+                else:
+                    failures.append(LakeError(f"cannot commit to {self.folder}: {_REFUSED}"))
             except UncertainError as exc:
                 failures.append(exc.error)
             else:
                 continue
             self._retry.wait(overtaken + len(failures) - 1)
 
-    def _landed(self, queue_id: str, base: int, mine: int) -> bool:
-        """Look at the newest version: whether it has the transaction `mine`. Raises where it has not `base` either."""
+    def _landed(self, queue_id: str, there: QueueFiles, mine: int) -> bool:
+        """Look at the newest version: whether it has the transaction `mine`; raises where what is `there` is not."""
         if not self._handle.refresh():
             self._handle.create(self._configuration())
-        found = self._base(queue_id)
-        if found in (base, mine):
-            return found == mine
-        raise LockedError(
-            f"queue {queue_id} was exported by another export meanwhile, and {self.folder} has what that one read: "
-            "nothing of this one was added to it; run again"
-        )
+        now = self._queue(queue_id)
+        if now.base not in (there.base, mine):
+            raise LockedError(
+                f"queue {queue_id} was exported by another export meanwhile, and {self.folder} has what that one read: "
+                "nothing of this one was added to it; run again"
+            )
+        if now.base != mine and now.names != there.names:
+            raise LakeError(
+                f"cannot commit to {self.folder}: another program changed the files of queue {queue_id} meanwhile; "
+                "run again"
+            )
+        return now.base == mine
 
-    def vacuum(self, *, alone: bool) -> int:
+    def vacuum(self, *, alone: Callable[[], bool]) -> int:
         """Remove files that no reader can need any more, and what crashed exports uploaded; return how many.
 
-        An upload that is younger than a day can be that of a running export: it stays unless this one is `alone`.
+        An upload that is younger than a day can be that of a running export: it stays unless this one is `alone`,
+        which is asked after all files were listed. What was uploaded and committed in between is in the log.
         """
         with self._lock:
             if not self._handle.refresh():
                 return 0
-            self._handle.configure(self._retention())
-        old = self.unreferenced(uploads=alone or self._keep_s >= _WHOLE_DAY)
-        for name in old:
-            self.files.remove(self.folder / name)
-        return len(old)
+            with suppress(OvertakenError):  # the next vacuum has them
+                self._handle.configure(self._retention())
+        found = self.unreferenced()
+        if self._keep_s < _WHOLE_DAY and not alone():
+            found &= self._unreferenced(uploads=False)
+        with self._lock:
+            self._handle.refresh()
+            found -= set(self._actions().column("path").to_pylist())
+        self.files.remove_all([self.folder / name for name in sorted(found)])
+        return len(found)
 
-    def unreferenced(self, *, uploads: bool = True) -> list[str]:
+    def unreferenced(self) -> set[str]:
         """Return the files, below the table's folder, that no version of the last `keep_s` seconds has.
 
-        With `uploads` also those that no version ever had. Files of other programs are left out.
+        Those that no version ever had are among them if they are as old, and files of other programs are not.
         """
+        return self._unreferenced(uploads=True)
+
+    def _unreferenced(self, *, uploads: bool) -> set[str]:
         with self._lock:
             found = self._handle.unreferenced(uploads=uploads) if self._handle.refresh() else []
-        mine = sorted(name for name in found if _OWN_FILE.fullmatch(name))
-        return [name for name in mine if self.files.exists(self.folder / name)]  # the log remembers removed ones
+        mine = {name for name in found if _OWN_FILE.fullmatch(name)}
+        return {name for name in mine if self.files.exists(self.folder / name)}  # the log remembers removed ones
 
     def _configuration(self) -> dict[str, str]:
         return {

@@ -25,6 +25,8 @@ LOG = "_delta_log"
 _LAST_CHECKPOINT = "_last_checkpoint"
 _SYSTEM_ERROR = re.compile(r"(?:os error|code:) ([0-9]+)")
 _OF_A_DISK = re.compile(r"LocalFileSystem|local directory|Local path")
+_READER_VERSION = 1  # with later ones a file can hold rows or columns that the table has not
+_UPGRADED = "another program gave the table features that annolake does not know; export to a new lake"
 _NO_FOLDER = "Invalid table location"
 _DAMAGED = "is damaged or of a kind that annolake does not write; restore it or move the table away, then run again"
 
@@ -86,12 +88,14 @@ class DeltaHandle:
         """Move on to the newest version; False where there is no table."""
         if self._table is not None:
             self._step("read", self._table.update_incremental)
-            return True
-        try:
-            self._table = self._step("read", lambda: DeltaTable(self._address, storage_options=self._options))
-        except _NoTableError:
-            return False
-        self._flushed = self._table.version()
+        else:
+            try:
+                self._table = self._step("read", lambda: DeltaTable(self._address, storage_options=self._options))
+            except _NoTableError:
+                return False
+            self._flushed = self._table.version()
+        if self._table.protocol().min_reader_version > _READER_VERSION:
+            raise LakeError(f"cannot read {self.folder}: {_UPGRADED}")
         return True
 
     def create(self, configuration: Mapping[str, str]) -> None:

@@ -4,9 +4,9 @@ Owns the layout, which of two files is true, and how one takes the place of anot
 and removed (docs/lake.md#partitions). Knows no rows.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from annolake.errors import LakeError
+from annolake.errors import LakeError, LockedError
 from annolake.load.storage.files import Files, Hold, Location, look_again
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.counts import Counts, all_counts, counts_of, keep_counts, wrong_counts
@@ -121,8 +121,24 @@ class PlainPartitions:
     def _replace(self, aside: Workspace, built: Part, target: Location, replaced: Part | None) -> None:
         """Put the built part in the place of the replaced one."""
         self.files.put(aside.folder / built.path.name, target / built.path.name)
+        self._step_back(built, target)
         if replaced:
             self.files.remove(replaced.path)
+
+    def _step_back(self, built: Part, target: Location) -> None:
+        """Raise `LockedError` where the lock passed on while a file was put; it goes where a later holder's is there.
+
+        Where none is, it is the true one by now, and whoever has the lock reads it.
+        """
+        try:
+            self._hold.check()
+        except LockedError:
+            with suppress(LakeError), ExitStack() as closing:  # else the next export removes it
+                paths = [target / name for name in part_names(self.files, target)]
+                found = [closing.enter_context(PartReader(self.files, path, self.file_format)) for path in paths]
+                if any(reader.part.footer.age > built.footer.age for reader in found):
+                    self.files.remove(target / built.path.name)
+            raise
 
     def _remove(self, _target: Location, replaced: Part) -> None:
         self.files.remove(replaced.path)
@@ -261,6 +277,6 @@ class PlainTable:
         """Return the partitions of a queue, to one that has its lock."""
         return PlainPartitions(self, queue_id, workspace, hold)
 
-    def vacuum(self, *, alone: bool) -> int:  # noqa: ARG002 - nothing stays that was replaced
+    def vacuum(self, *, alone: Callable[[], bool]) -> int:  # noqa: ARG002 - nothing stays that was replaced
         """Do nothing: what was replaced is gone already."""
         return 0

@@ -4,7 +4,7 @@ Owns the protocols: `Table` is what readers find, and needs no lock; `Partitions
 has the queue's lock. `folders` and `delta` are the arrangements.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -129,8 +129,8 @@ class Table(Protocol):
     def partitions(self, queue_id: str, workspace: Workspace, hold: Hold) -> Partitions:
         """Return the partitions of a queue, to one that has its lock; parts are built in the workspace."""
 
-    def vacuum(self, *, alone: bool) -> int:
+    def vacuum(self, *, alone: Callable[[], bool]) -> int:
         """Remove files that no reader can need any more, and what dead exports left; return how many.
 
-        `alone`: no other export runs, so that what none is known to have published is a dead one's.
+        `alone` tells whether no other export runs, so that what none is known to have published is a dead one's.
         """

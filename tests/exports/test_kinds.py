@@ -1,0 +1,243 @@
+"""One queue in the four kinds of lake, by the real command: the same rows, the same words, the same exit codes."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from annolake.sandbox import Population, Queue, Sandbox
+from exporting import Ran, annolake
+from load.storage.buckets import bucket_of
+from object_store import BUCKET, ObjectStore
+
+TABLES = {"runs": "queue_run_id", "feedback": "id", "turns": "trace_id", "queues": "queue_id"}
+"""The tables, each with a column by which its rows are put in order."""
+
+KINDS = {
+    "disk-parquet": (False, "parquet"),
+    "disk-delta": (False, "delta"),
+    "s3-delta": (True, "delta"),
+    "s3-parquet": (True, "parquet"),
+}
+"""Of each kind whether it is in an object store, and its format."""
+
+WRONG = "not the key's secret"
+
+
+@dataclass
+class Kept:
+    """One queue's lake of one kind: in the `store`, else on the disk."""
+
+    sandbox: Sandbox
+    folder: Path
+    address: str
+    format: str
+    store: ObjectStore | None
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a scheduler sets: the format alone where it is not what a new lake there would get."""
+        usual = self.format == ("delta" if self.store else "parquet")
+        return {
+            **(self.store.environ() if self.store else {}),
+            **({} if usual else {"ANNOLAKE_LAKE__FORMAT": self.format}),
+            "ANNOLAKE_SOURCE__BASE_URL": self.sandbox.url,
+            "ANNOLAKE_SOURCE__QUEUES": "all",
+            "ANNOLAKE_SOURCE__ENDPOINT": "items",
+            "ANNOLAKE_LAKE__PATH": self.address,
+            "ANNOLAKE_LAKE__SCRATCH": str(self.folder / "scratch"),
+        }
+
+    def ran(self, *arguments: str, **more: str) -> Ran:
+        """Run the command; `more` are further variables."""
+        return annolake(*arguments, key=self.sandbox.api_key, cwd=self.folder, environ=self.environ | more)
+
+    def exported(self, *options: str) -> dict[str, Any]:
+        """Export; return what the report says of the queue, which includes the exit code."""
+        done = self.ran("run", "--json", "--quiet", *options)
+        (queue,) = done.report["queues"]
+        return dict(queue)
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Return a table as polars reads it, in order, without what tells of the export and not of the queue."""
+        options = {key.lower(): value for key, value in self.store.environ().items()} if self.store else None
+        if self.format == "delta":
+            frame = pl.scan_delta(f"{self.address}/{name}", storage_options=options)
+        else:
+            frame = pl.scan_parquet(f"{self.address}/{name}/", hive_partitioning=True, storage_options=options)
+        removed = [pl.col("removed_at").is_not_null()] if name != "queues" else []
+        return frame.with_columns(removed).drop("exported_at").collect().sort(TABLES[name])
+
+    def files(self) -> dict[str, tuple[bytes, object]]:
+        """Return every file of the lake by its name: its bytes, and when it was written."""
+        if self.store is None:
+            root = Path(self.address)
+            paths = [path for path in root.rglob("*") if path.is_file()]
+            return {str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+        bucket, folder = bucket_of(self.store), self.address.removeprefix(f"s3://{BUCKET}/")
+        found = {key.removeprefix(f"{folder}/"): bucket.find(key) for key in bucket.below(folder)}
+        return {name: (there.content, there.modified) for name, there in found.items()}
+
+
+def lakes_of(sandbox: Sandbox, store: ObjectStore, folder: Path) -> dict[str, Kept]:
+    """Return lakes of all kinds for a sandbox's queue, in which nothing is yet."""
+    found = {}
+    for kind, (stored, arrangement) in KINDS.items():
+        (folder / kind).mkdir()
+        address = store.address() if stored else str(folder / kind / "lake")
+        found[kind] = Kept(sandbox, folder / kind, address, arrangement, store if stored else None)
+    return found
+
+
+def break_row(queue: Queue) -> None:
+    """Give a row a field that does not fit."""
+    row = queue.rows("active")[0]
+    queue.set_text(row.id, json.dumps({**json.loads(row.text), "name": 7}).encode())
+
+
+@pytest.fixture(scope="module")
+def lakes(object_store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Kept]]:
+    """Four lakes with one export each, of one queue: odd rows, a reject, feedback, turns."""
+    with Sandbox(Population(rows=400, threads=20, days=8.0), seed=5) as sandbox:
+        break_row(sandbox.queue())
+        found = lakes_of(sandbox, object_store, tmp_path_factory.mktemp("kinds"))
+        for each in found.values():
+            first = each.exported()
+            assert (first["exit_code"], first["inserted"], first["rejected_new"]) == (3, 419, 1)
+            assert min(first["feedback"]["inserted"], first["turns"]["inserted"]) > 100
+        yield found
+
+
+@pytest.fixture(params=KINDS)
+def kept(request: pytest.FixtureRequest, lakes: Mapping[str, Kept]) -> Kept:
+    """Each of the four lakes."""
+    return lakes[request.param]
+
+
+def assert_the_same(lakes: Mapping[str, Kept]) -> None:
+    """Check that the lakes have the same rows, value for value and type for type."""
+    for name in TABLES:
+        plain, *others = (each.table(name) for each in lakes.values())
+        for frame in others:
+            assert frame.select(plain.columns).equals(plain), name
+            assert dict(frame.schema) == dict(plain.schema), name
+
+
+def test_the_rows_are_the_same_value_for_value(lakes: Mapping[str, Kept]) -> None:
+    """In every table, null and empty values and exact decimals included."""
+    assert_the_same(lakes)
+    assert lakes["disk-parquet"].table("runs").height == 419
+
+
+def test_an_unchanged_queue_writes_nothing_but_report_proof_and_lock(kept: Kept) -> None:
+    """No file of a table, no commit; nothing is removed."""
+    before = kept.files()
+    again = kept.exported()
+    after = kept.files()
+
+    written = {name for name, there in after.items() if before.get(name) != there}
+    (queue_id,) = kept.sandbox.queue_ids
+    reports = {name for name in written if name.startswith("_annolake/reports/")}
+    assert (again["exit_code"], again["unchanged"], again["partitions_written"]) == (0, 419, 0)
+    assert (again["rejected"], again["rejected_new"]) == (1, 0)
+    assert before.keys() == after.keys() - reports
+    assert len(reports) == 1
+    assert written - reports == {f"_annolake/proofs/{queue_id}.json", f"_annolake/locks/{queue_id}"}
+
+
+def words(kept: Kept, *arguments: str) -> str:
+    """Return what a command says of a lake, without its address and any times."""
+    ran = kept.ran(*arguments)
+    assert (ran.exit_code, ran.err) == (0, "")
+    said = ran.out.replace(kept.address, "the lake")
+    return re.sub(r"last good export .*|\d{4}-\d\d-\d\dT[\d:]+Z", "then", said)
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "rejects"])
+def test_every_command_says_the_same_of_each(lakes: Mapping[str, Kept], command: str) -> None:
+    """`annolake status`, `verify` and `rejects` know no kinds."""
+    said = {kind: words(each, command) for kind, each in lakes.items()}
+
+    assert len({*said.values()}) == 1, said
+    expected = {"status": "419 rows", "verify": "no problem found", "rejects": "$.run.name"}
+    assert expected[command] in said["disk-parquet"]
+
+
+def test_changes_arrive_alike(object_store: ObjectStore, tmp_path: Path) -> None:
+    """A row that changed, one that left, one that came: by a full export, then by --new-only."""
+    with Sandbox(Population(rows=60, threads=4, days=4.0), seed=6) as sandbox:
+        lakes, queue = lakes_of(sandbox, object_store, tmp_path), sandbox.queue()
+        first = [each.exported() for each in lakes.values()]
+        changed, gone, *_ = queue.rows("active")
+        queue.edit(changed.id, reserved_by=["somebody"], last_reviewed_time="2026-11-25T10:00:00Z")
+        queue.delete(gone.id)
+        second = [each.exported() for each in lakes.values()]
+        assert_the_same(lakes)
+        queue.add()
+        third = [each.exported("--new-only") for each in lakes.values()]
+        assert_the_same(lakes)
+        sound = [each.ran("verify").exit_code for each in lakes.values()]
+
+    assert {(one["exit_code"], one["inserted"]) for one in first} == {(0, 64)}
+    assert {(one["exit_code"], one["inserted"], one["updated"], one["removed"]) for one in second} == {(0, 0, 1, 1)}
+    assert {(one["exit_code"], one["inserted"], one["mode"]) for one in third} == {(0, 1, "new")}
+    assert sound == [0, 0, 0, 0]
+
+
+REFUSALS = {
+    "secret": ({"AWS_SECRET_ACCESS_KEY": WRONG}, "the secret does not belong to the key: correct AWS_ACCESS_KEY_ID"),
+    "bucket": ({"ANNOLAKE_LAKE__PATH": "s3://no-such-bucket/lake"}, "there is no such bucket: make it"),
+    "endpoint": ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "there is no connection to the store: see whether"),
+}
+"""What is set wrong, and the reason that is told."""
+
+
+@pytest.mark.parametrize("wrong", REFUSALS)
+@pytest.mark.parametrize("kind", ["s3-delta", "s3-parquet"])
+def test_a_store_that_cannot_be_used_is_one_sentence(lakes: Mapping[str, Kept], kind: str, wrong: str) -> None:
+    """Exit code 5, of an export and of what only reads; and no secret in it."""
+    variables, reason = REFUSALS[wrong]
+    for command in (["run", "--quiet"], ["verify"]):
+        ran = lakes[kind].ran(*command, **variables)
+
+        assert (ran.exit_code, ran.out) == (5, ""), command
+        assert ran.err.startswith("annolake: cannot "), command
+        assert reason in ran.err, command
+        assert ran.err.count("\n") == 1, command
+        assert WRONG not in ran.err, command
+
+
+def test_another_format_is_refused(kept: Kept) -> None:
+    """Exit code 2 and one sentence; the lake stays as it is."""
+    other = {"parquet": "delta", "delta": "parquet"}[kept.format]
+    before = kept.files()
+    for command in (["run", "--quiet"], ["status"], ["verify"]):
+        ran = kept.ran(*command, ANNOLAKE_LAKE__FORMAT=other)
+
+        assert (ran.exit_code, ran.out) == (2, ""), command
+        assert ran.err == (
+            f'annolake: lake.format: the lake {kept.address} is "{kept.format}", not "{other}", and stays so: '
+            "leave the setting empty, or export to another path\n"
+        )
+    assert kept.files() == before
+
+
+def test_a_lake_whose_record_is_lost_is_what_lies_there(kept: Kept) -> None:
+    """Another format is refused all the same, and the next export records the format anew."""
+    record = "_annolake/lake.json"
+    recorded, _ = kept.files()[record]
+    if kept.store is None:
+        (Path(kept.address) / record).unlink()
+    else:
+        bucket_of(kept.store).delete([f"{kept.address.removeprefix(f's3://{BUCKET}/')}/{record}"])
+
+    other = {"parquet": "delta", "delta": "parquet"}[kept.format]
+    assert kept.ran("verify", ANNOLAKE_LAKE__FORMAT="").exit_code == 0
+    assert kept.ran("run", "--quiet", ANNOLAKE_LAKE__FORMAT=other).exit_code == 2
+    assert kept.ran("run", "--quiet", ANNOLAKE_LAKE__FORMAT="").exit_code == 0
+    assert kept.files()[record][0] == recorded == f'{{"format":"{kept.format}","layout":1}}\n'.encode()
