@@ -31,7 +31,7 @@ def config_of(sandbox: Sandbox, folder: Path, **settings: object) -> Config:
 def task_of(config: Config, sandbox: Sandbox, folder: Path) -> QueueTask:
     """Return the task of the sandbox's first queue, of an export that begins now on this host."""
     return QueueTask(
-        config=config,
+        config=share_of(config, 1),
         queue_id=sandbox.queue_ids[0],
         export_id="20260102T030405Z-00000000",
         started_at=now(),
