@@ -117,7 +117,7 @@ class QueueExport:
         the export.
         """
         context, clock = self._context, self._context.clock
-        ours = f" since {context.started_at.isoformat(timespec='seconds')}"
+        ours = f" since {context.started_at.isoformat()}"
         deadline = clock.monotonic() + context.wait_for_lock_s
         with ExitStack() as held:
             while True:

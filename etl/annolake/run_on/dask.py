@@ -53,7 +53,7 @@ class DaskWorkers:
         self._client = client
         self._executor = client.get_executor(pure=False)
         self._host = host or socket.gethostname()
-        self._topic = ""
+        self._topic, self._is_stopped = "", False
         self._placed: dict[Future[QueueReport], str | None] = {}
 
     def at_once(self, queues: int) -> int:
@@ -76,12 +76,15 @@ class DaskWorkers:
             hosts = self._client.run(socket.gethostname)
             if {*hosts.values()} - {self._host}:
                 raise ConfigError(foreign_disk(config, self._host))
-        self._topic = f"annolake-{export_id}"
+        self._topic, self._is_stopped = f"annolake-{export_id}", False
         self._client.subscribe_topic(self._topic, _hearing(log, progress))
         try:
             yield
         finally:
             self._client.unsubscribe_topic(self._topic)
+            if self._is_stopped:
+                with suppress(OSError):
+                    Event(self._topic, self._client).clear()  # the scheduler forgets it
 
     def submit(self, task: QueueTask) -> Future[QueueReport]:
         """Have a queue exported, on the worker that has the fewest, while it lives."""
@@ -95,6 +98,7 @@ class DaskWorkers:
 
     def stop(self) -> None:
         """Set the event that all tasks of the export look at."""
+        self._is_stopped = True
         with suppress(OSError):  # the cluster has gone, and its tasks with it
             Event(self._topic, self._client).set()
 
