@@ -27,12 +27,12 @@ def load_config(path: str | os.PathLike[str] | None = None, environ: Mapping[str
 
 def export(
     config: Config,
-    *,
     mode: Mode = "full",
     queues: Sequence[str] | None = None,
     executor: Executor | None = None,
-    at_once: int | None = None,
     on_progress: Callable[[ProgressEvent], object] | None = None,
+    *,
+    at_once: int | None = None,
     stop: Stop | None = None,
     accept_removals: bool = False,
     refresh: bool = False,
