@@ -44,11 +44,26 @@ def test_a_version_whose_answer_was_lost_is_written_once(
     assert direct.delta().version() == 2
 
 
-@pytest.mark.parametrize("fault", [Fault.LOSE, Fault.LOSE_AS_500])
+def test_an_answer_that_is_cut_off_is_asked_for_again(object_store: ObjectStore, tmp_path: Path) -> None:
+    """The client of deltalake leaves to us what breaks while it is read: each request for the log in turn."""
+    direct = store(object_store, tmp_path / "scratch")
+    with losing_proxy(object_store.endpoint) as proxy:
+        through = Site(direct.root, direct.make_files, direct.scratch, object_store.environ(endpoint=proxy.endpoint))
+        through.export(through.log(), {DAY: ROWS})
+        proxy.clear()
+        proxy.on(lambda request: request.method == "GET", Fault.CUT_BODY, times=2)
+        log = through.log()
+        proxy.on(lambda request: request.path.endswith("_last_checkpoint"), Fault.CUT_BODY)
+        through.export(log, {DAY: [changed(row) for row in ROWS]})
+
+    assert statuses(direct) == ["version 1", "version 1"]
+
+
+@pytest.mark.parametrize("fault", [Fault.LOSE, Fault.LOSE_AS_500, Fault.DENY_409])
 def test_a_table_whose_making_was_not_answered_is_there(
     object_store: ObjectStore, tmp_path: Path, fault: Fault
 ) -> None:
-    """The first version was written: the export goes on with it."""
+    """The first version was written, or can be now: the export goes on with it."""
     direct = store(object_store, tmp_path / "scratch")
     with losing_proxy(object_store.endpoint) as proxy:
         through = Site(direct.root, direct.make_files, direct.scratch, object_store.environ(endpoint=proxy.endpoint))

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import pyarrow as pa
@@ -27,6 +28,12 @@ _SYSTEM_ERROR = re.compile(r"(?:os error|code:) ([0-9]+)")
 _OF_A_DISK = re.compile(r"LocalFileSystem|local directory|Local path")
 _READER_VERSION = 1  # with later ones a file can hold rows or columns that the table has not
 _UPGRADED = "another program gave the table features that annolake does not know; export to a new lake"
+_ATTEMPTS = 3
+_MAKE = "make the table"
+_REPEATABLE = {"read", "list", _MAKE}  # a table that is there already is no error
+_CUT_OFF = re.compile(r"error reading a body|response body")
+_REFUSED_VERSION = "Invalid table version"  # so it is told of a store that answers 409, as S3 may beside another
+_CONFLICTS = "others write to it each time: run again"
 _NO_FOLDER = "Invalid table location"
 _DAMAGED = "is damaged or of a kind that annolake does not write; restore it or move the table away, then run again"
 
@@ -100,11 +107,17 @@ class DeltaHandle:
 
     def create(self, configuration: Mapping[str, str]) -> None:
         """Make the table, unless another export was first."""
-        try:
-            self._step("make the table", lambda: self._create(configuration))
-        except (LakeError, OvertakenError):  # an error can come after the deed, of this export or another
-            if not self.refresh():
-                raise
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._step(_MAKE, lambda: self._create(configuration))
+                break
+            except (LakeError, OvertakenError) as exc:  # an error can come after the deed, of this export or another
+                if self.refresh():
+                    break
+                if isinstance(exc, LakeError):
+                    raise
+                if attempt == _ATTEMPTS - 1:
+                    raise LakeError(f"cannot make the table {self.folder}: {_CONFLICTS}") from exc
         self.flush()
 
     def _create(self, configuration: Mapping[str, str]) -> None:
@@ -203,7 +216,9 @@ class DeltaHandle:
         self._flushed = self.version
 
     def _step(self, verb: str, call: Callable[[], T]) -> T:
-        return self._files.step(verb, self.folder, lambda: self._translated(verb, call))
+        """Do one thing with the table; what changes nothing is done again where its answer was cut off."""
+        wanted = partial(_patiently, call) if verb in _REPEATABLE else call
+        return self._files.step(verb, self.folder, lambda: self._translated(verb, wanted))
 
     def _translated(self, verb: str, call: Callable[[], T]) -> T:
         """Do the call; what deltalake raises becomes an error that `Files` translate, or one of ours.
@@ -215,6 +230,8 @@ class DeltaHandle:
         except CommitFailedError as exc:
             raise OvertakenError from exc
         except (DeltaError, OSError) as exc:
+            if _REFUSED_VERSION in str(exc) and verb == _MAKE:
+                raise OvertakenError from exc
             number = _system_error(str(exc))
             if isinstance(exc, TableNotFoundError) and number in (None, errno.ENOENT):
                 raise _NoTableError from None
@@ -223,6 +240,17 @@ class DeltaHandle:
             if isinstance(exc, OSError):
                 raise
             raise LakeError(f"cannot {verb} {self.folder}: its log, {self.folder / LOG}, {_DAMAGED}") from None
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """Do again what was cut off while its answer was read, which the client leaves to its callers."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return call()
+        except (DeltaError, OSError) as exc:
+            if not _CUT_OFF.search(str(exc)):
+                raise
+    return call()
 
 
 def _system_error(text: str) -> int | None:
