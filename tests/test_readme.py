@@ -231,7 +231,7 @@ def in_duckdb(opening: list[str]) -> list[tuple[list[str], list[Any]]]:
         answers = [duckdb.sql(question) for question in blocks("sql", QUESTIONS)[1:]]
         return list(json.loads(json.dumps([[each.columns, each.fetchall()] for each in answers if each], default=str)))
     finally:
-        duckdb.execute("DROP VIEW IF EXISTS runs")
+        duckdb.execute("DROP VIEW IF EXISTS runs; RESET TimeZone")
 
 
 def test_an_address_and_credentials_are_enough(object_store: ObjectStore, tmp_path: Path) -> None:
