@@ -22,7 +22,8 @@ import pytest
 
 from annolake.cli import EXIT_CODES
 from annolake.sandbox import Population, Queue, Sandbox
-from exporting import KEY_VARIABLE, export_once, with_polars, write_config
+from exporting import KEY_VARIABLE, annolake, export_once, with_polars, write_config
+from object_store import ObjectStore
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -31,6 +32,10 @@ CLI = str(Path(sys.executable).with_name("annolake"))
 
 QUESTIONS, SAID = "Questions", "What reviewers said"
 """The headings of the two sections of questions."""
+
+PLACES = "Where a lake can live"
+BUCKET_LAKE = "s3://bucket/lake"
+"""The heading of the section on places, and the address in it."""
 
 ZONES = ("America/Los_Angeles", "UTC", "Pacific/Kiritimati")
 MIDNIGHTS = ("00:00:00Z", "00:00:00.000001Z", "07:59:59Z", "09:59:59Z", "10:00:00Z", "23:59:59.999999Z")
@@ -52,6 +57,10 @@ print(json.dumps([[answer.columns, answer.fetchall()] for answer in answers], de
 """
 
 
+POPULATION = Population(rows=600, odd=False)
+"""The queue that the questions are put to."""
+
+
 def blocks(language: str, under: str = "") -> list[str]:
     """Return the README's code blocks in one language, those of the section `under` a heading alone."""
     text = README.partition(f"\n## {under}\n")[2].partition("\n## ")[0] if under else README
@@ -62,7 +71,7 @@ def blocks(language: str, under: str = "") -> list[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the lake that the README's questions are put to, `lake`."""
     where = tmp_path_factory.mktemp("readme")
-    with Sandbox(Population(rows=600, odd=False), seed=12) as sandbox:
+    with Sandbox(POPULATION, seed=12) as sandbox:
         export_once(sandbox, where)
         yield where
 
@@ -146,14 +155,107 @@ def listed_differently(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
         yield where, sandbox
 
 
-def in_polars() -> list[pl.DataFrame]:
-    """Open the lake of the folder of the process by the first block of Python, and put the six questions."""
+def in_polars(opening: str = "") -> list[pl.DataFrame]:
+    """Open a lake by a block of Python, by the first of the questions where none is given, and put the six."""
     names: dict[str, object] = {}
     first, *questions = blocks("python", QUESTIONS)
-    answer_of(first, names)
+    answer_of(opening or first, names)
     answers = [answer_of(question, names) for question in questions]
     assert len(answers) == 6
     return [answer for answer in answers if isinstance(answer, pl.DataFrame)]
+
+
+@pytest.fixture(scope="module")
+def places(folder: Path, object_store: ObjectStore) -> dict[tuple[str, str], str]:
+    """Return where lakes of that queue are, by place and format: two in the folder of the first, two in the store."""
+    found = {("disk", "parquet"): "lake", ("disk", "delta"): "lake-delta"}
+    found |= {("s3", kind): object_store.address() for kind in ("parquet", "delta")}
+    with Sandbox(POPULATION, seed=12) as sandbox:
+        for (_, kind), address in found.items():
+            if address == "lake":
+                continue
+            settings = {"source.queues": "all", "lake.path": address, "lake.format": kind}
+            config = write_config(folder, sandbox, settings)
+            ran = annolake(
+                "run", "--config", config, "--quiet", key=sandbox.api_key, cwd=folder, environ=object_store.environ()
+            )
+            assert ran.exit_code == 0, ran.err
+    return found
+
+
+OPENED = [("polars", "parquet"), ("polars", "delta"), ("pyarrow", "parquet"), ("pyarrow", "delta")]
+"""What opens which format, in the order of the section's blocks; the last block puts pyarrow's before DuckDB."""
+
+
+@pytest.fixture
+def reachable(folder: Path, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the process where the lakes on the disk are, with credentials for the store in its environment."""
+    monkeypatch.chdir(folder)
+    for name, value in object_store.environ().items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("reachable")
+@pytest.mark.parametrize("place", ["disk", "s3"])
+@pytest.mark.parametrize("opened", OPENED, ids="-".join)
+def test_every_way_to_open_a_lake_gives_the_same_answers(
+    places: dict[tuple[str, str], str], opened: tuple[str, str], place: str
+) -> None:
+    """Each of the six questions, put to each lake as the section opens it, is answered as of the lake in the folder."""
+    engine, kind = opened
+    *opening, over_duckdb = blocks("python", PLACES)
+    block = opening[OPENED.index(opened)].replace(BUCKET_LAKE, places[place, kind])
+
+    if engine == "polars":
+        found, wanted = ([frame.rows() for frame in in_polars(opening)] for opening in (block, ""))
+    else:
+        found, wanted = ([rows for _, rows in answers] for answers in (in_duckdb([block, over_duckdb]), by_files()))
+
+    for answer, right in zip(found, wanted, strict=True):
+        assert len(answer) == len(right) > 0
+        assert all(map(same, answer, right))
+
+
+def by_files() -> list[tuple[list[str], list[Any]]]:
+    """Put the six questions to DuckDB over the files of the lake in the folder of the process."""
+    return list(json.loads(by_the_session("UTC")))
+
+
+def in_duckdb(opening: list[str]) -> list[tuple[list[str], list[Any]]]:
+    """Put the six questions to DuckDB's own connection, over what blocks of Python make `runs`."""
+    names: dict[str, object] = {}
+    duckdb.execute("SET TimeZone = 'UTC'")
+    try:
+        for block in opening:
+            answer_of(block, names)
+        answers = [duckdb.sql(question) for question in blocks("sql", QUESTIONS)[1:]]
+        return list(json.loads(json.dumps([[each.columns, each.fetchall()] for each in answers if each], default=str)))
+    finally:
+        duckdb.execute("DROP VIEW IF EXISTS runs")
+
+
+def test_an_address_and_credentials_are_enough(object_store: ObjectStore, tmp_path: Path) -> None:
+    """The section's three lines make a Delta lake, with the credentials, key and queue filled in."""
+    address, variables = object_store.address(), object_store.environ()
+    lines = blocks("sh", PLACES)[0].replace(BUCKET_LAKE, address).replace("eu-central-1", variables["AWS_REGION"])
+    lines = lines.replace("your key's id", variables["AWS_ACCESS_KEY_ID"])
+    lines = lines.replace("your secret", variables["AWS_SECRET_ACCESS_KEY"])
+    with Sandbox(Population(rows=30), seed=2) as sandbox:
+        environ = {
+            "PATH": f"{Path(CLI).parent}:{os.environ['PATH']}",
+            KEY_VARIABLE: sandbox.api_key,
+            "ANNOLAKE_SOURCE__BASE_URL": sandbox.url,
+            "ANNOLAKE_SOURCE__QUEUES": "all",
+            "AWS_ENDPOINT_URL": variables["AWS_ENDPOINT_URL"],
+            "AWS_ALLOW_HTTP": variables["AWS_ALLOW_HTTP"],
+        }
+        done = subprocess.run(
+            ["bash", "-ec", lines], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+        )
+
+    assert done.returncode == 0, done.stderr
+    options = {name.lower(): value for name, value in variables.items()}
+    assert pl.scan_delta(f"{address}/runs", storage_options=options).collect().height == 30
 
 
 def by_the_session(zone: str) -> str:

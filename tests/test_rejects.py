@@ -13,7 +13,6 @@ import pytest
 from annolake.config import Config, load_config
 from annolake.interruption import Interruption
 from annolake.load.lake import Lake
-from annolake.load.storage.local import LocalFiles
 from annolake.load.storage.scratch import Workspace
 from annolake.pipeline import export
 from annolake.rejects import RejectKeeper
@@ -180,7 +179,7 @@ def lake_with(monkeypatch: pytest.MonkeyPatch, gate: Callable[[str, Path, Callab
     """Have exports touch their lake through a gate."""
 
     def open_lake(config: Config, *_: object) -> Lake:
-        return lake_at(Path(config.lake.path), files=LocalFiles(gate))
+        return lake_at(Path(config.lake.path), gate=gate)
 
     monkeypatch.setattr("annolake.pipeline.open_lake", open_lake)
 

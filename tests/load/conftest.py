@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from load.model_queue import Arrangement
+from load.kinds import KINDS, Arrangement
 
 
-@pytest.fixture(params=["parquet", "delta"])
+@pytest.fixture(params=KINDS)
 def arrangement(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Have a test's lakes arranged as plain folders, then as Delta tables."""
-    Arrangement.current = request.param
+    """Have a test's lakes be of each kind, one after the other."""
+    Arrangement.set(request.param, lambda: request.getfixturevalue("object_store"))
     yield request.param
-    Arrangement.current = "parquet"
+    Arrangement.set("disk-parquet", lambda: request.getfixturevalue("object_store"))

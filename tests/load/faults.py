@@ -1,9 +1,22 @@
-"""Gates for the store's door: they count its steps, and break one of them."""
+"""Gates for the store's door: they count its steps, and break one of them; and a queue to export meanwhile."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from errno import EIO
 from pathlib import Path
 from typing import Any
+
+from load.model_queue import START, Row, changed
+
+DAY = timedelta(days=1)
+BEFORE = [Row(0, START), Row(1, START), Row(2, START + DAY), Row(3, START)]
+AFTER = [
+    changed(BEFORE[0]),  # stays in its partition, which Row 1 leaves for a new one, with Row 4
+    changed(BEFORE[1], added_at=START + 2 * DAY),
+    changed(BEFORE[2], added_at=START),  # empties its partition
+    Row(4, START + 2 * DAY),  # new; Row 3 is gone
+]
+"""The rows of a queue before and after it changed in every way."""
 
 
 class Killed(BaseException):

@@ -12,8 +12,6 @@ from uuid import UUID
 import duckdb
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
-from deltalake import DeltaTable as Delta
 
 from annolake.clock import Clock
 from annolake.contract import RUNS, TABLES
@@ -21,10 +19,11 @@ from annolake.keys import key_of
 from annolake.load.lake import Lake
 from annolake.load.merge.decide import Counts
 from annolake.load.merge.upsert import Outcome, Upsert
-from annolake.load.place import DeltaSettings, on_disk, open_place
+from annolake.load.place import DeltaSettings, open_place
 from annolake.load.storage.files import Gate
 from annolake.load.storage.local import LocalFiles, straight
 from annolake.load.storage.scratch import Workspace
+from load.kinds import Arrangement, data_files, delta_table, opened, place_at, scanned, written
 
 QUEUE = "11111111-2222-4333-8444-555555555555"
 START = datetime(2026, 11, 1, 8, tzinfo=UTC)
@@ -112,15 +111,11 @@ def batch(some: Sequence[Row]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([row.values() for row in some], schema=RUNS.schema)
 
 
-class Arrangement:
-    """How the tables of the tests' lakes are arranged; the fixture `arrangement` changes it."""
-
-    current: Literal["parquet", "delta"] = "parquet"
-
-
-def lake_at(root: Path, *, files: LocalFiles | None = None, row_group_mb: int = 32, keep_reports: int = 500) -> Lake:
-    """Return the lake in a folder."""
-    place = on_disk(root, files=files, wanted=Arrangement.current)
+def lake_at(
+    root: Path, *, gate: Gate = straight, exchanges: bool = True, row_group_mb: int = 32, keep_reports: int = 500
+) -> Lake:
+    """Return the lake that a folder names, of the kind that the test's fixtures set (`load.kinds`)."""
+    place = place_at(root, gate=gate, exchanges=exchanges)
     return Lake(place, tables=TABLES, hash_version=1, row_group_mb=row_group_mb, keep_reports=keep_reports)
 
 
@@ -212,31 +207,20 @@ def export(
         return Done(upsert.counts, upsert.unchanged, outcomes)
 
 
-def data_files(lake: Lake, table: str = "runs", *, queue_id: str = QUEUE) -> list[Path]:
-    """Return the files that a queue has in a table, as any reader finds them, in order."""
-    if Arrangement.current == "parquet":
-        return sorted(folder_of(lake, table, queue_id=queue_id).glob("**/*.parquet"))
-    folder = root_of(lake) / table
-    if not folder.exists():
-        return []
-    paths = [Path(uri.removeprefix("file://")) for uri in Delta(str(folder)).file_uris()]
-    return sorted(path for path in paths if path.is_relative_to(folder / f"queue_id={queue_id}"))
-
-
-def parts(lake: Lake, queue_id: str = QUEUE) -> dict[str, tuple[int, int, str]]:
-    """Return each file under `runs/` of a queue by its folder: inode, mtime in ns, and name."""
-    found = {}
-    for path in data_files(lake, queue_id=queue_id):
+def parts(lake: Lake, queue_id: str = QUEUE) -> dict[str, tuple[object, ...]]:
+    """Return each file under `runs/` of a queue by its folder: its name, and what tells when it was written."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in data_files(lake, "runs", queue_id=queue_id):
         assert path.parent.name not in found, "a partition has one file"
-        found[path.parent.name] = (path.stat().st_ino, path.stat().st_mtime_ns, path.name)
+        found[path.parent.name] = (path.name, *written(path))
     return found
 
 
 def stored(lake: Lake, queue_id: str = QUEUE) -> dict[str, dict[str, Any]]:
     """Return what the lake holds of a queue, by queue_run_id, as pyarrow reads it; no row is there twice."""
     found: dict[str, dict[str, Any]] = {}
-    for path in data_files(lake, queue_id=queue_id):
-        for row in pq.ParquetFile(path).read().to_pylist():
+    for path in data_files(lake, "runs", queue_id=queue_id):
+        for row in opened(path).read().to_pylist():
             assert row["queue_run_id"] not in found, "a row is there once"
             found[row["queue_run_id"]] = row | {"added_date": path.parent.name.removeprefix("added_date=")}
     return found
@@ -258,13 +242,6 @@ def timeless(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {key: row | {"exported_at": None, "removed_at": row["removed_at"] is not None} for key, row in rows.items()}
 
 
-def scanned(lake: Lake, table: str = "runs") -> pl.LazyFrame:
-    """Return a table as polars scans it."""
-    if Arrangement.current == "parquet":
-        return pl.scan_parquet(root_of(lake) / table, hive_partitioning=True)
-    return pl.scan_delta(str(root_of(lake) / table))
-
-
 def with_polars(lake: Lake) -> pl.DataFrame:
     """Return the whole table `runs` as polars reads it."""
     return scanned(lake).collect()
@@ -276,12 +253,16 @@ def keys_with_polars(lake: Lake) -> list[str]:
 
 
 def with_duckdb(lake: Lake, query: str) -> list[Any]:
-    """Return the answer to a query over `runs`."""
-    source = f"read_parquet('{root_of(lake)}/runs/**/*.parquet', hive_partitioning = true)"
-    if Arrangement.current == "delta":
-        source = f"read_parquet({Delta(str(root_of(lake) / 'runs')).file_uris()}, hive_partitioning = true)"
+    """Return the answer to a query over `runs`; of a lake in a store DuckDB is handed what pyarrow opens."""
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
+        if Arrangement.current == "parquet":
+            source = f"read_parquet('{lake.root}/runs/**/*.parquet', hive_partitioning = true)"
+        elif Arrangement.store is None:
+            source = f"read_parquet({delta_table(lake, 'runs').file_uris()}, hive_partitioning = true)"
+        else:
+            source = "of_the_log"
+            connection.register(source, delta_table(lake, "runs").to_pyarrow_dataset())
         return connection.execute(query.replace("runs", source)).fetchall()
 
 

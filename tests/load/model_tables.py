@@ -11,7 +11,6 @@ from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from annolake.contract import FEEDBACK, TURNS
 from annolake.keys import joint_key_of, key_of
@@ -19,7 +18,8 @@ from annolake.load.lake import Lake
 from annolake.load.merge.columns import halves
 from annolake.load.merge.decide import Counts
 from annolake.load.merge.upsert import Upsert
-from load.model_queue import FIRST_EXPORT, QUEUE, START, data_files, scanned
+from load.kinds import data_files, opened, scanned
+from load.model_queue import FIRST_EXPORT, QUEUE, START
 
 CONTRACTS = {"feedback": FEEDBACK, "turns": TURNS}
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -173,7 +173,7 @@ def stored(lake: Lake, table: str, queue_id: str = QUEUE) -> dict[tuple[str, ...
     """Return what the lake holds of a queue in a table, by key; no row is there twice."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for path in data_files(lake, table, queue_id=queue_id):
-        for row in pq.ParquetFile(path).read().to_pylist():
+        for row in opened(path).read().to_pylist():
             key = tuple(row[name] for name in CONTRACTS[table].key)
             assert key not in found, "a row is there once"
             found[key] = row | {"partition": path.parent.name}

@@ -103,9 +103,9 @@ def test_an_export_of_an_unchanged_queue_leaves_the_counts_alone(lake: Lake) -> 
 def test_status_opens_one_part_of_a_queue(lake: Lake) -> None:
     """The newest dated one, for its newest row; a lake without counts is opened whole, and says the same."""
     fast, slow = Opened(), Opened()
-    with_counts = held(lake_at(root_of(lake), files=LocalFiles(fast)))
+    with_counts = held(lake_at(root_of(lake), gate=fast))
     counts_file(lake).unlink()
-    without = held(lake_at(root_of(lake), files=LocalFiles(slow)))
+    without = held(lake_at(root_of(lake), gate=slow))
 
     frame = with_polars(lake)
     newest = max(row.added_at for row in QUEUE_OF if row.added_at)
@@ -136,7 +136,7 @@ def test_a_file_that_lies_in_many_places_is_opened_once(lake: Lake) -> None:
 
 
 def _through(lake: Lake, gate: Opened) -> Lake:
-    return lake_at(root_of(lake), files=LocalFiles(gate))
+    return lake_at(root_of(lake), gate=gate)
 
 
 def test_a_part_that_the_counts_do_not_name_is_opened(lake: Lake) -> None:
@@ -147,7 +147,7 @@ def test_a_part_that_the_counts_do_not_name_is_opened(lake: Lake) -> None:
     del kept[unnamed.name]
     path.write_text(json.dumps(kept))
 
-    assert held(lake_at(root_of(lake), files=LocalFiles(gate))) == before
+    assert held(lake_at(root_of(lake), gate=gate)) == before
     assert unnamed in gate.paths
     assert len(gate.paths) == 2
 
@@ -220,7 +220,7 @@ def test_counts_that_cannot_be_written_fail_no_export(lake: Lake, verb: str) -> 
             raise OSError(errno.ENOSPC, "full", str(path))
         return call()
 
-    done = export(lake_at(root_of(lake), files=LocalFiles(gate)), [changed(row) for row in LEFT], number=3)
+    done = export(lake_at(root_of(lake), gate=gate), [changed(row) for row in LEFT], number=3)
 
     assert done.counts.updated == len(LEFT)
     assert (held(lake).rows, held(lake).removed) == (60, 7)
@@ -241,7 +241,7 @@ def test_a_failed_export_counts_what_it_has_published(lake: Lake) -> None:
         return call()
 
     with pytest.raises(LakeError):
-        export(lake_at(root_of(lake), files=LocalFiles(gate)), [changed(row) for row in LEFT], number=3)
+        export(lake_at(root_of(lake), gate=gate), [changed(row) for row in LEFT], number=3)
 
     kept = read_counts(lake.files, counts_file(lake))
     assert kept == counted(lake)
@@ -271,9 +271,7 @@ def test_the_true_one_of_two_parts_counts(lake: Lake) -> None:
     def keep(verb: str, path: Path, call: Callable[[], Any]) -> Any:
         return None if verb == "remove" and path.suffix == ".parquet" else call()
 
-    export(
-        lake_at(root_of(lake), files=LocalFiles(keep, exchanges=False)), [Row(900, LEFT[0].added_at), *LEFT], number=3
-    )
+    export(lake_at(root_of(lake), gate=keep, exchanges=False), [Row(900, LEFT[0].added_at), *LEFT], number=3)
 
     assert any(len(list(folder.iterdir())) == 2 for folder in folder_of(lake).iterdir())
     assert held(lake).rows == before.rows + 1

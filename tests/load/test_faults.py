@@ -4,41 +4,36 @@ import errno
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from annolake.errors import LakeError
+from annolake.load.audit import verify
 from annolake.load.merge.decide import Counts
-from annolake.load.storage.local import LocalFiles
-from load.faults import Gate, Killed
-from load.model_queue import START, Arrangement, Row, changed, export, keys_with_polars, lake_at, stored, timeless
+from load.faults import AFTER, BEFORE, Gate, Killed
+from load.kinds import KINDS, Arrangement, bury, copy_lake
+from load.model_queue import QUEUE, export, keys_with_polars, lake_at, stored, timeless
+from rounds import rounds
 
-DAY = timedelta(days=1)
-BEFORE = [Row(0, START), Row(1, START), Row(2, START + DAY), Row(3, START)]
-AFTER = [
-    changed(BEFORE[0]),  # stays in its partition, which Row 1 leaves for a new one, with Row 4
-    changed(BEFORE[1], added_at=START + 2 * DAY),
-    changed(BEFORE[2], added_at=START),  # empties its partition
-    Row(4, START + 2 * DAY),  # new; Row 3 is gone
-]
+STRIDES = {"exchange": 3, "in-then-out": 8, "disk-delta": 12, "s3-delta": 40, "s3-parquet": 40}
+"""By how partitions are replaced: every how many-th step is broken. `make test-storage` breaks each."""
 
 
-@pytest.fixture(scope="module", params=["exchange", "in-then-out", "delta"])
-def exchanges(request: pytest.FixtureRequest) -> Iterator[bool]:
-    """Have partitions replaced in each of the ways there are; tell whether folders can be exchanged."""
-    Arrangement.current = "delta" if request.param == "delta" else "parquet"
-    yield request.param == "exchange"
-    Arrangement.current = "parquet"
+@pytest.fixture(scope="module", params=STRIDES)
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Have partitions replaced in each of the ways there are."""
+    kind = request.param if request.param in KINDS else "disk-parquet"
+    Arrangement.set(kind, lambda: request.getfixturevalue("object_store"))
+    yield request.param
+    Arrangement.set("disk-parquet", lambda: request.getfixturevalue("object_store"))
 
 
 @pytest.fixture(scope="module")
-def lake_before(exchanges: bool, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a lake that the states before were exported to, arranged as `exchanges` has it."""
-    del exchanges
-    root = tmp_path_factory.mktemp("lakes") / "before"
+def lake_before(way: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a lake that the states before were exported to."""
+    root = tmp_path_factory.mktemp(way) / "before"
     export(lake_at(root), BEFORE)
     return root
 
@@ -47,46 +42,58 @@ def lake_before(exchanges: bool, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def rows_after(lake_before: Path) -> dict[str, dict[str, Any]]:
     """Return what one clean export of the states after makes of that lake."""
     root = lake_before.with_name("after")
-    shutil.copytree(lake_before, root)
+    copy_lake(lake_before, root)
     export(lake_at(root), AFTER, number=3, budget=1)
     return stored(lake_at(root))
 
 
-def count_steps(lake_before: Path, *, exchanges: bool) -> int:
+@pytest.fixture(scope="module")
+def steps(lake_before: Path, way: str) -> int:
     """Return how many steps the clean export takes."""
     root, gate = lake_before.with_name("count"), Gate()
-    shutil.copytree(lake_before, root)
-    export(lake_at(root, files=LocalFiles(gate, exchanges=exchanges)), AFTER, number=3, budget=1)
-    shutil.rmtree(root)
+    copy_lake(lake_before, root)
+    export(lake_at(root, gate=gate, exchanges=way == "exchange"), AFTER, number=3, budget=1)
     return len(gate.steps)
 
 
 @pytest.mark.parametrize("mode", ["before", "after", "kill"])
 def test_any_broken_step_is_made_good_by_a_plain_rerun(
-    lake_before: Path, rows_after: dict[str, dict[str, Any]], mode: str, *, exchanges: bool
+    lake_before: Path, rows_after: dict[str, dict[str, Any]], steps: int, mode: str, way: str
 ) -> None:
-    """Whichever step breaks, no row is ever missing, and the rerun ends as an export without faults."""
-    steps = count_steps(lake_before, exchanges=exchanges)
-    stride = 6 if Arrangement.current == "delta" else 1 if exchanges and mode == "kill" else 2  # half a kill
-    for step in range(0, steps, stride):
-        root = lake_before.with_name("broken")
-        shutil.copytree(lake_before, root)
+    """Whichever step breaks, no row is ever missing, and the rerun ends as an export without faults.
+
+    A step that breaks "after" is, in an object store, one whose answer was lost.
+    """
+    few = STRIDES[way]
+    first = ["before", "after", "kill"].index(mode) * few // 3  # so that each mode breaks steps of its own
+    for step in range(rounds(first, many=0), steps, rounds(few, many=1)):
+        root = lake_before.with_name(f"{mode}-{step}")
+        copy_lake(lake_before, root)
 
         with suppress(LakeError, Killed):
-            files = LocalFiles(Gate(mode, step), exchanges=exchanges)
-            export(lake_at(root, files=files), AFTER, number=2, budget=1)
+            lake = lake_at(root, gate=Gate(mode, step), exchanges=way == "exchange")
+            export(lake, AFTER, number=2, budget=1)
         between = set(keys_with_polars(lake_at(root)))
+        bury(lake_at(root), QUEUE)
         export(lake_at(root), AFTER, number=3, budget=1)
 
         assert between >= {row.key for row in BEFORE}, step
         assert timeless(stored(lake_at(root))) == timeless(rows_after), step
-        assert not list((root / "_annolake" / "tmp").iterdir()), step
+        assert not lake_at(root).litter(), step
+        assert [remark for remark in verify(lake_at(root)) if not remark.harmless] == [], step
         shutil.rmtree(root)
 
 
-def test_an_error_after_the_swap_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a call reports an error though it was done, the export looks, and goes on."""
+@pytest.fixture
+def _plain_on_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have lakes lie on a disk, whatever `way` is set between two tests."""
     monkeypatch.setattr(Arrangement, "current", "parquet")
+    monkeypatch.setattr(Arrangement, "store", None)
+
+
+@pytest.mark.usefixtures("_plain_on_a_disk")
+def test_an_error_after_the_swap_is_no_failure(tmp_path: Path) -> None:
+    """When a call reports an error though it was done, the export looks, and goes on."""
     root = tmp_path / "reported"
     export(lake_at(root), BEFORE)
     broken: list[str] = []
@@ -98,7 +105,7 @@ def test_an_error_after_the_swap_is_no_failure(tmp_path: Path, monkeypatch: pyte
             raise OSError(errno.EIO, "after the deed", str(path))
         return done
 
-    done = export(lake_at(root, files=LocalFiles(gate)), AFTER, number=2)
+    done = export(lake_at(root, gate=gate), AFTER, number=2)
 
     assert done.counts == Counts(inserted=1, updated=3, removed=1)
     assert len(stored(lake_at(root))) == len(BEFORE) + 1

@@ -9,14 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annolake.errors import LakeError
-from annolake.load.storage.local import LocalFiles
 from load.faults import Gate, Killed
-from load.model_queue import START, Row, expected, export, lake_at, stored, timeless
-from rounds import rounds
+from load.kinds import bury, for_examples
+from load.model_queue import QUEUE, START, Row, expected, export, lake_at, stored, timeless
 
 FORGETTABLE = ["feedback_stats", "inputs", "tags", "prompt_cost_details"]
 
@@ -82,7 +80,7 @@ def apply(known: dict[str, dict[str, Any]], done: Export, number: int) -> dict[s
 
 def _run(lake_root: Path, done: Export, number: int, gate: Gate | None) -> None:
     export(
-        lake_at(lake_root, files=LocalFiles(gate or Gate())),
+        lake_at(lake_root, gate=gate or Gate()),
         done.read,
         number=number,
         complete=done.complete,
@@ -95,31 +93,37 @@ def _run(lake_root: Path, done: Export, number: int, gate: Gate | None) -> None:
 
 
 @pytest.mark.usefixtures("arrangement")
-@settings(max_examples=rounds(30, many=600), deadline=None)
-@given(st.lists(EXPORTS, min_size=1, max_size=4))
-def test_any_sequence_of_exports_holds_what_was_read_last(exports: list[Export]) -> None:
+def test_any_sequence_of_exports_holds_what_was_read_last() -> None:
     """Each row is as it was last read, stamped by the export that changed it, in one partition."""
-    known: dict[str, dict[str, Any]] = {}
-    with TemporaryDirectory() as folder:
-        for number, done in enumerate(exports):
-            _run(Path(folder), done, number, None)
-            known = apply(known, done, number)
 
-            assert stored(lake_at(Path(folder))) == known
+    def check(exports: list[Export]) -> None:
+        known: dict[str, dict[str, Any]] = {}
+        with TemporaryDirectory() as folder:
+            for number, done in enumerate(exports):
+                _run(Path(folder), done, number, None)
+                known = apply(known, done, number)
+
+                assert stored(lake_at(Path(folder))) == known
+
+    for_examples(st.lists(EXPORTS, min_size=1, max_size=4), check, few=30)
 
 
 @pytest.mark.usefixtures("arrangement")
-@settings(max_examples=rounds(30, many=600), deadline=None)
-@given(st.lists(EXPORTS, min_size=1, max_size=3))
-def test_a_broken_export_is_made_good_by_the_next(exports: list[Export]) -> None:
+def test_a_broken_export_is_made_good_by_the_next() -> None:
     """After any step broke, a plain rerun ends as if nothing had happened, stamps of time aside."""
-    known: dict[str, dict[str, Any]] = {}
-    with TemporaryDirectory() as folder:
-        for number, done in enumerate(exports):
-            with suppress(LakeError, Killed):
-                _run(Path(folder), done, 2 * number, Gate(done.mode, done.at))
-            _run(Path(folder), done, 2 * number + 1, None)
-            known = apply(known, done, number)
 
-            assert timeless(stored(lake_at(Path(folder)))) == timeless(known)
-            assert not list((Path(folder) / "_annolake" / "tmp").iterdir())
+    def check(exports: list[Export]) -> None:
+        known: dict[str, dict[str, Any]] = {}
+        with TemporaryDirectory() as folder:
+            for number, done in enumerate(exports):
+                lake = lake_at(Path(folder))
+                with suppress(LakeError, Killed):
+                    _run(Path(folder), done, 2 * number, Gate(done.mode, done.at))
+                bury(lake, QUEUE)
+                _run(Path(folder), done, 2 * number + 1, None)
+                known = apply(known, done, number)
+
+                assert timeless(stored(lake)) == timeless(known)
+                assert not lake.litter()
+
+    for_examples(st.lists(EXPORTS, min_size=1, max_size=3), check, few=30)

@@ -14,7 +14,6 @@ import pytest
 from annolake.contract import QUEUES, RUNS
 from annolake.load.lake import Lake
 from annolake.load.status import QueueStatus, status
-from annolake.load.storage.local import LocalFiles
 from annolake.load.table.file_format import Footer
 from annolake.load.table.part_file import write_part
 from annolake.load.table.partitions import Held
@@ -246,7 +245,7 @@ def test_a_part_that_is_replaced_between_two_looks_is_looked_for_again(lake: Lak
             export(lake, [Row(500, START + timedelta(days=number)) for number in range(1)], number=9)
         return call()
 
-    found = by_id(lake_at(root_of(lake), files=LocalFiles(gate)))[QUEUE]
+    found = by_id(lake_at(root_of(lake), gate=gate))[QUEUE]
 
     assert exported
     assert found.error is None

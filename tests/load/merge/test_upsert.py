@@ -43,6 +43,7 @@ def test_a_first_export_stores_every_row_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("arrangement")
+@pytest.mark.parametrize("arrangement", ["disk-parquet", "disk-delta", "s3-delta"], indirect=True)
 def test_polars_and_duckdb_read_the_same_lake(tmp_path: Path) -> None:
     """Both readers see the same rows, exact sums, typed partition columns, and null for a row without date."""
     lake, queue = lake_at(tmp_path), rows(120)

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from annolake.errors import LakeError
-from annolake.load.storage.local import LocalFiles
 from annolake.load.table.days import NO_DAY, day_from
 from annolake.load.table.file_format import Footer
 from annolake.load.table.folders import true_part
@@ -46,7 +45,7 @@ def test_readers_meet_both_files_only_without_exchange(tmp_path: Path) -> None:
             seen.append(len(list(path.parent.iterdir())))
         return call()
 
-    export(lake_at(tmp_path, files=LocalFiles(gate, exchanges=False)), [changed(Row(1, START))], number=2)
+    export(lake_at(tmp_path, gate=gate, exchanges=False), [changed(Row(1, START))], number=2)
 
     assert seen == [2]
     assert stored(lake)[Row(1, START).key]["status"] == "version 1"
@@ -131,7 +130,7 @@ def test_a_lake_written_by_another_export_meanwhile_is_not_overwritten(tmp_path:
         return call()
 
     with pytest.raises(LakeError, match="another export replaced it meanwhile"):
-        export(lake_at(tmp_path, files=LocalFiles(gate)), [replace(row, version=9) for row in queue], number=2)
+        export(lake_at(tmp_path, gate=gate), [replace(row, version=9) for row in queue], number=2)
 
     assert {row["status"] for row in stored(lake).values()} == {"version 1"}
 
@@ -203,14 +202,13 @@ def test_an_error_of_a_swap_counts_where_nothing_was_done(tmp_path: Path, *, don
             raise OSError(errno.EIO, "broken", str(path))
         return result
 
-    files = LocalFiles(gate, exchanges=exchanges)
     if done:
-        export(lake_at(tmp_path, files=files), after, number=2)
+        export(lake_at(tmp_path, gate=gate, exchanges=exchanges), after, number=2)
         assert {row["status"] for row in stored(lake).values()} == {"version 1"}
         assert len(broken) == 3
     else:
         with pytest.raises(LakeError, match="Input/output error"):
-            export(lake_at(tmp_path, files=files), after, number=2)
+            export(lake_at(tmp_path, gate=gate, exchanges=exchanges), after, number=2)
         assert parts(lake) == was
     assert not list((tmp_path / "_annolake/tmp").iterdir())
 
