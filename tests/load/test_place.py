@@ -13,7 +13,7 @@ from annolake.clock import Clock
 from annolake.contract import TABLES
 from annolake.errors import ConfigError, LakeError
 from annolake.load.lake import Lake
-from annolake.load.place import Place, open_place
+from annolake.load.place import Place, on_disk, open_place
 from annolake.load.storage.files import look_again
 from annolake.load.storage.local import LocalFiles
 from object_store import ObjectStore
@@ -166,3 +166,37 @@ def test_a_lease_that_was_looked_at_hinders_no_vacuum(object_store: ObjectStore,
 
     assert (beside, after) == (False, True)
     assert (running, both) == (True, (True, True))
+
+
+@pytest.mark.parametrize("within", [".", "runs", "beside"])
+def test_nothing_else_in_the_scratch_folder_is_swept_away(tmp_path: Path, within: str) -> None:
+    """It can be a folder with other things in it, even the lake's own: only what exports left there goes."""
+    root = tmp_path / "lake"
+    scratch = tmp_path if within == "beside" else root / within
+    (scratch / "precious").mkdir(parents=True)
+    (scratch / "precious" / "file").touch()
+    lake = Lake(on_disk(root, scratch=scratch), tables=TABLES, hash_version=1)
+
+    for number in range(2):
+        lake.prepare()
+        with lake.workspace(f"export-{number}", since=SINCE) as workspace:
+            workspace.make()
+            assert lake.litter() == []
+
+    assert (scratch / "precious" / "file").exists()
+    assert (root / "runs").exists()
+    assert (root / "_annolake" / "lake.json").exists()
+
+
+def test_lakes_that_share_a_scratch_folder_leave_each_other_alone(tmp_path: Path) -> None:
+    """A running export's unfinished files are there until it ends, whatever another lake's export sweeps away."""
+    one, other = (
+        Lake(on_disk(tmp_path / name, scratch=tmp_path / "scratch"), tables=TABLES, hash_version=1) for name in "ab"
+    )
+    for lake in (one, other):
+        lake.prepare()
+
+    with one.workspace("first", since=SINCE) as workspace:
+        (workspace.spill / "spill.arrow").touch()
+        with other.workspace("second", since=SINCE):
+            assert (workspace.spill / "spill.arrow").exists()

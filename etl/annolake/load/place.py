@@ -113,8 +113,12 @@ class Place:
 def on_disk(
     root: Path, *, files: LocalFiles | None = None, scratch: Path | None = None, wanted: Arrangement | None = None
 ) -> Place:
-    """Return the place of a lake in a folder; spills go below the folder `scratch`, where one is given."""
+    """Return the place of a lake in a folder; spills go below the folder `scratch`, where one is given.
+
+    There the lake has a folder of its own: whatever else is in `scratch` is not what a dead export left.
+    """
     files = files or LocalFiles()
+    scratch = scratch and scratch / _name_of(str(root.absolute()))
     return Place(root, files, FileLocks(files), Scratch(files, root / OWN / "tmp", scratch), wanted=wanted)
 
 
@@ -155,11 +159,16 @@ def open_place(
 
 def _scratch_of(address: str, folder: Path | None, local: LocalFiles) -> Scratch:
     """Return the scratch of a lake in a store: each lake has its own, for what is left in it is told of that lake."""
-    name = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
+    name = _name_of(address)
     if folder:
         return Scratch(local, folder / name)
     private = Path(tempfile.gettempdir()) / f"annolake-{os.getuid()}"
     return Scratch(local, private / name, private=private)
+
+
+def _name_of(address: str) -> str:
+    """Return what the folder of a lake is called among those of other lakes, and of whatever else."""
+    return f"annolake-{hashlib.blake2b(address.encode(), digest_size=8).hexdigest()}"
 
 
 def _delta_table(place: Place, root: Location, file_format: FileFormat) -> Table:
@@ -176,7 +185,7 @@ def _delta_table(place: Place, root: Location, file_format: FileFormat) -> Table
         root,
         file_format,
         address=str(root),
-        options=place.delta_options(),
+        options=place.delta_options,
         retry=Retry(settings.random, settings.clock.sleep),
         keep_s=settings.keep_s,
         flush=(lambda path: local.sync(Path(str(path)))) if local else None,

@@ -1,5 +1,6 @@
 """A Delta table that other programs write to as well: an export never doubles a row there, and says what is wrong."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from deltalake import DeltaTable as Delta
 from deltalake import TableFeatures, write_deltalake
 
 from annolake.errors import LakeError
+from annolake.load.table.delta import DeltaTable
 from load.model_queue import QUEUE, Row, changed
-from load.table.delta_site import DAY, Site, at, disk, put
+from load.table.delta_site import DAY, NOW, Site, at, disk, put
 
 ROWS = [Row(number, at(DAY, number)) for number in range(5)]
 FOREIGN = "another program put it into the table's log; restore the version of the table before, then run again"
@@ -99,3 +101,31 @@ def test_a_table_with_deletion_vectors_is_refused(site: Site) -> None:
 
     assert site.delta().version() == version
     assert site.delta().protocol().min_reader_version == 3
+
+
+def test_files_without_a_log_are_not_trusted(site: Site) -> None:
+    """A new log would forget the rows that have left their queue, and a vacuum would take their files."""
+    partitions = site.partitions(site.log())
+    put(partitions, DAY, [changed(row) for row in ROWS])
+    shutil.rmtree(Path(str(site.root / "runs" / "_delta_log")))
+
+    with pytest.raises(LakeError, match="its log, the folder _delta_log, is gone: restore it, or move the table away"):
+        site.log().create()
+    with pytest.raises(LakeError, match="restore it or move the table away"):
+        partitions.finish({})
+    (remark,) = DeltaTable(site.log(), now=lambda: NOW).remarks(None)
+    assert "is gone" in remark.what
+    assert not remark.harmless
+
+
+def test_a_live_file_that_is_gone_is_told(site: Site) -> None:
+    """With what brings the queue back."""
+    (path,) = Path(str(site.root)).rglob("part-*.parquet")
+    path.unlink()
+
+    with pytest.raises(LakeError, match=f"cannot read {path}: the table's log has it, and it is gone: restore it, or"):
+        site.partitions(site.log())
+
+    site.delta().repair()
+    site.export(site.log(), {DAY: ROWS})
+    assert site.scan().collect().height == len(ROWS)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from annolake.errors import LakeError
-from load.model_queue import Row, changed
+from load.model_queue import QUEUE, Row, changed
 from load.table.delta_site import DAY, Site, at, store
 from losing_proxy import Fault, Request, losing_proxy
 from object_store import BUCKET, ObjectStore
@@ -115,3 +115,18 @@ def test_a_store_that_cannot_be_reached_is_told(object_store: ObjectStore, tmp_p
 
     with pytest.raises(LakeError, match="there is no connection to the store"):
         site.log().queue("q")
+
+
+def test_a_table_is_opened_anew_where_credentials_change(object_store: ObjectStore, tmp_path: Path) -> None:
+    """Those of a profile last for an hour, and an export can take longer."""
+    site = store(object_store, tmp_path / "scratch")
+    log = site.log()
+    site.export(log, {DAY: ROWS})
+    good = site.options
+
+    site.options = good | {"AWS_SECRET_ACCESS_KEY": "wrong"}
+    with pytest.raises(LakeError, match="the secret does not belong to the key"):
+        log.queue(QUEUE)
+
+    site.options = good
+    assert log.queue(QUEUE).base > 0

@@ -13,12 +13,12 @@ from datetime import datetime
 import pyarrow as pa
 
 from annolake.errors import LakeError
-from annolake.load.storage.files import Hold, Location
+from annolake.load.storage.files import Hold, Location, MissingError
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.counts import Counts
 from annolake.load.table.days import NO_DAY
 from annolake.load.table.delta_entries import LiveFile, NewFile
-from annolake.load.table.delta_log import DeltaLog
+from annolake.load.table.delta_log import NO_LOG, DeltaLog
 from annolake.load.table.delta_statistics import statistics_of
 from annolake.load.table.folders import true_part
 from annolake.load.table.part_file import Part, PartReader, prove, write_part
@@ -27,6 +27,10 @@ from annolake.load.table.strangers import PASSED_OVER
 
 _QUEUE_FOLDER = "queue_id="
 _LOG = "_delta_log"
+_GONE = (
+    "the table's log has it, and it is gone: restore it, or take it out of the log (deltalake's DeltaTable.repair), "
+    "then run again"
+)
 _OTHERWISE = "the table's log says otherwise; the next export that changes the partition writes it anew"
 
 
@@ -69,6 +73,8 @@ class DeltaPartitions:
             statistics = statistics_of(reader, self.file_format)
         part = replace(built, path=folder / built.path.name)
         self._hold.check()
+        if not self._added:
+            self._log.create()  # before the first file is there, since files without a log are not trusted
         self.files.prepare(folder)
         self.files.put(aside.folder / built.path.name, part.path)
         self._take_out(day)
@@ -152,7 +158,8 @@ class DeltaTable:
         if queue_id is None:
             names = self._log.files.names(self._log.folder)
             others = [name for name in names if name != _LOG and not name.startswith(_QUEUE_FOLDER)]
-            return [Remark(self._log.folder / name, PASSED_OVER, harmless=True) for name in others]
+            lost = [Remark(self._log.folder, NO_LOG)] if _LOG not in names and len(others) < len(names) else []
+            return lost + [Remark(self._log.folder / name, PASSED_OVER, harmless=True) for name in others]
         folder = self.folder(queue_id)
         old = sum(name.startswith(f"{folder.name}/") for name in self._log.unreferenced())
         what = f"{old} of its files are of no version that is kept; the vacuum at the end of an export removes them"
@@ -208,9 +215,16 @@ class DeltaTable:
 
 def _true_of(log: DeltaLog, live: Sequence[LiveFile], closing: ExitStack) -> tuple[PartReader, list[LiveFile]]:
     """Open the files of a partition; return the true one, and those that are not, which nothing of ours leaves."""
-    readers = [closing.enter_context(PartReader(log.files, log.folder / file.name, log.file_format)) for file in live]
+    readers = [closing.enter_context(_reader(log, log.folder / file.name)) for file in live]
     for reader in readers if len(readers) > 1 else ():
         prove(log.files, reader.part.path)  # all of them, for their generations decide
     true = true_part(reader.part for reader in readers)
     place = next(place for place, reader in enumerate(readers) if reader.part is true)
     return readers[place], [file for number, file in enumerate(live) if number != place]
+
+
+def _reader(log: DeltaLog, path: Location) -> PartReader:
+    try:
+        return PartReader(log.files, path, log.file_format)
+    except MissingError:
+        raise MissingError(f"cannot read {path}: {_GONE}") from None

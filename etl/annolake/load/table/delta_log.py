@@ -30,6 +30,7 @@ _CHECKPOINT_EVERY = 20  # commits
 _LOG_KEPT = 30 * 86400  # seconds
 _WHOLE_DAY = 86400
 _ATTEMPT_BITS = 20
+NO_LOG = "its log, the folder _delta_log, is gone: restore it, or move the table away, then run again"
 _FOREIGN = "another program put it into the table's log; restore the version of the table before, then run again"
 _REFUSED = "its properties or protocol, which another program changed, do not allow it; undo that, then run again"
 _OWN_FILE = re.compile(r"queue_id=[0-9A-Za-z-]+/([a-z_]+=[0-9A-Za-z_-]+/)?part-[0-9a-f]+\.parquet")
@@ -51,7 +52,7 @@ class DeltaLog:
         address: str,
         retry: Retry,
         keep_s: int,
-        options: Mapping[str, str] | None = None,
+        options: Callable[[], Mapping[str, str]] = dict,
         flush: Callable[[Location], None] | None = None,
     ) -> None:
         self.files, self.folder, self.file_format, self.flush = files, folder, file_format, flush
@@ -60,7 +61,7 @@ class DeltaLog:
             files,
             folder,
             address=address,
-            options=options or {},
+            options=options,
             table_schema=_table_schema(file_format),
             partition_by=[QUEUE_ID, *filter(None, [file_format.partition])],
             flush=flush,
@@ -117,10 +118,13 @@ class DeltaLog:
     # --- what an export changes
 
     def create(self) -> None:
-        """Make the table where there is none."""
+        """Make the table where there is none. Raises LakeError where there are files that only a log can tell of."""
         with self._lock:
-            if not self._handle.refresh():
-                self._handle.create(self._configuration())
+            if self._handle.refresh():
+                return
+            if any(name.startswith(f"{QUEUE_ID}=") for name in self.files.names(self.folder)):
+                raise LakeError(f"cannot trust {self.folder}: {NO_LOG}")
+            self._handle.create(self._configuration())
 
     def commit(
         self,
@@ -181,7 +185,7 @@ class DeltaLog:
     def _landed(self, queue_id: str, there: QueueFiles, mine: int) -> bool:
         """Look at the newest version: whether it has the transaction `mine`; raises where what is `there` is not."""
         if not self._handle.refresh():
-            self._handle.create(self._configuration())
+            raise LakeError(f"cannot commit to {self.folder}: {NO_LOG}")
         now = self._queue(queue_id)
         if now.base not in (there.base, mine):
             raise LockedError(

@@ -70,8 +70,9 @@ class Entry:
 class DeltaHandle:
     """The Delta table in the folder `folder`, for one thread at a time.
 
-    `address` and `options` are what deltalake is given; `flush` makes a file or folder last, None where the store
-    does. `table_schema` has the partition columns too. Every method raises LakeError where it fails.
+    `address` and `options` are what deltalake is given; it is opened anew where the options change, for credentials can
+    end before an export. `flush` makes a file or folder last, None where the store does. `table_schema` has the
+    partition columns too. Every method raises LakeError where it fails.
     """
 
     def __init__(
@@ -80,22 +81,26 @@ class DeltaHandle:
         folder: Location,
         *,
         address: str,
-        options: Mapping[str, str],
+        options: Callable[[], Mapping[str, str]],
         table_schema: pa.Schema,
         partition_by: Sequence[str],
         flush: Callable[[Location], None] | None,
     ) -> None:
         self.folder = folder
-        self._files, self._address, self._options, self._flush = files, address, dict(options), flush
+        self._files, self._address, self._flush = files, address, flush
+        self._find_options = options
+        self._options: dict[str, str] = {}
         self._schema, self._partition_by = table_schema, list(partition_by)
         self._table: DeltaTable | None = None
         self._flushed = -1
 
     def refresh(self) -> bool:
         """Move on to the newest version; False where there is no table."""
-        if self._table is not None:
+        options = dict(self._find_options())
+        if self._table is not None and options == self._options:
             self._step("read", self._table.update_incremental)
         else:
+            self._options = options
             try:
                 self._table = self._step("read", lambda: DeltaTable(self._address, storage_options=self._options))
             except _NoTableError:
