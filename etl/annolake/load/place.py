@@ -176,7 +176,7 @@ def _delta_table(place: Place, root: Location, file_format: FileFormat) -> Table
         root,
         file_format,
         address=str(root),
-        options=place.delta_options(),
+        options=place.delta_options,
         retry=Retry(settings.random, settings.clock.sleep),
         keep_s=settings.keep_s,
         flush=(lambda path: local.sync(Path(str(path)))) if local else None,

@@ -58,7 +58,7 @@ class Site:
             self.root / table,
             file_format or FORMATS[table],
             address=str(self.root / table),
-            options=self.options,
+            options=lambda: self.options,
             retry=Retry(random, sleep),
             keep_s=keep_s,
             flush=(lambda path: files.sync(Path(str(path)))) if isinstance(files, LocalFiles) else None,

@@ -38,8 +38,9 @@ _OWN_FILE = re.compile(r"queue_id=[0-9A-Za-z-]+/([a-z_]+=[0-9A-Za-z_-]+/)?part-[
 class DeltaLog:
     """The log of the table in `folder`, shared by all queues of an export and by their threads.
 
-    `address` and `options` are what deltalake is given. `flush` makes a file or folder last, None where the place does
-    by itself. Replaced files stay for `keep_s` seconds. Every method raises LakeError where it fails.
+    `address` and what `options` returns are what deltalake is given; it is asked again and again, for credentials can be
+    temporary. `flush` makes a file or folder last, None where the place does by itself. Replaced files stay for
+    `keep_s` seconds. Every method raises LakeError where it fails.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class DeltaLog:
         address: str,
         retry: Retry,
         keep_s: int,
-        options: Mapping[str, str] | None = None,
+        options: Callable[[], Mapping[str, str]] = dict,
         flush: Callable[[Location], None] | None = None,
     ) -> None:
         self.files, self.folder, self.file_format, self.flush = files, folder, file_format, flush
@@ -60,7 +61,7 @@ class DeltaLog:
             files,
             folder,
             address=address,
-            options=options or {},
+            options=options,
             table_schema=_table_schema(file_format),
             partition_by=[QUEUE_ID, *filter(None, [file_format.partition])],
             flush=flush,

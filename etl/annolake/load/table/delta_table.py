@@ -63,8 +63,8 @@ class Entry:
 class DeltaHandle:
     """The Delta table in the folder `folder`, for one thread at a time.
 
-    `address` and `options` are what deltalake is given; `flush` makes a file or folder last, None where the store
-    does. `table_schema` has the partition columns too. Every method raises LakeError where it fails.
+    `address` and what `options` returns are what deltalake is given; `flush` makes a file or folder last, None where
+    the store does. `table_schema` has the partition columns too. Every method raises LakeError where it fails.
     """
 
     def __init__(
@@ -73,19 +73,21 @@ class DeltaHandle:
         folder: Location,
         *,
         address: str,
-        options: Mapping[str, str],
+        options: Callable[[], Mapping[str, str]],
         table_schema: pa.Schema,
         partition_by: Sequence[str],
         flush: Callable[[Location], None] | None,
     ) -> None:
         self.folder = folder
-        self._files, self._address, self._options, self._flush = files, address, dict(options), flush
+        self._files, self._address, self._options_now, self._flush = files, address, options, flush
+        self._options: dict[str, str] = {}
         self._schema, self._partition_by = table_schema, list(partition_by)
         self._table: DeltaTable | None = None
         self._flushed = -1
 
     def refresh(self) -> bool:
         """Move on to the newest version; False where there is no table."""
+        self._renew()
         if self._table is not None:
             self._step("read", self._table.update_incremental)
         else:
@@ -97,6 +99,12 @@ class DeltaHandle:
         if self._table.protocol().min_reader_version > _READER_VERSION:
             raise LakeError(f"cannot read {self.folder}: {_UPGRADED}")
         return True
+
+    def _renew(self) -> None:
+        """Have the table opened anew where credentials have changed: an export can outlast temporary ones."""
+        now = dict(self._options_now())
+        if now != self._options:
+            self._table, self._options = None, now
 
     def create(self, configuration: Mapping[str, str]) -> None:
         """Make the table, unless another export was first."""
