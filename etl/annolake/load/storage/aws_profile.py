@@ -1,5 +1,6 @@
 """Credentials of a profile in ~/.aws, by the library of which they are: keys, assumed roles, single sign-on."""
 
+from datetime import timedelta
 from typing import Any
 
 from boto3.session import Session
@@ -9,12 +10,14 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from annolake.errors import LakeError
 from annolake.load.storage.store_words import NO_RENEWAL
 
+_LASTS = timedelta(minutes=10)  # what boto3 returns is good for that long; the store's client would assume 30
+
 
 class ProfileCredentials:
     """What the store's client asks for credentials, again and again; `config` is what the profile says of the store."""
 
     def __init__(self, session: Session) -> None:
-        self._provider = Boto3CredentialProvider(session)
+        self._provider = Boto3CredentialProvider(session, ttl=_LASTS)
         self.config = dict(self._provider.config)
 
     def __call__(self) -> Any:
