@@ -15,6 +15,7 @@ from annolake.errors import InterruptedExport, LakeError
 from annolake.export_context import ExportContext
 from annolake.extract.endpoints.queues import list_queues
 from annolake.extract.http.client import Caller, Cancelled, Client
+from annolake.feedback_doubts import tell_doubts
 from annolake.interruption import Interruption
 from annolake.load.lake import Lake
 from annolake.load.proofs import ReportedProofs
@@ -91,6 +92,7 @@ def export(
                 reported_proofs=ReportedProofs(lake.reports),
             )
             _export_queues(context, queue_ids, file)
+            tell_doubts(context, report.queues)
             _vacuum(context)
     except BaseException as error:
         report.finish(clock.now(), error)

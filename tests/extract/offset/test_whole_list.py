@@ -72,13 +72,13 @@ def ordinary(rows: int) -> list[tuple[int, int]]:
 
 def read(service: Service, longest: LongestAnswer | None = None) -> set[bytes] | None:
     """Read the list; return the keys that were shown, None where it could not be read whole."""
-    answers = read_whole(service.ask, longest or seen(service.most))
-    return None if answers is None else {each for answer in answers for each in answer.keys}
+    whole = read_whole(service.ask, longest or seen(service.most))
+    return None if whole is None else {each for answer in whole.answers for each in answer.keys}
 
 
 def seen(rows: int, size: int | None = None) -> LongestAnswer:
     """Return what is known of a service that gave such an answer."""
-    longest = LongestAnswer()
+    longest = LongestAnswer(ROWS)
     longest.saw(Shown([b""] * rows, rows * 100 if size is None else size))
     return longest
 
@@ -102,7 +102,7 @@ CHANGES = st.lists(
 )
 def test_no_stayer_is_missed_untold(service: Service, known: int) -> None:
     """What was seen of the service before is an answer that it can have given."""
-    longest = LongestAnswer()
+    longest = LongestAnswer(ROWS)
     longest.saw(replace(service, rows=[(number, 50) for number in range(known)]).show(0))
     met = read(service, longest)
     assert met is None or service.stayers <= met
@@ -118,7 +118,7 @@ def test_no_stayer_is_missed_untold(service: Service, known: int) -> None:
 def test_a_list_that_stands_still_is_read_whole(rows: int, most: int, size: int, most_bytes: int) -> None:
     """A list that stands still is read whole."""
     service = Service([(number, size) for number in range(rows)], most, most_bytes)
-    assert read(service, LongestAnswer()) == service.stayers
+    assert read(service, LongestAnswer(ROWS)) == service.stayers
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_an_answer_of_few_rows_and_many_bytes_is_not_believed() -> None:
 def test_the_first_answer_ever_is_asked_for_again() -> None:
     """The first answer ever is asked for again."""
     service = Service(ordinary(2))
-    assert read(service, LongestAnswer()) == service.stayers
+    assert read(service, LongestAnswer(ROWS)) == service.stayers
     assert service.asked > 1
 
 
