@@ -4,7 +4,7 @@ Owns that compact form. Reviewers are few, so each set of them is kept once.
 """
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -52,6 +52,11 @@ class Backlog:
                 self._reviewing.append(reviewing)
             self._records += _RECORD.pack(key, place, found)
         return bool(key)
+
+    def __iter__(self) -> Iterator[tuple[str, Reviewing, bool]]:
+        """Yield the id, the reviewers and `found` of each run."""
+        for key, place, found in _RECORD.iter_unpack(self._records):
+            yield str(UUID(bytes=key)), self._reviewing[place], found
 
     def take(self, most: int) -> Group:
         """Take the first runs out, `most` of them at most; of a run that came twice the last one counts."""

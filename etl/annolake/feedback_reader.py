@@ -29,7 +29,10 @@ _FEW_GROUPS = 4  # for no more it is not worth a request to know how long an ans
 
 _PART = 4  # of the memory for answers; the rest is for rows
 
+IN_DOUBT = "the service was found to cut answers short after some had been taken for whole"
+
 Land = Callable[[Said], None]
+Thread = tuple[str, str | None, Reviewing]
 
 
 class FeedbackReader:
@@ -45,10 +48,11 @@ class FeedbackReader:
         self.is_over = False
         self.source = FeedbackSource(access, terms)
         self.found_whole = bytearray()
-        self._access, self._limits, self._land = access, terms.limits, land
+        self._access, self._limits, self._land, self._terms = access, terms.limits, land, terms
         self._report, self._log = report, log
-        self._backlog = Backlog()
-        self._threads: deque[tuple[str, str | None, Reviewing]] = deque()
+        self._backlog, self._by_size, self._last = Backlog(), Backlog(), Backlog()
+        self._threads: deque[Thread] = deque()
+        self._threads_by_size: list[Thread] = []
         self._flying: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
         self._lanes = max(1, access.settings.concurrency // at_once)
         self._most = max(1, self._lanes // 2)  # the other lanes are for rows, until they were read
@@ -76,7 +80,8 @@ class FeedbackReader:
 
     def want_run(self, run_id: str, reviewers: Reviewing, *, found: bool) -> None:
         """Have what was said on a run asked for once more, given a UUID; what is read last counts."""
-        self._backlog.add(run_id, reviewers, found=found)
+        for backlog in (self._backlog, self._last):
+            backlog.add(run_id, reviewers, found=found)
 
     def go_on(self) -> None:
         """Send full groups, as many as may be under way, and take what was answered; waits for nothing."""
@@ -89,7 +94,8 @@ class FeedbackReader:
     def finish(self) -> None:
         """Read all that is wanted; the report has the reasons where something could not be read."""
         self._most = self._lanes
-        self._read_all()
+        self._read_all_for_sure()
+        self._tell_doubts()
         if self._unread:
             self._report.because.append(f"what was said on {self._unread:,} runs changed too fast to be read whole")
         if self._refused:
@@ -103,9 +109,9 @@ class FeedbackReader:
         for run_id in owners["run_id"]:
             self._backlog.add(run_id, None, found=True)
         self._threads.extend((thread_id, None, None) for thread_id in owners["thread_id"])
-        self._read_all()
+        self._read_all_for_sure()
         self.found_whole, again = whole, bytes(self.found_whole)
-        return again
+        return b"" if self._tell_doubts() else again
 
     def close(self) -> None:
         """End what is under way."""
@@ -146,6 +152,29 @@ class FeedbackReader:
                 self._take()
                 self._send(full=False)
 
+    def _read_all_for_sure(self) -> None:
+        """Read all, and what was whole by its size once more if the service was found to cut answers since."""
+        self._read_all()
+        if self._terms.longest.cuts and self._by_size:
+            for run_id, reviewing, found in self._last:
+                self._by_size.add(run_id, reviewing, found=found)
+        if self._terms.longest.cuts:
+            self._backlog = self._by_size
+            self._threads.extend(self._threads_by_size)
+            self._read_all()
+        elif self._by_size or self._threads_by_size:
+            self._terms.relying.add(self._access.queue_id)
+            self.found_whole += b"".join(key_of(run_id) for run_id, _, found in self._by_size if found)
+            self.found_whole += b"".join(key_of(thread_id) for thread_id, _, _ in self._threads_by_size)
+        self._by_size, self._threads_by_size, self._last = Backlog(), [], Backlog()
+
+    def _tell_doubts(self) -> bool:
+        """Tell whether something that was concluded from the size of an answer is in doubt by now."""
+        is_in_doubt = self._terms.longest.cuts and self._access.queue_id in self._terms.relying
+        if is_in_doubt and IN_DOUBT not in self._report.because:
+            self._report.because.append(IN_DOUBT)
+        return is_in_doubt
+
     def _send(self, *, full: bool) -> None:
         """Send groups (`full` ones only, or what there is) and questions on threads, as many as may be under way."""
         while not self.is_over and len(self._flying) < min(self._most, self._size.at_once):
@@ -153,7 +182,8 @@ class FeedbackReader:
             if not self._is_weighing and len(self._backlog) >= (most if full else 1):
                 self._send_group(self._backlog.take(most))
             elif self._threads:
-                self._submit(partial(self._on_thread, *self._threads.popleft()), self._take_thread)
+                thread = self._threads.popleft()
+                self._submit(partial(self._on_thread, *thread), partial(self._take_thread, thread))
             else:
                 return
 
@@ -187,7 +217,12 @@ class FeedbackReader:
         self._unread += len(said.unread)
         self._refused += sum(run in group.found or status != _UNKNOWN for run, status in said.refused.items())
         self._land(said)
-        self.found_whole += b"".join(key_of(run_id) for run_id in said.whole if run_id in group.found)
+        for run_id in said.whole:
+            found = run_id in group.found
+            if run_id in said.by_size:
+                self._by_size.add(run_id, group.reviewers[run_id], found=found)
+            elif found:
+                self.found_whole += key_of(run_id)
         if said.error is not None:
             raise said.error
 
@@ -204,12 +239,15 @@ class FeedbackReader:
                 raise
             return None
 
-    def _take_thread(self, said: Said | None) -> None:
+    def _take_thread(self, thread: Thread, said: Said | None) -> None:
         if said is not None:
             self._unread += len(said.unread)
             self._refused += len(said.refused)
             self._land(said)
-            self.found_whole += b"".join(map(key_of, said.whole))
+            if said.by_size:
+                self._threads_by_size.append(thread)
+            else:
+                self.found_whole += b"".join(map(key_of, said.whole))
         elif self._knows_threads:
             self._knows_threads = False
             self._threads.clear()

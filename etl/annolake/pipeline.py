@@ -15,6 +15,7 @@ from annolake.errors import InterruptedExport, LakeError
 from annolake.export_context import ExportContext, Surroundings, Wishes, open_context
 from annolake.extract.endpoints.queues import list_queues
 from annolake.extract.http.client import Caller, Cancelled, Client
+from annolake.feedback_doubts import tell_doubts
 from annolake.interruption import Interruption
 from annolake.load.lake import Lake
 from annolake.load.storage.scratch import Workspace
@@ -87,6 +88,8 @@ def export(
                 )
             loop = QueueLoop(crew, around.interruption, ended=file.take, turn=file.turn)
             loop.run(queue_ids)
+            if workers is None:
+                tell_doubts(context, report.queues)
             _vacuum(lake, workspace, around)
     except BaseException as error:
         report.finish(around.clock.now(), error)

@@ -105,6 +105,16 @@ class ProofKeeper:
         if self._proofs.feedback_read_at or self._proofs.feedback_refused != refused:
             self._write(self.known.without_feedback(refused=refused))
 
+    @property
+    def feedback_cut(self) -> bool:
+        """Whether the service is known to cut answers about feedback short."""
+        return self._proofs.feedback_cut
+
+    def note_feedback_cut(self) -> None:
+        """Note that it does, for good: an export that notices nothing shows nothing. Raises LakeError."""
+        if not self.feedback_cut:
+            self._write(replace(self.known, feedback_cut=True))
+
     def turns_are_read(self, *, rows: int) -> bool:
         """Tell whether the lake, which has so many `rows` of turns, has those of every THREAD item that it has."""
         turns, version = self._proofs.turns, TURNS.version

@@ -19,6 +19,7 @@ from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import AnnolakeError, ConfigError, LakeError
 from annolake.export_context import Surroundings, Wishes, open_context
+from annolake.feedback_doubts import tell_doubts
 from annolake.interruption import HEED_S, Interruption, Stop, heeding
 from annolake.observers import SILENCE, LibraryLog, Log, Progress, log_bug
 from annolake.queue_export import QueueExport
@@ -146,4 +147,6 @@ def _export(task: QueueTask, environ: Mapping[str, str], around: Surroundings) -
             wait_for_lock_s=WAIT_FOR_LOCK_S,
         ) as context,
     ):
-        return QueueExport(context, task.queue_id, task.at_once).export()
+        report = QueueExport(context, task.queue_id, task.at_once).export()
+        tell_doubts(context, [report])
+        return report

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from annolake.sandbox import Feedback, Sandbox
-from exports.test_feedback import OK, Lake, on_rows, outcome, served
+from annolake import pipeline
+from annolake.feedback_reader import IN_DOUBT
+from annolake.sandbox import Feedback, Population, Sandbox
+from exporting import export_once
+from exports.test_feedback import OK, Lake, at, on_rows, outcome, served
 from feedback_oracle import assert_equals_service, present
 
 STILL: dict[str, Any] = {"source.include_stats": False}  # no row changes with what is said on its run
@@ -61,6 +64,92 @@ def test_new_only_stays_so_while_feedback_is_refused(tmp_path: Path) -> None:
         report = lake.export(24 * 4 + 2, mode="new")
         assert (report.mode, report.mode_reason, *outcome(report)) == ("full", UNREAD, *OK)
         assert {one.id for one in on_rows(sandbox)} <= present(lake.path).keys()
+
+
+# --- answers that are cut short by their bytes
+
+CUT = 9_000  # bytes
+
+
+def test_a_crowd_on_a_server_of_short_answers_costs_no_other_feedback(tmp_path: Path) -> None:
+    """Some feedback has more than half of the bytes of an answer."""
+    with served(Population(rows=150, days=6, crowd=250), bytes_cap=CUT) as sandbox:
+        lake = Lake(tmp_path, sandbox)
+        assert outcome(lake.export()) == OK
+        assert_equals_service(lake.path, sandbox, threads=False)
+
+
+def hide(sandbox: Sandbox, queue_id: str | None = None) -> list[str]:
+    """Leave a queue little feedback, one of it so heavy that the small answer before it is cut; return its runs.
+
+    On the fifth run, of the first group, are four feedbacks, on the eleventh the light one and the heavy one.
+    """
+    queue = sandbox.queue(queue_id) if queue_id else sandbox.queue()
+    for one in sandbox.feedback.of_queue(queue):
+        sandbox.feedback.delete(one)
+    runs = [str(row.run_id) for section in ("active", "archived") for row in queue.listing(section) if row.run_id]
+    for place in (4, 4, 4, 4, 10, 10):
+        sandbox.feedback.add(runs[place], comment="x" * 100)
+    _, heavy = sorted(sandbox.feedback.of(runs[10]), key=lambda one: one.rank)
+    sandbox.feedback.edit(heavy, comment="x" * (CUT - 1_000))
+    return runs
+
+
+def test_what_was_cut_before_that_was_noticed_is_read_again(tmp_path: Path) -> None:
+    """By the same export; later ones know that answers are cut, and lose nothing that follows a small answer."""
+    with served(Population(rows=150, days=6, crowd=0, threads=0), bytes_cap=CUT) as sandbox:
+        runs = hide(sandbox)
+        for _ in range(40):
+            sandbox.feedback.add(runs[-1])
+        lake = Lake(tmp_path, sandbox, "runs", **STILL)
+        assert outcome(lake.export(1)) == OK
+        assert_equals_service(lake.path, sandbox, threads=False)
+        for one in sandbox.feedback.of(runs[-1]):
+            sandbox.feedback.delete(one)
+        light, heavy = sorted(sandbox.feedback.of(runs[10]), key=lambda one: one.rank)
+        sandbox.feedback.edit(light, comment="another word")
+        sandbox.feedback.edit(heavy, comment="y" * (CUT - 1_000))
+        report = lake.export(2, refresh=True, accept_removals=True)
+        assert (outcome(report), report.feedback.removed) == (OK, 40)
+        assert_equals_service(lake.path, sandbox, threads=False)
+
+
+def test_what_was_said_on_threads_is_read_again_as_well(tmp_path: Path) -> None:
+    """A small answer on one, and later an answer on another that shows that the service cuts."""
+    with served(Population(rows=12, days=6, crowd=0, threads=6), bytes_cap=CUT) as sandbox:
+        queue = sandbox.queue()
+        for one in sandbox.feedback.of_queue(queue):
+            sandbox.feedback.delete(one)
+        rows = [row for section in ("active", "archived") for row in queue.listing(section)]
+        run_id = next(str(row.run_id) for row in rows if row.run_id)
+        threads = [str(row.value()["thread_id"]) for row in rows if not row.run_id]
+        for subject, count in ((run_id, 4), (threads[0], 2), (threads[-1], 40)):
+            for _ in range(count):
+                sandbox.feedback.add(subject, comment="x" * 100)
+        _, heavy = sorted(sandbox.feedback.of(threads[0]), key=lambda one: one.rank)
+        sandbox.feedback.edit(heavy, comment="x" * (CUT - 1_000))
+        lake = Lake(tmp_path, sandbox, "items", **{"source.concurrency": 1})
+        assert outcome(lake.export(1)) == OK
+        assert_equals_service(lake.path, sandbox, threads=True)
+
+
+def test_a_queue_that_ended_before_another_showed_the_cuts_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its table is partial, and the next export of it reads all its feedback whole, without the other's help."""
+    monkeypatch.setattr(pipeline, "QUEUES_AT_ONCE", 1)
+    with served(Population(rows=60, days=6, queues=2, crowd=40, threads=0), bytes_cap=CUT) as sandbox:
+        first, second = sandbox.queue_ids
+        runs = hide(sandbox, first)
+        report = export_once(sandbox, tmp_path, STILL, clock=at(1))
+        told, other = report.queues
+        assert (told.queue_id, other.queue_id, report.exit_code) == (first, second, 3)
+        assert (*outcome(told), told.feedback.because) == ("partial", 3, "partial", False, [IN_DOUBT])
+        assert outcome(other) == OK
+        report = export_once(sandbox, tmp_path, {**STILL, "source.queues": [first]}, clock=at(2))
+        (told,) = report.queues
+        assert outcome(told) == OK
+        assert {one.id for one in sandbox.feedback.of(runs[10])} <= present(tmp_path / "lake").keys()
 
 
 # --- feedback whose id cannot be read

@@ -77,14 +77,13 @@ def test_every_server_is_read_whole(rules: FeedbackRules) -> None:
 
 
 @pytest.mark.parametrize("rules", [FeedbackRules(page_cap=5), FeedbackRules(page_cap=1), FeedbackRules(bytes_cap=10)])
-def test_a_server_of_tiny_answers_is_read_whole_or_told(rules: FeedbackRules) -> None:
-    """Where answers have one row alone, none joins another: a run of several feedbacks cannot be read whole."""
+def test_a_server_of_tiny_answers_is_read_whole(rules: FeedbackRules) -> None:
+    """Answers of one row alone join no other: such lists are read twice."""
     with sources(rules, population=Population(rows=12, feedback=2.0, crowd=9)) as (sandbox, source):
         runs = runs_of(sandbox)
         said = source.on_runs(dict.fromkeys(runs))
-        assert sorted([*said.whole, *said.unread]) == sorted(runs)
-        assert ids(said) == held(sandbox, said.whole)
-        assert not said.unread or rules.page_cap != 5
+        assert sorted(said.whole) == sorted(runs)
+        assert ids(said) == held(sandbox, runs)
 
 
 def test_groups_are_as_large_as_the_server_takes_them() -> None:
@@ -105,6 +104,22 @@ def test_a_group_of_fifty_runs_costs_few_requests() -> None:
         source.measure(session)
         assert ids(source.on_runs(dict.fromkeys(runs))) == held(sandbox, runs)
         assert asked(sandbox) <= 1 + 1 + len(held(sandbox, runs)) // 97 + 1
+
+
+@pytest.mark.parametrize(
+    ("rules", "crowd", "cuts"), [({}, 0, False), ({}, 250, False), ({"bytes_cap": 9_000}, 0, True)]
+)
+def test_a_project_tells_whether_answers_are_cut(rules: dict[str, Any], crowd: int, cuts: bool) -> None:
+    """In two requests at most where they are not; then nothing is whole by its size."""
+    population = Population(rows=20, feedback=2.0, crowd=crowd)
+    with sources(FeedbackRules(**rules), population=population) as (sandbox, source):
+        runs = runs_of(sandbox)
+        source.measure(next(one.session_id for run in runs for one in sandbox.feedback.of(run)))
+        assert cuts or asked(sandbox) <= 2
+        sparse = next([run] for run in runs if len(sandbox.feedback.of(run)) == 1)
+        said = source.on_runs(dict.fromkeys(sparse))
+        assert (ids(said), said.whole) == (held(sandbox, sparse), sparse)
+        assert said.by_size == (set() if cuts else set(sparse))
 
 
 def test_a_server_that_ignores_the_runs_is_found_out() -> None:

@@ -88,6 +88,7 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
     `feedback_read_at` is the start of the last export that read all feedback of the queue, complete. Feedback that was
     given from `feedback_since` on, less what is looked back, is to be looked for: the start of the last export that
     read all that was due. `feedback_refused`: the service refused it to the last export that asked for it.
+    `feedback_cut`: it was once found to cut answers about feedback short.
     """
 
     proofs_version: int = VERSION
@@ -98,6 +99,7 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
     feedback_since: Moment | None = None
     feedback_terms: TableTerms | None = None
     feedback_refused: bool = False
+    feedback_cut: bool = False
     turns: TurnsRead | None = None
 
     def until(self, now: datetime) -> "Proofs":
@@ -114,6 +116,7 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
             feedback_since=read_at and (since or read_at),
             feedback_terms=self.feedback_terms if read_at else None,
             feedback_refused=self.feedback_refused,
+            feedback_cut=self.feedback_cut,
             turns=self.turns if self.turns and self.turns.started_at <= now else None,
         )
 

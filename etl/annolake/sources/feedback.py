@@ -16,7 +16,7 @@ from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, QueryLimits
 from annolake.extract.offset.halving import read_fitting
 from annolake.extract.offset.list_reader import Listing
 from annolake.extract.offset.queue_reader import QueueReader
-from annolake.extract.offset.whole_list import LongestAnswer, read_whole
+from annolake.extract.offset.whole_list import LongestAnswer, Whole, measure, read_whole
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.waiting import answered
 from annolake.sources.new_feedback import IgnoredError, Mention, NewFeedback
@@ -31,10 +31,20 @@ _ANSWERED = 200
 
 @dataclass
 class FeedbackTerms:
-    """What is known of the service, for all queues of an export: how many runs may be asked for, its longest answer."""
+    """What is known of the service, for all queues of an export: how many runs may be asked for, its longest answer.
+
+    `relying`: the queues some of whose feedback was taken for whole by its size. That is in doubt if answers are cut.
+    """
 
     limits: QueryLimits = field(default_factory=lambda: QueryLimits(MOST_RUNS))
-    longest: LongestAnswer = field(default_factory=LongestAnswer)
+    longest: LongestAnswer = field(default_factory=lambda: LongestAnswer(MOST_ROWS))
+    relying: set[str] = field(default_factory=set)
+
+    def begin(self, queue_id: str, *, cuts: bool) -> None:
+        """Note that a queue is read from the start; `cuts`: it is known of earlier exports that answers are cut."""
+        self.relying.discard(queue_id)
+        if cuts:
+            self.longest.cuts = True
 
 
 @dataclass
@@ -43,26 +53,30 @@ class Said:
 
     In neither are those on which something was said whose id cannot be read: it can be any that is missing. Runs are in
     lower case. `size` of the answers in bytes. The `refused` ones are told with the status, and `error` ended the
-    reading of the others.
+    reading of the others. `by_size`: those of the whole ones that are so because an answer was small (P19).
     """
 
     size: int = 0
     rows: list[DecodedRow] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     whole: list[str] = field(default_factory=list)
+    by_size: set[str] = field(default_factory=set)
     unread: list[str] = field(default_factory=list)
     refused: dict[str, int | None] = field(default_factory=dict)
     error: ServiceError | None = None
 
-    def add(self, owners: Collection[str], pages: Sequence[Page]) -> None:
+    def add(self, owners: Collection[str], read: Whole[Page]) -> None:
         """Note what was read whole. An element can be on two pages: the later one counts."""
+        pages = read.answers
         rows = {row.key: row for page in pages for row in page.rows}
         rejects = {reject.key: reject for page in pages for reject in page.rejects}
         self.size += sum(page.size for page in pages)
         self.rows += rows.values()
         self.rejects += rejects.values()
         in_doubt = {owner for reject in rejects.values() for owner in _in_doubt(reject, owners)}
-        self.whole += [owner for owner in owners if owner not in in_doubt]
+        whole = [owner for owner in owners if owner not in in_doubt]
+        self.whole += whole
+        self.by_size.update(whole if read.by_size else ())
 
 
 class FeedbackSource:
@@ -79,10 +93,10 @@ class FeedbackSource:
         return self._refusals.answering is not None
 
     def measure(self, session: str) -> None:
-        """Look how long an answer of this service can be, at what was said in a project."""
-        decode = partial(decode_feedback, reviewers={})
+        """Look how long an answer of this service can be and whether it is cut, at what was said in a project."""
+        question, decode = Question(sessions=[session]), partial(decode_feedback, reviewers={})
         try:
-            self._terms.longest.saw(self._listing.read(Question(sessions=[session]), 0, MOST_ROWS, decode))
+            measure(lambda offset: self._listing.read(question, offset, MOST_ROWS, decode), self._terms.longest)
         except ServiceError:  # what it is measured for tells
             return
 
@@ -105,18 +119,18 @@ class FeedbackSource:
         said, sessions = Said(), [session] if session else []
         question = Question(thread=thread, sessions=sessions)
         try:
-            pages = self._whole(question, partial(decode_feedback, reviewers=reviewers), alone=True)
+            read = self._whole(question, partial(decode_feedback, reviewers=reviewers), alone=True)
         except ServiceError as error:
             if error.status in NOT_ACCEPTED or not self._refusals.concern([], error, self._answers):
                 raise
             said.refused[thread] = error.status
             return said
-        if pages is None:
+        if read is None:
             said.unread.append(thread)
             return said
-        if any(row.row.thread_id != thread for page in pages for row in page.rows):
+        if any(row.row.thread_id != thread for page in read.answers for row in page.rows):
             raise IgnoredError("feedback_thread_id")
-        said.add([thread], pages)
+        said.add([thread], read)
         return said
 
     def new_since(self, sessions: Sequence[str], since: datetime, *, enough: float) -> dict[bytes, Mention]:
@@ -129,10 +143,12 @@ class FeedbackSource:
         decode = NewFeedback(since, enough)
         for some in _parts(list(sessions), MOST_RUNS):
             question = Question(sessions=some, since=since)
-            pages = self._whole(question, decode, alone=True)
-            if pages is None:
+            read = self._whole(question, decode, alone=True)
+            if read is None:
                 raise IgnoredError("offset")
-            for page in pages:
+            if read.by_size:
+                self._terms.relying.add(self._access.queue_id)
+            for page in read.answers:
                 found |= page.mentions
         return found
 
@@ -142,13 +158,13 @@ class FeedbackSource:
         if len(some) > limits.most:
             return self._read_parts(some, limits.most, reviewers, said)
         try:
-            pages = self._group(some, reviewers)
+            read = self._group(some, reviewers)
         except ServiceError as error:
             return self._read_refused(some, reviewers, said, error)
-        if pages is not None:
+        if read is not None:
             limits.answered(len(some))
             self._refusals.answered(some[0])
-            said.add(some, pages)
+            said.add(some, read)
         elif len(some) == 1:
             said.unread += some
         else:
@@ -182,7 +198,7 @@ class FeedbackSource:
             return False
         return True
 
-    def _group(self, runs: list[str], reviewers: Reviewers) -> list[Page] | None:
+    def _group(self, runs: list[str], reviewers: Reviewers) -> Whole[Page] | None:
         asked = frozenset(runs)
 
         def decode(body: bytes) -> Page:
@@ -193,21 +209,21 @@ class FeedbackSource:
 
         return self._whole(Question(runs=runs), decode, alone=len(runs) == 1)
 
-    def _whole(self, question: Question, decode: Callable[[bytes], Any], *, alone: bool) -> list[Any] | None:
+    def _whole(self, question: Question, decode: Callable[[bytes], Any], *, alone: bool) -> Whole[Any] | None:
         """Return the answers that together show all of it, None where it moves too much to be shown."""
 
         def ask(offset: int) -> Any:
             return self._listing.read(question, offset, MOST_ROWS, decode, alone=alone)
 
         try:
-            pages = read_whole(ask, self._terms.longest)
+            read = read_whole(ask, self._terms.longest)
         except TooLargeError:
             if not alone:
                 raise
-            pages = None
-        return self._as_list(question, decode) if pages is None and alone else pages
+            read = None
+        return self._as_list(question, decode) if read is None and alone else read
 
-    def _as_list(self, question: Question, decode: Callable[[bytes], Any]) -> list[Any] | None:
+    def _as_list(self, question: Question, decode: Callable[[bytes], Any]) -> Whole[Any] | None:
         """Read a long or restless list as the lists of a queue are read; None where it is not known to be whole."""
 
         def ask(offset: int, rows: int) -> Any:
@@ -225,7 +241,7 @@ class FeedbackSource:
             if error.endpoint == ENDPOINT:
                 raise
             return None  # the list has no end, or never stands still
-        return pages if reader.verdict.complete else None
+        return Whole(pages, by_size=False) if reader.verdict.complete else None
 
     def _is_too_much(self, asked: int, error: ServiceError) -> bool:
         if isinstance(error, TooLargeError):

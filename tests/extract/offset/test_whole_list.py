@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annolake.extract.offset.whole_list import LongestAnswer, read_whole
+from annolake.extract.offset.whole_list import LongestAnswer, measure, read_whole
 
 ROWS = 100
 
@@ -72,13 +72,20 @@ def ordinary(rows: int) -> list[tuple[int, int]]:
 
 def read(service: Service, longest: LongestAnswer | None = None) -> set[bytes] | None:
     """Read the list; return the keys that were shown, None where it could not be read whole."""
-    answers = read_whole(service.ask, longest or seen(service.most))
-    return None if answers is None else {each for answer in answers for each in answer.keys}
+    whole = read_whole(service.ask, longest or seen(service.most))
+    return None if whole is None else {each for answer in whole.answers for each in answer.keys}
+
+
+def cutting() -> LongestAnswer:
+    """Return what is known of a service that cuts answers short."""
+    longest = seen(ROWS)
+    longest.cuts = True
+    return longest
 
 
 def seen(rows: int, size: int | None = None) -> LongestAnswer:
     """Return what is known of a service that gave such an answer."""
-    longest = LongestAnswer()
+    longest = LongestAnswer(ROWS)
     longest.saw(Shown([b""] * rows, rows * 100 if size is None else size))
     return longest
 
@@ -102,10 +109,101 @@ CHANGES = st.lists(
 )
 def test_no_stayer_is_missed_untold(service: Service, known: int) -> None:
     """What was seen of the service before is an answer that it can have given."""
-    longest = LongestAnswer()
+    longest = LongestAnswer(ROWS)
     longest.saw(replace(service, rows=[(number, 50) for number in range(known)]).show(0))
     met = read(service, longest)
     assert met is None or service.stayers <= met
+
+
+ANY_WEIGHT = st.lists(st.sampled_from([1, 50, 400, 3_000, 20_000]), max_size=40)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    service=st.builds(
+        Service,
+        rows=ANY_WEIGHT.map(lambda sizes: list(enumerate(sizes))),
+        most=st.sampled_from([1, 5, 37, 100]),
+        most_bytes=st.sampled_from([10, 1_000, 5_000]),
+        changes=CHANGES,
+        ignores_offset=st.sampled_from([False, False, False, True]),
+    )
+)
+def test_no_stayer_is_missed_of_a_service_that_is_known_to_cut(service: Service) -> None:
+    """Whatever rows weigh, come and go."""
+    met = read(service, cutting())
+    assert met is None or service.stayers <= met
+
+
+@settings(max_examples=400, deadline=None)
+@given(lists=st.lists(ANY_WEIGHT, min_size=1, max_size=6), most_bytes=st.sampled_from([1_000, 5_000]))
+def test_what_is_lost_before_a_cut_is_noticed_is_in_doubt(lists: list[list[int]], most_bytes: int) -> None:
+    """Where none is noticed, only an answer before a row of more than half of what fits can have been cut."""
+    longest = LongestAnswer(ROWS)
+    lost = []
+    for sizes in lists:
+        service = Service(list(enumerate(sizes)), most_bytes=most_bytes)
+        whole = read_whole(service.ask, longest)
+        met = {each for answer in whole.answers for each in answer.keys} if whole else service.stayers
+        if whole and met != service.stayers:
+            lost.append(whole)
+            assert 2 * sizes[len(met)] > most_bytes
+    assert all(whole.by_size for whole in lost)
+
+
+def test_a_small_answer_before_a_heavy_row_is_believed_until_a_cut_is_noticed() -> None:
+    """Then the list is read whole, and what was read before is known to be in doubt."""
+    rows = [*ordinary(5), (5, 8_800), *((number, 100) for number in range(6, 20))]
+    service, longest = Service(rows, most_bytes=9_000), seen(90)
+    before = read_whole(service.ask, longest)
+    assert before
+    assert (before.by_size, len(before.answers), longest.cuts) == (True, 1, False)
+    many = Service(ordinary(200), most_bytes=9_000)
+    assert (read(many, longest), longest.cuts) == (many.stayers, True)
+    after = read_whole(service.ask, longest)
+    assert after
+    assert ({each for answer in after.answers for each in answer.keys}, after.by_size) == (service.stayers, False)
+
+
+@pytest.mark.parametrize("most", [50, 20])
+def test_a_service_that_shows_fewer_rows_than_are_asked_for_is_found_out(most: int) -> None:
+    """By the first list of more."""
+    longest = LongestAnswer(ROWS)
+    service = Service(ordinary(most + 1), most=most)
+    assert (read(service, longest), longest.cuts) == (service.stayers, True)
+
+
+def test_a_list_that_grew_is_not_taken_for_one_that_was_cut() -> None:
+    """A row came behind the last one meanwhile: asked again, the answer shows it too."""
+    longest = seen(ROWS)
+    service = Service(ordinary(60), changes=[([], []), ([], [60])])
+    assert (read(service, longest), longest.cuts, service.asked) == (service.stayers | {key(1_000_001)}, False, 3)
+
+
+@pytest.mark.parametrize(
+    ("service", "cuts", "requests"),
+    [
+        (Service([]), False, 1),
+        (Service(ordinary(99)), False, 2),
+        (Service(ordinary(100)), False, 1),
+        (Service(ordinary(500)), False, 1),
+        (Service(ordinary(500), most_bytes=9_000), True, 3),
+        (Service(ordinary(40), ignores_offset=True), False, 3),
+        (Service(ordinary(60), changes=[([], []), ([], [60])]), False, 3),
+    ],
+)
+def test_a_measurement_tells_whether_answers_are_cut(service: Service, cuts: bool, requests: int) -> None:
+    """One request where it shows as many rows as were asked for, two where it shows all there is."""
+    longest = LongestAnswer(ROWS)
+    measure(service.ask, longest)
+    assert (longest.cuts, service.asked) == (cuts, requests)
+
+
+@pytest.mark.parametrize(("rows", "requests"), [(0, 1), (1, 3), (90, 3), (91, 5), (270, 7)])
+def test_what_it_costs_where_answers_are_known_to_be_cut(rows: int, requests: int) -> None:
+    """Each answer twice, and a look behind the last one."""
+    service = Service(ordinary(rows), most_bytes=9_000)
+    assert (read(service, cutting()), service.asked) == (service.stayers, requests)
 
 
 @settings(max_examples=300, deadline=None)
@@ -118,7 +216,7 @@ def test_no_stayer_is_missed_untold(service: Service, known: int) -> None:
 def test_a_list_that_stands_still_is_read_whole(rows: int, most: int, size: int, most_bytes: int) -> None:
     """A list that stands still is read whole."""
     service = Service([(number, size) for number in range(rows)], most, most_bytes)
-    assert read(service, LongestAnswer()) == service.stayers
+    assert read(service, LongestAnswer(ROWS)) == service.stayers
 
 
 @pytest.mark.parametrize(
@@ -148,7 +246,7 @@ def test_an_answer_of_few_rows_and_many_bytes_is_not_believed() -> None:
 def test_the_first_answer_ever_is_asked_for_again() -> None:
     """The first answer ever is asked for again."""
     service = Service(ordinary(2))
-    assert read(service, LongestAnswer()) == service.stayers
+    assert read(service, LongestAnswer(ROWS)) == service.stayers
     assert service.asked > 1
 
 

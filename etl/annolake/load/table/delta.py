@@ -13,7 +13,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from annolake.errors import LakeError
-from annolake.load.storage.files import Hold, Location, MissingError
+from annolake.load.storage.files import Hold, Location, MissingError, look_again
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.counts import Counts
 from annolake.load.table.days import NO_DAY
@@ -193,16 +193,20 @@ class DeltaTable:
             yield _true_of(self._log, live, closing)[0] if live else None
 
     def held(self, queue_id: str) -> Held:
-        """Return what is held of a queue, as the log has it: `newest` is rounded up to milliseconds."""
+        """Return what is held of a queue, as the log has it; the latest time is a file's, for the log rounds it up."""
         found = [(day, file) for day, files in self._log.queue(queue_id).files.items() for file in files]
-        times = [file.newest for day, file in found if day != NO_DAY and file.newest is not None]
+        days = [day for day, file in found if day != NO_DAY and file.newest is not None]
         return Held(
             rows=sum(file.rows for _, file in found),
             removed=sum(file.removed for _, file in found),
             partitions=sum(file.rows > 0 for _, file in found),
             size=sum(file.size for _, file in found),
-            newest=max(times, default=None),
+            newest=look_again(lambda: self._newest(queue_id, max(days))) if days else None,
         )
+
+    def _newest(self, queue_id: str, day: int) -> datetime | None:
+        with self.opened(queue_id, day) as reader:
+            return max(reader.largest(self.file_format.time), default=None) if reader else None
 
     def partitions(self, queue_id: str, workspace: Workspace, hold: Hold) -> DeltaPartitions:
         """Return the partitions of a queue, to one that has its lock."""
