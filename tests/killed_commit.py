@@ -22,8 +22,6 @@ def _deadly(table: str, verb: str, path: Any, call: Callable[[], Any]) -> Any:
 
 
 if __name__ == "__main__":
-    wiring.open_place = partial(
-        open_place,  # type: ignore[attr-defined]  # it is not exported
-        gate=partial(_deadly, sys.argv[1]),
-    )
+    deadly = partial(open_place, gate=partial(_deadly, sys.argv[1]))
+    wiring.open_place = deadly  # type: ignore[attr-defined]  # it is not exported
     sys.exit(main(sys.argv[2:]))

@@ -155,7 +155,8 @@ def words(kept: Kept, *arguments: str) -> str:
     ran = kept.ran(*arguments)
     assert (ran.exit_code, ran.err) == (0, "")
     said = ran.out.replace(kept.address, "the lake")
-    return re.sub(r"last good export .*", "then", said)
+    times = r"(newest \w+ \S+)|last good export .*|\d{4}-\d\d-\d\dT[\d:]+Z"
+    return re.sub(times, lambda found: found[1] or "then", said)
 
 
 @pytest.mark.parametrize("command", ["status", "verify", "rejects"])

@@ -40,8 +40,8 @@ class DeltaLog:
     """The log of the table in `folder`, shared by all queues of an export and by their threads.
 
     `address` and what `options` returns are what deltalake is given; they are asked for again and again, since
-    credentials can be temporary. `flush` makes a file or folder last, None where the place does by itself. Replaced files stay for
-    `keep_s` seconds. Every method raises LakeError where it fails.
+    credentials can be temporary. `flush` makes a file or folder last, None where the place does by itself. Replaced
+    files stay for `keep_s` seconds. Every method raises LakeError where it fails.
     """
 
     def __init__(
