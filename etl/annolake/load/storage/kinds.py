@@ -6,7 +6,14 @@ Owns words only. Nothing here knows obstore.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_STEPS = {"read": "read", "list": "list", "look for": "read", "write": "write", "lock": "write", "remove": "remove"}
+_STEPS = {
+    "read": "read",
+    "list": "list",
+    "look for": "read",
+    "write": "write",
+    "lock": "write",
+    "remove": "remove",
+} | dict.fromkeys(("make the table", "commit to", "add columns to"), "write")
 
 
 @dataclass(frozen=True)
