@@ -12,6 +12,7 @@ from typing import Any
 
 from annolake import wiring
 from annolake.cli import main
+from annolake.load.place import open_place
 
 
 def _deadly(table: str, verb: str, path: Any, call: Callable[[], Any]) -> Any:
@@ -21,5 +22,5 @@ def _deadly(table: str, verb: str, path: Any, call: Callable[[], Any]) -> Any:
 
 
 if __name__ == "__main__":
-    wiring.open_place = partial(wiring.open_place, gate=partial(_deadly, sys.argv[1]))
+    wiring.open_place = partial(open_place, gate=partial(_deadly, sys.argv[1]))  # type: ignore[attr-defined]
     sys.exit(main(sys.argv[2:]))

@@ -38,8 +38,8 @@ _OWN_FILE = re.compile(r"queue_id=[0-9A-Za-z-]+/([a-z_]+=[0-9A-Za-z_-]+/)?part-[
 class DeltaLog:
     """The log of the table in `folder`, shared by all queues of an export and by their threads.
 
-    `address` and what `options` returns are what deltalake is given; it is asked again and again, for credentials can be
-    temporary. `flush` makes a file or folder last, None where the place does by itself. Replaced files stay for
+    `address` and what `options` returns are what deltalake is given; that is asked again and again, for credentials
+    can be temporary. `flush` makes a file or folder last, None where the place does by itself. Replaced files stay for
     `keep_s` seconds. Every method raises LakeError where it fails.
     """
 
