@@ -22,6 +22,5 @@ def _deadly(table: str, verb: str, path: Any, call: Callable[[], Any]) -> Any:
 
 
 if __name__ == "__main__":
-    deadly = partial(open_place, gate=partial(_deadly, sys.argv[1]))
-    wiring.open_place = deadly  # type: ignore[attr-defined]  # it is not exported
+    wiring.open_place = partial(open_place, gate=partial(_deadly, sys.argv[1]))  # type: ignore[attr-defined]
     sys.exit(main(sys.argv[2:]))

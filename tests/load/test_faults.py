@@ -84,16 +84,10 @@ def test_any_broken_step_is_made_good_by_a_plain_rerun(
         shutil.rmtree(root)
 
 
-@pytest.fixture
-def _plain_on_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have lakes lie on a disk, whatever `way` is set between two tests."""
+def test_an_error_after_the_swap_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a call reports an error though it was done, the export looks, and goes on."""
     monkeypatch.setattr(Arrangement, "current", "parquet")
     monkeypatch.setattr(Arrangement, "store", None)
-
-
-@pytest.mark.usefixtures("_plain_on_a_disk")
-def test_an_error_after_the_swap_is_no_failure(tmp_path: Path) -> None:
-    """When a call reports an error though it was done, the export looks, and goes on."""
     root = tmp_path / "reported"
     export(lake_at(root), BEFORE)
     broken: list[str] = []
