@@ -69,7 +69,8 @@ class Service:
         there = self._line()
         self.url: str = there["url"]
         self.api_key: str = there["api_key"]
-        self.queue_id: str = there["queue_id"]
+        self.queue_ids: list[str] = there["queue_ids"]
+        self.queue_id = self.queue_ids[0]
 
     def tell(self, do: str, **order: Any) -> dict[str, Any]:
         """Have the service do something, and return what it answers."""

@@ -26,13 +26,15 @@ def main() -> None:
     args = _arguments()
     changes = Changes(rate=args.change_rate, kinds=tuple(args.changes.split(",")), burst=args.burst)
     sandbox = Sandbox(
-        Population(rows=args.rows, odd=False, payload_kb=args.payload_kb, order=args.order),
+        Population(
+            rows=args.rows, queues=args.queues, days=args.days, odd=False, payload_kb=args.payload_kb, order=args.order
+        ),
         seed=args.seed,
         faults=Faults(latency_s=args.latency_ms / 1000, query_rate_limit=args.queries_per_10_s, retry_after_s=10),
         changes=changes,
     )
     with sandbox:
-        _say({"url": sandbox.url, "api_key": sandbox.api_key, "queue_id": sandbox.queue().id})
+        _say({"url": sandbox.url, "api_key": sandbox.api_key, "queue_ids": sandbox.queue_ids})
         for line in sys.stdin:
             _say(_obey(sandbox, json.loads(line)))
 
@@ -40,6 +42,8 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--queues", type=int, default=1)
+    parser.add_argument("--days", type=int, default=Population.days)
     parser.add_argument("--payload-kb", type=float)
     parser.add_argument("--latency-ms", type=float, default=0)
     parser.add_argument("--queries-per-10-s", type=int, default=0)

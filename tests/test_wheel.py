@@ -1,8 +1,11 @@
 """What is installed is what was tested: the built wheel carries its contracts and passes whole exports."""
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
@@ -45,6 +48,63 @@ def test_the_wheel_carries_what_was_tested_and_nothing_foreign(unpacked: Path) -
     assert {path.name for path in unpacked.iterdir()} - {"annolake"} == {
         path.name for path in unpacked.glob("annolake-*.dist-info")
     }
+
+
+PROGRAM = """
+import concurrent.futures
+import threading
+
+import annolake
+
+
+def show(event: annolake.ProgressEvent) -> None:
+    done: annolake.QueueReport | None = event.report
+    print(event.queue_id, event.phase, event.rows, done.status if done else None)
+
+
+config: annolake.Config = annolake.load_config("annolake.toml")
+stop = threading.Event()
+try:
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        report: annolake.Report = annolake.export(
+            config, mode="new", queues=["one"], executor=executor, on_progress=show, stop=stop
+        )
+except annolake.ServiceError as error:
+    status: int | None = error.status
+except annolake.AnnolakeError as error:
+    code: int = error.exit_code
+else:
+    feedback: annolake.TableReport = report.queues[0].feedback
+    print(report.as_json(), feedback.inserted)
+"""
+
+
+def test_a_typed_program_is_checked_against_the_wheel(unpacked: Path, tmp_path: Path) -> None:
+    """Under --strict, mypy takes the types from the installed package, and finds what is wrong in a program."""
+    venv.create(tmp_path / "venv", with_pip=False)
+    (site,) = (tmp_path / "venv/lib").glob("python*/site-packages")
+    for part in unpacked.iterdir():
+        shutil.copytree(part, site / part.name)
+    (site / "others.pth").write_text(sysconfig.get_paths()["purelib"])
+    (tmp_path / "good.py").write_text(PROGRAM)
+    (tmp_path / "wrong.py").write_text('import annolake\n\nannolake.export("annolake.toml", mode="newest")\n')
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(tmp_path / "venv/bin/python")]
+
+    done = subprocess.run(
+        [*command, "--cache-dir", str(tmp_path / "cache"), "good.py", "wrong.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    errors = done.stdout.splitlines()
+    assert [line.partition(":")[0] for line in errors] == [
+        "wrong.py",
+        "wrong.py",
+        "Found 2 errors in 1 file (checked 2 source files)",
+    ]
+    assert 'expected "Config"' in errors[0]
 
 
 def test_the_tests_pass_against_the_wheel(unpacked: Path) -> None:

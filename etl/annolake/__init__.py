@@ -1,38 +1,76 @@
 """annolake exports LangSmith annotation queues into a lake of partitioned Parquet files.
 
-The Python API is `load_config` and `export`; both raise the errors of `annolake.errors`.
+The Python API is what `__all__` names: `load_config` and `export`, what they take and return, and their errors.
 """
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from annolake.version import __version__
 
 if TYPE_CHECKING:
     from annolake.config import Config
-    from annolake.report import Report
+    from annolake.errors import (
+        AnnolakeError,
+        ConfigError,
+        GoneError,
+        InterruptedExport,
+        LakeError,
+        LockedError,
+        NotFoundError,
+        RefusedError,
+        ServiceError,
+        TooLargeError,
+        UnavailableError,
+        WorkerError,
+    )
+    from annolake.library import export, load_config
+    from annolake.progress import ProgressEvent
+    from annolake.report import QueueReport, Report, TableReport
 
-__all__ = ["__version__", "export", "load_config"]
+__all__ = [
+    "AnnolakeError",
+    "Config",
+    "ConfigError",
+    "GoneError",
+    "InterruptedExport",
+    "LakeError",
+    "LockedError",
+    "NotFoundError",
+    "ProgressEvent",
+    "QueueReport",
+    "RefusedError",
+    "Report",
+    "ServiceError",
+    "TableReport",
+    "TooLargeError",
+    "UnavailableError",
+    "WorkerError",
+    "__version__",
+    "export",
+    "load_config",
+]
+
+_MODULES = {
+    "Config": "config",
+    "ProgressEvent": "progress",
+    "QueueReport": "report",
+    "Report": "report",
+    "TableReport": "report",
+    "export": "library",
+    "load_config": "library",
+}
 
 
-def load_config(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ) -> "Config":
-    """Return the settings of the file `path` (default: ./annolake.toml) and of the environment.
+def __getattr__(name: str) -> Any:
+    """Return a name of the API: `import annolake` stays free of cost, the first use of a name brings its module."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"annolake.{_MODULES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
 
-    Raises ConfigError, which names the setting, what was given and what is allowed.
-    """
-    from annolake import config  # noqa: PLC0415 - `import annolake` stays free of cost
 
-    return config.load_config(None if path is None else Path(path), environ)
-
-
-def export(config: "Config", environ: Mapping[str, str] = os.environ) -> "Report":
-    """Export the configured queues, as `annolake run` does, and return the report.
-
-    `environ` holds the key. A queue that fails is in the report; raises ConfigError, ServiceError or LakeError
-    where no queue could even be begun.
-    """
-    from annolake import pipeline  # noqa: PLC0415 - see above
-
-    return pipeline.export(config, environ)
+def __dir__() -> list[str]:
+    """Return the names of the API, loaded or not."""
+    return sorted({*globals(), *__all__})

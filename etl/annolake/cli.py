@@ -37,7 +37,7 @@ exit codes:
   2    the command line or the config is wrong
   3    finished, but something is missing: new rejects, runs that the service no longer has, a queue that could not be
        verified complete, or many rows that may have left; of status: a queue without a good export within --max-age
-  4    the service refused a request or did not answer
+  4    the service refused a request or did not answer, or the cluster of --on did not, or lost a worker too often
   5    the lake could not be read, written or trusted, or standard output could not be written
   6    another export holds a queue's lock
   130, 143  interrupted by SIGINT, SIGTERM
@@ -63,6 +63,11 @@ queue that is shown"""
 REFRESH = """\
 over the items endpoint: ask for the run of every row that is read; without it only for those whose item is new or has
 changed, for some of the last 3 days, and for all once sync.refresh_runs_every_s is over; no effect over runs"""
+
+
+ON = """\
+have the workers of a Dask cluster export the queues, one each at a time: dask://host:8786; needs annolake[dask], in the
+same version, here and on every worker, which also needs the key's variable and access to the lake"""
 
 
 UNLOCK = """\
@@ -175,6 +180,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--new-only", action="store_true", help=NEW_ONLY)
     run.add_argument("--accept-removals", action="store_true", help=ACCEPT_REMOVALS)
     run.add_argument("--refresh", action="store_true", help=REFRESH)
+    run.add_argument("--on", metavar="ADDRESS", help=ON)
     run.add_argument("--json", action="store_true", help="print the report as the last line of standard output")
     run.add_argument("--quiet", action="store_true", help="print only what went wrong")
     run.set_defaults(result_is_kept=True)  # the report is in the lake, and the export is done

@@ -48,6 +48,12 @@ def load_config(
     return _load(path, environ, overrides, {})
 
 
+def with_queues(config: Config, queues: Sequence[str]) -> Config:
+    """Return the settings with other queues. Raises ConfigError where they are no list of ids."""
+    ids = _read(SETTINGS["source.queues"], _Given(queues, "in the argument queues"), {})
+    return msgspec.structs.replace(config, source=msgspec.structs.replace(config.source, queues=ids))
+
+
 def load_lake_config(
     path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object] = MappingProxyType({})
 ) -> Config:

@@ -82,7 +82,7 @@ class EndpointExport:
     def _planned_source(self) -> RowSource:
         """Return the source of the rows to read, and report why where they are not those that were asked for."""
         context, report, plan = self._context, self._report, FULL
-        if context.mode == "new":
+        if context.wishes.mode == "new":
             plan = plan_new_only(
                 self._proofs.known,
                 endpoint=report.endpoint,
@@ -134,7 +134,7 @@ class EndpointExport:
         """Tell whether the rows that were not met have left the queue; read it again where they are many."""
         if not self._may_remove or not self._upsert.index.missing:
             return False
-        absence, accepted = self._absence(), self._context.accept_removals
+        absence, accepted = self._absence(), self._context.wishes.accept_removals
         before, large = absence.missing, absence.is_large
         if large and not accepted:
             facts = {"queue_id": self._report.queue_id, "rows": before, "of": absence.live}

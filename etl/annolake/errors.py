@@ -5,10 +5,10 @@ AnnolakeError
 ├── ServiceError           4    the service refused or stayed away
 │   ├── RefusedError            401, 403, 422, ...: asking again changes nothing
 │   ├── NotFoundError, GoneError  404: no such queue, or not for this key; 410: the endpoint was retired
-│   ├── TooLargeError           an answer above source.max_response_mb: fewer rows may fit
-│   └── UnavailableError        every attempt was spent
+│   └── TooLargeError, UnavailableError  an answer above source.max_response_mb; every attempt was spent
 ├── LakeError              5    the lake could not be read, written or trusted
 ├── LockedError            6    another export holds the queue's lock
+├── WorkerError            4    the cluster stayed away, or lost a worker
 └── InterruptedExport      130 or 143
 """
 
@@ -79,9 +79,19 @@ class LakeError(AnnolakeError):
 
 
 class LockedError(AnnolakeError):
-    """Another export holds the lock of this queue."""
+    """Another export holds the lock of this queue; `holder` says which, where that is known."""
 
     exit_code = 6
+
+    def __init__(self, message: str, holder: str | None = None) -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
+class WorkerError(AnnolakeError):
+    """A cluster, or another executor of queues, stayed away, or lost the worker that exported a queue."""
+
+    exit_code = 4
 
 
 class InterruptedExport(AnnolakeError):  # noqa: N818 - not an error of anything, the operator asked for it

@@ -1,6 +1,8 @@
 """What the queues of one export share, and what the tables of one queue do."""
 
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,6 +11,7 @@ from annolake.config import Config
 from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.http.client import Client
 from annolake.interruption import Interruption
+from annolake.lanes import lanes_of
 from annolake.load.lake import Lake
 from annolake.load.proofs import ReportedProofs
 from annolake.load.storage.scratch import Workspace
@@ -18,26 +21,50 @@ from annolake.queue_record import QueueRecord
 from annolake.report import Mode, QueueReport
 from annolake.sources.feedback import FeedbackTerms
 from annolake.sources.source import Access
+from annolake.wiring import open_client
 
 
 @dataclass(frozen=True)
-class ExportContext:
-    """What the queues of one export share."""
+class Wishes:
+    """What an export is asked for, beside its settings.
+
+    In mode "new" only rows added since the last complete exports are read, where those allow it (`plan`). With
+    `accept_removals` rows that were not met are marked removed even where the service still counts them (`removals`).
+    With `refresh` the run of every item that is read is asked for.
+    """
+
+    mode: Mode = "full"
+    accept_removals: bool = False
+    refresh: bool = False
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What surrounds an export in a process: its time, who is told of it, and what ends it early."""
+
+    clock: Clock
+    log: Log
+    progress: Progress
+    interruption: Interruption
+
+
+@dataclass(frozen=True)
+class ExportContext(Surroundings):
+    """What the queues of one export, which began at `started_at`, share in a process.
+
+    A lock that the same export has already is waited for so many seconds.
+    """
 
     config: Config
-    mode: Mode
-    accept_removals: bool
-    refresh: bool
+    wishes: Wishes
+    started_at: datetime
     client: Client
     lanes: ThreadPoolExecutor
     query_lanes: ThreadPoolExecutor
     lake: Lake
     workspace: Workspace
-    clock: Clock
-    log: Log
-    progress: Progress
-    interruption: Interruption
     reported_proofs: ReportedProofs
+    wait_for_lock_s: float = 0.0
     query_limits: QueryLimits = field(default_factory=QueryLimits)
     feedback_terms: FeedbackTerms = field(default_factory=FeedbackTerms)
 
@@ -56,3 +83,38 @@ class QueueParts:
     proofs: ProofKeeper
     now: datetime
     at_once: int
+
+
+@contextmanager
+def open_context(
+    config: Config,
+    environ: Mapping[str, str],
+    wishes: Wishes,
+    around: Surroundings,
+    *,
+    lake: Lake,
+    workspace: Workspace,
+    started_at: datetime,
+    wait_for_lock_s: float = 0.0,
+) -> Iterator[ExportContext]:
+    """Open the client and the lanes of an export. Raises ConfigError where the key is missing or unusable."""
+    with (
+        open_client(config, environ, clock=around.clock, log=around.log) as client,
+        lanes_of(workspace.export_id, config.source.concurrency) as lanes,
+    ):
+        yield ExportContext(
+            config=config,
+            wishes=wishes,
+            started_at=started_at,
+            client=client,
+            lanes=lanes.listing,
+            query_lanes=lanes.query,
+            lake=lake,
+            workspace=workspace,
+            clock=around.clock,
+            log=around.log,
+            progress=around.progress,
+            interruption=around.interruption,
+            reported_proofs=ReportedProofs(lake.reports),
+            wait_for_lock_s=wait_for_lock_s,
+        )

@@ -106,7 +106,7 @@ class FeedbackExport:
             read_at,
             since,
             mode=self._parts.report.mode,
-            refresh=context.refresh or self._all_runs_are_asked_for(),
+            refresh=context.wishes.refresh or self._all_runs_are_asked_for(),
             now=self._parts.now,
             every_s=sync.refresh_feedback_every_s,
             lookback_s=sync.lookback_s,
@@ -264,7 +264,7 @@ class FeedbackExport:
         if self._reader.is_over or not self._upsert.index.missing:
             return False
         absence = Absence(self._upsert.index.missing, self._upsert.index.live, None, None)
-        if absence.is_large and not self._parts.context.accept_removals:
+        if absence.is_large and not self._parts.context.wishes.accept_removals:
             self._report.removed_unconfirmed, self._report.removals_held_back = absence.missing, True
             return False
         self._keep_others(self._reader.read_again(self._upsert.missing_owners(), self._meet))

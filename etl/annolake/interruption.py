@@ -1,6 +1,19 @@
-"""How a signal reaches an export."""
+"""How a signal, or a program that wants it to stop, reaches an export."""
 
-from threading import Event
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Protocol
+
+HEED_S = 0.2
+
+
+class Stop(Protocol):
+    """Says whether an export shall stop, as `threading.Event` does."""
+
+    def is_set(self) -> bool:
+        """Tell whether it shall."""
 
 
 class Interruption:
@@ -23,3 +36,28 @@ class Interruption:
         self.signal_number = signal_number
         for event in self._events:
             event.set()
+
+
+@contextmanager
+def heeding(stop: Stop | None, interruption: Interruption, *, every_s: float = HEED_S) -> Iterator[None]:
+    """Interrupt as SIGINT does once `stop` is set, as long as the block runs; it is looked at each `every_s`."""
+    if stop is None or stop.is_set():
+        if stop is not None:
+            interruption.interrupt(signal.SIGINT)
+        yield
+        return
+    ended = Event()
+
+    def watch() -> None:
+        while not stop.is_set():
+            if ended.wait(every_s):
+                return
+        interruption.interrupt(signal.SIGINT)
+
+    watcher = Thread(target=watch, name="stop", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()

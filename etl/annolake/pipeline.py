@@ -4,29 +4,29 @@ Owns what the queues share, what happens when a signal comes, and that the lake 
 first second on (docs/lake.md#reports). One queue is exported by `queue_export`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Event
 
 from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import InterruptedExport, LakeError
-from annolake.export_context import ExportContext
+from annolake.export_context import ExportContext, Surroundings, Wishes, open_context
 from annolake.extract.endpoints.queues import list_queues
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.interruption import Interruption
 from annolake.load.lake import Lake
-from annolake.load.proofs import ReportedProofs
 from annolake.load.storage.scratch import Workspace
 from annolake.load.vacuum import vacuum
 from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import QueueExport
-from annolake.report import Mode, Report, new_report
-from annolake.wiring import open_client, open_lake
+from annolake.queue_loop import Crew, QueueLoop
+from annolake.queue_task import QUEUES_AT_ONCE
+from annolake.report import Mode, QueueReport, Report, new_report
+from annolake.wiring import open_lake
+from annolake.workers import TaskCrew, Workers
 
-QUEUES_AT_ONCE = 4
-HEED_SIGNALS_S = 0.2
 _PAUSE = 20  # times as long as the last writing of the report took, before it is written again
 
 
@@ -42,18 +42,19 @@ def export(
     progress: Progress = SILENCE,
     interruption: Interruption | None = None,
     report: Report | None = None,
+    workers: Workers | None = None,
 ) -> Report:
     """Export every configured queue and return what became of each; the report is in the lake as well.
 
-    In mode "new" only rows added since the last complete exports are read, where those allow it (`plan`). With
-    `accept_removals` rows that were not met are marked removed even where the service still counts them (`removals`).
-    With `refresh` the run of every item that is read is asked for.
-    A `report` that is handed in is filled, so that it can be read where this raises.
-    Raises ConfigError, ServiceError, LakeError or InterruptedExport where no queue could be begun, and LakeError where
-    the report could not be written.
+    What `mode`, `accept_removals` and `refresh` ask for: `export_context.Wishes`. With `workers` the queues are
+    exported by them, and this process needs the key only to list queues. A `report` that is handed in is filled, so
+    that it can be read where this raises.
+    Raises ConfigError, ServiceError, WorkerError, LakeError or InterruptedExport where no queue could be begun, and
+    LakeError where the report could not be written.
     """
-    clock, interruption = clock or Clock(), interruption or Interruption()
-    report = report or new_report(clock.now())
+    around = Surroundings(clock or Clock(), log, progress, interruption or Interruption())
+    wishes = Wishes(mode, accept_removals, refresh)
+    report = report or new_report(around.clock.now())
     report.all_queues = config.source.queues == "all"
     if not report.all_queues:
         report.expect(config.source.queues, mode)
@@ -62,78 +63,89 @@ def export(
         lake.prepare()
         with (
             lake.workspace(report.export_id, since=report.started_at) as workspace,
-            _written(_ReportFile(report, lake, workspace, clock)) as file,
-            open_client(config, environ, clock=clock, log=log) as client,
-            ThreadPoolExecutor(config.source.concurrency, "lane") as lanes,
-            ThreadPoolExecutor(config.source.concurrency, "query") as query_lanes,
+            _written(_ReportFile(report, lake, workspace, around)) as file,
+            ExitStack() as opened,
         ):
-            try:
-                queue_ids = configured_queues(config, client, interruption.event(), log)
-            except Cancelled:
-                raise InterruptedExport(interruption.signal_number or 0) from None
+            if workers is None or report.all_queues:
+                context = opened.enter_context(
+                    open_context(
+                        config, environ, wishes, around, lake=lake, workspace=workspace, started_at=report.started_at
+                    )
+                )
+                queue_ids = _queues(context)
+            else:
+                queue_ids = list(config.source.queues)
             if report.all_queues:  # now they are known
                 report.expect(queue_ids, mode)
                 file.write()
-            context = ExportContext(
-                config=config,
-                mode=mode,
-                accept_removals=accept_removals,
-                refresh=refresh,
-                client=client,
-                lanes=lanes,
-                query_lanes=query_lanes,
-                lake=lake,
-                workspace=workspace,
-                clock=clock,
-                log=log,
-                progress=progress,
-                interruption=interruption,
-                reported_proofs=ReportedProofs(lake.reports),
-            )
-            _export_queues(context, queue_ids, file)
-            _vacuum(context)
+            if workers is None:
+                crew: Crew = opened.enter_context(_threads(context, len(queue_ids)))
+            else:
+                opened.enter_context(workers.serving(config, report.export_id, log, progress))
+                crew = TaskCrew(
+                    workers, config, wishes, report=report, queues=len(queue_ids), stop_file=workspace.folder / "stop"
+                )
+            loop = QueueLoop(crew, around.interruption, ended=file.take, turn=file.turn)
+            loop.run(queue_ids)
+            _vacuum(lake, workspace, around)
     except BaseException as error:
-        report.finish(clock.now(), error)
+        report.finish(around.clock.now(), error)
         raise
     return report
 
 
-def _vacuum(context: ExportContext) -> None:
+def _vacuum(lake: Lake, workspace: Workspace, around: Surroundings) -> None:
     """Rid the lake of old files; what can't be removed now is left to the next export."""
     try:
-        removed = vacuum(context.lake, context.workspace, now=context.clock.now())
+        removed = vacuum(lake, workspace, now=around.clock.now())
     except LakeError as error:
-        context.log.warning("vacuum_failed", error=str(error), advice="the next export tries again")
+        around.log.warning("vacuum_failed", error=str(error), advice="the next export tries again")
     else:
-        context.log.debug("vacuum", files=removed)
+        around.log.debug("vacuum", files=removed)
 
 
 class _ReportFile:
     """The lake's copy of the report of an export that runs."""
 
-    def __init__(self, report: Report, lake: Lake, workspace: Workspace, clock: Clock) -> None:
-        self.report, self.clock = report, clock
+    def __init__(self, report: Report, lake: Lake, workspace: Workspace, around: Surroundings) -> None:
+        self.report, self.clock = report, around.clock
+        self._progress = around.progress
         self._lake, self._workspace = lake, workspace
         self._due = 0.0
+        self._is_stale = False
+
+    def take(self, place: int, queue: QueueReport) -> None:
+        """Fill an entry of the report; of a queue that ended before its export began, what is missing too."""
+        if queue.finished_at is None:
+            queue.finished_at = self.clock.now()
+            self._count_rejects(queue)
+        self.report.queues[place] = queue
+        self._is_stale = True
+
+    def turn(self, more: bool) -> None:
+        """Tell of the progress, and write the report anew where that is due and there is `more` to come."""
+        self._progress.deliver()
+        if more and self._is_stale and self.clock.monotonic() >= self._due:
+            with suppress(LakeError):  # the last writing tells
+                self.write()
+            self._is_stale = False
 
     def finish(self, error: BaseException) -> None:
         """End the report with what ended the export."""
         self.report.finish(self.clock.now(), error)
         for queue in self.report.queues:
-            with suppress(LakeError):
-                queue.rejects_known = self._lake.rejects_known(queue.queue_id)
+            self._count_rejects(queue)
+
+    def _count_rejects(self, queue: QueueReport) -> None:
+        with suppress(LakeError):  # an id that is none, or what has failed the queue already
+            queue.rejects_known = self._lake.rejects_known(queue.queue_id)
 
     def write(self) -> None:
         """Put the report as it is now in the place of its last form."""
         begun = self.clock.monotonic()
         self._lake.write_report(self.report.as_record(), self._workspace)
         ended = self.clock.monotonic()
-        self._due = ended + _PAUSE * (ended - begun)
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the last writing is so long ago that another costs little: a report of many queues is large."""
-        return self.clock.monotonic() >= self._due
+        self._due = ended + _PAUSE * (ended - begun)  # a report of many queues is large
 
 
 @contextmanager
@@ -151,29 +163,38 @@ def _written(file: _ReportFile) -> Iterator[_ReportFile]:
     file.write()
 
 
-def _export_queues(context: ExportContext, queue_ids: Sequence[str], file: _ReportFile) -> None:
-    """Export the queues, some at once; each entry of the report is filled when its queue has ended."""
-    at_once = max(1, min(QUEUES_AT_ONCE, len(queue_ids)))
-    with ThreadPoolExecutor(at_once, "queue") as queues:
-        places = {
-            queues.submit(QueueExport(context, queue_id, at_once).export): place
-            for place, queue_id in enumerate(queue_ids)
-        }
-        running, stale = set(places), False
-        try:
-            while running:
-                # a signal that comes just before a wait begins is heeded when it ends
-                ended, running = wait(running, timeout=HEED_SIGNALS_S, return_when=FIRST_COMPLETED)
-                for export in ended:
-                    file.report.queues[places[export]] = export.result()
-                stale = stale or bool(ended)
-                if running and stale and file.is_due:
-                    with suppress(LakeError):  # the last writing tells
-                        file.write()
-                    stale = False
-        finally:
-            for export in running:
-                export.cancel()
+class _Threads:
+    """Exports queues in threads of this process, which share client, lanes and memory."""
+
+    def __init__(self, context: ExportContext, pool: ThreadPoolExecutor, at_once: int) -> None:
+        self._context, self._pool = context, pool
+        self.at_once = at_once
+
+    def submit(self, queue_id: str) -> Future[QueueReport]:
+        """Begin the export of a queue."""
+        return self._pool.submit(QueueExport(self._context, queue_id, self.at_once).export)
+
+    def outcome(self, export: Future[QueueReport], _queue_id: str) -> QueueReport:
+        """Return what became of it."""
+        return export.result()
+
+    def stop(self, _signal_number: int) -> None:
+        """Do nothing: they share the interruption."""
+
+
+@contextmanager
+def _threads(context: ExportContext, queues: int) -> Iterator[_Threads]:
+    at_once = max(1, min(QUEUES_AT_ONCE, queues))
+    with ThreadPoolExecutor(at_once, "queue") as pool:
+        yield _Threads(context, pool, at_once)
+
+
+def _queues(context: ExportContext) -> list[str]:
+    interruption = context.interruption
+    try:
+        return configured_queues(context.config, context.client, interruption.event(), context.log)
+    except Cancelled:
+        raise InterruptedExport(interruption.signal_number or 0) from None
 
 
 def configured_queues(config: Config, client: Client, stop: Event, log: Log) -> list[str]:

@@ -35,8 +35,11 @@ class ProgressBar:
         self._progress.stop()
 
     def started(self, queue_id: str, name: str | None, expected: int | None) -> None:
-        """Show a queue whose reading begins."""
-        self._tasks[queue_id] = self._progress.add_task(printable(name or queue_id), total=expected)
+        """Show a queue whose reading begins; one that begins again, on another worker, keeps its line."""
+        if queue_id in self._tasks:
+            self._progress.reset(self._tasks[queue_id], total=expected)
+        else:
+            self._tasks[queue_id] = self._progress.add_task(printable(name or queue_id), total=expected)
 
     def read(self, queue_id: str, rows: int) -> None:
         """Move a queue's bar to the number of rows read so far."""
@@ -47,3 +50,6 @@ class ProgressBar:
         task = self._tasks.get(queue.queue_id)
         if task is not None:
             self._progress.update(task, total=queue.rows_seen, completed=queue.rows_seen)
+
+    def deliver(self) -> None:
+        """Do nothing: the bar is redrawn by itself."""

@@ -3,8 +3,8 @@
 Owns the choice of the endpoint, and what becomes of errors. One endpoint is exported by `endpoint_export`.
 """
 
-import traceback
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 
 from annolake.endpoint_export import EndpointExport
@@ -13,10 +13,12 @@ from annolake.export_context import ExportContext, QueueParts
 from annolake.extract.endpoints.query_limits import QuerySize
 from annolake.extract.endpoints.queues import require_queue_id
 from annolake.extract.http.client import Caller, Cancelled
+from annolake.extract.http.rate_limit import pause
 from annolake.extract.page_size import PageSize
 from annolake.feedback_export import feedback_of
 from annolake.load.merge.read_back import ItemFacts
 from annolake.load.merge.spill import BUFFER_BYTES
+from annolake.observers import log_bug
 from annolake.proof_keeper import ProofKeeper
 from annolake.queue_record import QueueRecord
 from annolake.rejects import RejectKeeper
@@ -25,6 +27,7 @@ from annolake.sources.source import Access, explained, is_retired
 from annolake.turns_export import turns_of
 
 MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
+LOCK_AGAIN_S = 1.0
 OTHER_TABLES_SHARE = 4  # of the memory for changed rows, each of them has one part in so many more
 
 
@@ -68,10 +71,7 @@ class QueueExport:
             report.fail(InterruptedExport(self._context.interruption.signal_number or 0))
         except Exception as error:  # noqa: BLE001 - a bug in one queue does not stop the others
             report.fail(error)
-            # The frames alone: an error's message may quote a row.
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            facts = {"queue_id": self._queue_id, "kind": type(error).__name__, "traceback": frames}
-            self._context.log.error("bug", **facts)  # noqa: TRY400 - see above
+            log_bug(self._context.log, self._queue_id, error)
         finally:
             self._caller.stop.set()
         caller = self._caller
@@ -90,7 +90,7 @@ class QueueExport:
     def _export(self) -> None:
         lake, now = self._context.lake, self._context.clock.now()
         require_queue_id(self._queue_id)
-        with lake.lock(self._queue_id, since=now):
+        with self._locked():
             record = QueueRecord(self._access, self._context.log)
             source, workspace = self._access.settings, self._context.workspace
             reported = self._context.reported_proofs
@@ -109,6 +109,27 @@ class QueueExport:
                 each.commit()  # the last step that can fail: what fails before it leaves them new for the next export
             proofs.settle(self._report, now=self._context.clock.now(), log=self._context.log)
 
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the queue's lock. One that an earlier attempt of this export has is waited for, a bounded time.
+
+        A worker that died leaves a lease, which passes on only with time; the name of its holder ends with the start of
+        the export.
+        """
+        context, clock = self._context, self._context.clock
+        ours = f" since {context.started_at.isoformat(timespec='seconds')}"
+        deadline = clock.monotonic() + context.wait_for_lock_s
+        with ExitStack() as held:
+            while True:
+                try:
+                    held.enter_context(context.lake.lock(self._queue_id, since=context.started_at))
+                    break
+                except LockedError as error:
+                    if not (error.holder or "").endswith(ours) or clock.monotonic() >= deadline:
+                        raise
+                pause(clock, LOCK_AGAIN_S, self._caller.stop)
+            yield
+
     def _export_over(
         self, endpoint: Endpoint, record: QueueRecord, proofs: ProofKeeper, now: datetime
     ) -> list[RejectKeeper]:
@@ -117,7 +138,7 @@ class QueueExport:
         report.endpoint = endpoint
         if endpoint == "items":
             due = proofs.runs_are_due(every_s=context.config.sync.refresh_runs_every_s)
-            items = ItemFacts(now, refresh=due or context.refresh)
+            items = ItemFacts(now, refresh=due or context.wishes.refresh)
             report.runs_refreshed_at = proofs.runs_read_at
         budget, merges = BUFFER_BYTES // self._at_once, max(1, MERGES_AT_ONCE // self._at_once)
         parts = QueueParts(context, self._access, record, report, proofs, now, self._at_once)

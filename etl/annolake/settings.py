@@ -161,6 +161,9 @@ class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         ge=0, le=_TEN_YEARS_S,
         description="How long replaced files of a Delta table stay, for readers of older versions (seconds).",
     )] = 604_800
+    shared: Annotated[bool, Meta(
+        description="The folder of the lake is on a disk that every worker has mounted, at the same path.",
+    )] = False
     compression: Annotated[Literal["zstd", "snappy", "gzip", "lz4", "none"], Meta(
         description="The compression of the Parquet files.",
     )] = "zstd"

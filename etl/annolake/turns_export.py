@@ -157,7 +157,7 @@ class _Table:
         self.read(threads)
         self._take_rest()
         absence = Absence(index.missing, index.live, None, None)
-        held_back = absence.is_large and not self._parts.context.accept_removals
+        held_back = absence.is_large and not self._parts.context.wishes.accept_removals
         if len(self._whole) == len(threads) and not self._rejects.unreadable and not held_back:
             return True
         report.removed_unconfirmed, report.removals_held_back = absence.missing, held_back

@@ -6,6 +6,7 @@ Owns which setting goes where, and nothing else.
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from annolake import contract
 from annolake.clock import Clock
@@ -46,6 +47,11 @@ def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log
         version=__version__,
         log=log,
     )
+
+
+def is_on_disk(config: Config) -> bool:
+    """Tell whether the lake is in a folder, which another host may not have."""
+    return isinstance(config.lake.path, Path)
 
 
 def open_lake(config: Config, environ: Mapping[str, str], clock: Clock | None = None) -> Lake:

@@ -17,6 +17,7 @@ from annolake.interruption import Interruption
 from annolake.pipeline import export
 from annolake.printable import printable
 from annolake.report import Report, in_words, known_rejects, new_report
+from annolake.run_on import workers_at
 from annolake.streams import Streams
 
 
@@ -61,7 +62,7 @@ def _run(
     interruption = Interruption()
     _heed_signals(interruption.interrupt, leave)
     try:
-        with console.progress() as progress:
+        with workers_at(arguments.on) as workers, console.progress() as progress:
             export(
                 config,
                 environ,
@@ -73,6 +74,7 @@ def _run(
                 progress=progress,
                 interruption=interruption,
                 report=report,
+                workers=workers,
             )
     except AnnolakeError as error:
         console.complain(printable(str(error)))

@@ -6,7 +6,7 @@ by `merge.read_back`, written by `merge.upsert`.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -109,7 +109,8 @@ class Lake:
         _require_id(queue_id)
         with self._place.locks.hold(self._own / "locks" / queue_id, since=since) as hold:
             if hold.holder is not None:
-                raise LockedError(f"queue {queue_id} is being exported by {hold.holder}: run again when it has ended")
+                message = f"queue {queue_id} is being exported by {hold.holder}: run again when it has ended"
+                raise LockedError(message, holder=hold.holder)
             self._holds[queue_id] = hold
             try:
                 yield
@@ -122,12 +123,14 @@ class Lake:
         return self._place.locks.unlock(self._own / "locks" / queue_id)
 
     @contextmanager
-    def workspace(self, export_id: str, *, since: datetime) -> Iterator[Workspace]:
+    def workspace(self, export_id: str, *, since: datetime, name: str | None = None) -> Iterator[Workspace]:
         """Give an export its folder for unfinished files, gone afterwards, and remove those of dead exports.
 
-        Each export has its own `export_id`; queues of one export share the workspace.
+        Queues of one export share the workspace. A worker, which exports one of them in a process of its own, has a
+        workspace of its own `name`; the export counts as running while its driver's is held.
         """
-        with self._place.scratch.hold(export_id, since=since) as workspace, self._place.announced(export_id, since):
+        announced = nullcontext() if name else self._place.announced(export_id, since)
+        with self._place.scratch.hold(export_id, since=since, name=name) as workspace, announced:
             if recorded(self.files, self._place.record) is None:
                 self.files.prepare(self._own)
                 workspace.put(self.files, self._place.record, LakeRecord(self.arrangement).as_json())

@@ -87,19 +87,21 @@ class Scratch:
             )
 
     @contextmanager
-    def hold(self, export_id: str, *, since: datetime) -> Iterator[Workspace]:
+    def hold(self, export_id: str, *, since: datetime, name: str | None = None) -> Iterator[Workspace]:
         """Give an export its workspace, gone afterwards, and remove those of dead exports.
 
-        Each export has its own `export_id`; queues of one export share the workspace.
+        Queues of one export share the workspace, which is named by its id; a part of the export that runs in a process
+        of its own has one of another `name`, which nothing else has.
         """
-        with hold(self._local, self._lock(export_id), since=since, wait=True):
-            self._sweep(export_id, since)
-            workspace = Workspace(export_id, self._folder / export_id, self._spill / export_id, self._local)
+        name = name or export_id
+        with hold(self._local, self._lock(name), since=since, wait=True):
+            self._sweep(name, since)
+            workspace = Workspace(export_id, self._folder / name, self._spill / name, self._local)
             workspace.make()
             try:
                 yield workspace
             finally:
-                self._discard(export_id)
+                self._discard(name)
 
     def litter(self) -> list[Path]:
         """Return what dead exports left."""

@@ -1,0 +1,65 @@
+"""What a program calls: notebooks, orchestrators, scripts. Prints nothing, and leaves signals alone."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import get_args
+
+from annolake import config as settings
+from annolake import pipeline
+from annolake.config import Config
+from annolake.errors import ConfigError
+from annolake.interruption import Interruption, Stop, heeding
+from annolake.observers import SILENCE, LibraryLog, Progress
+from annolake.progress import ProgressEvent, ProgressRelay
+from annolake.report import Mode, Report
+from annolake.workers import ExecutorWorkers
+
+
+def load_config(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """Return the settings of the file `path` (default: ./annolake.toml) and of the environment.
+
+    Raises ConfigError, which names the setting, what was given and what is allowed.
+    """
+    return settings.load_config(None if path is None else Path(path), environ)
+
+
+def export(
+    config: Config,
+    *,
+    mode: Mode = "full",
+    queues: Sequence[str] | None = None,
+    executor: Executor | None = None,
+    at_once: int | None = None,
+    on_progress: Callable[[ProgressEvent], object] | None = None,
+    stop: Stop | None = None,
+    accept_removals: bool = False,
+    refresh: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> Report:
+    """Export the configured queues, or those of the ids `queues`, and return the report (docs/operating.md#python).
+
+    `executor` exports whole queues, `at_once` of them, instead of threads of this process. `on_progress` gets events in
+    the thread that called; what it raises ends the export. Once `stop`, a `threading.Event` perhaps, is set, the queues
+    end in good order, with exit code 130 in their entries. `environ` holds the key. A queue that fails is in the
+    report; raises an AnnolakeError where no queue could be begun, or the report not be written.
+    """
+    if mode not in get_args(Mode):
+        raise ConfigError(f'mode: expected "full" or "new", got {mode!r}')
+    if queues is not None:
+        config = settings.with_queues(config, queues)
+    progress: Progress = ProgressRelay(on_progress) if on_progress else SILENCE
+    interruption = Interruption()
+    with heeding(stop, interruption):
+        return pipeline.export(
+            config,
+            environ,
+            mode=mode,
+            accept_removals=accept_removals,
+            refresh=refresh,
+            log=LibraryLog(),
+            progress=progress,
+            interruption=interruption,
+            workers=ExecutorWorkers(executor, at_once) if executor else None,
+        )

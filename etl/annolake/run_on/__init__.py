@@ -1,0 +1,29 @@
+"""Engines that run the queues of an export on many machines.
+
+Owns which address means which engine. An engine's libraries are an extra, and imported where it is asked for.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+from annolake.errors import ConfigError
+from annolake.workers import Workers
+
+_ALLOWED = "the address of a Dask scheduler, such as dask://host:8786"
+
+
+def workers_at(address: str | None) -> AbstractContextManager[Workers | None]:
+    """Return the workers at an address ("dask://host:8786"), to be entered; None stands for no workers.
+
+    Raises ConfigError where it is no such address, or the engine is not installed; WorkerError, when it is entered,
+    where nothing answers.
+    """
+    if address is None:
+        return nullcontext()
+    engine, _, where = address.partition("://")
+    if engine != "dask" or not where:
+        raise ConfigError(f"--on: expected {_ALLOWED}, got {address!r}")
+    try:
+        from annolake.run_on import dask  # noqa: PLC0415 - an extra, and 0.3 s
+    except ImportError:
+        raise ConfigError("--on: Dask is not installed here: pip install 'annolake[dask]'") from None
+    return dask.connected(where)

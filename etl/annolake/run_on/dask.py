@@ -1,0 +1,184 @@
+"""Queues on the workers of a Dask cluster (docs/operating.md#many-machines).
+
+Owns what Dask is asked for. A task whose worker dies is run again by Dask, on another one. What a worker tells travels
+as events of a topic, which is named by the export's id, and so is the event by which it is stopped.
+"""
+
+import math
+import os
+import re
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import msgspec
+from distributed import Client, Event, Worker, get_client, get_worker, secede
+
+from annolake.clock import Clock
+from annolake.config import Config
+from annolake.errors import ConfigError, WorkerError
+from annolake.observers import Log, Progress
+from annolake.queue_task import QUEUES_AT_ONCE, PackedTask, QueueTask, foreign_disk, work
+from annolake.report import QueueReport
+from annolake.wiring import is_on_disk
+
+CONNECT_S = 10
+STOP_EVERY_S = 0.5
+_TELL_EVERY_S = 0.5
+_WHERE = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}")
+
+
+@contextmanager
+def connected(where: str) -> Iterator["DaskWorkers"]:
+    """Be connected to the scheduler at "host:8786". Raises ConfigError where that is none, WorkerError without one."""
+    if not _WHERE.fullmatch(where):
+        raise ConfigError(f"--on: expected dask:// and a host and port, such as dask://host:8786, got {where!r}")
+    try:
+        client = Client(f"tcp://{where}", timeout=CONNECT_S, set_as_default=False)
+    except OSError:  # refused, unknown or silent
+        raise WorkerError(
+            f"no Dask scheduler answers at {where}: start one with `dask scheduler`, or correct --on"
+        ) from None
+    with client:
+        yield DaskWorkers(client)
+
+
+class DaskWorkers:
+    """The workers of the cluster that `client` is connected to; `host` is this machine's name."""
+
+    def __init__(self, client: Client, host: str | None = None) -> None:
+        self._client = client
+        self._executor = client.get_executor(pure=False)
+        self._host = host or socket.gethostname()
+        self._topic = ""
+        self._placed: dict[Future[QueueReport], str | None] = {}
+
+    def at_once(self, queues: int) -> int:
+        """Return as many for each worker as a process exports at once: they wait more than they compute."""
+        return max(1, min(queues, QUEUES_AT_ONCE * len(self._workers())))
+
+    def sharing(self, at_once: int) -> int:
+        """Return how many queues a worker has when they are spread evenly."""
+        return math.ceil(at_once / max(1, len(self._workers())))
+
+    def _workers(self) -> list[str]:
+        return [*self._client.nthreads()]
+
+    @contextmanager
+    def serving(self, config: Config, export_id: str, log: Log, progress: Progress) -> Iterator[None]:
+        """Hear what workers tell as long as the block runs."""
+        if not self._workers():
+            raise WorkerError("the Dask scheduler has no worker: start some with `dask worker`, and run it again")
+        if is_on_disk(config) and not config.lake.shared:
+            hosts = self._client.run(socket.gethostname)
+            if {*hosts.values()} - {self._host}:
+                raise ConfigError(foreign_disk(config, self._host))
+        self._topic = f"annolake-{export_id}"
+        self._client.subscribe_topic(self._topic, _hearing(log, progress))
+        try:
+            yield
+        finally:
+            self._client.unsubscribe_topic(self._topic)
+
+    def submit(self, task: QueueTask) -> Future[QueueReport]:
+        """Have a queue exported, on the worker that has the fewest, while it lives."""
+        self._placed = {export: worker for export, worker in self._placed.items() if not export.done()}
+        running = Counter(self._placed.values())
+        worker = min(self._workers(), key=running.__getitem__, default=None)
+        where = {"workers": [worker], "allow_other_workers": True} if worker else {}
+        export: Future[QueueReport] = self._executor.submit(export_on_worker, task.pack(), self._topic, **where)
+        self._placed[export] = worker
+        return export
+
+    def stop(self) -> None:
+        """Set the event that all tasks of the export look at."""
+        with suppress(OSError):  # the cluster has gone, and its tasks with it
+            Event(self._topic, self._client).set()
+
+
+def export_on_worker(packed: PackedTask, topic: str) -> QueueReport:
+    """Export a queue on this Dask worker, and tell of it under the topic.
+
+    It gives the worker's thread back, so that several run at once, as in a process of annolake's own.
+    """
+    teller = _Teller(get_worker(), topic, Clock())
+    stop = _Stop(Event(topic, get_client()))
+    secede()
+    return work(packed, environ=os.environ, log=teller, progress=teller, stop=stop, stop_every_s=STOP_EVERY_S)
+
+
+class _Stop:
+    """The event of an export; a scheduler that does not answer has not set it."""
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    def is_set(self) -> bool:
+        """Tell whether the export shall stop."""
+        try:
+            return bool(self._event.is_set())
+        except OSError:
+            return False
+
+
+class _Teller:
+    """Sends log and progress of a task to its driver; of readings some, the last of which tells all."""
+
+    def __init__(self, worker: Worker, topic: str, clock: Clock) -> None:
+        self._worker, self._topic, self._clock = worker, topic, clock
+        self._due = 0.0
+
+    def started(self, queue_id: str, name: str | None, expected: int | None) -> None:
+        """Tell that the reading of a queue begins."""
+        self._tell("started", queue_id=queue_id, name=name, expected=expected)
+
+    def read(self, queue_id: str, rows: int) -> None:
+        """Tell how many rows of a queue were read so far."""
+        now = self._clock.monotonic()
+        if now >= self._due:
+            self._due = now + _TELL_EVERY_S
+            self._tell("read", queue_id=queue_id, rows=rows)
+
+    def finished(self, queue: QueueReport) -> None:
+        """Do nothing: the report itself is on its way."""
+
+    def deliver(self) -> None:
+        """Do nothing: nothing is kept."""
+
+    def debug(self, event: str, **facts: Any) -> None:
+        """Do nothing: what only a developer wants to see stays here."""
+
+    def info(self, event: str, **facts: Any) -> None:
+        """Tell of a routine event."""
+        self._tell("info", event=event, facts=facts)
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Tell what someone may want to look at."""
+        self._tell("warning", event=event, facts=facts)
+
+    def error(self, event: str, **facts: Any) -> None:
+        """Tell what must be looked at."""
+        self._tell("error", event=event, facts=facts)
+
+    def _tell(self, verb: str, **what: Any) -> None:
+        told = msgspec.to_builtins(what, enc_hook=str)
+        self._worker.log_event(self._topic, {"verb": verb, "told": told})
+
+
+def _hearing(log: Log, progress: Progress) -> Callable[[tuple[float, dict[str, Any]]], None]:
+    """Return what hands the events of workers to log and progress."""
+
+    def hear(event: tuple[float, dict[str, Any]]) -> None:
+        verb, told = event[1]["verb"], event[1]["told"]
+        match verb:
+            case "started":
+                progress.started(**told)
+            case "read":
+                progress.read(**told)
+            case _:
+                getattr(log, verb)(told["event"], **told["facts"])
+
+    return hear

@@ -1,0 +1,169 @@
+"""Where the queues of an export run when it is not in its own process: on the workers of an executor.
+
+Owns how many run at once, each one's share of the limits on requests, and what is said of a worker that was lost.
+"""
+
+import multiprocessing
+import signal
+import socket
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from annolake.config import Config
+from annolake.errors import AnnolakeError, ConfigError, InterruptedExport, WorkerError
+from annolake.export_context import Wishes
+from annolake.observers import Log, Progress
+from annolake.queue_task import QUEUES_AT_ONCE, QueueTask, export_queue
+from annolake.report import QueueReport, Report
+
+INTERRUPTED = 128 + signal.SIGINT
+
+
+class Workers(Protocol):
+    """What exports queues for a driver."""
+
+    def at_once(self, queues: int) -> int:
+        """Return how many of so many queues run at once."""
+
+    def sharing(self, at_once: int) -> int:
+        """Return how many of them may share one process, and its memory."""
+
+    def serving(self, config: Config, export_id: str, log: Log, progress: Progress) -> AbstractContextManager[None]:
+        """Be ready for the queues of one export as long as the block runs; workers tell log and progress.
+
+        Raises ConfigError where the workers are not fit for it, WorkerError where there are none.
+        """
+
+    def submit(self, task: QueueTask) -> Future[QueueReport]:
+        """Have a queue exported."""
+
+    def stop(self) -> None:
+        """Tell those that run to end, beside the file of their task."""
+
+
+class ExecutorWorkers:
+    """The workers of any executor of the standard library's kind; at most `most` queues are handed to it at once.
+
+    Raises ConfigError where the executor's processes could hang.
+    """
+
+    def __init__(self, executor: Executor, most: int | None = None) -> None:
+        self._executor = executor
+        self._most = most or getattr(executor, "_max_workers", None)
+        if isinstance(executor, ProcessPoolExecutor) and _forks(executor):
+            raise ConfigError(
+                "executor: its processes are forks of this one, which has threads, and would hang: make it with "
+                'ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))'
+            )
+
+    def at_once(self, queues: int) -> int:
+        """Return the number of the executor's workers, or of all queues where it does not tell."""
+        return max(1, min(queues, self._most or queues))
+
+    def sharing(self, at_once: int) -> int:
+        """Return how many queues may share one process."""
+        if isinstance(self._executor, ProcessPoolExecutor):
+            return 1
+        return at_once if isinstance(self._executor, ThreadPoolExecutor) else min(at_once, QUEUES_AT_ONCE)
+
+    def serving(self, _config: Config, _export_id: str, _log: Log, _progress: Progress) -> AbstractContextManager[None]:
+        """Do nothing: the executor is there, and stays."""
+        return nullcontext()
+
+    def submit(self, task: QueueTask) -> Future[QueueReport]:
+        """Have a queue exported."""
+        return self._executor.submit(export_queue, task.pack())
+
+    def stop(self) -> None:
+        """Do nothing: the file of their task tells them."""
+
+
+def _forks(executor: ProcessPoolExecutor) -> bool:
+    context = getattr(executor, "_mp_context", None) or multiprocessing
+    return bool(context.get_start_method() == "fork")
+
+
+def share_of(config: Config, at_once: int) -> Config:
+    """Return the settings of one of `at_once` exports of one key: its share of the limits, whole paths."""
+    source, lake = config.source, config.lake
+    queries = source.max_queries_per_10_s
+    return msgspec.structs.replace(
+        config,
+        source=msgspec.structs.replace(
+            source,
+            max_requests_per_second=source.max_requests_per_second / at_once,
+            max_queries_per_10_s=max(1, queries // at_once) if queries else 0,
+            api_key_file=source.api_key_file and source.api_key_file.absolute(),
+        ),
+        lake=msgspec.structs.replace(
+            lake,
+            path=lake.path.absolute() if isinstance(lake.path, Path) else lake.path,
+            scratch=lake.scratch and lake.scratch.absolute(),
+            storage={**lake.storage},  # one that cannot be changed cannot be pickled
+        ),
+    )
+
+
+def outcome_of(export: Future[QueueReport], queue_id: str) -> QueueReport:
+    """Return the report of a queue; what an executor raises in its place is said in a sentence."""
+    try:
+        return export.result()
+    except CancelledError:
+        error: AnnolakeError = WorkerError("the executor has given the queue up: run it again")
+    except AnnolakeError as told:
+        error = told
+    except ModuleNotFoundError:
+        error = ConfigError("a worker could not load the queue's task: install annolake there, in the same version")
+    except Exception as lost:  # noqa: BLE001 - of a foreign executor, whose errors may be of any kind
+        kind = type(lost).__name__
+        error = WorkerError(
+            f"a worker was lost while it exported the queue ({kind}): look at its log, and run it again"
+        )
+    report = QueueReport(queue_id=queue_id)
+    report.fail(error)
+    return report
+
+
+class TaskCrew:
+    """Exports queues as tasks of workers, for the export of `report`."""
+
+    def __init__(
+        self, workers: Workers, config: Config, wishes: Wishes, *, report: Report, queues: int, stop_file: Path
+    ) -> None:
+        self._workers, self._wishes, self._report = workers, wishes, report
+        self._stop_file = stop_file
+        self.at_once = workers.at_once(queues)
+        self._config = share_of(config, self.at_once)
+        self._stopped_by: int | None = None
+
+    def submit(self, queue_id: str) -> Future[QueueReport]:
+        """Have a queue exported."""
+        task = QueueTask(
+            config=self._config,
+            queue_id=queue_id,
+            export_id=self._report.export_id,
+            started_at=self._report.started_at,
+            wishes=self._wishes,
+            at_once=self._workers.sharing(self.at_once),
+            driver_host=socket.gethostname(),
+            stop_file=self._stop_file.absolute(),
+        )
+        return self._workers.submit(task)
+
+    def outcome(self, export: Future[QueueReport], queue_id: str) -> QueueReport:
+        """Return what became of a queue; what an executor raises in place of a report is said in a sentence."""
+        report = outcome_of(export, queue_id)
+        if self._stopped_by is not None and report.exit_code == INTERRUPTED:
+            report.fail(InterruptedExport(self._stopped_by))
+        return report
+
+    def stop(self, signal_number: int) -> None:
+        """Tell the workers, those that see this disk by a file. Which signal it was they need not know."""
+        self._stopped_by = signal_number
+        with suppress(OSError):  # an executor that can tell them does so too
+            self._stop_file.touch()
+        self._workers.stop()

@@ -1,0 +1,251 @@
+"""The Python API: what notebooks and orchestrators call, with and without an executor."""
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import annolake
+from annolake.config import load_config
+from annolake.sandbox import Population, Sandbox
+from exporting import KEY_VARIABLE, write_config
+from lakes import rows_of
+
+ONE = Population(rows=1, odd=False, days=2)
+SEVERAL = Population(rows=40, queues=5, days=2)
+
+
+def config_of(sandbox: Sandbox, folder: Path, settings: Mapping[str, Any] | None = None) -> annolake.Config:
+    """Return the settings of an export of a sandbox into `folder/lake`."""
+    return load_config(write_config(folder, sandbox, settings), {}, {})
+
+
+@pytest.fixture
+def spawning() -> Iterator[ProcessPoolExecutor]:
+    """Give two worker processes, which are begun by the first task."""
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
+        yield executor
+
+
+def test_importing_annolake_costs_nothing_and_every_name_is_there() -> None:
+    """The modules behind the names come with their first use, and all of them are listed."""
+    heavy = ("pyarrow", "polars", "httpx", "msgspec")
+    program = f"import sys, annolake; print([name for name in {heavy} if name in sys.modules], dir(annolake))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith("[] [")
+    assert all(repr(name) in done.stdout for name in annolake.__all__)
+    assert {name for name in annolake.__all__ if getattr(annolake, name, None) is None} == set()
+    with pytest.raises(AttributeError, match="no attribute 'exprot'"):
+        annolake.exprot  # noqa: B018 - the look-up is what is tested
+
+
+def test_export_then_new_only_then_one_queue(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What a notebook does: reports are typed objects, and nothing is printed."""
+    with Sandbox(Population(rows=120, queues=2, odd=False, days=2), seed=2) as sandbox:
+        first, second = sandbox.queue_ids
+        environ = {KEY_VARIABLE: sandbox.api_key}
+        config = annolake.load_config(write_config(tmp_path, sandbox), environ)
+        full = annolake.export(config, environ=environ)
+        sandbox.queue(first).add(3)
+        new = annolake.export(config, mode="new", environ=environ)
+        sandbox.queue(second).add(2)
+        one = annolake.export(config, queues=[second.upper()], environ=environ)
+
+    assert isinstance(full, annolake.Report)
+    assert [(queue.mode, queue.inserted, queue.exit_code) for queue in full.queues] == [("full", 120, 0)] * 2
+    assert {queue.queue_id: (queue.mode, queue.inserted) for queue in new.queues} == {
+        first: ("new", 3),
+        second: ("new", 0),
+    }
+    assert [(queue.queue_id, queue.inserted) for queue in one.queues] == [(second, 2)]
+    assert isinstance(one.queues[0].feedback, annolake.TableReport)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"mode": "newest"}, 'mode: expected "full" or "new", got \'newest\''),
+        ({"queues": ["mine"]}, r"source.queues: .* got \"mine\" \(in the argument queues\)"),
+        ({"queues": []}, "source.queues: expected a list"),
+    ],
+)
+def test_wrong_arguments_are_named(asked: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """They are errors of the caller, told before anything is touched."""
+    with Sandbox(ONE) as sandbox, pytest.raises(annolake.ConfigError, match=message):
+        annolake.export(config_of(sandbox, tmp_path), environ={}, **asked)
+    assert not (tmp_path / "lake").exists()
+
+
+def test_progress_comes_as_events_in_the_caller_s_thread(tmp_path: Path) -> None:
+    """Of each queue: it starts once, its rows grow, and it ends once with its report."""
+    events: list[annolake.ProgressEvent] = []
+    threads = set()
+
+    def note(event: annolake.ProgressEvent) -> None:
+        events.append(event)
+        threads.add(threading.current_thread())
+
+    with Sandbox(SEVERAL, seed=2) as sandbox:
+        environ = {KEY_VARIABLE: sandbox.api_key}
+        report = annolake.export(config_of(sandbox, tmp_path), on_progress=note, environ=environ)
+
+    assert threads == {threading.current_thread()}
+    for queue in report.queues:
+        of_queue = [event for event in events if event.queue_id == queue.queue_id]
+        assert [event.phase for event in of_queue if event.phase != "reading"] == ["started", "ended"]
+        assert [event.rows for event in of_queue] == sorted(event.rows for event in of_queue)
+        assert of_queue[0].expected is None
+        assert of_queue[-1].rows == 40
+        assert of_queue[-1].report is queue
+        assert (of_queue[-1].name, queue.name) == (queue.name, of_queue[0].name)
+
+
+def test_what_on_progress_raises_ends_the_export_in_good_order(tmp_path: Path) -> None:
+    """The program gets its own exception; what ran has ended, and the lake's report says so."""
+
+    def fail(_event: annolake.ProgressEvent) -> None:
+        raise RuntimeError("of the program")
+
+    with Sandbox(SEVERAL, seed=2) as sandbox:
+        environ = {KEY_VARIABLE: sandbox.api_key}
+        config = config_of(sandbox, tmp_path)
+        with pytest.raises(RuntimeError, match="of the program"):
+            annolake.export(config, on_progress=fail, environ=environ)
+        (file,) = (tmp_path / "lake/_annolake/reports").iterdir()
+        told = json.loads(file.read_text())
+        again = annolake.export(config, environ=environ)
+
+    assert (told["state"], told["exit_code"]) == ("finished", 130)
+    assert {queue["status"] for queue in told["queues"]} <= {"ok", "failed"}
+    assert again.exit_code == 0
+
+
+@pytest.mark.parametrize("on", ["threads of this process", "an executor"])
+def test_an_export_is_stopped_from_another_thread(
+    on: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Queues end with exit code 130 in the report, nothing is printed, and the next export brings the rest."""
+    stop = threading.Event()
+
+    def stop_at(_sandbox: Sandbox, number: int) -> None:
+        if number == 12:
+            stop.set()
+
+    with (
+        Sandbox(Population(rows=60, queues=6, odd=False, days=2), seed=2, before_request=stop_at) as sandbox,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        monkeypatch.setenv(KEY_VARIABLE, sandbox.api_key)
+        config = config_of(sandbox, tmp_path, {"source.max_requests_per_second": 20})
+        executor: Executor | None = pool if on == "an executor" else None
+        stopped = annolake.export(config, stop=stop, executor=executor)
+        again = annolake.export(config_of(sandbox, tmp_path), executor=executor)
+
+    assert stopped.exit_code == 130
+    assert {(queue.status, queue.exit_code) for queue in stopped.queues} <= {("ok", 0), ("failed", 130)}
+    assert "interrupted by signal 2" in str(stopped.queues[-1].error)
+    assert all(queue.finished_at for queue in stopped.queues)
+    assert (again.exit_code, {queue.rows_seen for queue in again.queues}) == (0, {60})
+    assert list((tmp_path / "lake/_annolake/tmp").iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_stop_that_is_set_already_begins_nothing(tmp_path: Path) -> None:
+    """No request is sent."""
+    stop = threading.Event()
+    stop.set()
+    with Sandbox(SEVERAL, seed=2) as sandbox:
+        config = config_of(sandbox, tmp_path)
+        report = annolake.export(config, stop=stop, environ={KEY_VARIABLE: sandbox.api_key})
+
+        assert sandbox.requests == []
+    assert {(queue.status, queue.exit_code) for queue in report.queues} == {("failed", 130)}
+
+
+def test_executors_make_the_same_lake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spawning: ProcessPoolExecutor
+) -> None:
+    """Row for row in every table, in threads and in processes that were begun anew; the report is alike too."""
+    reports, lakes = [], []
+    with Sandbox(SEVERAL, seed=5) as sandbox, ThreadPoolExecutor(3) as threads:
+        monkeypatch.setenv(KEY_VARIABLE, sandbox.api_key)
+        for number, executor in enumerate([None, threads, spawning]):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            reports.append(annolake.export(config_of(sandbox, folder), executor=executor))
+            lakes.append(rows_of(folder / "lake"))
+            assert list((folder / "lake/_annolake/tmp").iterdir()) == []
+
+    assert lakes[0] == lakes[1] == lakes[2]
+    assert {"feedback", "queues", "runs"} <= lakes[0].keys()
+    assert len(lakes[0]["runs"]) == 200
+    told = [[(queue.queue_id, queue.name, queue.inserted, queue.status) for queue in each.queues] for each in reports]
+    assert told[0] == told[1] == told[2]
+    assert {each.exit_code for each in reports} == {0}
+
+
+def test_processes_that_are_forks_are_refused(tmp_path: Path) -> None:
+    """They would hang in the threads of polars, which a fork does not have."""
+    forking = multiprocessing.get_context("fork")
+    with (
+        Sandbox(ONE) as sandbox,
+        ProcessPoolExecutor(2, mp_context=forking) as executor,
+        pytest.raises(annolake.ConfigError, match=r'get_context\("spawn"\)'),
+    ):
+        annolake.export(config_of(sandbox, tmp_path), executor=executor)
+
+
+def test_a_worker_without_the_key_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver's own key does not travel: each queue fails with the name of the variable and of the worker."""
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    with Sandbox(SEVERAL, seed=2) as sandbox, ThreadPoolExecutor(2) as executor:
+        config = config_of(sandbox, tmp_path)
+        report = annolake.export(config, executor=executor, environ={KEY_VARIABLE: sandbox.api_key})
+
+    assert report.exit_code == 2
+    said = f"on the worker of process {os.getpid()} on host {os.uname().nodename}: {KEY_VARIABLE} is not set"
+    assert all(str(queue.error).startswith(said) for queue in report.queues)
+
+
+def test_a_process_that_dies_fails_its_queues_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spawning: ProcessPoolExecutor
+) -> None:
+    """The pool is broken from then on, which is the pool's way; the next export brings the queues."""
+
+    def kill_at(_sandbox: Sandbox, number: int) -> None:
+        if number == 4:
+            for pid in [*spawning._processes]:
+                os.kill(pid, signal.SIGKILL)
+
+    with Sandbox(SEVERAL, seed=2, before_request=kill_at) as sandbox:
+        monkeypatch.setenv(KEY_VARIABLE, sandbox.api_key)
+        report = annolake.export(config_of(sandbox, tmp_path), executor=spawning)
+        again = annolake.export(config_of(sandbox, tmp_path))
+
+    assert report.exit_code == 4
+    assert {queue.error for queue in report.queues if queue.status == "failed"} == {
+        "a worker was lost while it exported the queue (BrokenProcessPool): look at its log, and run it again"
+    }
+    assert (again.exit_code, {queue.rows_seen for queue in again.queues}) == (0, {40})
+
+
+def test_logs_go_to_the_program_s_own_logging(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The logger "annolake" of the standard library has them, for programs that want them."""
+    caplog.set_level(logging.INFO, "annolake")
+    with Sandbox(Population(rows=20, days=2), seed=2) as sandbox:
+        annolake.export(config_of(sandbox, tmp_path), environ={KEY_VARIABLE: sandbox.api_key})
+
+    assert any(message.startswith("queue_finished queue_id=") for message in caplog.messages)
+    assert sandbox.api_key not in caplog.text
