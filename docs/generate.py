@@ -34,7 +34,9 @@ _SETTINGS = """\
 A setting is given in `annolake.toml` ([config.example.toml](../config.example.toml) lists them all), or as an
 environment variable: `source.base_url` is `ANNOLAKE_SOURCE__BASE_URL`. The command line overrides the environment, the
 environment overrides the file, the file overrides the default. An unknown name is an error, with a hint at the one that
-may have been meant. [cli.md](cli.md) has the options of the command line."""
+may have been meant; so is every variable that begins with `ANNOLAKE_` and is no setting, but for those that a setting
+such as `source.api_key_env` names, and those that Kubernetes sets for a service called annolake (`ANNOLAKE_SERVICE_*`,
+`ANNOLAKE_PORT*`). [cli.md](cli.md) has the options of the command line."""
 
 _SCHEMA = """\
 `annolake schema` prints these tables, `annolake schema --format json` the same as JSON. [lake.md](lake.md) says where

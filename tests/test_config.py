@@ -265,6 +265,10 @@ def test_an_unknown_name_is_told_with_what_was_meant(folder: Path, text: str, sa
         ("ANNOLAKE_SOURCE_PAGE_SIZE", "did you mean ANNOLAKE_SOURCE__PAGE_SIZE?"),
         ("ANNOLAKE_LAKE__PAGE_SIZE", "did you mean ANNOLAKE_SOURCE__PAGE_SIZE?"),
         ("ANNOLAKE_ZZZ__YYY", "no such setting (in ANNOLAKE_ZZZ__YYY)"),
+        ("ANNOLAKE_FOO", "foo: no such section (in ANNOLAKE_FOO); there are source, retry"),
+        ("ANNOLAKE_BASE_URL", "did you mean ANNOLAKE_SOURCE__BASE_URL?"),
+        ("ANNOLAKE_API_KEY", "the key itself is never a setting"),
+        ("ANNOLAKE_SERVICES", "no such section (in ANNOLAKE_SERVICES)"),
     ],
 )
 def test_an_unknown_variable_is_told(name: str, says: str) -> None:
@@ -273,10 +277,22 @@ def test_an_unknown_variable_is_told(name: str, says: str) -> None:
 
 
 def test_other_variables_are_nobody_s_business() -> None:
-    """Variables of other programs, and ours that name no setting, are left alone."""
-    environ = {"ANNOLAKE_DEMO_KEY": "x", "ANNOLAKE": "x", "PATH": "x", "annolake_source__page_size": "x"}
+    """Variables of other programs, and Kubernetes' own of a service called annolake, are left alone."""
+    others = {"ANNOLAKE": "x", "PATH": "x", "annolake_source__page_size": "x"}
+    pod = {"ANNOLAKE_SERVICE_HOST": "10.0.0.1", "ANNOLAKE_SERVICE_PORT_HTTP": "80", "ANNOLAKE_PORT_80_TCP": "tcp://x"}
 
-    assert load_config(None, environ, NEEDED).source.page_size == 100
+    assert load_config(None, {**others, **pod, "ANNOLAKE_PORT": "tcp://x"}, NEEDED).source.page_size == 100
+
+
+@pytest.mark.parametrize("setting", ["api_key_env", "bearer_token_env"])
+def test_a_variable_that_a_setting_names_is_no_setting(setting: str, folder: Path) -> None:
+    """The key may be in a variable that begins as ours do, wherever its name is set."""
+    file = written(folder, f'[source]\n{setting} = "ANNOLAKE_DEMO_KEY"\ntenant_id = "t"\n')
+    named = {f"ANNOLAKE_SOURCE__{setting.upper()}": "ANNOLAKE_SOURCE__SECRET", "ANNOLAKE_SOURCE__SECRET": "x"}
+
+    assert getattr(load_config(file, {"ANNOLAKE_DEMO_KEY": "x"}, NEEDED).source, setting) == "ANNOLAKE_DEMO_KEY"
+    assert getattr(load_config(file, named, NEEDED).source, setting) == "ANNOLAKE_SOURCE__SECRET"
+    assert "no such setting (in ANNOLAKE_DEMO_KEY)" in complaint(file, {**named, "ANNOLAKE_DEMO_KEY": "x"}, NEEDED)
 
 
 def test_everything_wrong_is_told_at_once(folder: Path) -> None:
