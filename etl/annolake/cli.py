@@ -187,6 +187,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     check = _command(commands, "check", "test settings, key, queues and lake; export nothing")
     _add_config(check)
+    check.add_argument("--json", action="store_true", help="print one line of JSON")
 
     status = _command(commands, "status", "show what the lake holds of each queue and how the last exports ended")
     _add_config(status)

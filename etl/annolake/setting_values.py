@@ -32,14 +32,17 @@ class SecretError(UnfitError):
 
 
 def read_url(value: Any) -> str:
-    """Return an address without the trailing slash. Raises ValueError, TypeError or AttributeError if it is none."""
+    """Return an address without a trailing slash or /api/v1, which every request's path begins with.
+
+    Raises ValueError, TypeError or AttributeError if it is none.
+    """
     if "@" in value:
         raise UnfitError(None)  # a password may stand before it
     parts = urlsplit(value)
     more = parts.query or parts.fragment or _NOT_IN_HEADERS.search(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or more:
         raise UnfitError(value)
-    return str(value).rstrip("/")
+    return str(value).rstrip("/").removesuffix("/api/v1").rstrip("/")
 
 
 def read_queues(value: Any) -> tuple[str, ...] | Literal["all"]:
