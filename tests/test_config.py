@@ -203,10 +203,16 @@ def test_the_table_has_a_row_for_every_setting() -> None:
         ('status = "complete"', 'got "complete" (in {file}); did you mean "completed"?'),
         ('endpoint = "\\u001b[31m"', 'got "\\u001b[31m" (in {file})'),
         (f'endpoint = "{"x" * 5000}"', f'got "{"x" * 79}... (in {{file}})'),
-        ("queues = 5", 'source.queues: expected a list of queue ids (UUIDs), or "all", got 5 (in {file})'),
+        (
+            "queues = 5",
+            'source.queues: expected a list of queue ids, addresses of their pages or exact names, or "all", got 5',
+        ),
         ("queues = []", "got a list (in {file})"),
         ("queues = [5]", "got a list (in {file})"),
-        ('queues = "some"', 'got "some" (in {file})'),
+        ('queues = ""', 'got "" (in {file})'),
+        ('queues = ["all", "some"]', 'got "all" (in {file})'),
+        ('queues = ["https://service/o/1/projects"]', 'got "https://service/o/1/projects" (in {file})'),
+        (f'queues = ["https://user:pw@service/annotation-queues/{QUEUE}"]', "got a value that is not shown"),
         (f'queues = ["{QUEUE}", "{QUEUE}0"]', f'got "{QUEUE}0" (in {{file}})'),
         ('base_url = "ftp://host"', "expected an http or https address without user name, query or spaces, got "),
         ('base_url = "host"', 'got "host" (in {file})'),
@@ -338,6 +344,15 @@ def test_queue_ids_are_brought_into_one_form() -> None:
     overrides = NEEDED | {"source.queues": (QUEUE.upper(), f" {QUEUE} ")}
 
     assert load_config(None, {}, overrides).source.queues == (QUEUE,)
+
+
+@pytest.mark.parametrize("end", ["", "/", "?tab=runs", "#x", "/runs/1"])
+def test_a_queue_is_named_by_its_page_too(end: str) -> None:
+    """The address is copied from a browser; names stay as they are, apart from white space around them."""
+    page = f"https://smith.example/o/{QUEUE[::-1]}/annotation-queues/{QUEUE.upper()}{end}"
+    variable = {"ANNOLAKE_SOURCE__QUEUES": f"{page}, Support: Tier 1 ,{QUEUE}"}
+
+    assert load_config(None, variable, {"lake.path": "x"}).source.queues == (QUEUE, "Support: Tier 1")
 
 
 @pytest.mark.parametrize(

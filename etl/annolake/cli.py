@@ -44,6 +44,9 @@ exit codes:
 """
 
 
+QUEUE = "its id, its page's address, or its exact name (may be given several times)"
+
+
 NEW_ONLY = """\
 read only rows added since the last complete export, in a few requests; it does not refresh reviews, feedback and
 removals of older rows, so it becomes a full export when the last one is older than sync.full_every_s"""
@@ -174,9 +177,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = _command(commands, "run", "export the configured queues into the lake")
     _add_config(run)
-    run.add_argument(
-        "--queue", action="append", metavar="ID", help="export only this queue (may be given several times)"
-    )
+    run.add_argument("--queue", action="append", metavar="QUEUE", help=f"export only this queue: {QUEUE}")
     run.add_argument("--new-only", action="store_true", help=NEW_ONLY)
     run.add_argument("--accept-removals", action="store_true", help=ACCEPT_REMOVALS)
     run.add_argument("--refresh", action="store_true", help=REFRESH)
@@ -189,17 +190,19 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(check)
     check.add_argument("--json", action="store_true", help="print one line of JSON")
 
+    queues = _command(commands, "queues", "list the queues that the key can see: id, size, name, reviewers")
+    _add_config(queues)
+    queues.add_argument("--json", action="store_true", help="print one line of JSON")
+
     status = _command(commands, "status", "show what the lake holds of each queue and how the last exports ended")
     _add_config(status)
-    status.add_argument(
-        "--queue", action="append", metavar="ID", help="show only this queue (may be given several times)"
-    )
+    status.add_argument("--queue", action="append", metavar="QUEUE", help=f"show only this queue: {QUEUE}")
     status.add_argument("--max-age", type=_length_s, metavar="LENGTH", help=MAX_AGE)
     status.add_argument("--json", action="store_true", help="print one line of JSON")
 
     rejects = _command(commands, "rejects", "show which rows the lake could not take, and why, by reason")
     _add_config(rejects)
-    rejects.add_argument("--queue", action="append", metavar="ID", help="only this queue (may be given several times)")
+    rejects.add_argument("--queue", action="append", metavar="QUEUE", help=f"only this queue: {QUEUE}")
     rejects.add_argument("--json", action="store_true", help="print one line of JSON")
 
     verify = _command(commands, "verify", "read the lake back and report what is wrong with it")

@@ -19,9 +19,11 @@ from annolake.errors import ConfigError
 from annolake.setting_values import SecretError, UnfitError
 from annolake.settings import PREFIX, SECTIONS, SETTINGS, Config, Lake, Log, Retry, Setting, Source, Sync, settings_of
 
-__all__ = ["Config", "Lake", "Log", "Retry", "Source", "Sync", "load_config", "load_lake_config"]
+__all__ = ["Config", "Lake", "Log", "Retry", "Source", "Sync", "load_config", "load_lake_config", "load_service_config"]
 
 DEFAULT_FILE = Path("annolake.toml")
+
+_NEEDED = ("source.queues", "lake.path")
 
 _SHOWN = 80  # characters of a value in a message
 _LOOKS_LIKE_A_KEY = re.compile(r"lsv2_|ls__")
@@ -60,6 +62,11 @@ def load_lake_config(
 ) -> Config:
     """Do the same for a command that reads the lake alone: source.queues is "all" where it is not set."""
     return _load(path, environ, overrides, {"source.queues": _Given("all", "by default")})
+
+
+def load_service_config(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Do the same for a command that only asks the service: neither source.queues nor lake.path need be set."""
+    return _load(path, environ, {}, {key: _Given(SETTINGS[key].extra["example"], "by default") for key in _NEEDED})
 
 
 def _load(

@@ -25,7 +25,7 @@ _VARIABLE = {"allowed": "the name of an environment variable", "secret": True}
 _WORKSPACE = {"allowed": "a workspace's id", "secret": True}
 _LIST = {
     "read": read_queues,
-    "allowed": 'a list of queue ids (UUIDs), or "all"',
+    "allowed": 'a list of queue ids, addresses of their pages or exact names, or "all"',
     "example": [f"{0:08}-0000-0000-0000-{0:012}"],
 }
 _LAKE = {
