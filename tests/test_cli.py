@@ -291,8 +291,12 @@ def test_the_settings_file_is_named_before_the_command_or_after_it(order: str, t
     """Where both are given, the one after it counts."""
     file = tmp_path / "mine.toml"
     file.write_text("[nonsense]\n")
-    before = {"before": ["--config", file], "both": ["--config", "other.toml"], "joined": [f"--config={file}"]}
-    after = ["--config", file] if order in {"after", "both"} else []
+    before: dict[str, list[object]] = {
+        "before": ["--config", file],
+        "both": ["--config", "other.toml"],
+        "joined": [f"--config={file}"],
+    }
+    after: list[object] = ["--config", file] if order in {"after", "both"} else []
     ran = annolake(*before.get(order, []), "run", *after, "--json", cwd=tmp_path)
 
     assert (ran.exit_code, ran.report["exit_code"], ran.report["queues"]) == (2, 2, [])

@@ -81,6 +81,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "refresh_feedback_every_s": 604800,
     }
     assert config.lake == Lake(path=Path("lake"), compression="zstd", row_group_mb=32, keep_reports=500)
+    assert config.metrics.textfile is None
     assert config.log.log_format == "text"
 
 

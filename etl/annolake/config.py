@@ -17,9 +17,33 @@ import msgspec
 
 from annolake.errors import ConfigError
 from annolake.setting_values import SecretError, UnfitError
-from annolake.settings import PREFIX, SECTIONS, SETTINGS, Config, Lake, Log, Retry, Setting, Source, Sync, settings_of
+from annolake.settings import (
+    PREFIX,
+    SECTIONS,
+    SETTINGS,
+    Config,
+    Lake,
+    Log,
+    Metrics,
+    Retry,
+    Setting,
+    Source,
+    Sync,
+    settings_of,
+)
 
-__all__ = ["Config", "Lake", "Log", "Retry", "Source", "Sync", "load_config", "load_lake_config", "load_service_config"]
+__all__ = [
+    "Config",
+    "Lake",
+    "Log",
+    "Metrics",
+    "Retry",
+    "Source",
+    "Sync",
+    "load_config",
+    "load_lake_config",
+    "load_service_config",
+]
 
 DEFAULT_FILE = Path("annolake.toml")
 
@@ -91,8 +115,14 @@ def _load(
         raise ConfigError("\n".join(problems))
     source = Source(**values["source"])
     _check_together(source)
-    sync, lake = Sync(**values["sync"]), Lake(**values["lake"])
-    return Config(source=source, retry=Retry(**values["retry"]), sync=sync, lake=lake, log=Log(**values["log"]))
+    return Config(
+        source=source,
+        retry=Retry(**values["retry"]),
+        sync=Sync(**values["sync"]),
+        lake=Lake(**values["lake"]),
+        metrics=Metrics(**values["metrics"]),
+        log=Log(**values["log"]),
+    )
 
 
 def _from_file(file: Path) -> dict[str, _Given]:

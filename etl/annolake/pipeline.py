@@ -19,6 +19,7 @@ from annolake.interruption import Interruption
 from annolake.load.lake import Lake
 from annolake.load.storage.scratch import Workspace
 from annolake.load.vacuum import vacuum
+from annolake.metrics import Metrics
 from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import QueueExport
 from annolake.queue_loop import Crew, QueueLoop
@@ -53,14 +54,16 @@ def export(
     Raises ConfigError, ServiceError, WorkerError, LakeError or InterruptedExport where no queue could be begun, and
     LakeError where the report could not be written.
     """
-    around = Surroundings(clock or Clock(), log, progress, interruption or Interruption())
+    clock = clock or Clock()
     wishes = Wishes(mode, accept_removals, refresh)
-    report = report or new_report(around.clock.now())
+    report = report or new_report(clock.now())
     report.all_queues = config.source.queues == "all"
     are_known = _are_ids(config)
     if are_known:
         report.expect(config.source.queues, mode)
     lake = open_lake(config, environ, clock)
+    metrics = Metrics(config.metrics.textfile, report, lake, clock=clock, log=log, progress=progress)
+    around = Surroundings(clock, log, metrics, interruption or Interruption())
     try:
         lake.prepare()
         with (
@@ -83,7 +86,7 @@ def export(
             if workers is None:
                 crew: Crew = opened.enter_context(_threads(context, len(queue_ids)))
             else:
-                opened.enter_context(workers.serving(config, report.export_id, log, progress))
+                opened.enter_context(workers.serving(config, report.export_id, log, metrics))
                 crew = TaskCrew(
                     workers, config, wishes, report=report, queues=len(queue_ids), stop_file=workspace.folder / "stop"
                 )
@@ -93,6 +96,8 @@ def export(
     except BaseException as error:
         report.finish(around.clock.now(), error)
         raise
+    finally:
+        metrics.write()
     return report
 
 
