@@ -284,3 +284,30 @@ def test_two_exports_of_one_queue(tmp_path: Path) -> None:
     assert (first.returncode, second.exit_code) == (0, 6)
     assert second.report["queues"][0]["status"] == "skipped"
     assert str(first.pid) in second.err
+
+
+@pytest.mark.parametrize("order", ["before", "after", "both", "joined"])
+def test_the_settings_file_is_named_before_the_command_or_after_it(order: str, tmp_path: Path) -> None:
+    """Where both are given, the one after it counts."""
+    file = tmp_path / "mine.toml"
+    file.write_text("[nonsense]\n")
+    before: dict[str, list[object]] = {
+        "before": ["--config", file],
+        "both": ["--config", "other.toml"],
+        "joined": [f"--config={file}"],
+    }
+    after: list[object] = ["--config", file] if order in {"after", "both"} else []
+    ran = annolake(*before.get(order, []), "run", *after, "--json", cwd=tmp_path)
+
+    assert (ran.exit_code, ran.report["exit_code"], ran.report["queues"]) == (2, 2, [])
+    assert f"nonsense: no such section (in {file})" in ran.err
+
+
+def test_a_settings_file_that_nobody_reads_is_an_error(tmp_path: Path) -> None:
+    """Some commands have no settings."""
+    ran = annolake("--config", "mine.toml", "schema", cwd=tmp_path)
+
+    assert (ran.exit_code, ran.err.splitlines()[-1]) == (
+        2,
+        "annolake: error: argument --config: schema reads no settings",
+    )

@@ -81,6 +81,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "refresh_feedback_every_s": 604800,
     }
     assert config.lake == Lake(path=Path("lake"), compression="zstd", row_group_mb=32, keep_reports=500)
+    assert config.metrics.textfile is None
     assert config.log.log_format == "text"
 
 
@@ -203,10 +204,16 @@ def test_the_table_has_a_row_for_every_setting() -> None:
         ('status = "complete"', 'got "complete" (in {file}); did you mean "completed"?'),
         ('endpoint = "\\u001b[31m"', 'got "\\u001b[31m" (in {file})'),
         (f'endpoint = "{"x" * 5000}"', f'got "{"x" * 79}... (in {{file}})'),
-        ("queues = 5", 'source.queues: expected a list of queue ids (UUIDs), or "all", got 5 (in {file})'),
+        (
+            "queues = 5",
+            'source.queues: expected a list of queue ids, addresses of their pages or exact names, or "all", got 5',
+        ),
         ("queues = []", "got a list (in {file})"),
         ("queues = [5]", "got a list (in {file})"),
-        ('queues = "some"', 'got "some" (in {file})'),
+        ('queues = ""', 'got "" (in {file})'),
+        ('queues = ["all", "some"]', 'got "all" (in {file})'),
+        ('queues = ["https://service/o/1/projects"]', 'got "https://service/o/1/projects" (in {file})'),
+        (f'queues = ["https://user:pw@service/annotation-queues/{QUEUE}"]', "got a value that is not shown"),
         (f'queues = ["{QUEUE}", "{QUEUE}0"]', f'got "{QUEUE}0" (in {{file}})'),
         ('base_url = "ftp://host"', "expected an http or https address without user name, query or spaces, got "),
         ('base_url = "host"', 'got "host" (in {file})'),
@@ -265,6 +272,10 @@ def test_an_unknown_name_is_told_with_what_was_meant(folder: Path, text: str, sa
         ("ANNOLAKE_SOURCE_PAGE_SIZE", "did you mean ANNOLAKE_SOURCE__PAGE_SIZE?"),
         ("ANNOLAKE_LAKE__PAGE_SIZE", "did you mean ANNOLAKE_SOURCE__PAGE_SIZE?"),
         ("ANNOLAKE_ZZZ__YYY", "no such setting (in ANNOLAKE_ZZZ__YYY)"),
+        ("ANNOLAKE_FOO", "foo: no such section (in ANNOLAKE_FOO); there are source, retry"),
+        ("ANNOLAKE_BASE_URL", "did you mean ANNOLAKE_SOURCE__BASE_URL?"),
+        ("ANNOLAKE_API_KEY", "the key itself is never a setting"),
+        ("ANNOLAKE_SERVICES", "no such section (in ANNOLAKE_SERVICES)"),
     ],
 )
 def test_an_unknown_variable_is_told(name: str, says: str) -> None:
@@ -273,10 +284,22 @@ def test_an_unknown_variable_is_told(name: str, says: str) -> None:
 
 
 def test_other_variables_are_nobody_s_business() -> None:
-    """Variables of other programs, and ours that name no setting, are left alone."""
-    environ = {"ANNOLAKE_DEMO_KEY": "x", "ANNOLAKE": "x", "PATH": "x", "annolake_source__page_size": "x"}
+    """Variables of other programs, and Kubernetes' own of a service called annolake, are left alone."""
+    others = {"ANNOLAKE": "x", "PATH": "x", "annolake_source__page_size": "x"}
+    pod = {"ANNOLAKE_SERVICE_HOST": "10.0.0.1", "ANNOLAKE_SERVICE_PORT_HTTP": "80", "ANNOLAKE_PORT_80_TCP": "tcp://x"}
 
-    assert load_config(None, environ, NEEDED).source.page_size == 100
+    assert load_config(None, {**others, **pod, "ANNOLAKE_PORT": "tcp://x"}, NEEDED).source.page_size == 100
+
+
+@pytest.mark.parametrize("setting", ["api_key_env", "bearer_token_env"])
+def test_a_variable_that_a_setting_names_is_no_setting(setting: str, folder: Path) -> None:
+    """The key may be in a variable that begins as ours do, wherever its name is set."""
+    file = written(folder, f'[source]\n{setting} = "ANNOLAKE_DEMO_KEY"\ntenant_id = "t"\n')
+    named = {f"ANNOLAKE_SOURCE__{setting.upper()}": "ANNOLAKE_SOURCE__SECRET", "ANNOLAKE_SOURCE__SECRET": "x"}
+
+    assert getattr(load_config(file, {"ANNOLAKE_DEMO_KEY": "x"}, NEEDED).source, setting) == "ANNOLAKE_DEMO_KEY"
+    assert getattr(load_config(file, named, NEEDED).source, setting) == "ANNOLAKE_SOURCE__SECRET"
+    assert "no such setting (in ANNOLAKE_DEMO_KEY)" in complaint(file, {**named, "ANNOLAKE_DEMO_KEY": "x"}, NEEDED)
 
 
 def test_everything_wrong_is_told_at_once(folder: Path) -> None:
@@ -322,6 +345,15 @@ def test_queue_ids_are_brought_into_one_form() -> None:
     overrides = NEEDED | {"source.queues": (QUEUE.upper(), f" {QUEUE} ")}
 
     assert load_config(None, {}, overrides).source.queues == (QUEUE,)
+
+
+@pytest.mark.parametrize("end", ["", "/", "?tab=runs", "#x", "/runs/1"])
+def test_a_queue_is_named_by_its_page_too(end: str) -> None:
+    """The address is copied from a browser; names stay as they are, apart from white space around them."""
+    page = f"https://smith.example/o/{QUEUE[::-1]}/annotation-queues/{QUEUE.upper()}{end}"
+    variable = {"ANNOLAKE_SOURCE__QUEUES": f"{page}, Support: Tier 1 ,{QUEUE}"}
+
+    assert load_config(None, variable, {"lake.path": "x"}).source.queues == (QUEUE, "Support: Tier 1")
 
 
 @pytest.mark.parametrize(

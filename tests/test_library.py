@@ -77,7 +77,7 @@ def test_export_then_new_only_then_one_queue(tmp_path: Path, capfd: pytest.Captu
     ("asked", "message"),
     [
         ({"mode": "newest"}, 'mode: expected "full" or "new", got \'newest\''),
-        ({"queues": ["mine"]}, r"source.queues: .* got \"mine\" \(in the argument queues\)"),
+        ({"queues": [" "]}, r"source.queues: .* got \" \" \(in the argument queues\)"),
         ({"queues": []}, "source.queues: expected a list"),
     ],
 )

@@ -92,7 +92,7 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
 def test_the_first_real_export_works_as_written(tmp_path: Path) -> None:
     """With the reader's key and queue filled in, the three lines export the queue."""
     with Sandbox(Population(rows=30), seed=2) as sandbox:
-        lines = blocks("sh")[1].replace("your key", sandbox.api_key).replace("your queue's id", sandbox.queue_ids[0])
+        lines = blocks("sh")[1].replace("your key", sandbox.api_key).replace("your queue's name", sandbox.queue().name)
         environ = {"PATH": f"{Path(CLI).parent}:{os.environ['PATH']}", "ANNOLAKE_SOURCE__BASE_URL": sandbox.url}
         done = subprocess.run(
             ["bash", "-ec", lines], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False

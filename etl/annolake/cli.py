@@ -44,6 +44,12 @@ exit codes:
 """
 
 
+CONFIG = "the settings file (default: ./annolake.toml)"
+
+
+QUEUE = "its id, its page's address, or its exact name (may be given several times)"
+
+
 NEW_ONLY = """\
 read only rows added since the last complete export, in a few requests; it does not refresh reviews, feedback and
 removals of older rows, so it becomes a full export when the last one is older than sync.full_every_s"""
@@ -123,6 +129,8 @@ def _run_command(argv: Sequence[str], arguments: argparse.Namespace, streams: St
         _, arguments.options = parser.parse_known_args(argv, arguments)
         if arguments.options and arguments.command != "sandbox":  # which has a parser of its own
             parser.error(f"unrecognized arguments: {' '.join(arguments.options)}")
+        if arguments.config and not arguments.reads_settings:
+            parser.error(f"argument --config: {arguments.command} reads no settings")
         command: Command = import_module(f"annolake.commands.{arguments.command}").run
         if process_is_ours:  # nothing imported need be looked at for cycles; measured, 0.06 s of CPU
             gc.freeze()
@@ -152,13 +160,19 @@ def _complain(error: BaseException, streams: Streams) -> None:
 
 def _failure(argv: Sequence[str], error: BaseException) -> str:
     """Return the line of JSON of a command that failed before it could print its own."""
-    if "run" in argv[:1]:
+    if _command_of(argv) == "run":
         now = Clock().now()
         report = new_report(now)
         report.finish(now, error)
         return report.as_json()
     sentence, exit_code = outcome(error)
     return json_line({"exit_code": exit_code, "error": sentence})
+
+
+def _command_of(argv: Sequence[str]) -> str | None:
+    """Return what stands where a command does, behind a settings file."""
+    rest = argv[2:] if argv[:1] == ["--config"] else argv[1:] if argv and argv[0].startswith("--config=") else argv
+    return rest[0] if rest else None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -170,13 +184,12 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"annolake {__version__}")
+    parser.add_argument("--config", type=Path, metavar="FILE", help=CONFIG)
     commands = parser.add_subparsers(required=True, metavar="command")
 
     run = _command(commands, "run", "export the configured queues into the lake")
     _add_config(run)
-    run.add_argument(
-        "--queue", action="append", metavar="ID", help="export only this queue (may be given several times)"
-    )
+    run.add_argument("--queue", action="append", metavar="QUEUE", help=f"export only this queue: {QUEUE}")
     run.add_argument("--new-only", action="store_true", help=NEW_ONLY)
     run.add_argument("--accept-removals", action="store_true", help=ACCEPT_REMOVALS)
     run.add_argument("--refresh", action="store_true", help=REFRESH)
@@ -187,18 +200,21 @@ def build_parser() -> argparse.ArgumentParser:
 
     check = _command(commands, "check", "test settings, key, queues and lake; export nothing")
     _add_config(check)
+    check.add_argument("--json", action="store_true", help="print one line of JSON")
+
+    queues = _command(commands, "queues", "list the queues that the key can see: id, size, name, reviewers")
+    _add_config(queues)
+    queues.add_argument("--json", action="store_true", help="print one line of JSON")
 
     status = _command(commands, "status", "show what the lake holds of each queue and how the last exports ended")
     _add_config(status)
-    status.add_argument(
-        "--queue", action="append", metavar="ID", help="show only this queue (may be given several times)"
-    )
+    status.add_argument("--queue", action="append", metavar="QUEUE", help=f"show only this queue: {QUEUE}")
     status.add_argument("--max-age", type=_length_s, metavar="LENGTH", help=MAX_AGE)
     status.add_argument("--json", action="store_true", help="print one line of JSON")
 
     rejects = _command(commands, "rejects", "show which rows the lake could not take, and why, by reason")
     _add_config(rejects)
-    rejects.add_argument("--queue", action="append", metavar="ID", help="only this queue (may be given several times)")
+    rejects.add_argument("--queue", action="append", metavar="QUEUE", help=f"only this queue: {QUEUE}")
     rejects.add_argument("--json", action="store_true", help="print one line of JSON")
 
     verify = _command(commands, "verify", "read the lake back and report what is wrong with it")
@@ -232,9 +248,11 @@ def _length_s(text: str) -> float:
 def _command(commands: Any, name: str, what: str, **options: Any) -> argparse.ArgumentParser:
     options = {"description": what[0].upper() + what[1:] + "."} | options
     parser: argparse.ArgumentParser = commands.add_parser(name, help=what, **options)
-    parser.set_defaults(command=name)
+    parser.set_defaults(command=name, reads_settings=False)
     return parser
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the settings file (default: ./annolake.toml)")
+    # what is not given here leaves what was given before the command
+    parser.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=CONFIG)
+    parser.set_defaults(reads_settings=True)

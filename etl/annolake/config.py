@@ -17,14 +17,41 @@ import msgspec
 
 from annolake.errors import ConfigError
 from annolake.setting_values import SecretError, UnfitError
-from annolake.settings import PREFIX, SECTIONS, SETTINGS, Config, Lake, Log, Retry, Setting, Source, Sync, settings_of
+from annolake.settings import (
+    PREFIX,
+    SECTIONS,
+    SETTINGS,
+    Config,
+    Lake,
+    Log,
+    Metrics,
+    Retry,
+    Setting,
+    Source,
+    Sync,
+    settings_of,
+)
 
-__all__ = ["Config", "Lake", "Log", "Retry", "Source", "Sync", "load_config", "load_lake_config"]
+__all__ = [
+    "Config",
+    "Lake",
+    "Log",
+    "Metrics",
+    "Retry",
+    "Source",
+    "Sync",
+    "load_config",
+    "load_lake_config",
+    "load_service_config",
+]
 
 DEFAULT_FILE = Path("annolake.toml")
 
+_NEEDED = ("source.queues", "lake.path")
+
 _SHOWN = 80  # characters of a value in a message
 _LOOKS_LIKE_A_KEY = re.compile(r"lsv2_|ls__")
+_OF_KUBERNETES = re.compile(r"ANNOLAKE_(SERVICE_|PORT)")  # in every pod beside a service called annolake
 _SPEAKS_OF_KEYS = re.compile(r"key|token|secret|password|bearer", re.IGNORECASE)
 
 
@@ -61,12 +88,18 @@ def load_lake_config(
     return _load(path, environ, overrides, {"source.queues": _Given("all", "by default")})
 
 
+def load_service_config(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Do the same for a command that only asks the service: neither source.queues nor lake.path need be set."""
+    return _load(path, environ, {}, {key: _Given(SETTINGS[key].extra["example"], "by default") for key in _NEEDED})
+
+
 def _load(
     path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object], beneath: Mapping[str, _Given]
 ) -> Config:
     above = _from_environ(environ) | {key: _Given(value, "on the command line") for key, value in overrides.items()}
     spared = path is None and (above or beneath) and not DEFAULT_FILE.exists()
     given = {**beneath, **({} if spared else _from_file(path or DEFAULT_FILE)), **above}
+    _spare_named(given)
     problems = [_unknown(key, item.origin) for key, item in given.items() if key not in SETTINGS]
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for key, setting in SETTINGS.items():
@@ -82,8 +115,14 @@ def _load(
         raise ConfigError("\n".join(problems))
     source = Source(**values["source"])
     _check_together(source)
-    sync, lake = Sync(**values["sync"]), Lake(**values["lake"])
-    return Config(source=source, retry=Retry(**values["retry"]), sync=sync, lake=lake, log=Log(**values["log"]))
+    return Config(
+        source=source,
+        retry=Retry(**values["retry"]),
+        sync=Sync(**values["sync"]),
+        lake=Lake(**values["lake"]),
+        metrics=Metrics(**values["metrics"]),
+        log=Log(**values["log"]),
+    )
 
 
 def _from_file(file: Path) -> dict[str, _Given]:
@@ -108,13 +147,21 @@ def _from_file(file: Path) -> dict[str, _Given]:
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, _Given]:
-    """Return what ANNOLAKE_SECTION__KEY set, and what looks as if it should."""
-    variables = {setting.variable for setting in SETTINGS.values()}
-    given = {}
-    for name, value in environ.items():
-        if name.startswith(PREFIX) and ("__" in name or difflib.get_close_matches(name, variables, cutoff=0.9)):
-            given[name.removeprefix(PREFIX).lower().replace("__", ".", 1)] = _Given(value, f"in {name}")
-    return given
+    """Return what each variable that begins with ANNOLAKE_ sets, be there such a setting or not."""
+    return {
+        name.removeprefix(PREFIX).lower().replace("__", ".", 1): _Given(value, f"in {name}")
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and not _OF_KUBERNETES.match(name)
+    }
+
+
+def _spare_named(given: dict[str, _Given]) -> None:
+    """Take out the variables that a setting names, such as the one with the key."""
+    for key, setting in SETTINGS.items():
+        if key.endswith("_env"):
+            name = given[key].value if key in given else setting.default
+            for variable in [other for other, item in given.items() if item.origin == f"in {name}"]:
+                del given[variable]
 
 
 def _unknown(key: str, origin: str) -> str:

@@ -20,9 +20,11 @@ from annolake.interruption import Interruption
 from annolake.load.lake import Lake
 from annolake.load.storage.scratch import Workspace
 from annolake.load.vacuum import vacuum
+from annolake.metrics import Metrics
 from annolake.observers import SILENCE, Log, Progress
 from annolake.queue_export import QueueExport
 from annolake.queue_loop import Crew, QueueLoop
+from annolake.queue_names import ids_of, names_in
 from annolake.queue_task import QUEUES_AT_ONCE
 from annolake.report import Mode, QueueReport, Report, new_report
 from annolake.wiring import open_lake
@@ -53,13 +55,16 @@ def export(
     Raises ConfigError, ServiceError, WorkerError, LakeError or InterruptedExport where no queue could be begun, and
     LakeError where the report could not be written.
     """
-    around = Surroundings(clock or Clock(), log, progress, interruption or Interruption())
+    clock = clock or Clock()
     wishes = Wishes(mode, accept_removals, refresh)
-    report = report or new_report(around.clock.now())
+    report = report or new_report(clock.now())
     report.all_queues = config.source.queues == "all"
-    if not report.all_queues:
+    are_known = _are_ids(config)
+    if are_known:
         report.expect(config.source.queues, mode)
     lake = open_lake(config, environ, clock)
+    metrics = Metrics(config.metrics.textfile, report, lake, clock=clock, log=log, progress=progress)
+    around = Surroundings(clock, log, metrics, interruption or Interruption())
     try:
         lake.prepare()
         with (
@@ -67,7 +72,7 @@ def export(
             _written(_ReportFile(report, lake, workspace, around)) as file,
             ExitStack() as opened,
         ):
-            if workers is None or report.all_queues:
+            if workers is None or not are_known:
                 context = opened.enter_context(
                     open_context(
                         config, environ, wishes, around, lake=lake, workspace=workspace, started_at=report.started_at
@@ -76,13 +81,13 @@ def export(
                 queue_ids = _queues(context)
             else:
                 queue_ids = list(config.source.queues)
-            if report.all_queues:  # now they are known
+            if not are_known:  # now they are
                 report.expect(queue_ids, mode)
                 file.write()
             if workers is None:
                 crew: Crew = opened.enter_context(_threads(context, len(queue_ids)))
             else:
-                opened.enter_context(workers.serving(config, report.export_id, log, progress))
+                opened.enter_context(workers.serving(config, report.export_id, log, metrics))
                 crew = TaskCrew(
                     workers, config, wishes, report=report, queues=len(queue_ids), stop_file=workspace.folder / "stop"
                 )
@@ -94,6 +99,8 @@ def export(
     except BaseException as error:
         report.finish(around.clock.now(), error)
         raise
+    finally:
+        metrics.write()
     return report
 
 
@@ -201,10 +208,20 @@ def _queues(context: ExportContext) -> list[str]:
 
 
 def configured_queues(config: Config, client: Client, stop: Event, log: Log) -> list[str]:
-    """Return the ids of the queues to export, asking the service where the config says "all"."""
-    if config.source.queues != "all":
+    """Return the ids of the queues to export, asking the service where the config says "all" or has names.
+
+    Raises ServiceError, and ConfigError for a name that no queue has, or several.
+    """
+    if _are_ids(config):
         return list(config.source.queues)
     listing = list_queues(client, Caller(stop))
     if listing.unreadable:
         log.warning("queue_records_unreadable", records=listing.unreadable, why="no id, so they are skipped")
-    return listing.ids
+    if config.source.queues == "all":
+        return listing.ids
+    known = ((queue.queue_id, queue.name) for queue in listing.queues)
+    return list(ids_of(config.source.queues, known, "the key can see"))
+
+
+def _are_ids(config: Config) -> bool:
+    return config.source.queues != "all" and not names_in(config.source.queues)

@@ -12,6 +12,9 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_PAGE = re.compile(rf"https?://[^@?#]*/annotation-queues/(?P<id>{_UUID.pattern})(?:[/?#].*)?", re.IGNORECASE)
+_NEARLY_A_UUID = re.compile(r"[0-9a-f-]{24,}", re.IGNORECASE)  # a misspelt id
+_LIKE_A_KEY = re.compile(r"lsv2_|ls__")
 _NOT_IN_HEADERS = re.compile(r"[^!-~]")
 
 
@@ -32,29 +35,46 @@ class SecretError(UnfitError):
 
 
 def read_url(value: Any) -> str:
-    """Return an address without the trailing slash. Raises ValueError, TypeError or AttributeError if it is none."""
+    """Return an address without a trailing slash or /api/v1, which every request's path begins with.
+
+    Raises ValueError, TypeError or AttributeError if it is none.
+    """
     if "@" in value:
         raise UnfitError(None)  # a password may stand before it
     parts = urlsplit(value)
     more = parts.query or parts.fragment or _NOT_IN_HEADERS.search(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or more:
         raise UnfitError(value)
-    return str(value).rstrip("/")
+    return str(value).rstrip("/").removesuffix("/api/v1").rstrip("/")
 
 
 def read_queues(value: Any) -> tuple[str, ...] | Literal["all"]:
-    """Return the ids in lower case, each once. Raises as `read_url` does."""
+    """Return ids in lower case and names as they are, each once; of a page's address its id. Raises as `read_url`."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not parts:
         raise UnfitError(value)
     if list(parts) == ["all"]:
         return "all"
-    ids = []
-    for part in parts:
-        ids.append(part.strip().lower())
-        if not _UUID.fullmatch(ids[-1]):
-            raise UnfitError(part)
-    return tuple(dict.fromkeys(ids))
+    return tuple(dict.fromkeys(map(_read_queue, parts)))
+
+
+def is_queue_id(text: str) -> bool:
+    """Tell whether a text is an id as queues have it."""
+    return bool(_UUID.fullmatch(text.lower()))
+
+
+def _read_queue(value: Any) -> str:
+    text = value.strip()
+    if "://" in text:
+        page = _PAGE.fullmatch(text)
+        if not page:
+            raise UnfitError(None if re.search("[@?]", text) else text)  # a secret may stand there
+        text = page["id"]
+    if is_queue_id(text):
+        return str(text.lower())
+    if not text or text == "all" or _NEARLY_A_UUID.fullmatch(text) or _LIKE_A_KEY.match(text):
+        raise UnfitError(value)
+    return str(text)
 
 
 def read_path(value: Any) -> Path:

@@ -25,7 +25,7 @@ _VARIABLE = {"allowed": "the name of an environment variable", "secret": True}
 _WORKSPACE = {"allowed": "a workspace's id", "secret": True}
 _LIST = {
     "read": read_queues,
-    "allowed": 'a list of queue ids (UUIDs), or "all"',
+    "allowed": 'a list of queue ids, addresses of their pages or exact names, or "all"',
     "example": [f"{0:08}-0000-0000-0000-{0:012}"],
 }
 _LAKE = {
@@ -35,6 +35,7 @@ _LAKE = {
 }
 _STORAGE = {"read": read_storage, "allowed": "a table of names and values, none of them a secret", "secret": True}
 _SCRATCH = {"read": lambda value: None if value == "" else read_path(value), "allowed": "a folder"}
+_METRICS = _SCRATCH | {"allowed": "a file"}
 
 # The formatter would spread each setting over ten lines.
 # fmt: off
@@ -171,6 +172,15 @@ class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     keep_reports: Annotated[int, Meta(ge=1, le=1_000_000, description="The number of reports to keep.")] = 500
 
 
+class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What monitors read."""
+
+    textfile: Annotated[Path | None, Meta(
+        extra=_METRICS,
+        description="A file that an export fills with its figures for Prometheus, every 30 seconds and at its end.",
+    )] = None
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is logged to standard error."""
 
@@ -186,6 +196,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     retry: Retry
     sync: Sync
     lake: Lake
+    metrics: Metrics
     log: Log
 
 # fmt: on

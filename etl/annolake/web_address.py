@@ -8,6 +8,7 @@ import re
 from urllib.parse import urlsplit
 
 _CLOUD = re.compile(r"(?P<region>(?:eu|apac|aws|dev|beta)\.)?api\.(?P<host>smith\.langchain\.com)")
+_REGIONS = tuple(f"{region}api.smith.langchain.com" for region in ("", "eu.", "apac.", "aws."))
 _API_PATH = re.compile(r"(?P<kept>(?:/[\w.~-]+)*?)/api(?:/v1)?/?", re.ASCII)
 
 # A path as the service writes it; no query, fragment or parameter, where a token may stand.
@@ -21,6 +22,11 @@ def run_url(base_url: str, app_path: str) -> str | None:
     """
     web, path = _web_address(base_url), _APP_PATH.fullmatch(app_path)
     return web + path["path"] if web is not None and path else None
+
+
+def other_regions(host: str) -> tuple[str, ...]:
+    """Return the hosts of the service's other regions, of which each has keys of its own; none of a host elsewhere."""
+    return tuple(other for other in _REGIONS if other != host) if host in _REGIONS else ()
 
 
 def _web_address(base_url: str) -> str | None:

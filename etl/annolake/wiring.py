@@ -17,6 +17,7 @@ from annolake.extract.http.rate_limit import RateLimits
 from annolake.load.lake import Lake
 from annolake.load.place import DeltaSettings, open_place
 from annolake.observers import Log
+from annolake.queue_names import ids_of, names_in
 from annolake.transform.row_types import HASH_VERSION
 from annolake.version import __version__
 
@@ -47,6 +48,17 @@ def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log
         version=__version__,
         log=log,
     )
+
+
+def named_queues(config: Config, lake: Lake) -> tuple[str, ...]:
+    """Return the ids in source.queues, for a command that reads the lake alone: names are looked up there.
+
+    None are named by "all". Raises ConfigError for a name that no queue of the lake has, or several.
+    """
+    asked = () if config.source.queues == "all" else config.source.queues
+    if not names_in(asked):
+        return asked
+    return ids_of(asked, ((each, lake.queue_name(each)) for each in lake.queues_named()), "the lake has")
 
 
 def is_on_disk(config: Config) -> bool:

@@ -1,5 +1,7 @@
 """`annolake check` asks what `annolake run` would ask: it fails where that would, with its code, and nowhere else."""
 
+import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,9 @@ import pytest
 
 from annolake.report import Report
 from annolake.sandbox import Faults, Population, Rules, Sandbox
+from annolake.sandbox.answers import Answer, Asked
 from exporting import Ran, annolake, export_once, one_queue, write_config
+from hostile import Hostile, Wire
 from load.storage.buckets import bucket_of
 from object_store import BUCKET, ObjectStore
 
@@ -52,7 +56,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "record unavailable": ({"faults": Faults(rate=1.0, kinds=("500",), endpoints=("queue",))}, {}, 4),
     "sizes refused": ({"forbid": ["size", "total_size", "total_archived", "count"]}, {}, 0),
 }
-HASTY = {"retry.max_attempts": 2, "retry.max_wait_s": 0}
+HASTY = {"retry.max_attempts": 1, "retry.max_wait_s": 0}
 
 
 def both(sandbox: Sandbox, folder: Path, settings: dict[str, Any]) -> tuple[Ran, Report]:
@@ -77,7 +81,7 @@ def test_check_earns_the_exit_code_of_a_run(case: str, tmp_path: Path) -> None:
     queue = one_queue(report)
     assert (checked.exit_code, report.exit_code) == (exit_code, exit_code), checked.out + checked.err
     assert (f"queue {queue.queue_id}: {queue.error}" if exit_code else f"read over {queue.endpoint}") in checked.out
-    assert not list((tmp_path / "checked/lake").rglob("*.parquet"))
+    assert not (tmp_path / "checked/lake").exists()
 
 
 def test_a_queue_that_the_lake_refuses_is_told_as_a_run_tells_it(tmp_path: Path) -> None:
@@ -170,3 +174,155 @@ def test_an_object_store_is_tried_and_left_as_it_was(
     assert address in ran.out.splitlines()[0]
     assert said in ran.out.splitlines()[0]
     assert bucket_of(object_store).below(address.removeprefix(f"s3://{BUCKET}/")) == []
+
+
+# --- a first try that fails, and why
+
+
+def closed_port() -> int:
+    """Return a port of this machine at which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def checked(folder: Path, sandbox: Sandbox, base_url: str, *options: str, **environ: str) -> Ran:
+    """Check another address than a sandbox's, with nothing of the settings hurried."""
+    write_config(folder, sandbox, {"source.base_url": base_url})
+    return annolake("check", *options, key=sandbox.api_key, cwd=folder, environ=environ)
+
+
+UNREACHED: dict[str, tuple[str, dict[str, str], str]] = {
+    "no such name": ("http://annolake.invalid", {}, "the name of the service cannot be resolved): try again later"),
+    "refused": ("http://127.0.0.1:{closed}", {}, "the service refused the connection: nothing listens there)"),
+    "no TLS there": ("https://127.0.0.1:{port}", {}, "TLS failed: the service does not speak it at this port"),
+    "no such proxy": (
+        "http://service.example",
+        {"HTTP_PROXY": "http://proxy.invalid:3128"},
+        "the name of the proxy cannot be resolved): check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY",
+    ),
+    "proxy refused": (
+        "https://service.example",
+        {"HTTPS_PROXY": "http://127.0.0.1:{closed}"},
+        "the proxy refused the connection: nothing listens there): check HTTPS_PROXY",
+    ),
+    "proxy denies": (
+        "https://service.example",
+        {"HTTPS_PROXY": "http://127.0.0.1:{port}"},
+        "the proxy did not let it through): check HTTPS_PROXY",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNREACHED)
+def test_what_keeps_the_service_away_is_told_apart(case: str, tmp_path: Path) -> None:
+    """By one request for all queues; the others are not asked for, no lake is made, and no retry is waited for."""
+    base_url, environ, said = UNREACHED[case]
+    with Sandbox(Population(rows=3, queues=3, days=2), seed=2) as sandbox:
+        ports = {"port": sandbox.url.rpartition(":")[2], "closed": closed_port()}
+        proxies = {name: value.format(**ports) for name, value in environ.items()}
+        ran = checked(tmp_path, sandbox, base_url.format(**ports), **proxies)
+
+    lines = [line for line in ran.out.splitlines() if line.startswith("queue ")]
+    assert ran.exit_code == 4, ran.err
+    assert "in 1 attempt (the last: " + said in lines[0]
+    assert [line.partition(": ")[2] for line in lines[1:]] == ["not asked for: the service did not answer"] * 2
+    assert ran.err == ""
+    assert not (tmp_path / "lake").exists()
+
+
+def test_an_untrusted_certificate_is_no_matter_of_connections(tmp_path: Path) -> None:
+    """The service is there, and speaks TLS: what is missing is its issuer."""
+    with Hostile(Sandbox(Population(rows=3, days=2), seed=2), tls=True) as service:
+        write_config(tmp_path, service)
+        ran = annolake("check", key=service.api_key, cwd=tmp_path)
+
+    assert ran.exit_code == 4
+    assert "has a certificate that cannot be verified (self-signed certificate): set SSL_CERT_FILE" in ran.out
+
+
+@pytest.mark.parametrize(("host", "is_told"), [("eu.api.smith.langchain.com", True), ("service.example", False)])
+def test_a_refused_key_may_be_one_of_another_region(host: str, is_told: bool, tmp_path: Path) -> None:
+    """Where the service has regions, the others are named; the key is sent to none of them."""
+    sandbox = Sandbox(Population(rows=3, days=2), seed=2)
+    with Hostile(sandbox) as proxy:  # which is asked for the host's address as a whole
+        write_config(tmp_path, proxy, {"source.base_url": f"http://{host}"})
+        ran = annolake("check", key="one-of-elsewhere", cwd=tmp_path, environ={"HTTP_PROXY": proxy.url})
+
+    told = (
+        "a key of another region (api.smith.langchain.com, apac.api.smith.langchain.com, aws.api.smith.langchain.com)"
+    )
+    assert ran.exit_code == 4
+    assert f"{host} refused the key (401)" in ran.out
+    assert (told in ran.out) == is_told
+    assert {asked.headers["host"] for asked in proxy.asked} == {host}
+
+
+def test_a_proxy_that_wants_a_password_is_told(tmp_path: Path) -> None:
+    """407 is the proxy's, not the service's."""
+
+    def refuses(_wire: Wire, _asked: Asked, _answer: Answer) -> Answer:
+        return Answer(407, b"")
+
+    with Hostile(Sandbox(Population(rows=3, days=2), seed=2), refuses) as proxy:
+        write_config(tmp_path, proxy, {"source.base_url": "http://service.example"})
+        ran = annolake("check", key=proxy.api_key, cwd=tmp_path, environ={"HTTP_PROXY": proxy.url})
+
+    assert ran.exit_code == 4
+    assert "the proxy before service.example wants a name and a password (407): check HTTPS_PROXY" in ran.out
+
+
+@pytest.mark.parametrize("end", ["/api/v1", "/api/v1/", "/"])
+def test_an_address_with_the_path_of_the_interface_is_taken(end: str, tmp_path: Path) -> None:
+    """As the service's own tools write it."""
+    with Sandbox(Population(rows=3, odd=False, days=2), seed=2) as sandbox:
+        ran = checked(tmp_path, sandbox, sandbox.url + end)
+
+    assert ran.exit_code == 0, ran.out
+    assert f"the service is {sandbox.url}\n" in ran.out
+
+
+def test_check_waits_for_one_attempt_at_most(tmp_path: Path) -> None:
+    """Of a service that is busy with other things: the settings would ask 8 times."""
+    with Sandbox(Population(rows=3, days=2), seed=2, faults=Faults(rate=1.0, kinds=("503",))) as sandbox:
+        ran = checked(tmp_path, sandbox, sandbox.url)
+        asked = len(sandbox.requests)
+
+    assert (ran.exit_code, asked) == (4, 1)
+    assert "in 1 attempt (the last: status 503)" in ran.out
+
+
+def test_check_says_the_same_as_json(tmp_path: Path) -> None:
+    """One line, with sizes as numbers; what is wrong with one queue is in its entry, and a missing key is told too."""
+    unknown = "00000000-0000-4000-8000-000000000000"
+    with Sandbox(Population(rows=30, odd=False, days=2), seed=2) as sandbox:
+        write_config(tmp_path, sandbox, {"source.queues": [*sandbox.queue_ids, unknown]})
+        ran = annolake("check", "--json", key=sandbox.api_key, cwd=tmp_path)
+        keyless = annolake("check", "--json", key="", cwd=tmp_path)
+        name = sandbox.queue().name
+        archived = len(sandbox.queue().rows("archived"))
+
+    found = json.loads(ran.out)
+    first, second = found["queues"]
+    assert (ran.exit_code, found["exit_code"], found["base_url"]) == (4, 4, sandbox.url)
+    assert (found["lake"], found["lake_error"]) == (str(tmp_path / "lake"), None)
+    assert (first["name"], first["archived"], first["endpoint"], first["error"]) == (name, archived, "runs", None)
+    assert (second["queue_id"], second["exit_code"], second["name"]) == (unknown, 4, None)
+    assert "(404)" in second["error"]
+    assert (keyless.exit_code, json.loads(keyless.out)["exit_code"]) == (2, 2)
+
+
+@pytest.mark.parametrize(("there", "exit_code"), [(False, 0), (True, 0), ("a file", 5)])
+def test_a_lake_on_a_disk_is_tried_and_not_made(there: bool | str, exit_code: int, tmp_path: Path) -> None:
+    """Neither the folder nor those above it, nor anything in one that is there."""
+    above = tmp_path / "lakes"
+    if there:
+        (above / "mine").mkdir(parents=True) if there is True else above.write_text(str(there))
+    with Sandbox(Population(rows=3, odd=False, days=2), seed=2) as sandbox:
+        write_config(tmp_path, sandbox, {"lake.path": str(above / "mine")})
+        ran = annolake("check", key=sandbox.api_key, cwd=tmp_path)
+
+    assert ran.exit_code == exit_code, ran.out
+    assert ran.out.startswith("lake: cannot make the folder" if exit_code else f"lake: {above / 'mine'} can be written")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_dir()] == (["lakes", "mine"] if there is True else [])

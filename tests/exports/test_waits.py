@@ -59,7 +59,10 @@ def test_no_request_takes_longer_than_it_may(behave: Behave, endpoint: str, tmp_
         asked = sum(map(lists, service.asked))
 
     assert (ran.exit_code, asked) == (4, 2)
-    assert "(the last: no complete answer within source.request_timeout_s)" in ran.err
+    assert (
+        "(the last: no complete answer within 0.5 s): try again later, or set source.request_timeout_s higher"
+        in ran.err
+    )
     assert "Traceback" not in ran.err
 
 

@@ -39,7 +39,9 @@ def test_a_folder_is_a_place_on_a_disk(tmp_path: Path) -> None:
     """With scratch in the lake, whose locks end with their process."""
     place = open_place(tmp_path / "lake", {}, {}, clock=Clock())
 
-    assert (place.root, place.announces, place.prove) == (tmp_path / "lake", False, None)
+    assert (place.root, place.announces) == (tmp_path / "lake", False)
+    place.prove()
+    assert list(tmp_path.iterdir()) == []
     assert isinstance(place.files, LocalFiles)
     place.scratch.prepare()
     assert (tmp_path / "lake" / "_annolake" / "tmp").is_dir()

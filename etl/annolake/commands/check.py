@@ -4,10 +4,12 @@ Owns the sequence of questions and their answers in words.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from threading import Event
 from typing import Any
+
+import msgspec
 
 from annolake.clock import Clock
 from annolake.config import Config, load_config
@@ -21,8 +23,8 @@ from annolake.extract.http.client import Caller, Client
 from annolake.load.lake import Lake
 from annolake.observers import Log
 from annolake.pipeline import configured_queues
-from annolake.printable import printable
-from annolake.report import worst
+from annolake.printable import json_line, printable
+from annolake.report import Endpoint, worst
 from annolake.sources.source import explained, is_retired
 from annolake.streams import Streams
 from annolake.transform.decode import decode_queue, runs_decoder
@@ -30,6 +32,34 @@ from annolake.transform.items import Item, decode_items, decode_runs, selects
 from annolake.wiring import open_client, open_lake
 
 _UNTIL = ", which the service has announced to remove after 31 January 2027"
+_LONGEST_S = 5.0  # of a request: somebody waits for the answer
+
+
+class QueueFindings(msgspec.Struct, kw_only=True):
+    """What was found of a queue: sizes as the service tells them, and which endpoint an export would read.
+
+    `other` says what the other endpoint answers. With an `error` the rest may be missing.
+    """
+
+    queue_id: str
+    name: str | None = None
+    rows: int | None = None
+    archived: int | None = None
+    endpoint: Endpoint | None = None
+    other: str | None = None
+    error: str | None = None
+    exit_code: int = 0
+
+
+class Findings(msgspec.Struct, kw_only=True):
+    """What was found; each `error` is a sentence. `queues_error`: why it is not known which queues there are."""
+
+    base_url: str
+    lake: str
+    lake_error: str | None = None
+    queues_error: str | None = None
+    queues: list[QueueFindings] = []
+    exit_code: int = 0
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
@@ -37,46 +67,94 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     config = load_config(arguments.config, environ, {})
     clock = Clock()
     log = Console(streams.err, now=clock.now, quiet=True, log_format=config.log.log_format).log
-    return check(config, environ, clock=clock, log=log, say=lambda line: print(printable(line), file=streams.out))
+
+    def say(line: str) -> None:
+        if not arguments.json:
+            print(printable(line), file=streams.out)
+
+    found = check(config, environ, clock=clock, log=log, say=say)
+    if arguments.json:
+        streams.answer(json_line(found))
+    return found.exit_code
 
 
-def check(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log, say: Callable[[str], None]) -> int:
-    """Tell about settings, key, each queue and the lake; return the exit code that an export would earn.
+def check(
+    config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log, say: Callable[[str], None]
+) -> Findings:
+    """Tell about settings, key, each queue and the lake, in words as it is found; its exit code an export would earn.
 
-    Raises ConfigError where the key is missing or unusable.
+    Each request has one attempt and 5 seconds, and no lake is made. Raises ConfigError where the key is missing or
+    unusable.
     """
+    config = _hasty(config)
+    found = Findings(base_url=config.source.base_url, lake=str(config.lake.path))
     lake = open_lake(config, environ, clock)
-    codes = [_check_lake(config, lake, say)]
+    codes = [_check_lake(found, lake, say)]
     with open_client(config, environ, clock=clock, log=log) as client:
-        say(f"settings: valid; the key was found; the service is {config.source.base_url}")
+        say(f"settings: valid; the key was found; the service is {found.base_url}")
         try:
             queue_ids = configured_queues(config, client, Event(), log)
         except ServiceError as error:
             say(f"queues: {error}")
+            found.queues_error = str(error)
             codes.append(error.exit_code)
         else:
-            codes += [_check_queue(_QueueCheck(config, client, lake, queue_id), say) for queue_id in queue_ids]
-    return worst(codes)
+            found.queues = list(_check_queues([_QueueCheck(config, client, lake, each) for each in queue_ids], say))
+            codes += [queue.exit_code for queue in found.queues]
+    found.exit_code = worst(codes)
+    return found
 
 
-def _check_lake(config: Config, lake: Lake, say: Callable[[str], None]) -> int:
+def _hasty(config: Config) -> Config:
+    """Return the settings with one short attempt for each request."""
+    source, replace = config.source, msgspec.structs.replace
+    return replace(
+        config,
+        source=replace(
+            source,
+            timeout_s=min(source.timeout_s, _LONGEST_S),
+            request_timeout_s=min(source.request_timeout_s, _LONGEST_S),
+        ),
+        retry=replace(config.retry, max_attempts=1),
+    )
+
+
+def _check_lake(found: Findings, lake: Lake, say: Callable[[str], None]) -> int:
     try:
         lake.prove()
     except AnnolakeError as error:
         say(f"lake: {error}")
+        found.lake_error = str(error)
         return error.exit_code
-    say(f"lake: {config.lake.path} can be written")
+    say(f"lake: {found.lake} can be written")
     return 0
 
 
-def _check_queue(queue: "_QueueCheck", say: Callable[[str], None]) -> int:
-    try:
-        require_queue_id(queue.queue_id)
-        say(f"queue {queue.queue_id}: {queue.asked()}")
-    except AnnolakeError as error:
-        say(f"queue {queue.queue_id}: {error}")
-        return error.exit_code
-    return 0
+def _check_queues(queues: "Iterable[_QueueCheck]", say: Callable[[str], None]) -> Iterator[QueueFindings]:
+    """Yield what is found of each; none is asked for after one to which the service did not answer at all."""
+    silence: str | None = None
+    for queue in queues:
+        found = queue.findings
+        try:
+            if silence:
+                found.error, found.exit_code = f"not asked for: {silence}", ServiceError.exit_code
+            else:
+                require_queue_id(queue.queue_id)
+                queue.ask()
+        except AnnolakeError as error:
+            found.error, found.exit_code = str(error), error.exit_code
+            if isinstance(error, UnavailableError) and error.status is None:
+                silence = "the service did not answer"
+        say(f"queue {queue.queue_id}: {found.error or _in_words(found)}")
+        yield found
+
+
+def _in_words(found: QueueFindings) -> str:
+    rows, archived = ("an unknown number of" if size is None else f"{size:,}" for size in (found.rows, found.archived))
+    until = _UNTIL if found.endpoint == "runs" else ""
+    sizes_said = f"{rows} rows, {archived} of them archived, as reported by the service"
+    name = "this key may not read its name" if found.name is None else found.name or "without a name"
+    return f"{name}; {sizes_said}; read over {found.endpoint}{until}; {found.other}"
 
 
 class _QueueCheck:
@@ -84,22 +162,20 @@ class _QueueCheck:
 
     def __init__(self, config: Config, client: Client, lake: Lake, queue_id: str) -> None:
         self.queue_id = queue_id
+        self.findings = QueueFindings(queue_id=queue_id)
         self._source = config.source
         self._client, self._lake = client, lake
         self._caller = Caller()
 
-    def asked(self) -> str:
-        """Return the queue's name, its size and the endpoints in words. Raises what an export of it would meet."""
-        endpoint = self._ask()
-        other = self._other("items" if endpoint == "runs" else "runs")
-        name = "this key may not read its name" if self._record is None else self._record.name or "without a name"
-        sizes = (
+    def ask(self) -> None:
+        """Fill `findings`: the queue's name, its size and the endpoints. Raises what an export of it would meet."""
+        found = self.findings
+        found.endpoint = self._ask()
+        found.other = self._other("items" if found.endpoint == "runs" else "runs")
+        found.name = None if self._record is None else self._record.name or ""
+        found.rows, found.archived = (
             read_size(self._client, self.queue_id, which, self._caller) for which in ("total_size", "total_archived")
         )
-        rows, archived = ("an unknown number of" if size is None else f"{size:,}" for size in sizes)
-        until = _UNTIL if endpoint == "runs" else ""
-        sizes_said = f"{rows} rows, {archived} of them archived, as reported by the service"
-        return f"{name}; {sizes_said}; read over {endpoint}{until}; {other}"
 
     @cached_property
     def _record(self) -> Any:
@@ -122,7 +198,7 @@ class _QueueCheck:
             return f"{endpoint} would not do: {error}"
         return f"{endpoint} answers too"
 
-    def _ask(self) -> str:
+    def _ask(self) -> Endpoint:
         """Ask for the rows; return the endpoint that has them."""
         if self._source.endpoint != "items":
             try:

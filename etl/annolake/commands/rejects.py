@@ -15,7 +15,7 @@ from annolake.load.lake import Lake
 from annolake.printable import counted, json_line, printable
 from annolake.reject_groups import Example, Group, group_rejects, queues_of
 from annolake.streams import Streams
-from annolake.wiring import open_lake
+from annolake.wiring import named_queues, open_lake
 
 _EXAMPLES_IN_WORDS = 3
 _QUEUES_IN_WORDS = 10
@@ -27,8 +27,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     """Print the rejects that the lake has; return 0, since they are known."""
     overrides = {"source.queues": arguments.queue} if arguments.queue else {}
     config = load_lake_config(arguments.config, environ, overrides)
-    asked = config.source.queues if arguments.queue and config.source.queues != "all" else None
-    told = tell_rejects(config, asked, environ, as_json=arguments.json)
+    told = tell_rejects(config, environ, only_named=bool(arguments.queue), as_json=arguments.json)
     if arguments.json:
         streams.answer(told)
     else:
@@ -36,14 +35,15 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     return 0
 
 
-def tell_rejects(config: Config, asked: Collection[str] | None, environ: Mapping[str, str], *, as_json: bool) -> str:
-    """Return the rejects of the queues that are `asked` for, of all where that is None, by table, path and reason.
+def tell_rejects(config: Config, environ: Mapping[str, str], *, only_named: bool, as_json: bool) -> str:
+    """Return the rejects of all queues, or (`only_named`) of those of source.queues, by table, path and reason.
 
-    Raises LakeError where there is no lake.
+    Raises LakeError where there is no lake, ConfigError for a name that it does not have.
     """
     lake = open_lake(config, environ)
     if not lake.is_there():
         raise LakeError(f"{config.lake.path}: there is no lake; check lake.path, or run an export first")
+    asked = (named_queues(config, lake) or None) if only_named else None
     queue_ids = [queue_id for queue_id in lake.rejected_queues() if asked is None or queue_id in asked]
     groups = group_rejects(lake, queue_ids, config.source.base_url)
     queues = queues_of(groups)

@@ -22,7 +22,7 @@ from annolake.load.table.partitions import Held
 from annolake.printable import json_line
 from annolake.report import PARTIAL, TABLES, QueueReport, refusals, shortcomings, worst
 from annolake.streams import Streams
-from annolake.wiring import open_lake
+from annolake.wiring import named_queues, open_lake
 
 DID_NOT_FINISH = """\
 it did not finish: it was killed or interrupted twice, or the machine went down; run it again, nothing needs repair"""
@@ -81,8 +81,9 @@ def tell_status(
     With `max_age_s` each queue that counts is to have a good export that ended less than so many seconds before `now`.
     `only_named` leaves out the queues that source.queues does not name.
     """
-    named = () if config.source.queues == "all" else config.source.queues
-    found = status(open_lake(config, environ), now=now, named=named, only_named=only_named and bool(named))
+    lake = open_lake(config, environ)
+    named = named_queues(config, lake)
+    found = status(lake, now=now, named=named, only_named=only_named and bool(named))
     rule = AgeRule(max_age_s, frozenset(named or (queue.queue_id for queue in found.queues)), now)
     unread, late = found.error or any(queue.error for queue in found.queues), rule.is_broken(found)
     exit_code = worst([LakeError.exit_code if unread else 0, PARTIAL if late else 0])

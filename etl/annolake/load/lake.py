@@ -80,13 +80,14 @@ class Lake:
         self._place.scratch.prepare()
 
     def prove(self) -> None:
-        """Prove that the place can hold a lake; makes none in an object store, which has nothing to be made first."""
-        if self._place.prove is None:
+        """Prove that the place can hold a lake; makes none."""
+        if not self._place.announces and self.files.exists(self._own):  # a disk has one already
             self.prepare()
-        else:
-            self._place.prove()
+            return
+        self._place.prove()
+        if self._place.announces:
             self._place.scratch.prepare()
-            self._tables  # noqa: B018 - what is there may be arranged otherwise, or what writes it be missing
+        self._tables  # noqa: B018 - what is there may be arranged otherwise, or what writes it be missing
 
     def is_there(self) -> bool:
         """Tell whether there is anything where the lake is to be."""

@@ -49,7 +49,7 @@ class Place:
 
     `announces`: an export holds a lock in the place as long as it runs, since its scratch is on another machine.
     `wanted` is how its tables are to be arranged, None: as they are, and as is `usual` in a new lake.
-    `prove` finds out whether a lake can be made there, and leaves nothing; None where that is done by making it.
+    `prove` finds out whether a lake can be made there, and leaves nothing.
     `delta_options` returns what deltalake takes as `storage_options` for the place.
     """
 
@@ -57,11 +57,11 @@ class Place:
     files: Files
     locks: Locks
     scratch: Scratch
+    prove: Callable[[], None]
     announces: bool = False
     wanted: Arrangement | None = None
     usual: Arrangement = "parquet"
     delta: DeltaSettings = field(default_factory=DeltaSettings)
-    prove: Callable[[], None] | None = None
     delta_options: Callable[[], Mapping[str, str]] = dict
 
     @property
@@ -117,9 +117,15 @@ def on_disk(
 
     There the lake has a folder of its own: whatever else is in `scratch` is not what a dead export left.
     """
-    files = files or LocalFiles()
-    scratch = scratch and scratch / _name_of(str(root.absolute()))
-    return Place(root, files, FileLocks(files), Scratch(files, root / OWN / "tmp", scratch), wanted=wanted)
+    local = files or LocalFiles()
+    own = scratch and scratch / _name_of(str(root.absolute()))
+
+    def prove() -> None:
+        for folder in (root, scratch):
+            if folder:
+                local.prove(folder)
+
+    return Place(root, local, FileLocks(local), Scratch(local, root / OWN / "tmp", own), prove, wanted=wanted)
 
 
 def open_place(
@@ -150,9 +156,9 @@ def open_place(
         opened.files,
         opened.locks,
         _scratch_of(address, scratch, LocalFiles(gate)),
+        opened.prove,
         announces=True,
         usual="delta",
-        prove=opened.prove,
         delta_options=opened.delta_options,
     )
 

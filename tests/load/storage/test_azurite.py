@@ -77,7 +77,6 @@ def place_at(endpoint: str, *, key: str = KEY, container: str = "lakes") -> Plac
 def test_a_lake_in_azure_can_be_written_read_and_locked(endpoint: str, tmp_path: Path) -> None:
     """Files, leases, the probe, and a Delta table beside them."""
     place = place_at(endpoint)
-    assert place.prove is not None
     place.prove()
     (tmp_path / "source").write_bytes(b"content")
     place.files.put(tmp_path / "source", place.root / "runs" / "part")

@@ -5,8 +5,7 @@ Owns their endpoints (docs/service.md#queue-records). What an answer means beyon
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
@@ -17,6 +16,7 @@ import msgspec
 from annolake.errors import NotFoundError, ServiceError, UnavailableError
 from annolake.extract.http.client import Caller, Client
 from annolake.printable import printable
+from annolake.setting_values import is_queue_id
 
 T = TypeVar("T")
 
@@ -28,7 +28,6 @@ _QUEUES = "/api/v1/annotation-queues"
 _PAGE = 100
 _ONE_AND_THE_END = 2
 _SHOWN = 100  # characters of a foreign text
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 class _Size(msgspec.Struct):
@@ -38,12 +37,26 @@ class _Size(msgspec.Struct):
 _decode_size = msgspec.json.Decoder(_Size).decode
 
 
+class ListedQueue(msgspec.Struct, frozen=True):
+    """A queue as the listing shows it; of its reviewers the names, else the addresses. What cannot be read is None."""
+
+    queue_id: str
+    name: str | None = None
+    size: int | None = None
+    reviewers: tuple[str, ...] = ()
+
+
 @dataclass
 class Listing:
-    """The ids of the queues that a key can see, each once, and how many records had none."""
+    """The queues that a key can see, each once, and how many records had no id."""
 
-    ids: list[str]
+    queues: list[ListedQueue]
     unreadable: int
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the queues."""
+        return [queue.queue_id for queue in self.queues]
 
 
 def list_queues(client: Client, caller: Caller) -> Listing:
@@ -60,7 +73,7 @@ def list_queues(client: Client, caller: Caller) -> Listing:
         keys = list(chain.from_iterable(pages.read_once()))
         met |= dict.fromkeys(key for key in keys if isinstance(key, str))
         if pages.asked - asked <= _ONE_AND_THE_END or len(met) == before:
-            return Listing(list(met), len({key for key in keys if isinstance(key, bytes)}))
+            return Listing([pages.listed[key] for key in met], len({key for key in keys if isinstance(key, bytes)}))
 
 
 class _Pages:
@@ -68,13 +81,14 @@ class _Pages:
 
     def __init__(self, client: Client, caller: Caller) -> None:
         self.asked = 0
+        self.listed: dict[str, ListedQueue] = {}
         self._client, self._caller = client, caller
 
     def read_once(self) -> Iterator[list[Key]]:
         """Yield the pages of one reading, up to the first that brings nothing."""
         met: set[Key] = set()
         offset = 0
-        while page := [_key(record) for record in self._read(offset)]:
+        while page := [self._key(record) for record in self._read(offset)]:
             if met.issuperset(page):
                 if len(page) >= _PAGE and met == set(page):
                     raise self._unavailable("shows the same queues at every offset")
@@ -82,6 +96,12 @@ class _Pages:
             yield page
             met.update(page)
             offset += len(page)
+
+    def _key(self, record: object) -> Key:
+        key = _key(record)
+        if isinstance(record, dict) and isinstance(key, str):
+            self.listed[key] = _listed(key, record)
+        return key
 
     def _read(self, offset: int) -> list[object]:
         self.asked += 1
@@ -120,9 +140,19 @@ def _key(record: object) -> Key:
         return printable(told)[:_SHOWN]
 
 
-def is_queue_id(text: str) -> bool:
-    """Tell whether a text is an id as queues have it."""
-    return bool(_UUID.fullmatch(text.lower()))
+def _listed(queue_id: str, record: Mapping[str, object]) -> ListedQueue:
+    name, size, people = (record.get(field) for field in ("name", "total_runs", "assigned_reviewers"))
+    reviewers = [
+        next((told for field in ("name", "email", "id") if isinstance(told := person.get(field), str) and told), None)
+        for person in (people if isinstance(people, list) else [])
+        if isinstance(person, dict)
+    ]
+    return ListedQueue(
+        queue_id,
+        name if isinstance(name, str) else None,
+        size if isinstance(size, int) else None,
+        tuple(reviewer for reviewer in reviewers if reviewer),
+    )
 
 
 def require_queue_id(text: str) -> None:

@@ -24,6 +24,7 @@ from annolake.extract.http.named_numbers import numbers_in
 from annolake.extract.http.rate_limit import Kind, RateLimits
 from annolake.extract.http.refusals import OVERSIZE, REDIRECTED, REFUSALS, REFUSED, UNTRUSTED, Refusal, refusal
 from annolake.observers import Log
+from annolake.web_address import other_regions
 
 T = TypeVar("T")
 
@@ -213,6 +214,8 @@ class Sender:
     def _refusal(self, call: Call, said: Refusal, what: str = "", *, status: int | None = None) -> ServiceError:
         base_url = self.http.base_url
         facts = {"host": base_url.netloc.decode(), "origin": _origin(base_url), "key": self.key_name, "what": what}
+        if others := other_regions(base_url.host):  # not asked: the key goes nowhere but where it is to go
+            facts["regions"] = f", and source.base_url: a key of another region ({', '.join(others)}) is refused too"
         return refusal(said, attempts=call.attempts, status=status, endpoint=call.endpoint, **facts)
 
 

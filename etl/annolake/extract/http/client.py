@@ -129,7 +129,7 @@ class Client:
             often = "1 attempt" if call.attempts == 1 else f"{call.attempts} attempts"
             raise UnavailableError(
                 f"{self._sender.http.base_url.netloc.decode()} gave no usable answer to {call.endpoint} in {often} "
-                f"(the last: {fault.reason}): try again later, or check source.base_url",
+                f"(the last: {fault.reason}): {fault.advice}",
                 status=fault.status,
                 endpoint=call.endpoint,
                 attempts=call.attempts,

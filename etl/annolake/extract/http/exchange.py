@@ -6,18 +6,21 @@ The caller may stop waiting; the thread then ends with the next byte or the time
 """
 
 import io
+import socket
 import ssl
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import httpx
 
 from annolake.clock import Clock
 from annolake.extract.http.rate_limit import TICK_S, Cancelled
+
+E = TypeVar("E", bound=BaseException)
 
 LOCATION = "annolake.location"
 """Where a response's Location is (see `hide_location`)."""
@@ -48,13 +51,20 @@ class Answer:
 
 
 class Fault(Exception):  # noqa: N818 - never leaves this package
-    """An attempt that failed and may be repeated, unless it was the `last` one."""
+    """An attempt that failed and may be repeated, unless it was the `last` one; `advice` is what to do where it was."""
 
     def __init__(
-        self, reason: str, *, status: int | None = None, retry_after_s: float | None = None, last: bool = False
+        self,
+        reason: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        last: bool = False,
+        advice: str = "try again later, or check source.base_url",
     ) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.advice = advice
         self.status = status
         self.retry_after_s = retry_after_s
         self.last = last
@@ -74,12 +84,20 @@ _FAULTS: Mapping[type[Exception], str] = {
     httpx.ConnectTimeout: "no connection within the timeout",
     httpx.TimeoutException: "no answer within the timeout",
     httpx.ProxyError: "the proxy did not let it through",
-    httpx.ConnectError: "no connection",
+    httpx.ConnectError: "no connection to {end}",
     httpx.NetworkError: "the connection broke",
     httpx.ProtocolError: "the answer broke off",
     httpx.DecodingError: "the body could not be unpacked",
     zlib.error: "the body could not be unpacked",
 }
+
+# Why there is no connection; `end` is the service or the proxy before it.
+_UNCONNECTED: Mapping[type[Exception], str] = {
+    socket.gaierror: "the name of {end} cannot be resolved",
+    ConnectionRefusedError: "{end} refused the connection: nothing listens there",
+    ssl.SSLError: "TLS failed: the service does not speak it at this port, or not as it is spoken here",
+}
+_OF_THE_PROXY = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 
 
 def hide_location(response: httpx.Response) -> None:
@@ -117,18 +135,22 @@ class Exchange:
             if stop is not None and stop.is_set():
                 raise Cancelled
             if clock.monotonic() >= until:
-                raise Fault("no complete answer within source.request_timeout_s")
+                raise Fault(
+                    f"no complete answer within {self._bounds.seconds:g} s",
+                    advice="try again later, or set source.request_timeout_s higher",
+                )
         if self._answer is None:
-            self._raise()
+            # httpx has no other word for whether a proxy of the environment serves an address
+            self._raise(proxied=http._transport_for_url(self._request.url) is not http._transport)  # noqa: SLF001
         return self._answer
 
-    def _raise(self) -> NoReturn:
+    def _raise(self, *, proxied: bool) -> NoReturn:
         error, self._error = self._error or RuntimeError("an exchange without end"), None
         try:
             if isinstance(error, tuple(_FAULTS)):
-                if (certificate := _untrusted(error)) is not None:
+                if (certificate := _cause(error, ssl.SSLCertVerificationError)) is not None:
                     raise UntrustedError(getattr(certificate, "verify_message", "")) from error
-                raise Fault(next(text for kind, text in _FAULTS.items() if isinstance(error, kind))) from error
+                raise _fault_of(error, proxied=proxied) from error
             raise error
         finally:
             del error  # it has this frame in its traceback: a circle
@@ -221,8 +243,19 @@ def _gunzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise Fault("the answer broke off")
 
 
-def _untrusted(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
-    """Return the failed verification of a certificate that an error comes from."""
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+def _fault_of(error: BaseException, *, proxied: bool) -> Fault:
+    """Return what is said of an error that has a text in `_FAULTS`."""
+    text = next(text for kind, text in _FAULTS.items() if isinstance(error, kind))
+    if isinstance(error, httpx.ConnectError):
+        text = next((more for kind, more in _UNCONNECTED.items() if _cause(error, kind)), text)
+    reason = text.format(end="the proxy" if proxied else "the service")
+    if isinstance(error, httpx.ProxyError) or (proxied and isinstance(error, httpx.ConnectError)):
+        return Fault(reason, advice=_OF_THE_PROXY)
+    return Fault(reason)
+
+
+def _cause(error: BaseException | None, kind: type[E]) -> E | None:
+    """Return the error of a kind that an error comes from."""
+    while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error

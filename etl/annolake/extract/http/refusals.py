@@ -12,9 +12,10 @@ Refusal = tuple[type[ServiceError], str]
 
 REFUSED: Refusal = (RefusedError, "{host} refused the request to {endpoint} ({status}): check [source]")
 REFUSALS: Mapping[int, Refusal] = {
-    401: (RefusedError, "{host} refused the key (401) at {endpoint}: check {key}"),
+    401: (RefusedError, "{host} refused the key (401) at {endpoint}: check {key}{regions}"),
     403: (RefusedError, "{host} denies the key access (403) to {endpoint}: check {key} and source.tenant_id"),
     404: (NotFoundError, "{host} has no {endpoint} (404), or not for this key: check the queue's id and {key}"),
+    407: (RefusedError, "the proxy before {host} wants a name and a password (407): check HTTPS_PROXY and HTTP_PROXY"),
     410: (GoneError, '{host} has retired {endpoint} (410): set source.endpoint to "auto" or "items"'),
     501: (
         RefusedError,
@@ -42,5 +43,5 @@ for that""",
 def refusal(said: Refusal, *, attempts: int, **facts: Any) -> ServiceError:
     """Return the error of a refusal; `facts` has the status, the endpoint and what else its sentence tells."""
     kind, sentence = said
-    message = sentence.replace("\n", " ").format(**facts)
+    message = sentence.replace("\n", " ").format(**{"regions": "", **facts})
     return kind(message, status=facts["status"], endpoint=facts["endpoint"], attempts=attempts)

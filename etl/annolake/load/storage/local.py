@@ -108,6 +108,13 @@ class LocalFiles:
 
     # --- a disk's own
 
+    def prove(self, folder: Path) -> None:
+        """Prove that the folder could be made, or could be written to where it is there; nothing stays."""
+        there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+        probe = there / f".annolake-probe-{os.getpid()}"
+        self.step("write in" if there == folder else "make the folder", folder, probe.mkdir)
+        self.step("remove", probe, probe.rmdir)
+
     def make_folder(self, path: Path) -> None:
         """Make the folder and its parents, where they are not there yet."""
         self.step("make the folder", path, lambda: path.mkdir(parents=True, exist_ok=True))
