@@ -114,6 +114,27 @@ def test_what_was_cut_before_that_was_noticed_is_read_again(tmp_path: Path) -> N
         assert_equals_service(lake.path, sandbox, threads=False)
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_reviewers_of_all_rows_of_a_run_count_when_it_is_read_again(tmp_path: Path, which: int) -> None:
+    """Whichever row was completed by the author: the last reading knows of both."""
+    author = "00000000-0000-4000-8000-000000000003"
+    with served(Population(rows=150, days=6, crowd=0, threads=0), bytes_cap=CUT) as sandbox:
+        runs, queue = hide(sandbox), sandbox.queue()
+        for _ in range(40):
+            sandbox.feedback.add(runs[-1])
+        for one in sandbox.feedback.of(runs[10]):
+            sandbox.feedback.edit(one, feedback_source={"type": "app", "user_id": author})
+        row = queue.run(runs[10])
+        assert row
+        (twin,) = queue.add(text=row.text.replace(row.id.encode(), b"00000000-0000-4000-8000-000000000002"))
+        for place, each in enumerate((row, twin)):
+            queue.edit(each.id, completed_by=[author] if place == which else [])
+        lake = Lake(tmp_path, sandbox, "runs", **STILL)
+        assert outcome(lake.export(1)) == OK
+        there = present(lake.path)
+        assert [there[one.id]["by_reviewer"] for one in sandbox.feedback.of(runs[10])] == [True, True]
+
+
 def test_what_was_said_on_threads_is_read_again_as_well(tmp_path: Path) -> None:
     """A small answer on one, and later an answer on another that shows that the service cuts."""
     with served(Population(rows=12, days=6, crowd=0, threads=6), bytes_cap=CUT) as sandbox:
