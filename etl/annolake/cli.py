@@ -44,6 +44,11 @@ exit codes:
 """
 
 
+DRY_RUN = """\
+export nothing: say of each queue how many rows there are, and whether all or new ones would be read; what check would
+complain of is told too"""
+
+
 CONFIG = "the settings file (default: ./annolake.toml)"
 
 
@@ -194,6 +199,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--accept-removals", action="store_true", help=ACCEPT_REMOVALS)
     run.add_argument("--refresh", action="store_true", help=REFRESH)
     run.add_argument("--on", metavar="ADDRESS", help=ON)
+    run.add_argument("--dry-run", action="store_true", help=DRY_RUN)
     run.add_argument("--json", action="store_true", help="print the report as the last line of standard output")
     run.add_argument("--quiet", action="store_true", help="print only what went wrong")
     run.set_defaults(result_is_kept=True)  # the report is in the lake, and the export is done
