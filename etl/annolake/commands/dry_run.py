@@ -1,7 +1,7 @@
 """`annolake run --dry-run`: what an export would read, without reading or writing it.
 
-Owns how that is said. Whether it would work is `check`'s to find out, what is read of a queue `plan`'s. Not looked at is
-whether feedback needs all rows: then an export reads them in mode "new" too.
+Owns how that is said. Whether it would work is `check`'s to find out, what is read of a queue `plan`'s. Not looked at
+is whether feedback needs all rows: then an export reads them in mode "new" too.
 """
 
 from collections.abc import Callable, Mapping
