@@ -254,7 +254,7 @@ def test_a_wrong_value_is_told_with_what_is_allowed(folder: Path, line: str, say
         ("[[source]]\npage_size = 5", "source: expected a section, written [source] (in {file})"),
         ("source = 5", "source: expected a section, written [source] (in {file})"),
         ("[log]\nzzz = 5", "log.zzz: no such setting (in {file}); there are log.log_format"),
-        ("[zzz]", "zzz: no such section (in {file}); there are source, retry, sync, lake, log"),
+        ("[zzz]", "zzz: no such section (in {file}); there are source, retry, sync, lake, metrics, log"),
         ('[source]\n"\\u001b[31m" = 5', "source.\\x1b[31m: no such setting"),
     ],
 )

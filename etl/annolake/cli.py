@@ -44,6 +44,16 @@ exit codes:
 """
 
 
+INIT = """\
+Write a settings file with every setting explained, then check it. On a terminal it asks for what no option gives. A
+file that is there is left alone."""
+
+
+DRY_RUN = """\
+export nothing: say of each queue how many rows there are, and whether all or new ones would be read; what check would
+complain of is told too"""
+
+
 CONFIG = "the settings file (default: ./annolake.toml)"
 
 
@@ -194,6 +204,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--accept-removals", action="store_true", help=ACCEPT_REMOVALS)
     run.add_argument("--refresh", action="store_true", help=REFRESH)
     run.add_argument("--on", metavar="ADDRESS", help=ON)
+    run.add_argument("--dry-run", action="store_true", help=DRY_RUN)
     run.add_argument("--json", action="store_true", help="print the report as the last line of standard output")
     run.add_argument("--quiet", action="store_true", help="print only what went wrong")
     run.set_defaults(result_is_kept=True)  # the report is in the lake, and the export is done
@@ -205,6 +216,15 @@ def build_parser() -> argparse.ArgumentParser:
     queues = _command(commands, "queues", "list the queues that the key can see: id, size, name, reviewers")
     _add_config(queues)
     queues.add_argument("--json", action="store_true", help="print one line of JSON")
+
+    init = _command(
+        commands, "init", "write a settings file with every setting explained, then check it", description=INIT
+    )
+    _add_config(init)
+    init.add_argument("--base-url", metavar="ADDRESS", help="the service's address")
+    init.add_argument("--api-key-env", metavar="NAME", help="the variable that holds the key")
+    init.add_argument("--queue", action="append", metavar="QUEUE", help=f"a queue to export: {QUEUE}")
+    init.add_argument("--lake", metavar="PLACE", help="the folder or address of the lake")
 
     status = _command(commands, "status", "show what the lake holds of each queue and how the last exports ended")
     _add_config(status)

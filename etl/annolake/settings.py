@@ -254,17 +254,28 @@ def _settings() -> Iterator[Setting]:
 SETTINGS = {setting.key: setting for setting in _settings()}
 
 
-def example_toml() -> str:
-    """Return config.example.toml: every setting with its meaning, what is allowed, and its default."""
+def example_toml(given: Mapping[str, Any] | None = None) -> str:
+    """Return config.example.toml: every setting with its meaning, what is allowed, and its default.
+
+    With values `given` a file that has these, and the defaults of all others as comments.
+    """
     lines = [
-        "# annolake.toml: copy this file, set source.queues and lake.path, and leave out what may stay as it is.",
+        "# annolake.toml: copy this file, set source.queues and lake.path, and leave out what may stay as it is."
+        if given is None
+        else "# annolake.toml: what is set differs from the defaults, which stand in comments.",
         "# The command line overrides the environment (ANNOLAKE_SECTION__KEY), the environment this file.",
     ]
     for section, struct in SECTIONS.items():
         lines += ["", f"[{section}]  # {_first_line(struct)}"]
         for setting in settings_of(section):
             name = setting.key.split(".")[1]
-            lines += [f"# {setting.meta.description}", f"# ({setting.allowed})", f"{name} = {_default(setting)}"]
+            lines += [f"# {setting.meta.description}", f"# ({setting.allowed})"]
+            if given is None:
+                lines.append(f"{name} = {_default(setting)}")
+            elif setting.key in given:
+                lines.append(f"{name} = {json.dumps(given[setting.key], ensure_ascii=False)}")
+            else:
+                lines.append(f"# {name} = {_default(setting)}")
     return "\n".join(lines) + "\n"
 
 

@@ -327,7 +327,9 @@ def lake_missing(folder: Path) -> Ran:
     return annolake("rejects", cwd=folder, environ={"ANNOLAKE_LAKE__PATH": "elsewhere"})
 
 
-@pytest.mark.parametrize(("ask", "exit_code", "words"), [(settings_wrong, 2, "UUID"), (lake_missing, 5, "no lake")])
+@pytest.mark.parametrize(
+    ("ask", "exit_code", "words"), [(settings_wrong, 2, "no queue named"), (lake_missing, 5, "no lake")]
+)
 def test_what_goes_wrong_is_one_sentence(
     ask: Callable[[Path], Ran], exit_code: int, words: str, tmp_path: Path
 ) -> None:

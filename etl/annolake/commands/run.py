@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 
 from annolake.clock import Clock
+from annolake.commands.dry_run import dry_run
 from annolake.config import load_config
 from annolake.console import Console
 from annolake.errors import AnnolakeError, InterruptedExport
 from annolake.interruption import Interruption
 from annolake.pipeline import export
-from annolake.printable import printable
+from annolake.printable import json_line, printable
 from annolake.report import Report, in_words, known_rejects, new_report
 from annolake.run_on import workers_at
 from annolake.streams import Streams
@@ -24,6 +25,8 @@ from annolake.streams import Streams
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
     """Export; return the exit code of the report, which is the last line of standard output where it is asked for."""
     clock = Clock()
+    if arguments.dry_run:
+        return _dry_run(arguments, environ, streams, clock)
     report = new_report(clock.now())
 
     def last_words() -> None:
@@ -79,6 +82,21 @@ def _run(
     except AnnolakeError as error:
         console.complain(printable(str(error)))
     _say_how_it_went(report, console)
+
+
+def _dry_run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams, clock: Clock) -> int:
+    overrides = {"source.queues": arguments.queue} if arguments.queue else {}
+    config = load_config(arguments.config, environ, overrides)
+    log = Console(streams.err, now=clock.now, quiet=True, log_format=config.log.log_format).log
+
+    def say(line: str) -> None:
+        if not arguments.json:
+            print(printable(line), file=streams.out)
+
+    told = dry_run(config, environ, mode="new" if arguments.new_only else "full", clock=clock, log=log, say=say)
+    if arguments.json:
+        streams.answer(json_line(told))
+    return told.exit_code
 
 
 def _say_how_it_went(report: Report, console: Console) -> None:
