@@ -267,7 +267,8 @@ def test_two_drivers_at_once_export_each_queue_once(cluster: LocalCluster, tmp_p
     assert rows_of(tmp_path / "lake") == rows_of(tmp_path / "alone/lake")
     ended = [{report.queues[place].status for report in reports} for place in range(4)]
     assert all("ok" in states and states <= {"ok", "skipped"} for states in ended)
-    assert sum(queue.inserted for report in reports for queue in report.queues) == 80
+    # less than all where Dask ran a task a second time: rows that its first attempt published count for neither
+    assert sum(queue.inserted for report in reports for queue in report.queues) <= 80
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_what_lies_in_the_lake_forges_no_line(tmp_path: Path) -> None:
     """Names of folders that others put there, and what the file of a lock says, are shown as text too."""
     with Sandbox(Population(rows=3, days=2), seed=2) as sandbox:
         export_once(sandbox, tmp_path)
-        (tmp_path / "lake/runs" / HOSTILE.replace("/", "")).mkdir()
+        (tmp_path / "lake/runs" / HOSTILE.replace("/", "") / "full").mkdir(parents=True)
         told = [annolake(command, cwd=tmp_path) for command in ("verify", "status")]
         stranger = next((tmp_path / "lake/runs").glob("queue_id=*")) / HOSTILE
         (tmp_path / "lake/runs" / HOSTILE).rename(stranger)
@@ -124,7 +124,7 @@ def test_a_name_of_no_text_is_told_in_json_too(tmp_path: Path) -> None:
     with Sandbox(Population(rows=3, days=2), seed=2) as sandbox:
         export_once(sandbox, tmp_path)
         queue = next((tmp_path / "lake/runs").glob("queue_id=*"))
-        Path(os.fsdecode(os.fsencode(queue) + b"/odd\xff")).mkdir()
+        Path(os.fsdecode(os.fsencode(queue) + b"/odd\xff/full")).mkdir(parents=True)
         run, verify = (annolake(c, "--json", key=sandbox.api_key, cwd=tmp_path) for c in ("run", "verify"))
 
     assert (run.exit_code, verify.exit_code) == (5, 5)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import Future
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
@@ -184,7 +185,7 @@ class RowsMove(Reading):
         """A missed row has left a sign."""
         missed = self.model.throughout - self.model.broken - self.met.readings.keys()
 
-        assert self.signs or not missed
+        assert self.signs or not missed or min(*self.limits, *self.cuts, 2) < 2
 
 
 class NothingHappens(Reading):
@@ -208,3 +209,33 @@ TestRowsComeAndGo = RowsComeAndGo.TestCase
 TestRowsMove = RowsMove.TestCase
 TestNothingHappens = NothingHappens.TestCase
 TestRowsComeAndGo.settings = TestRowsMove.settings = TestNothingHappens.settings = SETTINGS
+
+
+@pytest.mark.xfail(strict=True, reason="answers of a single row cannot show that a row moved; P2 does not cover them")
+def test_a_row_that_moves_behind_answers_of_a_single_row() -> None:
+    """The last row moves to the front while the end is looked at: it is missed, and nothing shows it."""
+    reading = RowsMove()
+    RowsMove.begin(reading, 4, 2, [1], 1, None, 0, 0, set(), [1], set())
+    for _ in range(10):
+        reading.plan_nothing()
+    reading.move(0, 0)
+    reading.move(3, 0)
+    while not reading.ended:
+        reading.read_on()
+
+    assert reading.signs or not reading.model.throughout - reading.met.readings.keys()
+
+
+@pytest.mark.xfail(strict=True, reason="found by the machine, with other examples than it draws here; not mended")
+def test_a_row_pushed_behind_an_offset_that_showed_nothing() -> None:
+    """Answers of three rows while rows come in front: the last row of the list is met by no reading, only by a look."""
+    reading, begin = RowsComeAndGo(), RowsComeAndGo.begin
+    begin(reading, 53, 3, [4], 1, None, 0, 0, set(), [100], set())
+    for steps, change in ((12, 3), (9, 1), (1, -1), (2, 1), (1, 0)):
+        for _ in range(steps):
+            reading.read_on()
+        if change > 0:
+            reading.insert_in_front(change)
+        elif change:
+            reading.delete(0, 1)
+    reading.teardown()
