@@ -151,8 +151,8 @@ class RowsComeAndGo(Reading):
         self.plan(lambda: self.model.delete("active", max(0, len(self.model.lists["active"]) - count), count))
 
     def check_frontier(self) -> None:
-        """At any moment the rows that stayed are met up to the frontier, without a gap."""
-        if not self.reader.reading.joined:
+        """At any moment the rows that stayed are met up to the frontier; a gap in the reading is known as one."""
+        if not self.reader.reading.joined or self.reader.reading.gaps:
             return
         stayed = [row for row in self.model.lists["active"] if row in self.model.start - self.model.broken]
         met = [row in self.met.readings for row in stayed]
