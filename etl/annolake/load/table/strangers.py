@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from annolake.errors import LakeError
 from annolake.load.storage.files import Files, Location
@@ -18,9 +19,11 @@ def is_passed_over(files: Files, path: Location) -> bool:
     if name.endswith("_$folder$") or (name.startswith((".", "_")) and not name.endswith(NAME_END)):
         return True
     try:
-        return files.exists(path) and not files.names(path)
-    except LakeError:  # a file
-        return False
+        files.size(path)
+    except LakeError:  # no file, then: a folder, or what can't be read
+        with suppress(LakeError):
+            return not files.names(path)
+    return False
 
 
 def part_names(files: Files, folder: Location) -> list[str]:
