@@ -151,12 +151,13 @@ def test_an_unchanged_queue_writes_nothing_but_report_proof_and_lock(kept: Kept)
 
 
 def words(kept: Kept, *arguments: str) -> str:
-    """Return what a command says of a lake, without its address and the times of exports."""
+    """Return what a command says of a lake, without its address, and without its exports and their times."""
     ran = kept.ran(*arguments)
     assert (ran.exit_code, ran.err) == (0, "")
     said = ran.out.replace(kept.address, "the lake")
-    times = r"(newest \w+ \S+)|last good export .*|\d{4}-\d\d-\d\dT[\d:]+Z"
-    return re.sub(times, lambda found: found[1] or "then", said)
+    if arguments[0] == "status":  # other tests export into some of the lakes once more
+        return "\n".join(line for line in said.splitlines() if "rows (" in line)
+    return re.sub(r"\d{4}-\d\d-\d\dT[\d:]+Z", "then", said)
 
 
 @pytest.mark.parametrize("command", ["status", "verify", "rejects"])

@@ -94,15 +94,20 @@ def test_status_and_verify_read_a_delta_lake(tmp_path: Path) -> None:
         export(lake, rows(40))
         export(lake, rows(30), number=2)
     plain, delta = (status(lake_of(tmp_path / name), now=NOW).queues[0].held for name in ("plain", "delta"))
-    (tmp_path / "delta" / "runs" / "_SUCCESS").touch()
     lake = lake_of(tmp_path / "delta")
+    (path,) = lake.table("runs").paths(QUEUE, lake.table("runs").days(QUEUE)[0])
+    queue_folder = Path(str(path)).parents[1]
+    (tmp_path / "delta" / "runs" / "_SUCCESS").touch()
+    (queue_folder / "notes.txt").touch()
+    Path(str(path)).with_name(".DS_Store").touch()
 
     remarks = list(verify(lake))
 
     assert plain is not None
     assert delta is not None
     assert (delta.rows, delta.removed, delta.partitions, delta.newest) == (40, 10, plain.partitions, plain.newest)
-    assert [(path.name, harmless) for path, _, harmless in remarks] == [("_SUCCESS", True)]
+    assert {remark.path.name for remark in remarks} == {"_SUCCESS", "notes.txt", ".DS_Store"}
+    assert all(remark.harmless for remark in remarks)
     gone = lake.table("runs").paths(QUEUE, lake.table("runs").days(QUEUE)[1])[0]
     Path(str(gone)).unlink()
     assert [what for _, what, harmless in verify(lake) if not harmless] == [

@@ -23,7 +23,7 @@ from annolake.load.table.delta_statistics import statistics_of
 from annolake.load.table.folders import true_part
 from annolake.load.table.part_file import Part, PartReader, prove, write_part
 from annolake.load.table.partitions import Held, Remark
-from annolake.load.table.strangers import PASSED_OVER
+from annolake.load.table.strangers import PASSED_OVER, is_part, strangers
 
 _QUEUE_FOLDER = "queue_id="
 _LOG = "_delta_log"
@@ -163,7 +163,13 @@ class DeltaTable:
         folder = self.folder(queue_id)
         old = sum(name.startswith(f"{folder.name}/") for name in self._log.unreferenced())
         what = f"{old} of its files are of no version that is kept; the vacuum at the end of an export removes them"
-        return [Remark(folder, what, harmless=True)] if old else []
+        found = [Remark(folder, what, harmless=True)] if old else []
+        for name in self._log.files.names(folder):
+            if self.file_format.partition and self.file_format.day_named(name) is not None:
+                found += strangers(self._log.files, folder / name)
+            elif not is_part(name):
+                found.append(Remark(folder / name, PASSED_OVER, harmless=True))
+        return found
 
     def compared(self, queue_id: str, counts: Counts, _versions: AbstractSet[int]) -> list[Remark]:
         """Return what the log has wrong of a queue's files; they can be of several schema versions."""
