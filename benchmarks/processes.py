@@ -19,8 +19,8 @@ HERE = Path(__file__).parent
 
 LAKES = {
     "delta": ("{out}", "delta"),
-    "s3-delta": ("s3://bench{out}", "delta"),
-    "s3-parquet": ("s3://bench{out}", "parquet"),
+    "s3-delta": ("s3://lakes{out}", "delta"),
+    "s3-parquet": ("s3://lakes{out}", "parquet"),
 }
 """Kinds of lakes by the name of their contender: where they lie, and in which format."""
 

@@ -2,7 +2,7 @@
 
 from annolake.load.storage.bucket import Bucket, Patience, connect
 from annolake.load.storage.kinds import S3
-from annolake.load.storage.objects import ObjectPath
+from annolake.load.storage.object_path import ObjectPath
 from object_store import BUCKET, ObjectStore
 
 QUICK = Patience(request_s=10, repeat_s=2, repeats=2)

@@ -17,7 +17,8 @@ from annolake.clock import Clock
 from annolake.errors import LakeError, LockedError
 from annolake.load.storage.kinds import S3
 from annolake.load.storage.lease import LeaseLocks
-from annolake.load.storage.objects import ObjectFiles, ObjectPath
+from annolake.load.storage.object_path import ObjectPath
+from annolake.load.storage.objects import ObjectFiles
 from load.storage.buckets import bucket_of, fresh_folder
 from losing_proxy import Fault, LosingProxy, Request, losing_proxy
 from object_store import ObjectStore
@@ -256,8 +257,8 @@ from annolake.clock import Clock
 from annolake.errors import LockedError
 from annolake.load.storage.kinds import S3
 from annolake.load.storage.lease import LeaseLocks
-from annolake.load.storage.objects import ObjectFiles, ObjectPath
-from load.storage.buckets import bucket_of
+from annolake.load.storage.object_path import ObjectPath
+from annolake.load.storage.objects import ObjectFiles
 from load.storage.buckets import bucket_of, fresh_folder
 from object_store import BUCKET, ObjectStore
 bucket = bucket_of(ObjectStore(sys.argv[1]))

@@ -18,7 +18,8 @@ from annolake.errors import LakeError
 from annolake.load.storage.bucket import Patience
 from annolake.load.storage.files import MissingError
 from annolake.load.storage.kinds import S3
-from annolake.load.storage.objects import ObjectFiles, ObjectPath
+from annolake.load.storage.object_path import ObjectPath
+from annolake.load.storage.objects import ObjectFiles
 from load.storage.buckets import bucket_of, fresh_folder
 from losing_proxy import Fault, LosingProxy, Request, losing_proxy
 from object_store import BUCKET, ObjectStore

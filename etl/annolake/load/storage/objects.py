@@ -17,11 +17,9 @@ from annolake.load.storage.bucket import FOREIGN, Bucket
 from annolake.load.storage.files import Gate, Location
 from annolake.load.storage.kinds import StoreKind
 from annolake.load.storage.local import straight
-from annolake.load.storage.object_path import ObjectPath, key_of
+from annolake.load.storage.object_path import key_of
 from annolake.load.storage.reasons import DAMAGED
 from annolake.load.storage.store_words import explained
-
-__all__ = ["ObjectFiles", "ObjectPath"]
 
 T = TypeVar("T")
 
