@@ -271,19 +271,26 @@ def test_a_pod_has_settings_that_annolake_reads(tmp_path: Path) -> None:
     }
 
 
-def test_the_page_s_commands_are_annolake_s() -> None:
-    """In the blocks of docs/operating.md every one parses, and every file of deploy/ that is named is there."""
+def test_the_page_s_commands_set_up_what_the_service_runs(tmp_path: Path) -> None:
+    """With other folders: the settings are written and checked, and the service's own command then fills the lake."""
     section = (ROOT / "docs/operating.md").read_text().partition("\n## Deploying\n")[2].partition("\n## ")[0]
-    blocks = "\n".join(text for _, text in _FENCED.findall(section))
-    told = [line.partition("   #")[0] for line in blocks.splitlines()]
-    commands = [
-        shlex.split(match)
-        for line in told
-        for match in re.findall(r"(?:/opt/annolake/bin/annolake| annolake(?= run$)) ?(.*)", line)
-    ]
+    (block,) = (text for _, text in _FENCED.findall(section) if "systemctl" in text)
 
-    parsed = [build_parser().parse_args(words).command for words in commands if words]
-    assert parsed == ["init", "run"]
+    def here(text: str) -> list[str]:
+        """Return the words behind the command's name."""
+        moved = text.replace("/etc/annolake", str(tmp_path)).replace("/var/lib/annolake", str(tmp_path))
+        return shlex.split(moved.partition("annolake ")[2])
+
+    with Sandbox(Population(rows=40, days=2, odd=False), seed=3) as sandbox:
+        (tmp_path / "api_key").write_text(sandbox.api_key)
+        (tmp_path / "api_key").chmod(0o600)
+        environ = {"ANNOLAKE_SOURCE__BASE_URL": sandbox.url, "ANNOLAKE_SOURCE__API_KEY_FILE": str(tmp_path / "api_key")}
+        (command,) = (line for line in block.splitlines() if line.startswith("/opt/annolake/bin/annolake "))
+        written = annolake(*here(command), cwd=tmp_path, environ=environ)
+        ran = annolake(*here(unit("annolake.service")["Service"]["ExecStart"]), cwd=tmp_path, environ=environ)
+
+    assert (written.exit_code, ran.exit_code, ran.err) == (0, 0, ""), written.err + ran.err
+    assert [*(tmp_path / "lake/runs").iterdir()]
     assert {*re.findall(r"deploy/[\w./]*\w", section)} <= {
         path.relative_to(ROOT).as_posix() for path in DEPLOY.rglob("*") if path.is_file()
     }

@@ -1,11 +1,12 @@
 """Queues as Dagster assets: runs of Dagster in this process, against a sandbox (`make test-orchestrators`)."""
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from lakes import rows_of
 
 dg = pytest.importorskip("dagster", reason="Dagster is not installed: make test-orchestrators")
 
+from dagster.components.core.package_entry import discover_entry_point_package_objects  # noqa: E402
 from dagster.components.testing import create_defs_folder_sandbox  # noqa: E402
 
 from annolake.run_on.dagster import AnnolakeExport, export_assets, export_definitions  # noqa: E402
@@ -200,6 +202,25 @@ def test_a_failure_has_the_exit_code_and_is_not_tried_again(exported: Exported) 
     assert [event for event in run.all_events if event.is_step_up_for_retry] == []
 
 
+def test_a_run_that_is_ended_ends_its_export_in_good_order(exported: Exported, tmp_path: Path) -> None:
+    """As Dagster does it, by a signal to the run's process: no report speaks of a bug."""
+
+    def end(_sandbox: Sandbox, number: int) -> None:
+        if number == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with Sandbox(Population(rows=120, odd=False, days=2), seed=7, before_request=end) as sandbox, keyed(sandbox):
+        definitions = export_definitions(write_config(tmp_path, sandbox, {"source.max_requests_per_second": 10}))
+        exported.instance.add_dynamic_partitions("annolake_queues", sandbox.queue_ids)
+        run = run_job(definitions, exported.instance, sandbox.queue_ids[0], raise_on_error=False)
+
+    (path,) = (tmp_path / "lake/_annolake/reports").iterdir()
+    report = msgspec.json.decode(path.read_bytes())
+    assert (run.success, report["state"], report["exit_code"]) == (False, "finished", 130)
+    assert report["error"] == report["queues"][0]["error"]
+    assert "interrupted by signal 2: run it again" in report["error"]
+
+
 def test_a_tick_fails_in_a_sentence(exported: Exported, tmp_path: Path) -> None:
     """Settings without queues have no assets at fault: the schedule says what is missing."""
     config = write_config(tmp_path, exported.sandbox)
@@ -227,8 +248,8 @@ def test_who_starts_a_run_may_ask_for_new_rows_alone(exported: Exported) -> None
 
 def test_the_component_is_found_and_makes_the_same_definitions(exported: Exported, tmp_path: Path) -> None:
     """`dg` finds it by the entry point; a queue that is named by its name is looked up by the schedule."""
-    (entry,) = (each for each in entry_points(group="dagster_dg_cli.registry_modules") if each.name == "annolake")
-    assert entry.load().AnnolakeExport is AnnolakeExport
+    found = {f"{key.namespace}.{key.name}": each for key, each in discover_entry_point_package_objects().items()}
+    assert found["annolake.run_on.dagster.AnnolakeExport"] is AnnolakeExport
 
     page = (Path(__file__).parents[2] / "docs/orchestrators.md").read_text()
     (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)

@@ -25,7 +25,7 @@ from annolake.run_on.definition import tables_of
 from annolake.wiring import open_client, open_lake
 from annolake.workers import share_of
 
-__all__ = ["Figures", "as_json_values", "export_queue", "figures", "load_config", "queues_of", "verdict"]
+__all__ = ["Figures", "as_json_values", "export_queue", "figures", "load_config", "queues_of", "telling", "verdict"]
 
 _EVERY_S = 30
 _NO_FIGURES = {"queue_id", "orders", *TABLES}
@@ -69,7 +69,7 @@ def export_queue(
             share_of(config, sharing),
             mode,
             [queue],
-            on_progress=_telling(say, Clock()),
+            on_progress=telling(say, Clock()),
             stop=stop,
             accept_removals=accept_removals,
             refresh=refresh,
@@ -82,7 +82,8 @@ def export_queue(
     return report.queues[0]
 
 
-def _telling(say: Callable[[str], object], clock: Clock) -> Callable[[ProgressEvent], None]:
+def telling(say: Callable[[str], object], clock: Clock) -> Callable[[ProgressEvent], None]:
+    """Return what is to get the events of an export, and says every 30 seconds how many rows were read."""
     due = clock.monotonic() + _EVERY_S
 
     def tell(event: ProgressEvent) -> None:
