@@ -110,7 +110,7 @@ def export_on_worker(packed: PackedTask, topic: str) -> QueueReport:
     It gives the worker's thread back, so that several run at once, as in a process of annolake's own.
     """
     worker = get_worker()
-    _stop_profiler(worker, sys.version_info)
+    _stop_profiler(worker, sys.version_info[:2])
     teller = _Teller(worker, topic, Clock())
     stop = _Stop(Event(topic, get_client()))
     secede()
