@@ -1,5 +1,6 @@
 """One queue in the four kinds of lake, by the real command: the same rows, the same words, the same exit codes."""
 
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -168,6 +169,20 @@ def test_every_command_says_the_same_of_each(lakes: Mapping[str, Kept], command:
     assert len({*said.values()}) == 1, said
     expected = {"status": "419 rows", "verify": "no problem found", "rejects": "$.run.name"}
     assert expected[command] in said["disk-parquet"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_flat_copy_of_each_is_the_same(lakes: Mapping[str, Kept], name: str) -> None:
+    """`annolake copy` knows no kinds either: the same cells, but for when they were exported."""
+    copies = []
+    for each in lakes.values():
+        ran = each.ran("copy", name, "--format", "csv", "--out", "-")
+        assert ran.exit_code == 0, ran.err
+        copy = pl.read_csv(io.StringIO(ran.out), infer_schema=False).drop("exported_at")
+        copies.append(copy.sort(TABLES[name]))
+
+    assert copies[0].height == lakes["disk-parquet"].table(name).height
+    assert all(copy.equals(copies[0]) for copy in copies[1:])
 
 
 def test_changes_arrive_alike(object_store: ObjectStore, tmp_path: Path) -> None:
