@@ -258,7 +258,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(unlock)
     unlock.add_argument("queue", metavar="QUEUE", help="the queue's id")
 
-    schema = _command(commands, "schema", "print the tables' columns, types and sources")
+    schema = _command(commands, "schema", "print the columns and types of tables and views, and where they come from")
     schema.add_argument("--format", choices=["md", "json"], default="md", help="Markdown (default) or JSON")
 
     _command(commands, "sandbox", "run the embedded stand-in for the service", add_help=False)

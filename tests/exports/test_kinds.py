@@ -11,8 +11,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+import annolake
+from annolake.read.catalogue import VIEWS
 from annolake.sandbox import Population, Queue, Sandbox
-from exporting import Ran, annolake
+from exporting import Ran
+from exporting import annolake as command_line
 from load.storage.buckets import bucket_of
 from object_store import BUCKET, ObjectStore
 
@@ -56,7 +59,7 @@ class Kept:
 
     def ran(self, *arguments: str, **more: str) -> Ran:
         """Run the command; `more` are further variables."""
-        return annolake(*arguments, key=self.sandbox.api_key, cwd=self.folder, environ=self.environ | more)
+        return command_line(*arguments, key=self.sandbox.api_key, cwd=self.folder, environ=self.environ | more)
 
     def exported(self, *options: str) -> dict[str, Any]:
         """Export; return what the report says of the queue, which includes the exit code."""
@@ -133,6 +136,19 @@ def test_the_rows_are_the_same_value_for_value(lakes: Mapping[str, Kept]) -> Non
     """In every table, null and empty values and exact decimals included."""
     assert_the_same(lakes)
     assert lakes["disk-parquet"].table("runs").height == 419
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_view_is_the_same_of_each(lakes: Mapping[str, Kept], name: str) -> None:
+    """`annolake.scan` knows no kinds: columns, types and rows."""
+    frames = [
+        annolake.scan(each.address, name, environ=each.environ).drop("exported_at", strict=False).collect()
+        for each in lakes.values()
+    ]
+    assert frames[0].height > 0
+    assert len({str(frame.schema) for frame in frames}) == 1
+    plain, *others = (sorted(frame.rows(), key=str) for frame in frames)
+    assert all(rows == plain for rows in others)
 
 
 def test_an_unchanged_queue_writes_nothing_but_report_proof_and_lock(kept: Kept) -> None:
