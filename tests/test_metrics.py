@@ -98,7 +98,7 @@ def test_metrics_are_written_every_30_seconds(tmp_path: Path) -> None:
         def _ignore(self, *_what: object) -> None:
             """Do nothing."""
 
-        started = read = finished = _ignore
+        planned = entered = finished = _ignore
 
         def deliver(self) -> None:
             """Read the file, if there is one, and let time go by."""

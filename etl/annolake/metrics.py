@@ -14,6 +14,7 @@ from annolake.errors import LakeError
 from annolake.load.attempts import read_attempts
 from annolake.load.lake import Lake
 from annolake.observers import Log, Progress
+from annolake.progress import LiveQueue
 from annolake.report import TABLES, QueueReport, Report
 
 EVERY_S = 30.0
@@ -55,13 +56,13 @@ class Metrics:
     ) -> None:
         self._file, self._report, self._lake, self._clock, self._log = file, report, lake, clock, log
         self._due = clock.monotonic() + EVERY_S
-        self._reading: dict[str, int] = {}
-        self.started, self.finished, self._progress = progress.started, progress.finished, progress
+        self._live: dict[str, LiveQueue] = {}
+        self.planned, self.finished, self._progress = progress.planned, progress.finished, progress
 
-    def read(self, queue_id: str, rows: int) -> None:
-        """Note how many rows of a queue were read so far."""
-        self._reading[queue_id] = rows
-        self._progress.read(queue_id, rows)
+    def entered(self, queue: LiveQueue) -> None:
+        """Note where the figures of a queue are."""
+        self._live[queue.queue_id] = queue
+        self._progress.entered(queue)
 
     def deliver(self) -> None:
         """Pass on what was noted, and write the file where that is due."""
@@ -74,7 +75,8 @@ class Metrics:
         if self._file is None:
             return
         self._due = self._clock.monotonic() + EVERY_S
-        text = as_prometheus(self._report, self._successes(), self._reading, now=self._clock.now())
+        reading = {queue_id: queue.now().rows for queue_id, queue in self._live.copy().items()}
+        text = as_prometheus(self._report, self._successes(), reading, now=self._clock.now())
         beside = self._file.with_name(f".{self._file.name}.{os.getpid()}.tmp")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
