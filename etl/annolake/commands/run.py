@@ -86,6 +86,8 @@ def _run(
                 workers=workers,
             )
     except AnnolakeError as error:
+        if report.state == "running":  # it never came to the export, since there are no workers
+            report.finish(clock.now(), error)
         console.complain(printable(str(error)))
     _say_how_it_went(report, console)
     return console
