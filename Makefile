@@ -68,7 +68,7 @@ mutants: .venv-mutants/ready  ## which changes of the core no test notices; long
 	.venv-mutants/bin/pip install --quiet --disable-pip-version-check -r tests/mutants.txt
 	@touch $@
 
-docs: .venv/ready  ## write config.example.toml and docs/{cli,schema,settings}.md from the program
+docs: .venv/ready  ## write config.example.toml and docs/{cli,schema,settings,troubleshooting}.md from the program
 	$(BIN)/python docs/generate.py
 
 lock: .venv/ready  ## pin the newest versions that pyproject.toml allows

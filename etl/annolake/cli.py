@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from annolake.clock import Clock
-from annolake.errors import AnnolakeError, ConfigError, outcome
+from annolake.errors import AnnolakeError, ConfigError, LakeError, outcome
 from annolake.printable import json_line, printable, printable_lines
 from annolake.process import settle_process
 from annolake.report import new_report
@@ -134,8 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
     exit_code = _run_command(given, arguments, streams, process_is_ours=argv is None)
     if exit_code == 0 and streams.lost and not arguments.result_is_kept:
-        message = f"annolake: cannot write standard output: {streams.lost}; send it elsewhere and run again"
-        print(message, file=streams.err)
+        message = f"cannot write standard output: {streams.lost}; send it elsewhere and run again"
+        _complain(LakeError(message), streams, as_json=_logs_json(given, arguments))
         return UNWRITTEN
     return exit_code
 
@@ -161,20 +161,40 @@ def _run_command(argv: Sequence[str], arguments: argparse.Namespace, streams: St
             streams.answer(_failure(argv, ConfigError("the command line is wrong")))
         return int(end.code or 0)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence
-        _complain(error, streams)
+        if isinstance(error, Exception):  # of a signal nothing is said
+            _complain(error, streams, as_json=_logs_json(argv, arguments))
         if "--json" in argv:
             streams.answer(_failure(argv, error))
         return outcome(error)[1]
 
 
-def _complain(error: BaseException, streams: Streams) -> None:
+def _logs_json(argv: Sequence[str], arguments: argparse.Namespace) -> bool:
+    """Tell whether the settings ask for JSON, be they right or wrong; the command line may be wrong, too."""
+    if not getattr(arguments, "reads_settings", True):
+        return False
+    given = [*argv]
+    named = next((given[i + 1] for i, each in enumerate(given[:-1]) if each == "--config"), None)
+    named = next((each.removeprefix("--config=") for each in given if each.startswith("--config=")), named)
+    settings = import_module("annolake.config")  # which cost 0.1 s, and are needed when something is wrong
+    return bool(settings.log_format_of(Path(named) if named else None, os.environ) == "json")
+
+
+def _complain(error: Exception, streams: Streams, *, as_json: bool) -> None:
+    if as_json:
+        console = import_module("annolake.console").Console(streams.err, now=Clock().now, log_format="json")
+        if isinstance(error, AnnolakeError):
+            console.complain(str(error), exit_code=error.exit_code)
+        else:
+            lines = "".join(traceback.format_exception(error))
+            console.log.error("bug", kind=type(error).__name__, traceback=lines, advice="report it with the traceback")
+        return
     if isinstance(error, _UsageError):
         print(f"{error.usage}{printable(str(error))}", file=streams.err)
     elif isinstance(error, AnnolakeError):
         # a ConfigError has a line for each setting, in which what was given is quoted
         fit = printable_lines if isinstance(error, ConfigError) else printable
         print(f"annolake: {fit(str(error))}", file=streams.err)
-    elif isinstance(error, Exception):
+    else:
         print(printable_lines("".join(traceback.format_exception(error)).rstrip()), file=streams.err)
         print("annolake: this is a bug; please report it with the lines above", file=streams.err)
 
