@@ -19,6 +19,7 @@ from annolake.removals import Absence
 from annolake.sources.items import ItemsSource
 from annolake.sources.runs import RunsSource
 from annolake.sources.source import RowSource
+from annolake.transform.guard import nulls_of
 from annolake.transform.row_batch import DecodedRow, RowBatch
 
 
@@ -56,7 +57,8 @@ class EndpointExport:
         lake, workspace = parts.context.lake, parts.context.workspace
         self._rejects = rejects_of(lake, workspace, parts.access.queue_id, now=parts.now)
         upsert.index.ask_for(self._rejects.keys)  # to learn what has become of them
-        self._buffer = FlattenBuffer(upsert, parts.report.endpoint, parts.context.clock.now)
+        nulls = nulls_of(parts.access.guards.runs)
+        self._buffer = FlattenBuffer(upsert, parts.report.endpoint, parts.context.clock.now, nulls=nulls)
 
     @property
     def rejects(self) -> list[RejectKeeper]:

@@ -35,6 +35,7 @@ from annolake.removals import Absence
 from annolake.report import TableReport
 from annolake.sources.feedback import Said
 from annolake.sources.new_feedback import IgnoredError, Mention, TooMuchError
+from annolake.transform.guard import nulls_of
 from annolake.transform.row_batch import DecodedRow, RowBatch
 
 Looking = Future[dict[bytes, Mention]]
@@ -83,7 +84,8 @@ class FeedbackExport:
             log=context.log,
             at_once=parts.at_once,
         )
-        self._buffer = FlattenBuffer(upsert, None, context.clock.now, table=FEEDBACK)
+        nulls = nulls_of(access.guards.feedback)
+        self._buffer = FlattenBuffer(upsert, None, context.clock.now, table=FEEDBACK, nulls=nulls)
         self._plan = FeedbackPlan(whole=False)
         self._asked = bytearray()  # a byte for each row of the queue, by its number
         self._looking: Looking | None = None

@@ -24,6 +24,7 @@ from annolake.queue_record import QueueRecord
 from annolake.rejects import RejectKeeper
 from annolake.report import Endpoint, QueueReport, Throttled
 from annolake.sources.source import Access, explained, is_retired
+from annolake.transform.guard import Guards
 from annolake.turns_export import turns_of
 
 MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
@@ -51,6 +52,7 @@ class QueueExport:
             QuerySize(budget, largest),
             self._caller,
             context.query_limits,
+            Guards(context.rules),
         )
         filtered = bool(source.status) or not source.include_archived
         self._report = QueueReport(queue_id=queue_id, filtered=filtered)
@@ -93,8 +95,10 @@ class QueueExport:
         with self._locked():
             record = QueueRecord(self._access, self._context.log)
             source, workspace = self._access.settings, self._context.workspace
-            reported = self._context.reported_proofs
-            proofs = ProofKeeper(lake, workspace, self._queue_id, reported=reported, now=now, settings=source)
+            reported, columns = self._context.reported_proofs, self._context.rules.mark
+            proofs = ProofKeeper(
+                lake, workspace, self._queue_id, reported=reported, now=now, settings=source, columns=columns
+            )
             try:
                 rejects = self._export_over("items" if source.endpoint == "items" else "runs", record, proofs, now)
             except (GoneError, NotFoundError) as error:

@@ -19,6 +19,7 @@ from annolake.publishing import publish
 from annolake.rejects import RejectKeeper, rejects_of
 from annolake.removals import Absence
 from annolake.sources.turns import ThreadReading, TurnsSource
+from annolake.transform.guard import nulls_of
 from annolake.transform.row_batch import DecodedRow, RowBatch
 from annolake.transform.turns import Thread, TurnsPage
 
@@ -98,7 +99,8 @@ class _Table:
         self.upsert = upsert
         self.source = TurnsSource(parts.access)
         self.all_due = not parts.proofs.turns_are_read(rows=upsert.rows)
-        self._buffer = FlattenBuffer(upsert, None, parts.context.clock.now, table=TURNS)
+        nulls = nulls_of(parts.access.guards.turns)
+        self._buffer = FlattenBuffer(upsert, None, parts.context.clock.now, table=TURNS, nulls=nulls)
         self._whole: dict[str, Thread] = {}
         self._remove = False
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ from annolake.load.storage.files import Hold, Location, Unlocked, look_again
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.arrangement import Arrangement, LakeRecord, recorded
 from annolake.load.table.days import ALL_DAYS, microseconds, moment
-from annolake.load.table.file_format import Contract, FileFormat
+from annolake.load.table.file_format import Contract, FileFormat, Mask
 from annolake.load.table.partitions import Partitions, Remark, Table
 
 _RUNS, _QUEUES = "runs", "queues"
@@ -37,7 +38,8 @@ class Lake:
     """A lake of some `tables` in a place.
 
     Every method raises `LakeError`, with path and reason, where it fails. Besides `runs` and `queues`, which every lake
-    has, a table comes with its first file. `formats` tells, by a table's name, how its files are written.
+    has, a table comes with its first file. `formats` tells, by a table's name, how its files are written; stored
+    rows of a table are read through its mask, where there is one.
     """
 
     def __init__(
@@ -49,11 +51,16 @@ class Lake:
         compression: str = "zstd",
         row_group_mb: int = 32,
         keep_reports: int = 500,
+        masks: Mapping[str, Mask] = MappingProxyType({}),
     ) -> None:
         self.root, self.files = place.root, place.files
         self.formats = {
             table.name: FileFormat.of(
-                table, hash_version=hash_version, compression=compression, row_group_mb=row_group_mb
+                table,
+                hash_version=hash_version,
+                compression=compression,
+                row_group_mb=row_group_mb,
+                mask=masks.get(table.name),
             )
             for table in tables
         }

@@ -63,6 +63,7 @@ class ItemsSource:
         self._access, self._known = access, known
         self.runs_asked = 0
         self._batches = Batches(self._at_once)
+        self._decode_runs = partial(decode_runs, guard=access.guards.runs)
         self._under_way: deque[Future[_Joined]] = deque()
         self._listing = ItemsListing(access.client, access.queue_id, access.caller)
         self._names = SECTIONS if settings.include_archived else tuple(n for n in SECTIONS if n != "archived")
@@ -149,7 +150,7 @@ class ItemsSource:
     def _join(self, batch: Batch) -> "_Joined":
         """Join items with their runs, as many as memory allows for now: a batch was cut when rows were lighter."""
         size, (batch, later) = self._access.query_size, batch.cut(self._at_once())
-        payloads, left = self._query.read(batch, decode_runs, enough=2 * size.answer)
+        payloads, left = self._query.read(batch, self._decode_runs, enough=2 * size.answer)
         if payloads.own:
             self.usage = "own"
         done = batch.items[: len(batch.items) - len(left.items)]
@@ -165,7 +166,8 @@ class ItemsSource:
         return Section(name, self._fetch(name, WHOLE), watermark, partial(self._fetch, name), count)
 
     def _fetch(self, section: str, part: Part) -> FetchAt:
-        decode, filters = partial(decode_items, archived=section == "archived"), _filters(part)
+        decode = partial(decode_items, archived=section == "archived", guard=self._access.guards.runs)
+        filters = _filters(part)
 
         def fetch(cursor: str | None, limit: int) -> CursorSlice:
             page = _smaller(lambda rows: self._listing.read(section, cursor, rows, decode, filters), limit)
