@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from annolake.clock import Clock
 from annolake.errors import AnnolakeError, ConfigError, outcome
+from annolake.help_texts import ERASE, ERASE_OLDER, ERASE_QUEUE, ERASE_RUN, REWRITE
 from annolake.printable import json_line, printable, printable_lines
 from annolake.process import settle_process
 from annolake.report import new_report
@@ -245,6 +246,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(unlock)
     unlock.add_argument("queue", metavar="QUEUE", help="the queue's id")
 
+    _add_changes(commands)
+
     schema = _command(commands, "schema", "print the tables' columns, types and sources")
     schema.add_argument("--format", choices=["md", "json"], default="md", help="Markdown (default) or JSON")
 
@@ -253,6 +256,22 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", "export a sandbox queue into ./demo-lake and query it")
     demo.add_argument("--lake", type=Path, default=Path("demo-lake"), metavar="DIR", help="default: ./demo-lake")
     return parser
+
+
+def _add_changes(commands: Any) -> None:
+    """Add the commands that change what is in the lake."""
+    rewrite = _command(commands, "rewrite", "apply [columns] to the rows that are in the lake", description=REWRITE)
+    _add_config(rewrite)
+    rewrite.add_argument("--json", action="store_true", help="print one line of JSON")
+
+    erase = _command(commands, "erase", "remove a run, a queue or old rows from the lake, for good", description=ERASE)
+    _add_config(erase)
+    what = erase.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run", action="append", metavar="ID", help=ERASE_RUN)
+    what.add_argument("--queue", action="append", metavar="QUEUE", help=ERASE_QUEUE)
+    what.add_argument("--older-than", type=_length_s, metavar="LENGTH", help=ERASE_OLDER)
+    erase.add_argument("--yes", action="store_true", help="do not ask first")
+    erase.add_argument("--json", action="store_true", help="print one line of JSON; needs --yes")
 
 
 def _length_s(text: str) -> float:

@@ -9,6 +9,7 @@ from datetime import datetime
 from annolake.clock import Clock
 from annolake.column_rules import NO_RULES, ColumnRules
 from annolake.config import Config
+from annolake.erased_rows import ErasedRows
 from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.http.client import Client
 from annolake.interruption import Interruption
@@ -75,7 +76,7 @@ class ExportContext(Surroundings):
 class QueueParts:
     """What a table that is filled beside the rows of a queue needs of its export, which began at `now`.
 
-    `at_once` queues share the lanes.
+    `at_once` queues share the lanes. What was `erased` is left out.
     """
 
     context: ExportContext
@@ -85,6 +86,7 @@ class QueueParts:
     proofs: ProofKeeper
     now: datetime
     at_once: int
+    erased: ErasedRows
 
 
 @contextmanager

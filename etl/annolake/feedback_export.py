@@ -250,6 +250,7 @@ class FeedbackExport:
     def _land(self, said: Said) -> None:
         """Take what was read whole into the lake."""
         keys = self._parts.record.rubric_keys
+        said.rows, said.rejects = self._parts.erased.without_feedback(said.rows, said.rejects)
         self._meet(said)
         numbers = self._upsert.index.meet([each.key for each in said.rows])[1] if said.rows else []
         for number, each in zip(numbers, said.rows, strict=True):

@@ -63,8 +63,12 @@ def export(
     are_known = _are_ids(config)
     if are_known:
         report.expect(config.source.queues, mode)
-    rules = column_rules(config, environ)
-    lake = open_lake(config, environ, clock, rules)
+    try:
+        rules = column_rules(config, environ)
+        lake = open_lake(config, environ, clock, rules)
+    except BaseException as error:
+        report.finish(clock.now(), error)
+        raise
     metrics = Metrics(config.metrics.textfile, report, lake, clock=clock, log=log, progress=progress)
     around = Surroundings(clock, log, metrics, interruption or Interruption())
     try:
@@ -164,7 +168,7 @@ class _ReportFile:
     def write(self) -> None:
         """Put the report as it is now in the place of its last form."""
         begun = self.clock.monotonic()
-        self._lake.write_report(self.report.as_record(), self._workspace)
+        self._lake.reports.write(self.report.as_record(), self._workspace)
         ended = self.clock.monotonic()
         self._due = ended + _PAUSE * (ended - begun)  # a report of many queues is large
 

@@ -134,6 +134,7 @@ class _Table:
         publish(self.upsert, self._report, stop, remove_gone=self._remove, at_once=merges)
 
     def _take(self, reading: ThreadReading, page: TurnsPage) -> None:
+        page.rows, page.rejects = self._parts.erased.without_turns(page.rows, page.rejects)
         numbers = dict(zip(page.keys, self.upsert.index.meet(page.keys)[1], strict=True))
         for row in page.rows:
             row.number = numbers[row.key]

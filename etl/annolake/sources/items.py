@@ -9,7 +9,7 @@ from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import compress
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from annolake.errors import TooLargeError
 from annolake.extract.cursor.queue_reader import QueueReader
@@ -48,7 +48,10 @@ class _Joined(NamedTuple):
 
 
 class ItemsSource:
-    """The sections, each item with its run; `watermarks` as for `RunsSource`; without `known` each run is asked for."""
+    """The sections, each item with its run; `watermarks` as for `RunsSource`; without `known` each run is asked for.
+
+    Those of items that were erased from the lake (`is_erased`) are not.
+    """
 
     def __init__(
         self,
@@ -58,9 +61,10 @@ class ItemsSource:
         *,
         now: datetime,
         known: KnownItems | None = None,
+        is_erased: Callable[[Any], bool] | None = None,
     ) -> None:
         settings = access.settings
-        self._access, self._known = access, known
+        self._access, self._known, self._is_erased = access, known, is_erased
         self.runs_asked = 0
         self._batches = Batches(self._at_once)
         self._decode_runs = partial(decode_runs, guard=access.guards.runs)
@@ -102,7 +106,11 @@ class ItemsSource:
                 number_rows(page.items, piece)
                 if page.rejects:
                     yield RowBatch(page.size, rejects=page.rejects)
-                wanted, kept = self._sorted_out([item for item in page.items if item.key in piece.wanted])
+                items = [item for item in page.items if item.key in piece.wanted]
+                if erased := {item.number for item in items if self._is_erased and self._is_erased(item.row)}:
+                    yield RowBatch(left_out=sorted(erased))
+                    items = [item for item in items if item.number not in erased]
+                wanted, kept = self._sorted_out(items)
                 if kept:
                     yield RowBatch(kept=[item.row for item in kept])
                 for batch in batches.add(wanted):

@@ -116,6 +116,11 @@ class Guard:
         kept = [(name, value) for name, raw in pairs if (value := self._member(name, bytes(raw), found)) is not None]
         return found.replaced_bytes(joined(kept)).decode(errors="backslashreplace")
 
+    @staticmethod
+    def renamed(name: str, text: str, masked: str) -> str:
+        """Return what a reject is called once its text is masked: another name where it stood for the content."""
+        return _digest(masked).hex() if name == _digest(text).hex() else name
+
     def _member(self, name: str, value: bytes, found: Found) -> bytes | None:
         """Return what is kept of a member: None where it goes with its name."""
         if name == _SOURCE and self._rules.table.name == "feedback":

@@ -81,6 +81,12 @@ class PartReader:
         if isinstance(error, Exception) and not isinstance(error, AnnolakeError):
             prove(self._files, self._path)
 
+    @property
+    def names(self) -> list[str]:
+        """The columns that rows are returned with."""
+        names: list[str] = self._format.schema.names
+        return names
+
     def largest(self, name: str) -> list[Any]:
         """Return the largest value of a column in each row group that has one, from the statistics."""
         return [each.max for each in self.statistics(name) if each is not None and each.has_min_max]
