@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from annolake.clock import Clock
 from annolake.errors import AnnolakeError, ConfigError, LakeError, outcome
+from annolake.help_texts import ERASE, ERASE_OLDER, ERASE_QUEUE, ERASE_RUN, REWRITE
 from annolake.printable import json_line, printable, printable_lines
 from annolake.process import settle_process
 from annolake.report import new_report
@@ -278,6 +279,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(unlock)
     unlock.add_argument("queue", metavar="QUEUE", help="the queue's id")
 
+    _add_changes(commands)
+
     schema = _command(commands, "schema", "print the columns and types of tables and views, and where they come from")
     schema.add_argument("--format", choices=["md", "json"], default="md", help="Markdown (default) or JSON")
 
@@ -298,6 +301,22 @@ def _add_copy(commands: Any) -> None:
     copy.add_argument("--all", action="store_true", help="rows that left their queue, too")
     copy.add_argument("--spreadsheet", action="store_true", help=SPREADSHEET)
     copy.add_argument("--force", action="store_true", help="replace the file that has that name")
+
+
+def _add_changes(commands: Any) -> None:
+    """Add the commands that change what is in the lake."""
+    rewrite = _command(commands, "rewrite", "apply [columns] to the rows that are in the lake", description=REWRITE)
+    _add_config(rewrite)
+    rewrite.add_argument("--json", action="store_true", help="print one line of JSON")
+
+    erase = _command(commands, "erase", "remove a run, a queue or old rows from the lake, for good", description=ERASE)
+    _add_config(erase)
+    what = erase.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run", action="append", metavar="ID", help=ERASE_RUN)
+    what.add_argument("--queue", action="append", metavar="QUEUE", help=ERASE_QUEUE)
+    what.add_argument("--older-than", type=_length_s, metavar="LENGTH", help=ERASE_OLDER)
+    erase.add_argument("--yes", action="store_true", help="do not ask first")
+    erase.add_argument("--json", action="store_true", help="print one line of JSON; needs --yes")
 
 
 def _length_s(text: str) -> float:
