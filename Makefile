@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-storage check lint format types layers bench mutants docs lock clean
+.PHONY: help demo test test-storage test-readers check lint format types layers bench mutants docs lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,16 @@ test: .venv/ready  ## every test
 
 test-storage: .venv/ready  ## tests of the lake with many more rounds: kills, faults, examples; a long while
 	ANNOLAKE_TEST_LONG=1 $(BIN)/pytest -n auto --dist worksteal tests/load
+
+test-readers: .venv-readers/ready  ## each call of docs/readers.md, by readers that annolake does not need itself
+	.venv-readers/bin/pytest tests/readers
+
+.venv-readers/ready: requirements.lock tests/readers/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-readers
+	.venv-readers/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-readers/bin/pip install --quiet --disable-pip-version-check -r tests/readers/requirements.txt
+	.venv-readers/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
 
 check: .venv/ready lint types layers  ## ruff, mypy --strict, import-linter
 
@@ -68,4 +78,4 @@ lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
 		--no-emit-index-url --no-emit-find-links --extra dev --no-emit-package annolake -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .venv-bench .venv-mutants demo-lake build dist
+	rm -rf .venv .venv-bench .venv-mutants .venv-readers demo-lake build dist

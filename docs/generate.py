@@ -13,6 +13,7 @@ from pathlib import Path
 
 from annolake import contract, sandbox
 from annolake.cli import EXIT_CODES, build_parser
+from annolake.read import catalogue
 from annolake.settings import example_toml, markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,10 +44,15 @@ such as `source.api_key_env` names, and those that Kubernetes sets for a service
 `ANNOLAKE_PORT*`). [cli.md](cli.md) has the options of the command line."""
 
 _SCHEMA = """\
-`annolake schema` prints these tables, `annolake schema --format json` the same as JSON. [lake.md](lake.md) says where
+`annolake schema` prints this, `annolake schema --format json` the same as JSON. [lake.md](lake.md) says where
 the files are and what they have in common. "runs." names a field of the runs listing, "item." a field of an item,
 "run." a field of the runs query with the name by which it is selected, "threads." likewise one of the threads endpoint,
-"feedback." a place in a row of the feedback endpoint; "annolake" is what the export adds."""
+"feedback." a place in a row of the feedback endpoint; "annolake" is what the export adds. The
+[views](#views) follow the tables."""
+
+_VIEWS = """\
+What `annolake.scan` returns in polars. Every day is a UTC day, whatever the session's time zone. The tables themselves
+are `all_runs`, `all_feedback`, `all_turns` and `queues`."""
 
 
 def documents() -> Mapping[Path, str]:
@@ -57,7 +63,13 @@ def documents() -> Mapping[Path, str]:
         ROOT / "docs/settings.md": _page("Settings", _SETTINGS, markdown_table().strip()),
         ROOT / "docs/service.md": _filled(ROOT / "docs/service.md", _switch()),
         ROOT / "docs/troubleshooting.md": _page("Troubleshooting", *_TROUBLESHOOTING["page_parts"]()),
-        ROOT / "docs/schema.md": _page("The tables", _SCHEMA, *map(contract.as_markdown, contract.TABLES)),
+        ROOT / "docs/schema.md": _page(
+            "The tables and views",
+            _SCHEMA,
+            *map(contract.as_markdown, contract.TABLES),
+            f"## Views\n\n{_VIEWS}",
+            *map(catalogue.as_markdown, catalogue.VIEWS.values()),
+        ),
     }
 
 

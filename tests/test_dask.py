@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import Any
 
 import dask
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker
 
 from annolake.config import load_config
 from annolake.errors import ConfigError, WorkerError
@@ -136,6 +137,18 @@ def test_the_command_exports_on_a_cluster(cluster: LocalCluster, client: Client,
     assert "event=queue_finished" in ran.err
     assert KEY not in ran.out + ran.err
     assert list((tmp_path / "lake/_annolake/tmp").iterdir()) == []
+
+
+def test_no_profiler_can_hang_a_worker(client: Client, tmp_path: Path) -> None:
+    """Before Python 3.12 Dask's profiler can, once a process starts as many threads as an export does."""
+
+    def is_profiled(dask_worker: Worker) -> bool:
+        return bool(dask_worker.periodic_callbacks["profile"].is_running())
+
+    with Sandbox(SEVERAL, api_key=KEY) as sandbox:
+        export_on(DaskWorkers(client), sandbox, tmp_path)
+
+    assert {*client.run(is_profiled).values()} == {sys.version_info >= (3, 12)}
 
 
 def test_progress_and_log_come_back_and_the_key_does_not(client: Client, tmp_path: Path) -> None:

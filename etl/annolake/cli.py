@@ -86,6 +86,17 @@ have the workers of a Dask cluster export the queues, one each at a time: dask:/
 same version, here and on every worker, which also needs the key's variable and access to the lake"""
 
 
+COPY = """\
+Copy a table into one flat file, for programs that know no lake: lists, maps and objects as JSON text, decimals exact,
+times in UTC, hashes left out, queue_id and queue_name first. Rows that left their queue are left out; --all copies them
+too, with removed_at. The file has its name when it is whole."""
+
+
+SPREADSHEET = """\
+CSV for a spreadsheet: text that it would compute as a formula begins with an apostrophe, and the file says that it is
+UTF-8; without it each text is copied exactly"""
+
+
 UNLOCK = """\
 Free the lock of a queue in an object store. The lock of a dead export frees itself after 60 seconds; this is for those
 who cannot wait. An export that still runs loses the queue by it, and publishes nothing more of it. On a disk a lock
@@ -261,11 +272,13 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(verify)
     verify.add_argument("--json", action="store_true", help="print one line of JSON")
 
+    _add_copy(commands)
+
     unlock = _command(commands, "unlock", "free the lock of a queue, left by an export that died", description=UNLOCK)
     _add_config(unlock)
     unlock.add_argument("queue", metavar="QUEUE", help="the queue's id")
 
-    schema = _command(commands, "schema", "print the tables' columns, types and sources")
+    schema = _command(commands, "schema", "print the columns and types of tables and views, and where they come from")
     schema.add_argument("--format", choices=["md", "json"], default="md", help="Markdown (default) or JSON")
 
     _command(commands, "sandbox", "run the embedded stand-in for the service", add_help=False)
@@ -273,6 +286,18 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", "export a sandbox queue into ./demo-lake and query it")
     demo.add_argument("--lake", type=Path, default=Path("demo-lake"), metavar="DIR", help="default: ./demo-lake")
     return parser
+
+
+def _add_copy(commands: Any) -> None:
+    copy = _command(commands, "copy", "copy a table of the lake into one flat file", description=COPY)
+    _add_config(copy)
+    copy.add_argument("table", choices=["runs", "queues", "feedback", "turns"], metavar="TABLE", help="%(choices)s")
+    copy.add_argument("--out", required=True, metavar="FILE", help="the file to write; - for standard output")
+    copy.add_argument("--format", choices=["csv", "ndjson", "parquet"], help="default: what the file's name ends with")
+    copy.add_argument("--queue", action="append", metavar="QUEUE", help=f"only this queue: {QUEUE}")
+    copy.add_argument("--all", action="store_true", help="rows that left their queue, too")
+    copy.add_argument("--spreadsheet", action="store_true", help=SPREADSHEET)
+    copy.add_argument("--force", action="store_true", help="replace the file that has that name")
 
 
 def _length_s(text: str) -> float:

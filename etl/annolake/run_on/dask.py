@@ -8,6 +8,7 @@ import math
 import os
 import re
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -110,11 +111,24 @@ def export_on_worker(packed: PackedTask, topic: str) -> QueueReport:
 
     It gives the worker's thread back, so that several run at once, as in a process of annolake's own.
     """
-    teller = _Teller(get_worker(), topic)
+    worker = get_worker()
+    _stop_profiler(worker, sys.version_info[:2])
+    teller = _Teller(worker, topic)
     stop = _Stop(Event(topic, get_client()))
     secede()
     with teller.telling():
         return work(packed, environ=os.environ, log=teller, progress=teller, stop=stop, stop_every_s=STOP_EVERY_S)
+
+
+def _stop_profiler(worker: Worker, python: tuple[int, ...]) -> None:
+    """Have Dask's profiler no longer look at the frames of threads, where that can hang the process.
+
+    Before Python 3.12 a thread that starts at that moment and a collection of garbage wait for each other for ever
+    (github.com/python/cpython/issues/106883); each export starts many threads.
+    """
+    profiler = worker.periodic_callbacks.get("profile")
+    if profiler and python < (3, 12):
+        worker.loop.add_callback(profiler.stop)
 
 
 class _Stop:
