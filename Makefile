@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-storage check lint format types layers bench mutants docs lock clean
+.PHONY: help demo test test-storage test-views check lint format types layers bench mutants docs lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,15 @@ test: .venv/ready  ## every test
 
 test-storage: .venv/ready  ## tests of the lake with many more rounds: kills, faults, examples; a long while
 	ANNOLAKE_TEST_LONG=1 $(BIN)/pytest -n auto --dist worksteal tests/load
+
+test-views: .venv-views/ready  ## the views over Delta tables and S3, by the extensions of DuckDB 1.5.5
+	.venv-views/bin/pytest tests/read/test_extensions.py tests/read/test_views.py
+
+.venv-views/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-views
+	.venv-views/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-views/bin/pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[views-delta]"
+	@touch $@
 
 check: .venv/ready lint types layers  ## ruff, mypy --strict, import-linter
 
@@ -68,4 +77,4 @@ lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
 		--no-emit-index-url --no-emit-find-links --extra dev --no-emit-package annolake -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .venv-bench .venv-mutants demo-lake build dist
+	rm -rf .venv .venv-bench .venv-mutants .venv-views demo-lake build dist

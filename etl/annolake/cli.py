@@ -92,6 +92,16 @@ who cannot wait. An export that still runs loses the queue by it, and publishes 
 ends with its process by itself."""
 
 
+OUT = """\
+write a DuckDB database that has the views, which opens from any folder and stays true after later exports; needs
+annolake[views], and for a lake of Delta tables DuckDB's extension delta"""
+
+
+VIEWS = """\
+Print SQL that makes views of the lake in DuckDB: runs with the names of their queues, reviewers, reviews, feedback,
+costs, throughput, latency, backlog, agreement. docs/schema.md lists them. Every day is a UTC day."""
+
+
 Command = Callable[[argparse.Namespace, Mapping[str, str], Streams], int]
 
 
@@ -241,6 +251,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(verify)
     verify.add_argument("--json", action="store_true", help="print one line of JSON")
 
+    _add_for_analysts(commands)
+
     unlock = _command(commands, "unlock", "free the lock of a queue, left by an export that died", description=UNLOCK)
     _add_config(unlock)
     unlock.add_argument("queue", metavar="QUEUE", help="the queue's id")
@@ -253,6 +265,12 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", "export a sandbox queue into ./demo-lake and query it")
     demo.add_argument("--lake", type=Path, default=Path("demo-lake"), metavar="DIR", help="default: ./demo-lake")
     return parser
+
+
+def _add_for_analysts(commands: Any) -> None:
+    views = _command(commands, "views", "make views of the lake for DuckDB: SQL, or a database file", description=VIEWS)
+    _add_config(views)
+    views.add_argument("--out", type=Path, metavar="FILE", help=OUT)
 
 
 def _length_s(text: str) -> float:
