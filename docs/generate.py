@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from annolake import contract, sandbox
-from annolake.cli import EXIT_CODES, build_parser
+from annolake.arguments import build_parser
+from annolake.help_texts import EXIT_CODES
 from annolake.read import catalogue
 from annolake.settings import example_toml, markdown_table
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -70,6 +71,35 @@ def test_every_view_is_the_same_of_each(lakes: Mapping[str, Kept], name: str) ->
     assert len({str(frame.schema) for frame in frames}) == 1
     plain, *others = (sorted(frame.rows(), key=str) for frame in frames)
     assert all(rows == plain for rows in others)
+
+
+def test_a_script_of_views_has_no_secret(lakes: Mapping[str, Kept]) -> None:
+    """It says where the store is; what gives access is the machine's, found by DuckDB."""
+    said = {kind: each.ran("views") for kind, each in lakes.items()}
+
+    assert {ran.exit_code for ran in said.values()} == {0}
+    for kind, each in lakes.items():
+        assert each.address in said[kind].out
+        assert ("PROVIDER credential_chain" in said[kind].out) == (each.store is not None)
+        assert ("delta_scan" in said[kind].out) == (each.format == "delta")
+        assert "writer" not in said[kind].out
+
+
+@pytest.mark.parametrize(
+    ("kind", "extension"), [("disk-delta", "delta"), ("s3-delta", "httpfs"), ("s3-parquet", "httpfs")]
+)
+def test_a_database_of_views_needs_the_extensions_of_duckdb(
+    lakes: Mapping[str, Kept], kind: str, extension: str, tmp_path: Path
+) -> None:
+    """One sentence names what to install; `annolake.scan` has no such need. `make test-views` has the extensions."""
+    ran = lakes[kind].ran("views", "--out", str(tmp_path / "lake.duckdb"), HOME=str(tmp_path))
+
+    assert (ran.exit_code, ran.out, [*tmp_path.iterdir()]) == (2, "", [])
+    assert ran.err == (
+        f"annolake: --out: {lakes[kind].address} needs DuckDB's extension {extension}, and {duckdb.__version__} "
+        f'has none here: run INSTALL {extension} in DuckDB, or pip install "annolake[views-delta]"; '
+        "annolake.scan works without\n"
+    )
 
 
 def test_an_unchanged_queue_writes_nothing_but_report_proof_and_lock(kept: Kept) -> None:
