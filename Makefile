@@ -87,4 +87,4 @@ lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
 		--no-emit-index-url --no-emit-find-links --extra dev --no-emit-package annolake -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .venv-bench .venv-mutants .venv-readers .venv-views demo-lake build dist
+	rm -rf .venv .venv-bench .venv-mutants .venv-readers .venv-views demo-lake demo-lake.* build dist
