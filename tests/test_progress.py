@@ -1,11 +1,18 @@
 """The figures of an export: of one queue, of all together, as events, and as lines of the log."""
 
+from itertools import pairwise
+from pathlib import Path
+from threading import Lock
 from typing import Any
 
+from annolake.config import load_config
+from annolake.pipeline import export
 from annolake.progress import LiveQueue, ProgressEvent, ProgressRelay, QueueProgress, ToldQueue
 from annolake.progress_lines import ProgressLines
 from annolake.progress_overview import Overview
-from annolake.report import QueueReport, Throttled
+from annolake.report import Mode, QueueReport, Throttled
+from annolake.sandbox import Faults, Population, Sandbox
+from exporting import KEY_VARIABLE, FakeClock, write_config
 
 
 class Time:
@@ -173,3 +180,69 @@ def test_a_line_of_the_log_every_30_seconds() -> None:
         "seconds": 60.0,
         "seconds_left": None,
     }
+
+
+class Watched:
+    """A progress that remembers the queue at work, to be looked at at each request."""
+
+    def __init__(self) -> None:
+        self.queue: LiveQueue | None = None
+        self.seen: list[ProgressEvent] = []
+        self._lock = Lock()
+
+    def planned(self, queues: int) -> None:
+        """Do nothing."""
+
+    def entered(self, queue: LiveQueue) -> None:
+        """Remember the queue."""
+        self.queue = queue
+        self.look()
+
+    def finished(self, queue: QueueReport) -> None:
+        """Do nothing."""
+
+    def deliver(self) -> None:
+        """Do nothing."""
+
+    def look(self) -> None:
+        """Note how far the queue is."""
+        with self._lock:  # several requests come at once
+            if self.queue:
+                self.seen.append(self.queue.now())
+
+
+def test_the_figures_of_a_real_export(tmp_path: Path) -> None:
+    """Seen at each request: the total is the reported size, steps are done one after the other, 429s are counted."""
+    watched = Watched()
+
+    def look(_sandbox: Sandbox, _number: int) -> None:
+        watched.look()
+
+    faults = Faults(script=("429",))
+    with Sandbox(Population(rows=900, days=3), seed=2, before_request=look, faults=faults) as sandbox:
+        config = load_config(write_config(tmp_path, sandbox, {"source.endpoint": "items"}), {})
+        modes: tuple[Mode, ...] = ("full", "new")
+        seen, reports = [], []
+        for mode in modes:
+            watched.seen = []
+            reports.append(
+                export(config, {KEY_VARIABLE: sandbox.api_key}, mode=mode, clock=FakeClock().clock, progress=watched)
+            )
+            seen.append(watched.seen)
+
+    phases = [list(dict.fromkeys(event.phase for event in each)) for each in seen]
+    assert phases[0] == ["started", "reading", "feedback", "merging", "publishing"]
+    assert phases[1][:4] == ["started", "reading", "feedback", "merging"]
+    reading = [event for event in seen[0] if event.phase == "reading"]
+    assert {event.total for event in reading} <= {None, 900}
+    assert reading[-1].total == 900
+    assert {event.total for event in seen[1]} == {None}
+    for each, report in zip(seen, reports, strict=True):
+        assert all(one.requests <= two.requests and one.throttled <= two.throttled for one, two in pairwise(each))
+        assert each[-1].requests == report.queues[0].requests
+        assert each[-1].throttled == sum(kind.answers for kind in report.queues[0].throttled.values())
+    assert seen[0][-1].throttled > 0
+    feedback = [event for event in seen[0] if event.phase == "feedback" and event.steps_total]
+    assert [event.steps for event in feedback] == sorted(event.steps for event in feedback)
+    assert len({event.steps for event in feedback}) > 1
+    assert all(event.steps <= (event.steps_total or 0) <= 1_000 for event in feedback)
