@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from annolake.cli_analysts import FOR_ANALYSTS
 from annolake.clock import Clock
 from annolake.errors import AnnolakeError, ConfigError, outcome
 from annolake.printable import json_line, printable, printable_lines
@@ -84,17 +85,6 @@ changed, for some of the last 3 days, and for all once sync.refresh_runs_every_s
 ON = """\
 have the workers of a Dask cluster export the queues, one each at a time: dask://host:8786; needs annolake[dask], in the
 same version, here and on every worker, which also needs the key's variable and access to the lake"""
-
-
-COPY = """\
-Copy a table into one flat file, for programs that know no lake: lists, maps and objects as JSON text, decimals exact,
-times in UTC, hashes left out, queue_id and queue_name first. Rows that left their queue are left out; --all copies them
-too, with removed_at. The file has its name when it is whole."""
-
-
-SPREADSHEET = """\
-CSV for a spreadsheet: text that it would compute as a formula begins with an apostrophe, and the file says that it is
-UTF-8; without it each text is copied exactly"""
 
 
 UNLOCK = """\
@@ -252,7 +242,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(verify)
     verify.add_argument("--json", action="store_true", help="print one line of JSON")
 
-    _add_copy(commands)
+    _add_for_analysts(commands)
 
     unlock = _command(commands, "unlock", "free the lock of a queue, left by an export that died", description=UNLOCK)
     _add_config(unlock)
@@ -268,16 +258,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_copy(commands: Any) -> None:
-    copy = _command(commands, "copy", "copy a table of the lake into one flat file", description=COPY)
-    _add_config(copy)
-    copy.add_argument("table", choices=["runs", "queues", "feedback", "turns"], metavar="TABLE", help="%(choices)s")
-    copy.add_argument("--out", required=True, metavar="FILE", help="the file to write; - for standard output")
-    copy.add_argument("--format", choices=["csv", "ndjson", "parquet"], help="default: what the file's name ends with")
-    copy.add_argument("--queue", action="append", metavar="QUEUE", help=f"only this queue: {QUEUE}")
-    copy.add_argument("--all", action="store_true", help="rows that left their queue, too")
-    copy.add_argument("--spreadsheet", action="store_true", help=SPREADSHEET)
-    copy.add_argument("--force", action="store_true", help="replace the file that has that name")
+def _add_for_analysts(commands: Any) -> None:
+    for name, what, description, add_options in FOR_ANALYSTS:
+        command = _command(commands, name, what, description=description)
+        _add_config(command)
+        add_options(command, QUEUE)
 
 
 def _length_s(text: str) -> float:
