@@ -230,9 +230,9 @@ def test_what_is_missing_is_counted_by_reason() -> None:
     assert section.title == "1,201 rows were rejected for 2 reasons, 1 payload is missing"
     assert section.table
     assert section.table.rows == [
-        ("1,200", "expected a string", "runs $.name", "A, B"),
-        ("1", "cut off", "file", "A"),
-        ("1", "the run was gone before its payload was exported", "runs", "A"),
+        ("expected a string", "runs $.name", "A, B", "1,200"),
+        ("cut off", "file", "A", "1"),
+        ("the run was gone before its payload was exported", "runs", "A", "1"),
     ]
     assert health.missing([one()], []).title == "Nothing was rejected, nothing is missing"
 

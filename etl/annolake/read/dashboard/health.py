@@ -99,15 +99,15 @@ def missing(queues: Sequence[QueueHealth], kinds: Sequence[RejectKind]) -> Secti
     lost = sum(queue.payloads_missing or 0 for queue in queues)
     rows = [
         (
-            words.number(kind.rows),
-            words.short(kind.reason, _LONGEST_REASON),
+            words.short(kind.reason.replace("`", ""), _LONGEST_REASON),
             _place(kind),
             words.short(", ".join(kind.queues), _LONGEST_REASON),
+            words.number(kind.rows),
         )
         for kind in kinds
     ]
     rows += [
-        (words.number(queue.payloads_missing), "the run was gone before its payload was exported", "runs", queue.name)
+        ("the run was gone before its payload was exported", "runs", queue.name, words.number(queue.payloads_missing))
         for queue in queues
         if queue.payloads_missing
     ]
@@ -121,7 +121,7 @@ def missing(queues: Sequence[QueueHealth], kinds: Sequence[RejectKind]) -> Secti
         "missing",
         ", ".join(said) or "Nothing was rejected, nothing is missing",
         _MISSING,
-        table=as_table(("rows", "what", "where", "queues"), rows, numbers=(0,)) if rows else None,
+        table=as_table(("what", "where", "queues", "rows"), rows, numbers=(3,)) if rows else None,
         table_title="Rejected and missing rows",
         wide=True,
     )

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from annolake.printable import printable
 
-_LONGEST = 80
+_LONGEST = 60
 _LARGE = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"))
 _DAY_H = 24
 _MANY_H = 48
