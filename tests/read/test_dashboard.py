@@ -27,11 +27,7 @@ NAMES = (
     "\u202eevil\u202c \"quoted\" & 'single'",
     "</svg></style><img src=http://tracker.example/x onerror=alert(1)>" + "long " * 60,
 )
-SHOWN = (
-    "<script>alert(1)</script>",
-    "\\u202eevil\\u202c \"quoted\" & 'single'",
-    NAMES[2][:59] + "…",
-)
+SHOWN = ("<script>alert(1)</script>", "\\u202eevil\\u202c \"quoted\" & 'single'", NAMES[2][:59] + "…")
 NOW = SECOND + timedelta(hours=3)
 PERIOD = (date(2026, 11, 15), date(2026, 11, 23))
 TAGS = {

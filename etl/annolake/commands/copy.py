@@ -12,7 +12,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from annolake.clock import Clock
 from annolake.config import load_lake_config
+from annolake.console import Console
 from annolake.errors import ConfigError, LakeError
 from annolake.flat_rows import FORMATS, Format, Written, flat, flat_schema, in_batches, write_rows
 from annolake.load.lake import Lake
@@ -51,9 +53,10 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     left_out = (
         f"; {counted(copied.left_out, 'removed row')} left out (--all copies them too)" if copied.left_out else ""
     )
-    print(printable(f"{arguments.table}: {counted(written.rows, 'row')} copied {where}{left_out}"), file=streams.err)
+    console = Console(streams.err, now=Clock().now, log_format=config.log.log_format)
+    console.say(printable(f"{arguments.table}: {counted(written.rows, 'row')} copied {where}{left_out}"))
     if written.formulas and not arguments.spreadsheet:
-        print(f"{counted(written.formulas, 'cell')} {_FORMULAS}", file=streams.err)
+        console.say(f"{counted(written.formulas, 'cell')} {_FORMULAS}")
     return 0
 
 
