@@ -15,7 +15,7 @@ def in_words(queue: QueueChanges) -> str:
         f"{counted(number, thing)} {verb}"
         for number, thing, verb in (
             (queue.rows_changed, "row", "changed"),
-            (queue.rows_gone, "row", "erased"),
+            (queue.rows_gone, "row", "of all tables erased"),
             (queue.rejects, "reject", "erased" if queue.rows_gone else "changed"),
         )
         if number
