@@ -203,6 +203,16 @@ def test_a_queue_that_is_exported_is_told_and_the_rest_erased(tmp_path: Path) ->
         assert modes == {0o644}
         unknown = annolake("erase", "--run", "nobody", "--yes", "--config", path, cwd=tmp_path)
         assert (unknown.exit_code, unknown.out.startswith("nothing of it is in the lake")) == (0, True)
+        ancient = annolake("erase", "--older-than", "999999999d", "--yes", "--config", path, cwd=tmp_path)
+        assert (ancient.exit_code, ancient.out.startswith("nothing of it")) == (0, True)
+        (tmp_path / "lake").rename(tmp_path / "moved")
+        (tmp_path / "lake").mkdir()
+        lost = annolake("erase", "--run", "x", "--yes", "--config", path, cwd=tmp_path)
+        assert (lost.exit_code, lost.err) == (
+            5,
+            f"annolake: {tmp_path}/lake: there is no lake; check lake.path, or run an export first\n",
+        )
+        assert list((tmp_path / "lake").iterdir()) == []
         for wrong in (["--queue", "all"], ["--run", ""]):
             refused = annolake("erase", *wrong, "--yes", "--config", path, cwd=tmp_path)
             assert (refused.exit_code, "one by one" in refused.err) == (2, True)

@@ -109,7 +109,8 @@ def scan(lake: Lake, queue_id: str, rule: Rule, rejected: Iterable[RejectedRow])
         if gone_too and rule.ids:
             found.rows_of |= row.ids
             found.runs.update(filter(None, [row.run]))
-    found.owners = np.setdiff1d(np.concatenate(going), np.concatenate(staying))
+    none = _keys(pa.chunked_array([[None]], pa.string()))  # of a row that shows no run
+    found.owners = np.setdiff1d(np.concatenate(going), np.concatenate([none, *staying]))
     return found
 
 
