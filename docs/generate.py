@@ -1,19 +1,25 @@
 """Write the pages that are made from the program: `make docs`. A test fails while one of them is stale.
 
-Owns the form of docs/cli.md, docs/schema.md and docs/settings.md. What they say comes from the parsers, from
-`schemas/` and from `annolake.settings`.
+Owns the form of docs/cli.md, docs/schema.md, docs/settings.md and docs/troubleshooting.md. What they say comes from the
+parsers, from `schemas/`, from `annolake.settings`, and from the code's messages with docs/messages.toml.
 """  # noqa: INP001 - a script, no package
 
 import argparse
 import re
+import runpy
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from annolake import contract, sandbox
-from annolake.cli import EXIT_CODES, build_parser
+from annolake.arguments import build_parser
+from annolake.help_texts import EXIT_CODES
+from annolake.read import catalogue
 from annolake.settings import example_toml, markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
+
+_TROUBLESHOOTING = runpy.run_path(str(Path(__file__).with_name("troubleshooting.py")))
 
 _WIDTH = 100  # characters of a line of usage
 
@@ -39,10 +45,15 @@ such as `source.api_key_env` names, and those that Kubernetes sets for a service
 `ANNOLAKE_PORT*`). [cli.md](cli.md) has the options of the command line."""
 
 _SCHEMA = """\
-`annolake schema` prints these tables, `annolake schema --format json` the same as JSON. [lake.md](lake.md) says where
+`annolake schema` prints this, `annolake schema --format json` the same as JSON. [lake.md](lake.md) says where
 the files are and what they have in common. "runs." names a field of the runs listing, "item." a field of an item,
 "run." a field of the runs query with the name by which it is selected, "threads." likewise one of the threads endpoint,
-"feedback." a place in a row of the feedback endpoint; "annolake" is what the export adds."""
+"feedback." a place in a row of the feedback endpoint; "annolake" is what the export adds. The
+[views](#views) follow the tables."""
+
+_VIEWS = """\
+What `annolake.scan` returns in polars. Every day is a UTC day, whatever the session's time zone. The tables themselves
+are `all_runs`, `all_feedback`, `all_turns` and `queues`."""
 
 
 def documents() -> Mapping[Path, str]:
@@ -52,7 +63,14 @@ def documents() -> Mapping[Path, str]:
         ROOT / "docs/cli.md": _page("The command line", _CLI, *_commands(), f"## Exit codes\n\n{_codes()}"),
         ROOT / "docs/settings.md": _page("Settings", _SETTINGS, markdown_table().strip()),
         ROOT / "docs/service.md": _filled(ROOT / "docs/service.md", _switch()),
-        ROOT / "docs/schema.md": _page("The tables", _SCHEMA, *map(contract.as_markdown, contract.TABLES)),
+        ROOT / "docs/schema.md": _page(
+            "The tables and views",
+            _SCHEMA,
+            *map(contract.as_markdown, contract.TABLES),
+            f"## Views\n\n{_VIEWS}",
+            *map(catalogue.as_markdown, catalogue.VIEWS.values()),
+        ),
+        ROOT / "docs/troubleshooting.md": _page("Troubleshooting", *_TROUBLESHOOTING["page_parts"]()),
     }
 
 
@@ -94,10 +112,11 @@ def _filled(path: Path, text: str) -> str:
 
 
 def main() -> None:
-    """Write every file whose text has changed."""
+    """Write every file whose text has changed; exit with a complaint where a message has no entry in messages.toml."""
     for path, text in documents().items():
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
+    sys.exit(_TROUBLESHOOTING["complaint"]())
 
 
 def _page(title: str, *parts: str) -> str:

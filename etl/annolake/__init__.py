@@ -1,6 +1,7 @@
 """annolake exports LangSmith annotation queues into a lake of partitioned Parquet files.
 
-The Python API is what `__all__` names: `load_config` and `export`, what they take and return, and their errors.
+The Python API is what `__all__` names: `load_config`, `export` and `scan`, what they take and return,
+and their errors.
 """
 
 from importlib import import_module
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
     from annolake.library import export, load_config
     from annolake.progress import ProgressEvent
+    from annolake.read.frames import scan
     from annolake.report import QueueReport, Report, TableReport
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "__version__",
     "export",
     "load_config",
+    "scan",
 ]
 
 _MODULES = {
@@ -59,6 +62,7 @@ _MODULES = {
     "TableReport": "report",
     "export": "library",
     "load_config": "library",
+    "scan": "read.frames",
 }
 
 

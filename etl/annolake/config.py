@@ -26,6 +26,7 @@ from annolake.settings import (
     Config,
     Lake,
     Log,
+    LogFormat,
     Metrics,
     Retry,
     Setting,
@@ -55,6 +56,7 @@ _NEEDED = ("source.queues", "lake.path")
 _SHOWN = 80  # characters of a value in a message
 _LOOKS_LIKE_A_KEY = re.compile(r"lsv2_|ls__")
 _OF_KUBERNETES = re.compile(r"ANNOLAKE_(SERVICE_|PORT)")  # in every pod beside a service called annolake
+_JSON_LOGS = re.compile(r"""^[^#\n]*\blog_format\s*=\s*["']json["']""", re.MULTILINE)
 _SPEAKS_OF_KEYS = re.compile(r"key|token|secret|password|bearer", re.IGNORECASE)
 
 
@@ -76,6 +78,17 @@ def load_config(
     absent if anything is set elsewhere. Raises ConfigError, one line for each thing that is wrong.
     """
     return _load(path, environ, overrides, {})
+
+
+def log_format_of(path: Path | None, environ: Mapping[str, str]) -> LogFormat:
+    """Return the format of logs as far as settings tell that may be wrong otherwise, or a file that is no TOML."""
+    given = environ.get(SETTINGS["log.log_format"].variable)
+    if given is None:
+        try:
+            given = "json" if _JSON_LOGS.search((path or DEFAULT_FILE).read_text("utf-8", "replace")) else "text"
+        except (OSError, ValueError):
+            return "text"
+    return "json" if given == "json" else "text"
 
 
 def with_queues(config: Config, queues: Sequence[str]) -> Config:

@@ -28,6 +28,7 @@ _QUESTION = pa.struct(
 ARROW_TYPES: Mapping[str, pa.DataType] = {
     "string": pa.string(),
     "bool": pa.bool_(),
+    "date": pa.date32(),
     "int32": pa.int32(),
     "int64": pa.int64(),
     "double": pa.float64(),

@@ -52,6 +52,7 @@ class EndpointExport:
     def __init__(self, parts: QueueParts, upsert: Upsert, beside: Sequence[BesideTable]) -> None:
         self._context, self._access, self._record = parts.context, parts.access, parts.record
         self._report, self._proofs, self._now = parts.report, parts.proofs, parts.now
+        self._progress = parts.progress
         self._upsert, self._beside, self._erased = upsert, beside, parts.erased
         self._source = self._planned_source()
         lake, workspace = parts.context.lake, parts.context.workspace
@@ -71,11 +72,14 @@ class EndpointExport:
         Rows are published last: an export that is killed before that meets them as changed once more, and with them all
         that belongs to them. Who finds a row finds what is beside it too.
         """
+        self._progress.enter("reading")
         for table in self._beside:
             table.begin()
         self._read()
         remove = self._confirm_removals()
         self._conclude_reading()
+        if self._beside:
+            self._progress.enter("feedback")
         for table in self._beside:
             table.publish(merges=merges)
         self._write_record()
@@ -112,10 +116,10 @@ class EndpointExport:
             table.ready()
 
     def _read(self) -> None:
-        expected, batches = self._upsert.index.size or None, self._source.read()
+        batches = self._source.read()
         first = list(islice(batches, 1))  # asked for beside the queue's own record, which has its name
         self._report.name = self._record.row.row.name if self._record.row else None
-        self._context.progress.started(self._report.queue_id, self._report.name, expected)
+        self._progress.name = self._report.name
         self._take(chain(first, batches))
 
     def _take(self, batches: Iterable[RowBatch]) -> None:
@@ -133,8 +137,15 @@ class EndpointExport:
             report.newest_added_at = max(filter(None, (report.newest_added_at, *times)), default=None)
             report.rows_seen, report.erased = self._source.verdict.rows, self._erased.met
             report.payloads_missing_new = self._buffer.run_missing_new
-            self._context.progress.read(report.queue_id, report.rows_seen)
+            self._progress.rows, self._progress.total = report.rows_seen, self._expected_rows()
         self._buffer.flush()
+
+    def _expected_rows(self) -> int | None:
+        """Return how many rows there are to read: as many as are reported, or as the lake has where nothing is."""
+        if self._report.mode == "new":
+            return None
+        sizes, filtered = self._source.verdict.sizes, self._report.filtered
+        return sizes if sizes is not None or filtered else self._upsert.index.live or None
 
     def _confirm_removals(self) -> bool:
         """Tell whether the rows that were not met have left the queue; read it again where they are many."""
@@ -199,7 +210,13 @@ class EndpointExport:
 
     def _publish(self, *, remove_gone: bool, merges: int) -> None:
         report, upsert = self._report, self._upsert
+        self._progress.enter("merging", lambda: upsert.merges)
         try:
-            publish(upsert, report, self._access.caller.stop, remove_gone=remove_gone, at_once=merges)
+            publish(
+                upsert, report, self._access.caller.stop, remove_gone=remove_gone, at_once=merges, merged=self._merged
+            )
         finally:
             report.partitions_written, report.bytes_written = upsert.partitions_written, upsert.bytes_written
+
+    def _merged(self) -> None:
+        self._progress.enter("publishing")

@@ -18,6 +18,7 @@ from annolake.load.lake import Lake
 from annolake.load.proofs import ReportedProofs
 from annolake.load.storage.scratch import Workspace
 from annolake.observers import Log, Progress
+from annolake.progress import QueueProgress
 from annolake.proof_keeper import ProofKeeper
 from annolake.queue_record import QueueRecord
 from annolake.report import Mode, QueueReport
@@ -83,6 +84,7 @@ class QueueParts:
     access: Access
     record: QueueRecord
     report: QueueReport
+    progress: QueueProgress
     proofs: ProofKeeper
     now: datetime
     at_once: int

@@ -76,6 +76,7 @@ class FeedbackExport:
         self._report = parts.report.feedback
         self.rejects = rejects_of(context.lake, context.workspace, access.queue_id, now=parts.now, table=FEEDBACK.name)
         self._caller = Caller(context.interruption.event())
+        parts.progress.count(self._caller)
         self._reader = FeedbackReader(
             replace(access, caller=self._caller),
             context.feedback_terms,
@@ -147,6 +148,7 @@ class FeedbackExport:
 
     def publish(self, *, merges: int) -> None:
         """Read what is left, and publish it; what was not read is told in the report. Raises LakeError."""
+        self._parts.progress.count_steps(self._reader.steps)
         self._want_the_rest()
         self._ask_again()
         self._reader.finish()
@@ -166,6 +168,7 @@ class FeedbackExport:
     def close(self) -> None:
         """End what is under way, and count what was asked for."""
         self._reader.close()
+        self._parts.progress.uncount(self._caller)
         self._parts.access.caller.absorb(self._caller)
 
     # --- which rows

@@ -99,6 +99,7 @@ def export(
             if not are_known:  # now they are
                 report.expect(queue_ids, mode)
                 file.write()
+            metrics.planned(len(queue_ids))
             if workers is None:
                 crew: Crew = opened.enter_context(_threads(context, len(queue_ids)))
             else:
@@ -145,6 +146,7 @@ class _ReportFile:
             queue.finished_at = self.clock.now()
             self._count_rejects(queue)
         self.report.queues[place] = queue
+        self._progress.finished(queue)
         self._is_stale = True
 
     def turn(self, more: bool) -> None:

@@ -21,6 +21,7 @@ from annolake.load.erased import Erased, read_erased
 from annolake.load.merge.read_back import ItemFacts
 from annolake.load.merge.spill import BUFFER_BYTES
 from annolake.observers import log_bug
+from annolake.progress import QueueProgress
 from annolake.proof_keeper import ProofKeeper
 from annolake.queue_record import QueueRecord
 from annolake.rejects import RejectKeeper
@@ -60,11 +61,14 @@ class QueueExport:
         self._erased = Erased(None)
         filtered = bool(source.status) or not source.include_archived
         self._report = QueueReport(queue_id=queue_id, filtered=filtered)
+        self._progress = QueueProgress(queue_id, context.progress.entered, context.clock.monotonic)
+        self._progress.count(self._caller)
 
     def export(self) -> QueueReport:
         """Export the queue; every error is put into the report, and none is raised."""
         report, begun = self._report, self._context.clock.monotonic()
         self._context.log.info("queue_started", queue_id=self._queue_id)
+        self._progress.enter("started")
         try:
             self._export()
             report.conclude()
@@ -88,7 +92,6 @@ class QueueExport:
         report.finished_at = self._context.clock.now()
         with suppress(LakeError):  # an id that is none, or what has failed the queue already
             report.rejects_known = self._context.lake.rejects_known(self._queue_id)
-        self._context.progress.finished(report)
         facts = {name: getattr(report, name) for name in ("status", "exit_code", "rows_seen", "inserted", "updated")}
         self._context.log.info("queue_finished", queue_id=self._queue_id, **facts)
         return report
@@ -156,7 +159,7 @@ class QueueExport:
             report.runs_refreshed_at = proofs.runs_read_at
         budget, merges = BUFFER_BYTES // self._at_once, max(1, MERGES_AT_ONCE // self._at_once)
         erased = ErasedRows(self._erased, self._queue_id)
-        parts = QueueParts(context, self._access, record, report, proofs, now, self._at_once, erased)
+        parts = QueueParts(context, self._access, record, report, self._progress, proofs, now, self._at_once, erased)
         with ExitStack() as opened:
             upsert = opened.enter_context(
                 context.lake.upsert(self._queue_id, context.workspace, now=now, budget=budget, items=items)

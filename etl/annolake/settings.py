@@ -16,6 +16,8 @@ from annolake.setting_values import read_lake_path, read_names, read_path, read_
 
 PREFIX = "ANNOLAKE_"
 
+LogFormat = Literal["text", "json"]
+
 _TEN_YEARS_S = 315_360_000
 
 # What a type and its bounds do not say. `read` is stricter than the type; a `secret` is never shown.
@@ -205,7 +207,7 @@ class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is logged to standard error."""
 
-    log_format: Annotated[Literal["text", "json"], Meta(
+    log_format: Annotated[LogFormat, Meta(
         description="The format of logs: key=value pairs, or one JSON object for each event.",
     )] = "text"
 

@@ -11,8 +11,14 @@ _CLOUD = re.compile(r"(?P<region>(?:eu|apac|aws|dev|beta)\.)?api\.(?P<host>smith
 _REGIONS = tuple(f"{region}api.smith.langchain.com" for region in ("", "eu.", "apac.", "aws."))
 _API_PATH = re.compile(r"(?P<kept>(?:/[\w.~-]+)*?)/api(?:/v1)?/?", re.ASCII)
 
-# A path as the service writes it; no query, fragment or parameter, where a token may stand.
-_APP_PATH = re.compile(r"(?P<path>/(?!/)[\w.~!$&'()*+,=:@%/-]{0,1000}+)(?:[?#;].*)?", re.ASCII | re.DOTALL)
+_SEGMENT = "A-Za-z0-9_.~!$&'()*+,=:@%-"
+
+APP_PATH = rf"^(/(?:[{_SEGMENT}][{_SEGMENT}/]{{0,999}})?)(?:[?#;](?s:.*))?$"
+"""A path as the service writes it, as a pattern that Python, Rust and RE2 read alike.
+
+Its one group is the path without query, fragment and parameter, where a token may stand. `$` is the end of the text: in
+Python `fullmatch` sees to that.
+"""
 
 
 def run_url(base_url: str, app_path: str) -> str | None:
@@ -20,8 +26,8 @@ def run_url(base_url: str, app_path: str) -> str | None:
 
     `base_url` is the setting `source.base_url`, `app_path` the run's field of that name.
     """
-    web, path = _web_address(base_url), _APP_PATH.fullmatch(app_path)
-    return web + path["path"] if web is not None and path else None
+    web, path = web_address(base_url), re.fullmatch(APP_PATH, app_path)
+    return web + path[1] if web is not None and path else None
 
 
 def other_regions(host: str) -> tuple[str, ...]:
@@ -29,7 +35,8 @@ def other_regions(host: str) -> tuple[str, ...]:
     return tuple(other for other in _REGIONS if other != host) if host in _REGIONS else ()
 
 
-def _web_address(base_url: str) -> str | None:
+def web_address(base_url: str) -> str | None:
+    """Return where the application is, without a slash at the end; None where that is not known."""
     parts = urlsplit(base_url)
     host, path = parts.hostname or "", _API_PATH.fullmatch(parts.path)
     if parts.path not in {"", "/"} and not path:

@@ -1,12 +1,17 @@
 """One queue in the four kinds of lake, by the real command: the same rows, the same words, the same exit codes."""
 
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import duckdb
+import polars as pl
 import pytest
 
+import annolake
+from annolake.read.catalogue import VIEWS
 from annolake.sandbox import Population, Queue, Sandbox
 from kept import KINDS, TABLES, Kept, lakes_of
 from load.storage.buckets import bucket_of
@@ -55,6 +60,48 @@ def test_the_rows_are_the_same_value_for_value(lakes: Mapping[str, Kept]) -> Non
     assert lakes["disk-parquet"].table("runs").height == 419
 
 
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_view_is_the_same_of_each(lakes: Mapping[str, Kept], name: str) -> None:
+    """`annolake.scan` knows no kinds: columns, types and rows."""
+    frames = [
+        annolake.scan(each.address, name, environ=each.environ).drop("exported_at", strict=False).collect()
+        for each in lakes.values()
+    ]
+    assert frames[0].height > 0
+    assert len({str(frame.schema) for frame in frames}) == 1
+    plain, *others = (sorted(frame.rows(), key=str) for frame in frames)
+    assert all(rows == plain for rows in others)
+
+
+def test_a_script_of_views_has_no_secret(lakes: Mapping[str, Kept]) -> None:
+    """It says where the store is; what gives access is the machine's, found by DuckDB."""
+    said = {kind: each.ran("views") for kind, each in lakes.items()}
+
+    assert {ran.exit_code for ran in said.values()} == {0}
+    for kind, each in lakes.items():
+        assert each.address in said[kind].out
+        assert ("PROVIDER credential_chain" in said[kind].out) == (each.store is not None)
+        assert ("delta_scan" in said[kind].out) == (each.format == "delta")
+        assert "writer" not in said[kind].out
+
+
+@pytest.mark.parametrize(
+    ("kind", "extension"), [("disk-delta", "delta"), ("s3-delta", "httpfs"), ("s3-parquet", "httpfs")]
+)
+def test_a_database_of_views_needs_the_extensions_of_duckdb(
+    lakes: Mapping[str, Kept], kind: str, extension: str, tmp_path: Path
+) -> None:
+    """One sentence names what to install; `annolake.scan` has no such need. `make test-views` has the extensions."""
+    ran = lakes[kind].ran("views", "--out", str(tmp_path / "lake.duckdb"), HOME=str(tmp_path))
+
+    assert (ran.exit_code, ran.out, [*tmp_path.iterdir()]) == (2, "", [])
+    assert ran.err == (
+        f"annolake: --out: {lakes[kind].address} needs DuckDB's extension {extension}, and {duckdb.__version__} "
+        f'has none here: run INSTALL {extension} in DuckDB, or pip install "annolake[views-delta]"; '
+        "annolake.scan works without\n"
+    )
+
+
 def test_an_unchanged_queue_writes_nothing_but_report_proof_and_lock(kept: Kept) -> None:
     """No file of a table, no commit; nothing is removed."""
     before = kept.files()
@@ -89,6 +136,20 @@ def test_every_command_says_the_same_of_each(lakes: Mapping[str, Kept], command:
     assert len({*said.values()}) == 1, said
     expected = {"status": "419 rows", "verify": "no problem found", "rejects": "$.run.name"}
     assert expected[command] in said["disk-parquet"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_flat_copy_of_each_is_the_same(lakes: Mapping[str, Kept], name: str) -> None:
+    """`annolake copy` knows no kinds either: the same cells, but for when they were exported."""
+    copies = []
+    for each in lakes.values():
+        ran = each.ran("copy", name, "--format", "csv", "--out", "-")
+        assert ran.exit_code == 0, ran.err
+        copy = pl.read_csv(io.StringIO(ran.out), infer_schema=False).drop("exported_at")
+        copies.append(copy.sort(TABLES[name]))
+
+    assert copies[0].height == lakes["disk-parquet"].table(name).height
+    assert all(copy.equals(copies[0]) for copy in copies[1:])
 
 
 def test_changes_arrive_alike(object_store: ObjectStore, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Place:
     `announces`: an export holds a lock in the place as long as it runs, since its scratch is on another machine.
     `wanted` is how its tables are to be arranged, None: as they are, and as is `usual` in a new lake.
     `prove` finds out whether a lake can be made there, and leaves nothing.
-    `delta_options` returns what deltalake takes as `storage_options` for the place.
+    `options` returns what readers take as `storage_options` for the place, `delta_options` what deltalake takes.
     """
 
     root: Location
@@ -62,6 +62,7 @@ class Place:
     wanted: Arrangement | None = None
     usual: Arrangement = "parquet"
     delta: DeltaSettings = field(default_factory=DeltaSettings)
+    options: Callable[[], Mapping[str, str]] = dict
     delta_options: Callable[[], Mapping[str, str]] = dict
 
     @property
@@ -159,6 +160,7 @@ def open_place(
         opened.prove,
         announces=True,
         usual="delta",
+        options=opened.options,
         delta_options=opened.delta_options,
     )
 

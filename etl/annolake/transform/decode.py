@@ -111,8 +111,15 @@ class PageDecoder:
     def _read_row(self, text: bytes) -> Element:
         try:
             return self._strictly(text)
+        except msgspec.ValidationError as error:
+            misfit = None if _is_unknown(error) else _misfit(error)
+        except MisfitError as error:
+            misfit = error.with_traceback(None)  # which leads here: a circle, which only a collection would free
         except (ValueError, RecursionError):
-            members = _members(text)
+            misfit = None
+        members = _members(text)
+        if misfit and members and members.compact:
+            return rejected(text, members, self._rows, misfit)  # looking closer would find the same
         try:
             return self._patiently(text, members)
         except MisfitError as misfit:
@@ -145,7 +152,7 @@ class PageDecoder:
             raise MisfitError("$", "not UTF-8 text") from None
         if members is None:
             raise MisfitError("$", "not a JSON object")
-        there = dict(members.pairs)
+        there = members.there
         known, unknown = self._known_and_unknown(there)
         apart = {} if members.plain else self._texts_apart(known, unknown)
         if not members.plain or len(there) < len(members.pairs):
@@ -162,7 +169,7 @@ class PageDecoder:
         whole = as_object(unknown)
         return row, None if whole is None else scrubbed(whole)
 
-    def _known_and_unknown(self, there: dict[str, bytes]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    def _known_and_unknown(self, there: Mapping[str, bytes]) -> tuple[Mapping[str, bytes], dict[str, bytes]]:
         """Return the texts of a row's known fields, and of what its unmapped fields are made of, which are learned."""
         unknown = {name: value for name, value in there.items() if name not in self._rows.names}
         known = {name: value for name, value in there.items() if name not in unknown} if unknown else there
@@ -277,9 +284,13 @@ def _printable(name: str) -> str:
     return name.encode("ascii", "backslashreplace").decode()[:100]
 
 
-def _surrogate(known: dict[str, bytes]) -> MisfitError:
+def _surrogate(known: Mapping[str, bytes]) -> MisfitError:
     name = next((name for name, value in known.items() if not _plain(value)), None)
     return MisfitError(f"$.{name}" if name else "$", "a lone surrogate escape, which no text can hold")
+
+
+def _is_unknown(error: msgspec.ValidationError) -> bool:
+    return str(error).startswith("Object contains unknown field")
 
 
 def _misfit(error: msgspec.ValidationError) -> MisfitError:

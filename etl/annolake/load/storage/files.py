@@ -68,6 +68,9 @@ class Files(Protocol):
     def names(self, folder: Location) -> list[str]:
         """Return the names of the files and folders in a folder, sorted; none where there is no folder."""
 
+    def below(self, folder: Location) -> list[Location]:
+        """Return all files in a folder and the folders below it, in no order; none where there is no folder."""
+
     def exists(self, path: Location) -> bool:
         """Tell whether there is a file or folder of that name."""
 

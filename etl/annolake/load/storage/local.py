@@ -64,6 +64,10 @@ class LocalFiles:
         except MissingError:
             return []
 
+    def below(self, folder: Location) -> list[Location]:
+        """Return all files in a folder and the folders below it; none where there is no folder."""
+        return self.step("list", folder, lambda: _below(_disk(folder)))
+
     def exists(self, path: Location) -> bool:
         """Tell whether there is a file or folder of that name."""
         return self.step("look for", path, lambda: os.path.lexists(_disk(path)))
@@ -139,6 +143,14 @@ class LocalFiles:
 def _disk(path: Location) -> Path:
     """Return the location as the path that it is on a disk."""
     return path if isinstance(path, Path) else Path(str(path))
+
+
+def _below(folder: Path) -> list[Location]:
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # a folder that an export has just replaced
+            raise error
+
+    return [Path(where, name) for where, _, names in os.walk(folder, onerror=failed) for name in names]
 
 
 def _sync(path: Path) -> None:

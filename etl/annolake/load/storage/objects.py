@@ -52,6 +52,12 @@ class ObjectFiles:
         """Return the names of the files and folders in a folder, sorted; none where there is no folder."""
         return self.step("list", folder, lambda: self._bucket.names(key_of(folder)))
 
+    def below(self, folder: Location) -> list[Location]:
+        """Return all files in a folder and the folders below it, by one listing; none where there is no folder."""
+        key = key_of(folder)
+        found = self.step("list", folder, lambda: self._bucket.below(key))
+        return [folder / each.removeprefix(f"{key}/") for each in found if each != key]
+
     def exists(self, path: Location) -> bool:
         """Tell whether there is a file or folder of that name."""
         return self.step("look for", path, lambda: self._exists(key_of(path)))

@@ -22,13 +22,15 @@ class StorePlace(NamedTuple):
     """A folder of a bucket: where it is, its files and its locks.
 
     `prove` raises `LakeError` where it cannot hold a lake, with what is missing; it leaves nothing there.
-    `delta_options` returns what deltalake takes as `storage_options`, with the credentials of this moment.
+    `options` returns how it is reached, with the credentials of this moment, as `storage_options` of other readers;
+    `delta_options` what deltalake takes to write there.
     """
 
     root: ObjectPath
     files: ObjectFiles
     locks: LeaseLocks
     prove: Callable[[], None]
+    options: Callable[[], dict[str, str]]
     delta_options: Callable[[], dict[str, str]]
 
 
@@ -53,4 +55,4 @@ def open_store(
 
     root, files = ObjectPath(f"{scheme}://{name}", *folders), ObjectFiles(bucket, kind, gate)
     locks = LeaseLocks(quick, ObjectFiles(quick, kind, gate), clock)
-    return StorePlace(root, files, locks, lambda: probe(bucket, files, root), delta_options)
+    return StorePlace(root, files, locks, lambda: probe(bucket, files, root), access.frozen, delta_options)

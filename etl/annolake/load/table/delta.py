@@ -198,6 +198,12 @@ class DeltaTable:
         with ExitStack() as closing:
             yield _true_of(self._log, live, closing)[0] if live else None
 
+    def readers(self, queue_id: str) -> Iterator[tuple[int, PartReader]]:
+        """Yield each day of a queue with its true file, open until the next one is asked for, of one version."""
+        for day, live in self._log.queue(queue_id).files.items():
+            with ExitStack() as closing:
+                yield day, _true_of(self._log, live, closing)[0]
+
     def held(self, queue_id: str) -> Held:
         """Return what is held of a queue, as the log has it; the latest time is a file's, for the log rounds it up."""
         found = [(day, file) for day, files in self._log.queue(queue_id).files.items() for file in files]

@@ -123,6 +123,12 @@ class Table(Protocol):
     def opened(self, queue_id: str, day: int) -> AbstractContextManager[PartReader | None]:
         """Open the file of a partition, the true one of two; None where there is none."""
 
+    def readers(self, queue_id: str) -> Iterator[tuple[int, PartReader]]:
+        """Yield each day of a queue with its true file, open until the next one is asked for.
+
+        Of a log all files are those of one version.
+        """
+
     def held(self, queue_id: str) -> Held:
         """Return what is held of a queue, opening as few files as can be."""
 
