@@ -76,7 +76,7 @@ class Erasure:
         self._remember()
         changes = Changes()
         for told in self._hands.change(self._queues, self._drop if self._order.queues else self._erase):
-            if told.error or told.files or told.rejects or self._order.queues:
+            if told.error or told.files or told.old_files or told.rejects or self._order.queues:
                 changes.queues.append(told)
                 tell(told)
         changes.conclude()

@@ -14,9 +14,10 @@ from annolake.load.audit import verify
 from annolake.load.lake import Lake
 from annolake.load.merge.revise import Change
 from annolake.load.revision import Done, revise_tables
+from annolake.load.table.part_file import PartReader
 from load.faults import DAY, Gate, Killed
 from load.kinds import Arrangement, bury, copy_lake, data_files
-from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, export, keys_with_polars, lake_at, stored
+from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, changed, export, keys_with_polars, lake_at, stored
 from rounds import rounds
 
 ROWS = [Row(number, START + number // 3 * DAY) for number in range(9)]
@@ -44,6 +45,17 @@ def erase(lake: Lake) -> Done:
     return done
 
 
+def everywhere(lake: Lake) -> list[set[str]]:
+    """Return the keys in each file that lies in the queue's folder, of whatever version."""
+    folder, found = lake.root / "runs" / f"queue_id={QUEUE}", []
+    for day in lake.files.names(folder):
+        for name in lake.files.names(folder / day):
+            with PartReader(lake.files, folder / day / name, lake.formats["runs"]) as reader:
+                tables = list(reader.key_columns(["queue_run_id"]))
+            found.append({key for table in tables for key in table.column(0).to_pylist()})
+    return found
+
+
 @pytest.fixture(scope="module", params=STRIDES)
 def kind(request: pytest.FixtureRequest) -> Iterator[str]:
     """Have lakes be of each kind."""
@@ -55,7 +67,8 @@ def kind(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_any_broken_step_of_a_revision_is_made_good_by_another(kind: str, tmp_path: Path) -> None:
     """A row that stays is never missing; at the end what was to go is in no file, and other days have theirs."""
     before, counted = tmp_path / "before", tmp_path / "counted"
-    export(lake_at(before), ROWS)
+    export(lake_at(before), [*ROWS[:-1], changed(ROWS[-1])])
+    export(lake_at(before), ROWS, number=2)
     files = {str(path).rpartition("/")[2] for path in data_files(lake_at(before), "runs", queue_id=QUEUE)}
     copy_lake(before, counted)
     gate = Gate()
@@ -64,6 +77,7 @@ def test_any_broken_step_of_a_revision_is_made_good_by_another(kind: str, tmp_pa
     assert (done.files, done.rows_gone, len(files & left), len(left)) == (2, 4, 1, 2)
     assert done.old_files == (2 if kind.endswith("delta") else 0)
     wanted = stored(lake_at(counted))
+    assert len(everywhere(lake_at(counted))) == 2 + kind.endswith("delta")  # of the last day there is an older version
     assert set(wanted) == {row.key for row in ROWS} - GOING
 
     for mode, first in (("before", 0), ("kill", STRIDES[kind] // 2)):
@@ -78,6 +92,7 @@ def test_any_broken_step_of_a_revision_is_made_good_by_another(kind: str, tmp_pa
 
             assert set(wanted) <= between, step
             assert stored(lake_at(root)) == wanted, step
+            assert not any(keys & GOING for keys in everywhere(lake_at(root))), step
             assert not lake_at(root).litter(), step
             assert [remark for remark in verify(lake_at(root)) if not remark.harmless] == [], step
 

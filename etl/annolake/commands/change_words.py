@@ -20,7 +20,7 @@ def in_words(queue: QueueChanges) -> str:
         )
         if number
     ]
-    if not done and not queue.files:
+    if not (done or queue.files or queue.old_files):
         return f"{title}: nothing to do"
     done.append(f"{counted(queue.files, 'file')} written anew")
     line = f"{title}: {', '.join(done)}"

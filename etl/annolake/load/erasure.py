@@ -175,7 +175,7 @@ def drop_queue(lake: Lake, queue_id: str, workspace: Workspace, done: Done) -> N
         table = lake.table(name)
         if lake.arrangement == "delta":
             _withdraw_all(lake, queue_id, workspace, name, done)
-            done.old_files += table.purge(queue_id)
+            done.old_files += table.purge(queue_id, concerned=lambda _: True)
         elif lake.files.exists(table.folder(queue_id)):
             held = table.held(queue_id)
             done.files, done.rows_gone = done.files + held.partitions, done.rows_gone + held.rows
