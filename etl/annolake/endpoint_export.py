@@ -58,6 +58,7 @@ class EndpointExport:
         lake, workspace = parts.context.lake, parts.context.workspace
         self._rejects = rejects_of(lake, workspace, parts.access.queue_id, now=parts.now)
         upsert.index.ask_for(self._rejects.keys)  # to learn what has become of them
+        self._held = upsert.index.live
         nulls = nulls_of(parts.access.guards.runs)
         self._buffer = FlattenBuffer(upsert, parts.report.endpoint, parts.context.clock.now, nulls=nulls)
 
@@ -145,7 +146,7 @@ class EndpointExport:
         if self._report.mode == "new":
             return None
         sizes, filtered = self._source.verdict.sizes, self._report.filtered
-        return sizes if sizes is not None or filtered else self._upsert.index.live or None
+        return sizes if sizes is not None or filtered else self._held or None
 
     def _confirm_removals(self) -> bool:
         """Tell whether the rows that were not met have left the queue; read it again where they are many."""
