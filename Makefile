@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-storage test-views check lint format types layers bench mutants docs lock clean
+.PHONY: help demo test test-storage test-readers test-views check lint format types layers bench mutants docs lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,16 @@ test: .venv/ready  ## every test
 
 test-storage: .venv/ready  ## tests of the lake with many more rounds: kills, faults, examples; a long while
 	ANNOLAKE_TEST_LONG=1 $(BIN)/pytest -n auto --dist worksteal tests/load
+
+test-readers: .venv-readers/ready  ## each call of docs/readers.md, by readers that annolake does not need itself
+	.venv-readers/bin/pytest tests/readers
+
+.venv-readers/ready: requirements.lock tests/readers/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-readers
+	.venv-readers/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-readers/bin/pip install --quiet --disable-pip-version-check -r tests/readers/requirements.txt
+	.venv-readers/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
 
 test-views: .venv-views/ready  ## the views over Delta tables and S3, by the extensions of DuckDB 1.5.5
 	.venv-views/bin/pytest tests/read/test_extensions.py tests/read/test_views.py
@@ -67,7 +77,7 @@ mutants: .venv-mutants/ready  ## which changes of the core no test notices; long
 	.venv-mutants/bin/pip install --quiet --disable-pip-version-check -r tests/mutants.txt
 	@touch $@
 
-docs: .venv/ready  ## write config.example.toml and docs/{cli,schema,settings}.md from the program
+docs: .venv/ready  ## write config.example.toml and docs/{cli,schema,settings,troubleshooting}.md from the program
 	$(BIN)/python docs/generate.py
 
 lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
@@ -77,4 +87,4 @@ lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
 		--no-emit-index-url --no-emit-find-links --extra dev --no-emit-package annolake -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .venv-bench .venv-mutants .venv-views demo-lake build dist
+	rm -rf .venv .venv-bench .venv-mutants .venv-readers .venv-views demo-lake demo-lake.* build dist

@@ -1,6 +1,7 @@
 """Many queues by one process, and by 1, 2 and 4 workers of a Dask cluster on this machine: wall time at 100 ms.
 
-The cluster is there before the clock starts, as one that serves many exports is. `--queues 40` for a larger case.
+Each lake must hold the same rows as that of the one process. The cluster is there before the clock starts, as one that
+serves many exports is. `--queues 40` for a larger case.
 """
 
 import argparse
@@ -8,9 +9,14 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from distributed import LocalCluster
 from processes import Service, measured, service
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from lakes import rows_of
 
 
 def main() -> None:
@@ -19,7 +25,7 @@ def main() -> None:
     case = f"{args.queues} queues of {args.rows} rows over {args.days} days"
     print(f"{case}, {args.latency_ms:.0f} ms, median of {args.repeat}")
     with service(rows=args.rows, queues=args.queues, days=args.days, latency_ms=args.latency_ms) as there:
-        alone = _median_s(there, [], args.repeat)
+        alone, rows = _exported(there, [], args.repeat)
         print(f"one process  {alone:6.2f} s")
         for count in args.workers:
             environ = {"LANGSMITH_API_KEY": there.api_key}
@@ -27,13 +33,15 @@ def main() -> None:
                 n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0", env=environ
             ) as cluster:
                 on = cluster.scheduler_address.replace("tcp://", "dask://")
-                wall_s = _median_s(there, ["--on", on], args.repeat)
+                wall_s, found = _exported(there, ["--on", on], args.repeat)
+            if found != rows:
+                raise RuntimeError(f"{count} workers made another lake than one process")
             print(f"{count} workers    {wall_s:6.2f} s  {wall_s / alone:.2f} of one process")
 
 
-def _median_s(there: Service, options: list[str], repeat: int) -> float:
-    """Return the wall time of an export into a new lake."""
-    walls = []
+def _exported(there: Service, options: list[str], repeat: int) -> tuple[float, dict[str, Any]]:
+    """Return the median wall time of exports into new lakes, and the rows of the last one by table."""
+    walls, rows = [], {}
     for _ in range(repeat):
         with tempfile.TemporaryDirectory() as folder:
             environ = {
@@ -44,7 +52,8 @@ def _median_s(there: Service, options: list[str], repeat: int) -> float:
             }
             command = [sys.executable, "-m", "annolake", "run", "--json", "--quiet", *options]
             walls.append(measured(command, environ, Path(folder)).wall_s)
-    return statistics.median(walls)
+            rows = rows_of(Path(folder, "lake"))
+    return statistics.median(walls), rows
 
 
 def _arguments() -> argparse.Namespace:

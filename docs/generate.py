@@ -1,20 +1,25 @@
 """Write the pages that are made from the program: `make docs`. A test fails while one of them is stale.
 
-Owns the form of docs/cli.md, docs/schema.md and docs/settings.md. What they say comes from the parsers, from
-`schemas/` and from `annolake.settings`.
+Owns the form of docs/cli.md, docs/schema.md, docs/settings.md and docs/troubleshooting.md. What they say comes from the
+parsers, from `schemas/`, from `annolake.settings`, and from the code's messages with docs/messages.toml.
 """  # noqa: INP001 - a script, no package
 
 import argparse
 import re
+import runpy
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from annolake import contract, sandbox
-from annolake.cli import EXIT_CODES, build_parser
+from annolake.arguments import build_parser
+from annolake.help_texts import EXIT_CODES
 from annolake.read import catalogue
 from annolake.settings import example_toml, markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
+
+_TROUBLESHOOTING = runpy.run_path(str(Path(__file__).with_name("troubleshooting.py")))
 
 _WIDTH = 100  # characters of a line of usage
 
@@ -66,6 +71,7 @@ def documents() -> Mapping[Path, str]:
             f"## Views\n\n{_VIEWS}",
             *map(catalogue.as_markdown, catalogue.VIEWS.values()),
         ),
+        ROOT / "docs/troubleshooting.md": _page("Troubleshooting", *_TROUBLESHOOTING["page_parts"]()),
     }
 
 
@@ -107,10 +113,11 @@ def _filled(path: Path, text: str) -> str:
 
 
 def main() -> None:
-    """Write every file whose text has changed."""
+    """Write every file whose text has changed; exit with a complaint where a message has no entry in messages.toml."""
     for path, text in documents().items():
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
+    sys.exit(_TROUBLESHOOTING["complaint"]())
 
 
 def _page(title: str, *parts: str) -> str:

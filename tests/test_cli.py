@@ -1,14 +1,18 @@
 """The command line as a process: exit codes, streams, messages, signals."""
 
+import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
+import annolake as package
 from annolake import __version__, contract
 from annolake.sandbox import Faults, Population, Sandbox
 from exporting import KEY_VARIABLE, annolake, annolake_process, export_once, files_of, with_polars, write_config
@@ -78,6 +82,73 @@ def test_json_logs_are_json_on_every_line(tmp_path: Path) -> None:
         lines = [json.loads(line) for line in ran.err.splitlines()]
         assert lines
         assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
+
+
+JSON_LOGS = {"ANNOLAKE_LOG__LOG_FORMAT": "json"}
+
+WRONG: dict[str, tuple[str | None, dict[str, str], list[str], str]] = {
+    "a setting": ('[log]\nlog_format = "json"\n[source]\npage_size = 0', {}, [], "source.page_size"),
+    "a file that is no TOML": ("[source]\nqueues = \"all\n[log]\nlog_format = 'json'", {}, [], "is not TOML"),
+    "no file, and a variable": (None, JSON_LOGS, [], "no such file"),
+    "a variable": ("[lake]\npath = ''", JSON_LOGS, [], "lake.path"),
+    "the command line": ('log = {log_format = "json"}', {}, ["--quite"], "unrecognized arguments: --quite"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_settings_that_are_wrong_are_told_in_json_too(wrong: str, tmp_path: Path) -> None:
+    """One line of JSON, as far as it can be known that logs are to be JSON; with --json the report is there as well."""
+    text, environ, options, named = WRONG[wrong]
+    file = tmp_path / "mine.toml"
+    if text is not None:
+        file.write_text(text)
+    ran = annolake("run", "--json", *options, "--config", file, cwd=tmp_path, environ=environ, key="")
+    told = json.loads(ran.err)
+
+    assert ran.exit_code == ran.report["exit_code"] == told["exit_code"] == 2
+    assert (told["event"], told["level"]) == ("message", "error")
+    assert named in told["text"]
+    assert told.keys() == {"event", "level", "text", "exit_code", "timestamp"}
+
+
+@pytest.mark.parametrize("log_format", ["text", "jsn", None])
+def test_settings_that_are_wrong_are_told_in_text_else(log_format: str | None, tmp_path: Path) -> None:
+    """Where the format is text, is no format, or is commented out; a variable outweighs the file."""
+    (tmp_path / "annolake.toml").write_text(
+        "# log_format = 'json'\n" if log_format is None else "log.log_format = 'json'"
+    )
+    environ = {} if log_format is None else {"ANNOLAKE_LOG__LOG_FORMAT": log_format}
+    ran = annolake("run", cwd=tmp_path, environ=environ)
+
+    assert ran.exit_code == 2
+    assert ran.err.startswith(("annolake: source.queues: required", "annolake: log.log_format: expected"))
+
+
+def test_no_command_writes_past_the_console() -> None:
+    """So that all of it honours log_format; the last line of defence does so too, and a prompt is for a person."""
+    package, past = Path(__file__).parents[1] / "etl/annolake", re.compile(r"file=(streams\.|sys\.std)?err\b")
+    writing = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if past.search(path.read_text())}
+
+    assert writing == {"cli.py", "commands/init.py"}
+
+
+def test_a_bug_is_a_line_of_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its traceback in a field; commands that read no settings tell theirs in text."""
+
+    def break_down(*_what: object, **_more: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("annolake.commands.status.tell_status", break_down)
+    monkeypatch.setattr("annolake.contract.as_markdown", break_down)
+    for command in ("status", "schema"):
+        ran = annolake(command, cwd=tmp_path, environ=JSON_LOGS | {"ANNOLAKE_LAKE__PATH": "lake"})
+        assert ran.exit_code == 1
+        if command == "status":
+            told = json.loads(ran.err)
+            assert (told["event"], told["kind"]) == ("bug", "RuntimeError")
+            assert "in break_down" in told["traceback"]
+        else:
+            assert "please report it" in ran.err.splitlines()[-1]
 
 
 BAD: dict[str, tuple[dict[str, Any], str | None, int, str]] = {
@@ -161,13 +232,19 @@ def test_schema_prints_both_forms(tmp_path: Path) -> None:
 
 
 def test_the_demo_answers_with_both_engines_and_says_nothing_else(tmp_path: Path) -> None:
-    """A newcomer sees two answers and no word on standard error, of foreign libraries neither."""
+    """A newcomer sees two answers, which are the same, and no word on standard error, of foreign libraries neither."""
     ran = annolake_process("demo", cwd=tmp_path)
 
     assert (ran.exit_code, ran.err) == (0, "")
-    assert "polars" in ran.out
-    assert "DuckDB" in ran.out
-    assert (tmp_path / "demo-lake/runs").is_dir()
+    polars, sql = ran.out.split("asked with polars:\n\n")[1].split("\n\n")[0], ran.out.splitlines()
+    (query,) = (line for line in sql if line.startswith("SELECT"))
+    with contextlib.chdir(tmp_path):
+        frame = eval(f"({polars.removeprefix('import annolake')})", {"annolake": package})  # noqa: S307 - our own demo
+        with duckdb.connect("demo-lake.duckdb", read_only=True) as connection:
+            rows = connection.sql(query).fetchall()
+    assert frame.rows() == rows
+    assert str(frame) in ran.out
+    assert len(rows) == 5
 
 
 def test_the_sandbox_takes_its_own_options(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +11,13 @@ from typing import Any
 
 import dask
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker
 
 from annolake.config import load_config
 from annolake.errors import ConfigError, WorkerError
 from annolake.interruption import Interruption
 from annolake.pipeline import export
+from annolake.progress import LiveQueue
 from annolake.report import QueueReport, Report
 from annolake.run_on import workers_at
 from annolake.run_on.dask import DaskWorkers
@@ -90,7 +92,10 @@ class Heard:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, dict[str, Any]]] = []
-        self.rows: dict[str, list[int]] = {}
+        self.queues: dict[str, list[LiveQueue]] = {}
+        self.phases: dict[str, list[str]] = {}
+        self.planned_queues = 0
+        self.ended: list[str] = []
 
     def debug(self, event: str, **facts: Any) -> None:
         """Note an event."""
@@ -98,17 +103,18 @@ class Heard:
 
     info = warning = error = debug
 
-    def started(self, queue_id: str, name: str | None, expected: int | None) -> None:
-        """Note that a queue begins."""
-        self.rows.setdefault(queue_id, []).append(0)
-        self.told.append(("started", {"name": name, "expected": expected}))
+    def planned(self, queues: int) -> None:
+        """Note how many queues there are."""
+        self.planned_queues = queues
 
-    def read(self, queue_id: str, rows: int) -> None:
-        """Note how many rows were read."""
-        self.rows[queue_id].append(rows)
+    def entered(self, queue: LiveQueue) -> None:
+        """Note a queue, and which of its phases begins."""
+        self.queues.setdefault(queue.queue_id, []).append(queue)
+        self.phases.setdefault(queue.queue_id, []).append(queue.now().phase)
 
-    def finished(self, _queue: QueueReport) -> None:
-        """Do nothing."""
+    def finished(self, queue: QueueReport) -> None:
+        """Note that a queue ended."""
+        self.ended.append(queue.queue_id)
 
     def deliver(self) -> None:
         """Do nothing."""
@@ -133,6 +139,18 @@ def test_the_command_exports_on_a_cluster(cluster: LocalCluster, client: Client,
     assert list((tmp_path / "lake/_annolake/tmp").iterdir()) == []
 
 
+def test_no_profiler_can_hang_a_worker(client: Client, tmp_path: Path) -> None:
+    """Before Python 3.12 Dask's profiler can, once a process starts as many threads as an export does."""
+
+    def is_profiled(dask_worker: Worker) -> bool:
+        return bool(dask_worker.periodic_callbacks["profile"].is_running())
+
+    with Sandbox(SEVERAL, api_key=KEY) as sandbox:
+        export_on(DaskWorkers(client), sandbox, tmp_path)
+
+    assert {*client.run(is_profiled).values()} == {sys.version_info >= (3, 12)}
+
+
 def test_progress_and_log_come_back_and_the_key_does_not(client: Client, tmp_path: Path) -> None:
     """Each queue starts, and its rows are told; neither event, task nor log of scheduler and workers has the key."""
     heard = Heard()
@@ -140,8 +158,13 @@ def test_progress_and_log_come_back_and_the_key_does_not(client: Client, tmp_pat
         report = export_on(DaskWorkers(client), sandbox, tmp_path, log=heard, progress=heard)
 
     assert report.exit_code == 0
-    assert heard.rows.keys() == set(sandbox.queue_ids)
-    assert all(rows == sorted(rows) and rows[-1] > 0 for rows in heard.rows.values())
+    assert heard.planned_queues == 4
+    assert sorted(heard.ended) == sorted(heard.queues) == sorted(sandbox.queue_ids)
+    assert all(phases[0] == "started" and "merging" in phases for phases in heard.phases.values())
+    last = {queue_id: queues[-1].now() for queue_id, queues in heard.queues.items()}
+    assert {(event.rows, event.total) for event in last.values()} == {(20, 20)}
+    assert all(event.requests > 5 and event.name for event in last.values())
+    assert all(len({*map(id, queues)}) == 1 for queues in heard.queues.values())
     assert [event for event, _ in heard.told].count("queue_finished") == 4
     known = str([client.get_events(), client.get_scheduler_logs(), client.get_worker_logs(), heard.told])
     assert f"annolake-{report.export_id}" in known

@@ -89,7 +89,7 @@ def test_wrong_arguments_are_named(asked: dict[str, Any], message: str, tmp_path
 
 
 def test_progress_comes_as_events_in_the_caller_s_thread(tmp_path: Path) -> None:
-    """Of each queue: it starts once, its rows grow, and it ends once with its report."""
+    """Of each queue: its phases in order, and figures that grow to those of its report, with which it ends."""
     events: list[annolake.ProgressEvent] = []
     threads = set()
 
@@ -104,12 +104,14 @@ def test_progress_comes_as_events_in_the_caller_s_thread(tmp_path: Path) -> None
     assert threads == {threading.current_thread()}
     for queue in report.queues:
         of_queue = [event for event in events if event.queue_id == queue.queue_id]
-        assert [event.phase for event in of_queue if event.phase != "reading"] == ["started", "ended"]
+        phases = list(dict.fromkeys(event.phase for event in of_queue))
+        assert phases == ["started", "reading", "feedback", "merging", "publishing", "ended"]
         assert [event.rows for event in of_queue] == sorted(event.rows for event in of_queue)
-        assert of_queue[0].expected is None
-        assert of_queue[-1].rows == 40
+        assert of_queue[-1].rows == of_queue[-1].total == 40
+        assert of_queue[-1].report == queue
+        assert of_queue[-1].requests == queue.requests >= of_queue[-2].requests > 5
         assert of_queue[-1].report is queue
-        assert (of_queue[-1].name, queue.name) == (queue.name, of_queue[0].name)
+        assert of_queue[-1].name == queue.name
 
 
 def test_what_on_progress_raises_ends_the_export_in_good_order(tmp_path: Path) -> None:
@@ -177,14 +179,19 @@ def test_a_stop_that_is_set_already_begins_nothing(tmp_path: Path) -> None:
 def test_executors_make_the_same_lake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spawning: ProcessPoolExecutor
 ) -> None:
-    """Row for row in every table, in threads and in processes that were begun anew; the report is alike too."""
+    """Row for row in every table, in threads and in processes that were begun anew; the report is alike too.
+
+    Of a queue on an executor its end is told, once.
+    """
     reports, lakes = [], []
+    events: list[annolake.ProgressEvent] = []
     with Sandbox(SEVERAL, seed=5) as sandbox, ThreadPoolExecutor(3) as threads:
         monkeypatch.setenv(KEY_VARIABLE, sandbox.api_key)
         for number, executor in enumerate([None, threads, spawning]):
             folder = tmp_path / str(number)
             folder.mkdir()
-            reports.append(annolake.export(config_of(sandbox, folder), executor=executor))
+            note = events.append if executor else None
+            reports.append(annolake.export(config_of(sandbox, folder), executor=executor, on_progress=note))
             lakes.append(rows_of(folder / "lake"))
             assert list((folder / "lake/_annolake/tmp").iterdir()) == []
 
@@ -194,6 +201,10 @@ def test_executors_make_the_same_lake(
     told = [[(queue.queue_id, queue.name, queue.inserted, queue.status) for queue in each.queues] for each in reports]
     assert told[0] == told[1] == told[2]
     assert {each.exit_code for each in reports} == {0}
+    assert [(event.phase, event.rows) for event in events] == [("ended", 40)] * 10
+    assert [event.report for event in events[5:]] == sorted(
+        reports[2].queues, key=lambda queue: [event.queue_id for event in events[5:]].index(queue.queue_id)
+    )
 
 
 def test_processes_that_are_forks_are_refused(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from annolake.clock import Clock
 from annolake.config import load_config
-from annolake.metrics import as_prometheus
+from annolake.metrics import HELP, as_prometheus
 from annolake.pipeline import export
 from annolake.report import QueueReport, Report, new_report
 from annolake.sandbox import Faults, Population, Sandbox
@@ -24,7 +25,7 @@ def samples(text: str) -> dict[str, float]:
         if not line.startswith("# "):
             parts = _LINE.fullmatch(line)
             assert parts, line
-            labels = re.sub(r'(queue_id|name)="(?:[^"\\]|\\.)*",?', "", parts["labels"] or "")
+            labels = re.sub(r'(export|queue_id|name)="(?:[^"\\]|\\.)*",?', "", parts["labels"] or "")
             key = f"{parts['name']}{{{labels}}}" if labels else parts["name"]
             assert key not in found, "there is a queue too many for this test"
             found[key] = float(parts["value"])
@@ -68,6 +69,7 @@ def test_metrics_are_the_figures_of_the_report(tmp_path: Path) -> None:
     assert found["annolake_queue_last_success_timestamp_seconds"] == queue.finished_at.timestamp()
     assert (found["annolake_export_running"], found["annolake_export_exit_code"]) == (0, report.exit_code)
     assert [path.name for path in (tmp_path / "metrics").iterdir()] == ["annolake.prom"]
+    assert 'annolake_export_running{export="annolake"} 0' in (tmp_path / "metrics/annolake.prom").read_text()
 
 
 def test_a_failed_export_keeps_the_last_success(tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_metrics_are_written_every_30_seconds(tmp_path: Path) -> None:
         def _ignore(self, *_what: object) -> None:
             """Do nothing."""
 
-        started = read = finished = _ignore
+        planned = entered = finished = _ignore
 
         def deliver(self) -> None:
             """Read the file, if there is one, and let time go by."""
@@ -132,12 +134,46 @@ def test_a_file_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if "tmp" in path.name] == []
 
 
+_SELECTOR = re.compile(r"\b(annolake_[a-z_]+)(?:\{([^}]*)\})?")
+_BY = re.compile(r"\bon \(([a-z_, ]+)\)")
+
+
+def test_the_alerts_of_the_docs_ask_for_metrics_that_there_are() -> None:
+    """Each rule is whole; names, label values and the labels that are joined on or shown are those of a real file."""
+    text = (Path(__file__).parents[1] / "docs/operating.md").read_text()
+    (block,) = re.findall(r"```yaml\n(groups:.*?)```", text, re.DOTALL)
+    (group,) = yaml.safe_load(block)["groups"]
+    report = new_report(Clock().now())
+    report.queues = [QueueReport(queue_id="q", name="n")]
+    report.finish(Clock().now())
+    written = as_prometheus(report, {"q": Clock().now()}, {}, export="e", now=Clock().now())
+    lines = [line for line in written.splitlines() if not line.startswith("#")]
+
+    assert len({rule["alert"] for rule in group["rules"]}) == len(group["rules"]) > 5
+    for rule in group["rules"]:
+        selected = _SELECTOR.findall(rule["expr"])
+        assert selected, rule
+        for name, labels in selected:
+            found = [line for line in lines if re.match(rf"{name}[{{ ]", line) and labels in line]
+            assert found, (name, labels)
+        shown = re.findall(r"\$labels\.([a-z_]+)", rule["annotations"]["summary"])
+        joined = [label for by in _BY.findall(rule["expr"]) for label in by.split(", ")]
+        assert all(f'{label}="' in found[0] for label in (*shown, *joined)), rule
+
+
+def test_every_metric_is_explained() -> None:
+    """docs/operating.md names each, and none that is not there."""
+    text = (Path(__file__).parents[1] / "docs/operating.md").read_text()
+
+    assert set(re.findall(r"\bannolake_(?:export|queue)_[a-z_]+", text)) == set(HELP)
+
+
 @pytest.mark.parametrize("name", ['a "b" \\ c', "two\nlines", "\ud800", None])
 def test_names_are_escaped(name: str | None) -> None:
     """A queue's name is somebody's text."""
     report: Report = new_report(Clock().now())
     report.queues = [QueueReport(queue_id="q", name=name)]
-    text = as_prometheus(report, {}, {}, now=Clock().now())
+    text = as_prometheus(report, {}, {}, export="nightly", now=Clock().now())
 
     assert samples(text)["annolake_queue_exit_code"] == 0
-    assert 'annolake_queue_exit_code{queue_id="q",name="' in text
+    assert 'annolake_queue_exit_code{export="nightly",queue_id="q",name="' in text

@@ -1,66 +1,116 @@
-"""What a person or an orchestrator sees on standard error: messages, logs and the progress bar.
+"""What a person or an orchestrator sees on standard error: messages, logs and the progress of an export.
 
-Owns which of them are shown. Never what is said, and never standard output, which belongs to a command's result.
+Owns which of them are shown, and in which form. Never what is said, and never standard output, which belongs to a
+command's result.
 """
 
 import logging
-from collections.abc import Callable, MutableMapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from importlib import import_module
-from typing import Any, Literal, TextIO
+from threading import Lock
+from types import MappingProxyType
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from annolake.clock import Clock
 from annolake.observers import SILENCE, Progress
 from annolake.printable import printable_lines
+from annolake.progress_lines import ProgressLines
+from annolake.settings import LogFormat
 
-LogFormat = Literal["text", "json"]
+# Terminals whose cursor cannot be moved.
+_DUMB = frozenset({"dumb", "unknown"})
+
+_SHOW_CURSOR = "\x1b[?25h"
 
 
 class Console:
     """Messages and logs of one command on `stream`.
 
-    On a terminal a progress bar stands for the routine logs; elsewhere they are written as key=value or, with
-    `log_format` json, as one JSON object a line, and then messages are logs too, so that every line parses.
-    `quiet` leaves warnings and errors.
+    On a terminal a progress bar stands for the routine logs; elsewhere, and where the variable TERM says that the
+    terminal is dumb, they are written as key=value or, with `log_format` json, as one JSON object a line. Then messages
+    are logs too, so that every line parses. `quiet` leaves warnings and errors. `environ` has NO_COLOR and TERM.
     """
 
     def __init__(
-        self, stream: TextIO, *, now: Callable[[], datetime], quiet: bool = False, log_format: LogFormat = "text"
+        self,
+        stream: TextIO,
+        *,
+        now: Callable[[], datetime],
+        quiet: bool = False,
+        log_format: LogFormat = "text",
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._stream = stream
+        self._stream, self._environ = stream, environ
         self._as_json = log_format == "json"
         self._quiet = quiet
-        self.terminal = stream.isatty()
-        routine = not quiet and (self._as_json or not self.terminal)
-        self.log = _logger(stream, now, as_json=self._as_json, routine=routine)
+        self._lock = Lock()
+        self._above: Callable[[str], None] | None = None  # where a bar is drawn, what writes above it
+        self._is_drawn_on = stream.isatty() and environ.get("TERM", "").lower() not in _DUMB and not self._as_json
+        routine = not quiet and not self._is_drawn_on
+        self.log = _logger(self._write, now, as_json=self._as_json, routine=routine)
 
     def say(self, message: str) -> None:
         """Tell a person how it went; nothing when quiet."""
         if self._as_json:
             self.log.info("message", text=message)
         elif not self._quiet:
-            print(message, file=self._stream, flush=True)
+            self._write(message)
 
-    def complain(self, message: str) -> None:
-        """Tell a person what went wrong: never left out."""
+    def complain(self, message: str, **facts: Any) -> None:
+        """Tell a person what went wrong: never left out. `facts` go into a log of JSON alone."""
         if self._as_json:
-            self.log.error("message", text=message)
+            self.log.error("message", text=message, **facts)
         else:
-            print(f"annolake: {message}", file=self._stream, flush=True)
+            self._write(f"annolake: {message}")
 
-    def progress(self) -> AbstractContextManager[Progress]:
-        """Return a progress bar, one that shows nothing where there is no terminal."""
-        if not self.terminal or self._quiet or self._as_json:
+    def progress(self, clock: Clock | None = None) -> AbstractContextManager[Progress]:
+        """Return what shows progress: a bar on a terminal, elsewhere a line of the log every 30 seconds."""
+        monotonic = (clock or Clock()).monotonic
+        if self._quiet:
             return nullcontext(SILENCE)
+        return self._bar(monotonic) if self._is_drawn_on else nullcontext(ProgressLines(self.log, monotonic))
+
+    def give_back(self) -> None:
+        """Show the terminal's cursor again, where the process ends at once and a bar was drawn."""
+        if self._above:
+            self._stream.write(_SHOW_CURSOR)
+            self._stream.flush()
+
+    @contextmanager
+    def _bar(self, monotonic: Callable[[], float]) -> Iterator[Progress]:
         # Drawing is imported where it is done: 40 ms of every other start.
-        bar: AbstractContextManager[Progress] = import_module("annolake.progress_bar").ProgressBar(self._stream)
-        return bar
+        drawing = import_module("annolake.progress_bar").ProgressBar
+        with drawing(self._stream, monotonic, no_color=bool(self._environ.get("NO_COLOR"))) as bar:
+            self._above = bar.print_above
+            try:
+                yield bar
+            finally:
+                self._above = None
+
+    def _write(self, line: str) -> None:
+        if self._above:
+            self._above(line)
+            return
+        with self._lock:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
 
 
-def _logger(stream: TextIO, now: Callable[[], datetime], *, as_json: bool, routine: bool) -> FilteringBoundLogger:
+class _Lines:
+    """The end of the log: one call a line."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.msg = self.debug = self.info = self.warning = self.error = self.critical = write
+
+
+def _logger(
+    write: Callable[[str], None], now: Callable[[], datetime], *, as_json: bool, routine: bool
+) -> FilteringBoundLogger:
     def stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["timestamp"] = now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return event
@@ -74,7 +124,7 @@ def _logger(stream: TextIO, now: Callable[[], datetime], *, as_json: bool, routi
         rendering = [structlog.processors.JSONRenderer()]
     level = logging.INFO if routine else logging.WARNING
     logger: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(stream),
+        _Lines(write),
         processors=[structlog.processors.add_log_level, stamp, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )

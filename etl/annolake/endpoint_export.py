@@ -19,6 +19,7 @@ from annolake.removals import Absence
 from annolake.sources.items import ItemsSource
 from annolake.sources.runs import RunsSource
 from annolake.sources.source import RowSource
+from annolake.transform.guard import nulls_of
 from annolake.transform.row_batch import DecodedRow, RowBatch
 
 
@@ -51,12 +52,14 @@ class EndpointExport:
     def __init__(self, parts: QueueParts, upsert: Upsert, beside: Sequence[BesideTable]) -> None:
         self._context, self._access, self._record = parts.context, parts.access, parts.record
         self._report, self._proofs, self._now = parts.report, parts.proofs, parts.now
-        self._upsert, self._beside = upsert, beside
+        self._progress = parts.progress
+        self._upsert, self._beside, self._erased = upsert, beside, parts.erased
         self._source = self._planned_source()
         lake, workspace = parts.context.lake, parts.context.workspace
         self._rejects = rejects_of(lake, workspace, parts.access.queue_id, now=parts.now)
         upsert.index.ask_for(self._rejects.keys)  # to learn what has become of them
-        self._buffer = FlattenBuffer(upsert, parts.report.endpoint, parts.context.clock.now)
+        nulls = nulls_of(parts.access.guards.runs)
+        self._buffer = FlattenBuffer(upsert, parts.report.endpoint, parts.context.clock.now, nulls=nulls)
 
     @property
     def rejects(self) -> list[RejectKeeper]:
@@ -69,11 +72,14 @@ class EndpointExport:
         Rows are published last: an export that is killed before that meets them as changed once more, and with them all
         that belongs to them. Who finds a row finds what is beside it too.
         """
+        self._progress.enter("reading")
         for table in self._beside:
             table.begin()
         self._read()
         remove = self._confirm_removals()
         self._conclude_reading()
+        if self._beside:
+            self._progress.enter("feedback")
         for table in self._beside:
             table.publish(merges=merges)
         self._write_record()
@@ -95,7 +101,9 @@ class EndpointExport:
         report.mode, report.mode_reason = plan.mode, plan.reason
         if report.endpoint == "runs":
             return RunsSource(self._access, self._upsert.index, plan.watermarks)
-        return ItemsSource(self._access, self._upsert.index, plan.watermarks, now=self._now, known=self)
+        return ItemsSource(
+            self._access, self._upsert.index, plan.watermarks, now=self._now, known=self, is_erased=self._erased.is_row
+        )
 
     def keep(self, rows: Sequence[int], items: Sequence[bytes]) -> list[bool]:
         """Tell which items stay as the lake has them, as `KnownItems` says."""
@@ -107,16 +115,17 @@ class EndpointExport:
             table.ready()
 
     def _read(self) -> None:
-        expected, batches = self._upsert.index.size or None, self._source.read()
+        batches = self._source.read()
         first = list(islice(batches, 1))  # asked for beside the queue's own record, which has its name
         self._report.name = self._record.row.row.name if self._record.row else None
-        self._context.progress.started(self._report.queue_id, self._report.name, expected)
+        self._progress.name = self._report.name
         self._take(chain(first, batches))
 
     def _take(self, batches: Iterable[RowBatch]) -> None:
         """Land the rows that are new or changed, and keep the rejects."""
         report = self._report
-        for batch in batches:
+        for sent in batches:
+            batch = self._erased.sift(sent)
             self._await_tables()
             self._upsert.expect(self._source.verdict.reported)
             self._rejects.see(batch)
@@ -125,10 +134,17 @@ class EndpointExport:
                 table.see(batch, changed)
             times = [row.added_at for row in (*(each.row for each in batch.rows), *batch.kept)]
             report.newest_added_at = max(filter(None, (report.newest_added_at, *times)), default=None)
-            report.rows_seen = self._source.verdict.rows
+            report.rows_seen, report.erased = self._source.verdict.rows, self._erased.met
             report.payloads_missing_new = self._buffer.run_missing_new
-            self._context.progress.read(report.queue_id, report.rows_seen)
+            self._progress.rows, self._progress.total = report.rows_seen, self._expected_rows()
         self._buffer.flush()
+
+    def _expected_rows(self) -> int | None:
+        """Return how many rows there are to read: as many as are reported, or as the lake has where nothing is."""
+        if self._report.mode == "new":
+            return None
+        sizes, filtered = self._source.verdict.sizes, self._report.filtered
+        return sizes if sizes is not None or filtered else self._upsert.index.live or None
 
     def _confirm_removals(self) -> bool:
         """Tell whether the rows that were not met have left the queue; read it again where they are many."""
@@ -193,7 +209,13 @@ class EndpointExport:
 
     def _publish(self, *, remove_gone: bool, merges: int) -> None:
         report, upsert = self._report, self._upsert
+        self._progress.enter("merging", lambda: upsert.merges)
         try:
-            publish(upsert, report, self._access.caller.stop, remove_gone=remove_gone, at_once=merges)
+            publish(
+                upsert, report, self._access.caller.stop, remove_gone=remove_gone, at_once=merges, merged=self._merged
+            )
         finally:
             report.partitions_written, report.bytes_written = upsert.partitions_written, upsert.bytes_written
+
+    def _merged(self) -> None:
+        self._progress.enter("publishing")

@@ -35,6 +35,7 @@ from annolake.removals import Absence
 from annolake.report import TableReport
 from annolake.sources.feedback import Said
 from annolake.sources.new_feedback import IgnoredError, Mention, TooMuchError
+from annolake.transform.guard import nulls_of
 from annolake.transform.row_batch import DecodedRow, RowBatch
 
 Looking = Future[dict[bytes, Mention]]
@@ -75,6 +76,7 @@ class FeedbackExport:
         self._report = parts.report.feedback
         self.rejects = rejects_of(context.lake, context.workspace, access.queue_id, now=parts.now, table=FEEDBACK.name)
         self._caller = Caller(context.interruption.event())
+        parts.progress.count(self._caller)
         self._reader = FeedbackReader(
             replace(access, caller=self._caller),
             context.feedback_terms,
@@ -83,7 +85,8 @@ class FeedbackExport:
             log=context.log,
             at_once=parts.at_once,
         )
-        self._buffer = FlattenBuffer(upsert, None, context.clock.now, table=FEEDBACK)
+        nulls = nulls_of(access.guards.feedback)
+        self._buffer = FlattenBuffer(upsert, None, context.clock.now, table=FEEDBACK, nulls=nulls)
         self._plan = FeedbackPlan(whole=False)
         self._asked = bytearray()  # a byte for each row of the queue, by its number
         self._looking: Looking | None = None
@@ -145,6 +148,7 @@ class FeedbackExport:
 
     def publish(self, *, merges: int) -> None:
         """Read what is left, and publish it; what was not read is told in the report. Raises LakeError."""
+        self._parts.progress.count_steps(self._reader.steps)
         self._want_the_rest()
         self._ask_again()
         self._reader.finish()
@@ -164,6 +168,7 @@ class FeedbackExport:
     def close(self) -> None:
         """End what is under way, and count what was asked for."""
         self._reader.close()
+        self._parts.progress.uncount(self._caller)
         self._parts.access.caller.absorb(self._caller)
 
     # --- which rows
@@ -248,6 +253,7 @@ class FeedbackExport:
     def _land(self, said: Said) -> None:
         """Take what was read whole into the lake."""
         keys = self._parts.record.rubric_keys
+        said.rows, said.rejects = self._parts.erased.without_feedback(said.rows, said.rejects)
         self._meet(said)
         numbers = self._upsert.index.meet([each.key for each in said.rows])[1] if said.rows else []
         for number, each in zip(numbers, said.rows, strict=True):

@@ -62,9 +62,14 @@ class FeedbackReader:
         self._is_measured = terms.longest.rows > 0
         self._is_weighing = False  # while the first group is under way
         self._is_weighed = False
+        self._asked = self._taken = 0  # runs and threads
         self._unread = 0
         self._refused = 0
         self._odd = 0
+
+    def steps(self) -> tuple[int, int]:
+        """On how many runs and threads what was said has been read, of how many."""
+        return self._taken, self._asked + len(self._backlog) + len(self._threads)
 
     def want(self, row: Any, *, is_thread: bool, found: bool) -> None:
         """Have what was said on a row asked for; `found`: this export saw that the service has its run."""
@@ -183,12 +188,14 @@ class FeedbackReader:
                 self._send_group(self._backlog.take(most))
             elif self._threads:
                 thread = self._threads.popleft()
+                self._asked += 1
                 self._submit(partial(self._on_thread, *thread), partial(self._take_thread, thread))
             else:
                 return
 
     def _send_group(self, group: Group) -> None:
         self._is_weighing = not self._is_weighed
+        self._asked += len(group.reviewers)
         self._submit(partial(self.source.on_runs, group.reviewers), partial(self._take_group, group))
 
     @property
@@ -212,6 +219,7 @@ class FeedbackReader:
 
     def _take_group(self, group: Group, said: Said) -> None:
         self._is_weighing, self._is_weighed = False, True
+        self._taken += len(group.reviewers)
         self._size.asks()
         self._size.saw(len(said.whole), said.size)
         self._unread += len(said.unread)
@@ -240,6 +248,7 @@ class FeedbackReader:
             return None
 
     def _take_thread(self, thread: Thread, said: Said | None) -> None:
+        self._taken += 1
         if said is not None:
             self._unread += len(said.unread)
             self._refused += len(said.refused)

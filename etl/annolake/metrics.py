@@ -14,6 +14,7 @@ from annolake.errors import LakeError
 from annolake.load.attempts import read_attempts
 from annolake.load.lake import Lake
 from annolake.observers import Log, Progress
+from annolake.progress import LiveQueue
 from annolake.report import TABLES, QueueReport, Report
 
 EVERY_S = 30.0
@@ -21,7 +22,7 @@ EVERY_S = 30.0
 _RESULTS = ("inserted", "updated", "unchanged", "removed")
 
 # What there is, in the order in which it is written: each with its help.
-_HELP = {
+HELP = {
     "annolake_export_running": "Whether the export has not ended: 1 or 0.",
     "annolake_export_exit_code": "The exit code, once the export has ended.",
     "annolake_export_started_timestamp_seconds": "When the export began.",
@@ -55,13 +56,13 @@ class Metrics:
     ) -> None:
         self._file, self._report, self._lake, self._clock, self._log = file, report, lake, clock, log
         self._due = clock.monotonic() + EVERY_S
-        self._reading: dict[str, int] = {}
-        self.started, self.finished, self._progress = progress.started, progress.finished, progress
+        self._live: dict[str, LiveQueue] = {}
+        self.planned, self.finished, self._progress = progress.planned, progress.finished, progress
 
-    def read(self, queue_id: str, rows: int) -> None:
-        """Note how many rows of a queue were read so far."""
-        self._reading[queue_id] = rows
-        self._progress.read(queue_id, rows)
+    def entered(self, queue: LiveQueue) -> None:
+        """Note where the figures of a queue are."""
+        self._live[queue.queue_id] = queue
+        self._progress.entered(queue)
 
     def deliver(self) -> None:
         """Pass on what was noted, and write the file where that is due."""
@@ -74,7 +75,8 @@ class Metrics:
         if self._file is None:
             return
         self._due = self._clock.monotonic() + EVERY_S
-        text = as_prometheus(self._report, self._successes(), self._reading, now=self._clock.now())
+        reading = {queue_id: queue.now().rows for queue_id, queue in self._live.copy().items()}
+        text = as_prometheus(self._report, self._successes(), reading, export=self._file.stem, now=self._clock.now())
         beside = self._file.with_name(f".{self._file.name}.{os.getpid()}.tmp")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -97,11 +99,12 @@ class Metrics:
 
 
 def as_prometheus(
-    report: Report, successes: Mapping[str, datetime], reading: Mapping[str, int], *, now: datetime
+    report: Report, successes: Mapping[str, datetime], reading: Mapping[str, int], *, export: str, now: datetime
 ) -> str:
     """Return a report in Prometheus' text format.
 
-    `successes` are the ends of the queues' last good exports, `reading` the rows read so far.
+    `successes` are the ends of the queues' last good exports, `reading` the rows read so far. Each sample has the label
+    `export`, by which one collector tells the files of several configurations apart.
     """
     samples = list(_of_export(report, now))
     for queue in report.queues:
@@ -112,12 +115,13 @@ def as_prometheus(
             samples.append(("annolake_queue_rows_read", labels, reading.get(queue.queue_id, 0)))
         else:
             samples += [(name, {**labels, **more}, value) for name, more, value in _of_queue(queue)]
-    return "".join(_metric(name, [sample for sample in samples if sample[0] == name]) for name in _HELP)
+    named = [(name, {"export": export, **labels}, value) for name, labels, value in samples]
+    return "".join(_metric(name, [sample for sample in named if sample[0] == name]) for name in HELP)
 
 
 def _metric(name: str, samples: Iterable[Sample]) -> str:
     lines = [f"{name}{_labels(labels)} {value!r}\n" for _, labels, value in samples]
-    return "".join([f"# HELP {name} {_HELP[name]}\n# TYPE {name} gauge\n", *lines]) if lines else ""
+    return "".join([f"# HELP {name} {HELP[name]}\n# TYPE {name} gauge\n", *lines]) if lines else ""
 
 
 def _labels(labels: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ import traceback
 from typing import Any, Protocol
 
 from annolake.printable import printable_lines
+from annolake.progress import LiveQueue
 from annolake.report import QueueReport
 
 
@@ -25,13 +26,13 @@ class Log(Protocol):
 
 
 class Progress(Protocol):
-    """Receives the progress of each queue; called from several threads."""
+    """Receives the progress of an export; called from several threads."""
 
-    def started(self, queue_id: str, name: str | None, expected: int | None) -> None:
-        """Note that the reading of a queue begins."""
+    def planned(self, queues: int) -> None:
+        """Note how many queues are to be exported."""
 
-    def read(self, queue_id: str, rows: int) -> None:
-        """Note how many rows of a queue were read so far."""
+    def entered(self, queue: LiveQueue) -> None:
+        """Note that a phase of a queue begins; its figures can be looked at from now on, at any time."""
 
     def finished(self, queue: QueueReport) -> None:
         """Note how a queue ended."""
@@ -78,7 +79,7 @@ class _Silence:
     def _ignore(self, *_what: Any, **_facts: Any) -> None:
         """Do nothing."""
 
-    debug = info = warning = error = started = read = finished = deliver = _ignore
+    debug = info = warning = error = planned = entered = finished = deliver = _ignore
 
 
 SILENCE = _Silence()

@@ -63,11 +63,30 @@ class Streams:
             self.answered = True
             print(line, file=self.out)
 
+    def pass_on(self, data: bytes) -> None:
+        """Write bytes of a result that is no text of ours."""
+        buffer = getattr(self.out, "buffer", None)
+        if buffer is None:  # a program that calls the command took its place
+            self.out.write(data.decode(errors="backslashreplace"))
+            return
+        self.out.flush()
+        buffer.write(data)
+        buffer.flush()
+
+    @property
+    def is_gone(self) -> bool:
+        """Tell whether a part of the result was lost, so that there is no use in more of it."""
+        return self._error is not None
+
+    @property
+    def _error(self) -> OSError | None:
+        drain = getattr(getattr(self.out, "buffer", None), "raw", None)
+        return drain.error if isinstance(drain, Drain) else None
+
     @property
     def lost(self) -> str | None:
         """Why a part of the result could not be written, None where nothing was lost, or where the reader has gone."""
-        drain = getattr(getattr(self.out, "buffer", None), "raw", None)
-        error = drain.error if isinstance(drain, Drain) else None
+        error = self._error
         return None if error is None or isinstance(error, BrokenPipeError) else error.strerror
 
 

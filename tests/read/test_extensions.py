@@ -8,7 +8,7 @@ import pytest
 import annolake
 from annolake.read.catalogue import VIEWS
 from annolake.sandbox import Population, Sandbox
-from exports.test_kinds import KINDS, Kept, lakes_of
+from kept import KINDS, Kept, lakes_of
 from object_store import ObjectStore
 from read.lakes import assert_same
 

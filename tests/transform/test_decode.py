@@ -8,6 +8,7 @@ import pytest
 
 from annolake.keys import key_of
 from annolake.transform.decode import PageDecoder, decode_queue, runs_decoder
+from annolake.transform.json_text import joined, split_object
 from annolake.transform.row_batch import Page, Reject
 
 KEY = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
@@ -79,6 +80,36 @@ def test_a_broken_row_is_set_aside_alone(row: str | bytes, path: str, reason: st
     assert reject.path.startswith(path)
     assert reason in reject.reason
     assert page.keys[1] == reject.key
+
+
+@pytest.mark.parametrize(("row", "path", "reason"), BROKEN)
+def test_a_compact_row_gives_the_same_reject(row: str | bytes, path: str, reason: str) -> None:
+    """What is found at the first look at a compact row is what a closer look at another finds."""
+    del path, reason
+    text = row if isinstance(row, bytes) else row.encode()
+    cut = split_object(text) if text.startswith(b"{") and text.endswith(b"}") else None
+    compact = joined(cut.pairs) if cut else text
+
+    (reject,), (other,) = decode(compact).rejects, decode(compact.replace(b"{", b"{ ", 1)).rejects
+
+    assert reject == other
+
+
+DROPPED = [
+    '{"queue_run_id":"q","share_token":null,"inputs":{"share_token":null}}',
+    '{"queue_run_id":"q","inputs":{"share_token":null},"share_token":null}',
+    '{"share_token":"abc","queue_run_id":"q","inputs":{}}',
+    '{"queue_run_id":"q","inputs":{},"share_token":"abc"}',
+    '{"share_token":"abc"}',
+]
+
+
+@pytest.mark.parametrize("row", DROPPED)
+def test_a_reject_has_nothing_that_is_dropped(row: str) -> None:
+    """Wherever it stands, and whatever else has the same text."""
+    (reject,) = decode(row).rejects
+
+    assert json.loads(reject.text) == {name: value for name, value in json.loads(row).items() if name != "share_token"}
 
 
 def test_a_missing_required_field_is_named() -> None:

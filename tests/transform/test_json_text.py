@@ -30,9 +30,26 @@ def test_an_array_is_cut_where_a_parser_cuts_it(values: list[Any], indent: int |
 @given(st.dictionaries(st.text(), VALUES))
 def test_an_object_is_cut_where_a_parser_cuts_it(members: dict[str, Any]) -> None:
     """Each name and value text parses to what was written."""
-    pairs, _ = split_object(json.dumps(members).encode())
+    cut = split_object(json.dumps(members).encode())
 
-    assert {name: json.loads(bytes(value)) for name, value in pairs} == members
+    assert {name: json.loads(bytes(value)) for name, value in cut.pairs} == members
+    assert {name: json.loads(bytes(value)) for name, value in cut.there.items()} == members
+
+
+COMPACT = [
+    *((b"{}", True), (b'{"a":1}', True), (b'{"a":{"b": [1, 2]},"c":"x"}', True), (b' {"a":1}\n', True)),
+    *((b'{"a": 1}', False), (b'{"a":1 }', False), (b'{ "a":1}', False), (b'{"a":1,"b": 2}', False), (b"{ }", False)),
+    *((b'{"a":1,"a":1}', False), (b'{"\\u0061":1}', False), ('{"é":1}'.encode(), False), (b'{"a":NaN}', False)),
+]
+
+
+@pytest.mark.parametrize(("text", "compact"), COMPACT)
+def test_an_object_is_compact_where_its_members_are_all_that_it_has(text: bytes, compact: bool) -> None:
+    """Joining them gives the text again; where names are not ASCII it may do so all the same."""
+    cut = split_object(text)
+
+    assert cut.compact is compact
+    assert not compact or json_text.joined(cut.pairs) == text.strip()
 
 
 @given(st.lists(VALUES, min_size=1), st.data())
@@ -102,10 +119,11 @@ def test_every_way_of_cutting_gives_the_same_texts(text: bytes) -> None:
 
 def test_a_name_that_comes_twice_is_in_the_pairs_twice() -> None:
     """However it is written, and in its place."""
-    pairs, plain = split_object(b'{"a":1,"b":1,"\\u0061":1}')
+    cut = split_object(b'{"a":1,"b":1,"\\u0061":2}')
 
-    assert ([(name, bytes(value)) for name, value in pairs], plain) == ([("a", b"1"), ("b", b"1"), ("a", b"1")], True)
-    assert split_object(b'{"a":NaN,"a":1}') == ([("a", b"NaN"), ("a", b"1")], False)
+    assert [(name, bytes(value)) for name, value in cut.pairs] == [("a", b"1"), ("b", b"1"), ("a", b"2")]
+    assert {name: bytes(value) for name, value in cut.there.items()} == {"a": b"2", "b": b"1"}
+    assert split_object(b'{"a":NaN,"a":1}') == ([("a", b"NaN"), ("a", b"1")], {"a": b"1"}, False, False)
 
 
 @pytest.mark.parametrize("text", [b'[1,"' + b'\\" ' * 300_000 + b"]", b"[" + b"{[" * 100_000 + b"]"])

@@ -38,15 +38,14 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
         last_words()
 
     try:
-        _run(arguments, environ, streams, clock=clock, report=report, leave=leave)
+        console = _run(arguments, environ, streams, clock=clock, report=report, leave=leave)
     except BaseException as error:
         report.finish(clock.now(), error)
         raise
     finally:
         last_words()
     if streams.lost and arguments.json:
-        message = f"cannot write the report to standard output: {streams.lost}; it is in the lake too"
-        print(f"annolake: {message}", file=streams.err)
+        console.complain(f"cannot write the report to standard output: {streams.lost}; it is in the lake too")
     return report.exit_code
 
 
@@ -58,14 +57,21 @@ def _run(
     clock: Clock,
     report: Report,
     leave: Callable[[int], None],
-) -> None:
+) -> Console:
     overrides = {"source.queues": arguments.queue} if arguments.queue else {}
     config = load_config(arguments.config, environ, overrides)
-    console = Console(streams.err, now=clock.now, quiet=arguments.quiet, log_format=config.log.log_format)
+    console = Console(
+        streams.err, now=clock.now, quiet=arguments.quiet, log_format=config.log.log_format, environ=environ
+    )
     interruption = Interruption()
-    _heed_signals(interruption.interrupt, leave)
+
+    def leave_at_once(signal_number: int) -> None:
+        console.give_back()
+        leave(signal_number)
+
+    _heed_signals(interruption.interrupt, leave_at_once)
     try:
-        with workers_at(arguments.on) as workers, console.progress() as progress:
+        with workers_at(arguments.on) as workers, console.progress(clock) as progress:
             export(
                 config,
                 environ,
@@ -80,8 +86,11 @@ def _run(
                 workers=workers,
             )
     except AnnolakeError as error:
+        if report.state == "running":  # it never came to the export, since there are no workers
+            report.finish(clock.now(), error)
         console.complain(printable(str(error)))
     _say_how_it_went(report, console)
+    return console
 
 
 def _dry_run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams, clock: Clock) -> int:

@@ -8,19 +8,22 @@ import math
 import os
 import re
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from threading import Event as ThreadEvent
+from threading import Lock, Thread
 from typing import Any
 
 import msgspec
 from distributed import Client, Event, Worker, get_client, get_worker, secede
 
-from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import ConfigError, WorkerError
 from annolake.observers import Log, Progress
+from annolake.progress import LiveQueue, ProgressEvent, ToldQueue
 from annolake.queue_task import QUEUES_AT_ONCE, PackedTask, QueueTask, foreign_disk, work
 from annolake.report import QueueReport
 from annolake.wiring import is_on_disk
@@ -108,10 +111,24 @@ def export_on_worker(packed: PackedTask, topic: str) -> QueueReport:
 
     It gives the worker's thread back, so that several run at once, as in a process of annolake's own.
     """
-    teller = _Teller(get_worker(), topic, Clock())
+    worker = get_worker()
+    _stop_profiler(worker, sys.version_info[:2])
+    teller = _Teller(worker, topic)
     stop = _Stop(Event(topic, get_client()))
     secede()
-    return work(packed, environ=os.environ, log=teller, progress=teller, stop=stop, stop_every_s=STOP_EVERY_S)
+    with teller.telling():
+        return work(packed, environ=os.environ, log=teller, progress=teller, stop=stop, stop_every_s=STOP_EVERY_S)
+
+
+def _stop_profiler(worker: Worker, python: tuple[int, ...]) -> None:
+    """Have Dask's profiler no longer look at the frames of threads, where that can hang the process.
+
+    Before Python 3.12 a thread that starts at that moment and a collection of garbage wait for each other for ever
+    (github.com/python/cpython/issues/106883); each export starts many threads.
+    """
+    profiler = worker.periodic_callbacks.get("profile")
+    if profiler and python < (3, 12):
+        worker.loop.add_callback(profiler.stop)
 
 
 class _Stop:
@@ -129,22 +146,45 @@ class _Stop:
 
 
 class _Teller:
-    """Sends log and progress of a task to its driver; of readings some, the last of which tells all."""
+    """Sends log and progress of a task to its driver: each phase that begins, and now and again the figures."""
 
-    def __init__(self, worker: Worker, topic: str, clock: Clock) -> None:
-        self._worker, self._topic, self._clock = worker, topic, clock
-        self._due = 0.0
+    def __init__(self, worker: Worker, topic: str) -> None:
+        self._worker, self._topic = worker, topic
+        self._queue: LiveQueue | None = None
+        self._told: ProgressEvent | None = None
+        self._lock = Lock()
 
-    def started(self, queue_id: str, name: str | None, expected: int | None) -> None:
-        """Tell that the reading of a queue begins."""
-        self._tell("started", queue_id=queue_id, name=name, expected=expected)
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Tell the figures as long as the block runs."""
+        ended = ThreadEvent()
 
-    def read(self, queue_id: str, rows: int) -> None:
-        """Tell how many rows of a queue were read so far."""
-        now = self._clock.monotonic()
-        if now >= self._due:
-            self._due = now + _TELL_EVERY_S
-            self._tell("read", queue_id=queue_id, rows=rows)
+        def tell() -> None:
+            while not ended.wait(_TELL_EVERY_S):
+                self._tell_figures()
+
+        teller = Thread(target=tell, name="progress", daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            teller.join()
+
+    def planned(self, queues: int) -> None:
+        """Do nothing: the driver knows."""
+
+    def entered(self, queue: LiveQueue) -> None:
+        """Tell that a phase of the queue begins."""
+        self._queue = queue
+        self._tell_figures()
+
+    def _tell_figures(self) -> None:
+        with self._lock:  # of two looks the later one is told last
+            event = self._queue.now() if self._queue else None
+            if event and event != self._told:
+                self._told = event
+                self._tell("progress", **msgspec.to_builtins(event))
 
     def finished(self, queue: QueueReport) -> None:
         """Do nothing: the report itself is on its way."""
@@ -174,14 +214,18 @@ class _Teller:
 
 def _hearing(log: Log, progress: Progress) -> Callable[[tuple[float, dict[str, Any]]], None]:
     """Return what hands the events of workers to log and progress."""
+    queues: dict[str, ToldQueue] = {}
 
     def hear(event: tuple[float, dict[str, Any]]) -> None:
         verb, told = event[1]["verb"], event[1]["told"]
         match verb:
-            case "started":
-                progress.started(**told)
-            case "read":
-                progress.read(**told)
+            case "progress":
+                queue = ToldQueue(msgspec.convert(told, ProgressEvent))
+                known = queues.setdefault(queue.queue_id, queue)
+                begins = known is queue or known.latest.phase != queue.latest.phase
+                known.latest = queue.latest
+                if begins:
+                    progress.entered(known)
             case _:
                 getattr(log, verb)(told["event"], **told["facts"])
 

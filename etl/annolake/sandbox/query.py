@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from annolake.sandbox.answers import Answer, bounded, identifier, invalid, moment
@@ -42,11 +43,11 @@ class Existence:
 
     def is_gone(self, run_id: str) -> bool:
         """Tell whether the run was deleted although its row is in a queue."""
-        return random.Random(f"{self.seed}:gone:{run_id}").random() < self.gone
+        return self.gone > 0 and random.Random(f"{self.seed}:gone:{run_id}").random() < self.gone
 
     def comes_late(self, run_id: str) -> bool:
         """Tell whether the run is left out of this answer, which is the first that it could be in."""
-        if run_id in self._missed or random.Random(f"{self.seed}:late:{run_id}").random() >= self.late:
+        if not self.late or run_id in self._missed or random.Random(f"{self.seed}:late:{run_id}").random() >= self.late:
             return False
         self._missed.add(run_id)
         return True
@@ -204,6 +205,7 @@ def _raw(name: str, value: Callable[[bytes], bytes] = bytes) -> Field:
     return field
 
 
+@lru_cache(maxsize=100_000)  # the same rows are asked for again and again
 def _literal(text: bytes) -> bytes:
     """Return the JSON number of a decimal string, digit for digit; null and what is no decimal stay."""
     value = json.loads(text)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -89,7 +90,12 @@ def with_members(text: bytes, fields: Mapping[str, Any]) -> bytes:
 
 def join(texts: Mapping[str, bytes]) -> bytes:
     """Put fields' JSON texts together to an object."""
-    return b"{" + b",".join(json.dumps(name).encode() + b":" + text for name, text in texts.items()) + b"}"
+    return b"{" + b",".join([_head(name) + text for name, text in texts.items()]) + b"}"
+
+
+@lru_cache(maxsize=1000)  # names come again with every row
+def _head(name: str) -> bytes:
+    return json.dumps(name).encode() + b":"
 
 
 def _text_of(value: Any) -> bytes:
@@ -126,6 +132,7 @@ def instant(value: object) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+@lru_cache(maxsize=100_000)  # the same rows are asked for again and again
 def utc_text(text: bytes) -> bytes:
     """Return a time's JSON text in UTC with Z, as the successor endpoints send it; anything else as it is."""
     at = instant(json.loads(text))

@@ -39,9 +39,9 @@ class Showing:
         """Return the rows that a window shows, and how many of its rows the answer goes as far as."""
         if self.nothing:
             return [], len(rows)
-        visible = [(place, row, len(text(row))) for place, row in enumerate(rows) if row.id not in self.hidden]
         if self.bytes_cap is None:
-            return [row for _, row, _ in visible], len(rows)
+            return [row for row in rows if row.id not in self.hidden], len(rows)
+        visible = [(place, row, len(text(row))) for place, row in enumerate(rows) if row.id not in self.hidden]
         if self.empty_over_cap and len(rows) > 1 and sum(size for *_, size in visible) > self.bytes_cap:
             return [], len(rows)
         shown: list[T] = []

@@ -7,7 +7,7 @@ JSON. All give the same texts, so that the neighbours of an unreadable row go th
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -76,13 +76,16 @@ def split_array(text: bytes) -> list[bytes]:
 
 
 class Members(NamedTuple):
-    """The members of an object as they were sent, those of a name that comes twice too.
+    """The members of an object as they were sent, those of a name that comes twice too; `there`: the last of each name.
 
     `plain`: msgspec can read all of it. Then the texts are its views (`Raw`), which can be joined and decoded.
+    `compact`: they are all that the text has, so that to join them would give it again.
     """
 
-    pairs: list[tuple[str, bytes]]
+    pairs: Collection[tuple[str, bytes]]
+    there: Mapping[str, bytes]
     plain: bool
+    compact: bool = False
 
 
 def split_object(text: bytes) -> Members:
@@ -93,16 +96,17 @@ def split_object(text: bytes) -> Members:
     text = text.strip(_SPACE)
     plain = _plain_members(text)
     if plain is not None:
-        pairs: list[tuple[str, bytes]] = list(plain.items())
-        if joined(pairs) == text or joined(pairs, b", ", b" ") == text:  # written as most do, and no name comes twice
-            return Members(pairs, plain=True)
+        if _is_compact(text, plain):
+            return Members(plain.items(), plain, plain=True, compact=True)
+        if joined(plain.items(), b", ", b" ") == text:  # the other way in which many write, and no name comes twice
+            return Members(plain.items(), plain, plain=True)
     try:
         readable = text if plain is not None else _readable(text)
         values = (_object.decode(readable) if plain is None else plain).values()
         pairs = [(_names[name], value) for name, value in _measured(text, readable, values, _BEFORE_VALUE)]
     except (ValueError, RecursionError):
         pairs = [_member(each) for each in _elements(text, b"{", b"}")]
-    return Members(pairs, plain=plain is not None)
+    return Members(pairs, dict(pairs), plain=plain is not None)
 
 
 def _plain_members(text: bytes) -> dict[str, Raw] | None:
@@ -113,13 +117,23 @@ def _plain_members(text: bytes) -> dict[str, Raw] | None:
         return None
 
 
+def _is_compact(text: bytes, there: Mapping[str, Raw]) -> bool:
+    """Tell whether an object's text holds these members and nothing else: no white space, no name twice, no escape.
+
+    Each of those makes it longer than its members are (a name that is not ASCII looks so, too). Measured: a quarter of
+    the time that joining them takes.
+    """
+    least = sum(map(len, there)) + sum(map(len, there.values())) + len(b'"":,') * len(there)
+    return len(text) == least + len(b"{}") - len(b",") * bool(there)
+
+
 def members(text: bytes) -> Mapping[str, bytes]:
     """Return the value texts of an object's members, the last one of each name; ValueError as `split_object`.
 
     Where msgspec can read all of it, they are its views (`Raw`).
     """
     plain = _plain_members(text)
-    return dict(split_object(text).pairs) if plain is None else plain
+    return split_object(text).there if plain is None else plain
 
 
 def joined(pairs: Iterable[tuple[str, bytes]], comma: bytes = b",", space: bytes = b"") -> bytes:

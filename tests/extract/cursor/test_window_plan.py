@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Part
-from annolake.extract.cursor.window_plan import RUNS, THREADS, Plan, cut
+from annolake.extract.cursor.window_plan import RUNS, THREADS, Plan, Starts, cut
 
 DAY = 86_400_000_000
 NOW = 20_000 * DAY
@@ -36,11 +36,15 @@ class Counted:
         return (len(self.starts) if part.high is None else bisect_right(self.starts, part.high)) - first
 
 
-def plan_of(rows: Sequence[int], counted: Counted, *, lanes: int = 16, size: int | None = None) -> Plan | None:
-    """Plan a section whose items began then, in this order."""
+def plan_of(
+    rows: Sequence[int], counted: Counted, *, lanes: int = 16, size: int | None = None, starts: Starts | None = None
+) -> Plan | None:
+    """Plan a section whose items began then, in this order; `starts`: of the sections before it."""
     first = CursorSlice([b"x"] * 100, {}, None, "more", rows[:100])
     size = len(rows) + counted.threads if size is None else size
-    return cut(first, size, lanes=lanes, newest=NOW, counts=counted)
+    parts = starts.parts(size, 100, lanes=lanes) if starts else []
+    beside = dict(zip(parts, counted(parts), strict=True))
+    return cut(first, size, lanes=lanes, newest=NOW, counts=counted, counted=beside)
 
 
 SPREADS: dict[str, Callable[[], int]] = {
@@ -110,3 +114,44 @@ def test_items_that_began_at_one_moment_are_not_cut() -> None:
     starts = [NOW - DAY] * 3_000
 
     assert plan_of(starts, Counted(starts)) is None
+
+
+def starts_of(rows: Sequence[int]) -> Starts:
+    """Return what is known of a section that was read, page after page."""
+    starts = Starts()
+    for page in range(0, len(rows), 100):
+        starts.add(rows[page : page + 100])
+    return starts
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize("threads", [0, 200])
+@pytest.mark.parametrize("rows", [2_000, 30_000])
+def test_a_section_like_the_one_before_costs_one_round_of_counts(spread: str, threads: int, rows: int) -> None:
+    """Those that are asked for beside its first page: its windows begin where the other's rows lie."""
+    starts = [SPREADS[spread]() for _ in range(rows)]
+    counted = Counted(starts, threads=threads)
+    plan = plan_of(starts, counted, starts=starts_of([SPREADS[spread]() for _ in range(60_000)]))
+
+    assert plan
+    assert counted.asked == [len(counted.asked) and min(16, (rows + threads) // 400) + 2]
+    assert max(plan.parts.values()) < 1.5 * rows / min(16, (rows + threads) // 400) + threads
+    assert sum(plan.parts.values()) == rows + threads
+    assert plan.counted == {part: counted.count(part) for part in plan.counted}
+
+
+def test_a_section_unlike_the_one_before_is_cut_by_its_own_counts() -> None:
+    """Where most of its rows would lie in one window, or the counts do not fit, they are looked into as ever."""
+    starts = [SPREADS["evenly, a year ago"]() for _ in range(5_000)]
+    late = starts_of([SPREADS["evenly, until a week ago"]() for _ in range(5_000)])
+    counted = Counted(starts)
+    plan = plan_of(starts, counted, starts=late)
+
+    assert plan
+    assert len(counted.asked) <= 5
+    assert max(plan.parts.values()) < 4 * 5_000 / 12
+    assert plan_of(starts, Counted(starts), size=5_001, starts=starts_of(starts)) is None
+    forgotten = starts_of(starts)
+    forgotten.clear()
+    assert forgotten.parts(5_000, 100, lanes=16) == []
+    assert starts_of(starts).parts(1_599, 100, lanes=16) == starts_of(starts).parts(5_000, 100, lanes=1) == []

@@ -4,13 +4,14 @@ Owns that choice, and what is known of the section afterwards. When windows are 
 first page always is as good as before: docs/paging.md#windows.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from functools import partial
 
-from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Section
+from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Part, Section
 from annolake.extract.cursor.single_pass import Place, SinglePassReader
-from annolake.extract.cursor.window_plan import Plan, cut
+from annolake.extract.cursor.window_plan import Plan, Starts, cut
 from annolake.extract.cursor.windows import Lanes, WindowsOrder, WindowsReader
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Piece, Slice
@@ -28,6 +29,7 @@ class Terms:
     limit: Callable[[], int]
     lanes: Lanes
     touched_since: int | None
+    starts: Starts = field(default_factory=Starts)
 
 
 class SectionPass:
@@ -56,10 +58,12 @@ class SectionPass:
 
     def pages(self, *, windows: bool) -> Iterator[Piece]:
         """Yield the pages up to the end, or until rows were seen to move. Raises what `SinglePassReader.pages` does."""
+        counted = self._count_ahead() if windows else {}
         pages = measured(self.measure if self._section.watermark is None else None, self._straight.pages())
         first = next(pages)
         yield first
-        plan = self._plan(first.slice) if windows and not (self.moved or self._straight.read_to_end) else None
+        self._terms.lanes.wait_for_all(counted.values())
+        plan = self._plan(first.slice, counted) if windows and not (self.moved or self._straight.read_to_end) else None
         if plan:
             yield from self._read_windows(plan)
         if self.counted is None and not self.moved:
@@ -90,12 +94,26 @@ class SectionPass:
         """The first page and the last one; where windows were read, the first one."""
         return [(self._straight, place) for place in self._straight.ends]
 
-    def _plan(self, first: Slice) -> Plan | None:
-        section, size = self._section, self._size()
+    def _count_ahead(self) -> dict[Part, Future[int | None]]:
+        """Count, beside the first page, what windows at the bounds of the sections before would hold."""
+        section, terms, size = self._section, self._terms, self._size()
+        if section.part is None or section.watermark or size is None:
+            return {}
+        parts = terms.starts.parts(size, terms.limit(), lanes=terms.lanes.many)
+        return {part: terms.lanes.submit(section.count, part) for part in parts}
+
+    def _plan(self, first: Slice, counted: Mapping[Part, Future[int | None]]) -> Plan | None:
+        section, terms, size = self._section, self._terms, self._size()
         if section.part is None or section.watermark or size is None or not isinstance(first, CursorSlice):
             return None
-        counts = partial(self._terms.lanes.each, section.count)
-        return cut(first, size, lanes=self._terms.lanes.many, newest=self._terms.touched_since, counts=counts)
+        return cut(
+            first,
+            size,
+            lanes=terms.lanes.many,
+            newest=terms.touched_since,
+            counts=partial(terms.lanes.each, section.count),
+            counted={part: count.result() for part, count in counted.items()},
+        )
 
     def _read_windows(self, plan: Plan) -> Iterator[Piece]:
         """Read the parts; where they do not show all that was counted, the section has to be read on straight."""
@@ -112,11 +130,14 @@ class SectionPass:
         order = WindowsOrder(plan.first)
         for reader, piece in self._windows.pages():
             order.watch(reader, piece.slice)
+            if isinstance(piece.slice, CursorSlice):
+                terms.starts.add(piece.slice.starts)
             yield piece
         if self._windows.is_enough:
             self.measure, self.counted = order.conclude(), plan.counted[WHOLE]
         else:
             self._straight.again = True
+            terms.starts.clear()
 
 
 def measured(measure: OrderMeasure | None, pages: Iterable[Piece], *, share_rows: bool = False) -> Iterator[Piece]:

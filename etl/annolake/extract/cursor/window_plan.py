@@ -20,6 +20,7 @@ _NEAR = 0.2  # of a window: a bound need not be more exact
 _FAR = 60 * 86_400 * 1_000_000  # microseconds: so far out, where the items lie further out than expected
 _UNITS = (1_000_000, 1_000, 1)  # microseconds: bounds are as round as the stretch they lie in allows
 _STEPS = 64
+_SAMPLE = 8_192
 
 RUNS = Part("RUN", low=0)  # those with a start
 THREADS = Part("THREAD")
@@ -50,31 +51,99 @@ class Plan:
         return parts | ({THREADS: self.counted[THREADS]} if THREADS in self.counted else {})
 
 
-def cut(first: CursorSlice, size: int, *, lanes: int, newest: int | None, counts: Counts) -> Plan | None:
+class Starts:
+    """A sample of the starts that were met in windows: the next section of the queue may be cut there as well."""
+
+    def __init__(self) -> None:
+        self._kept: list[int] = []
+        self._every = 1
+
+    def add(self, starts: Sequence[int | None]) -> None:
+        """Take a page's starts."""
+        self._kept += [start for start in starts if start is not None][:: self._every]
+        if len(self._kept) > _SAMPLE:
+            del self._kept[::2]
+            self._every *= 2
+
+    def clear(self) -> None:
+        """Forget them: the service does not show its items in windows."""
+        self._kept.clear()
+
+    def parts(self, size: int, page: int, *, lanes: int) -> list[Part]:
+        """Return what to count of a section of that size beside its first page; nothing where there is no sample."""
+        windows = _windows(size // page, lanes)
+        if not (windows and self._kept):
+            return []
+        kept = sorted(self._kept)
+        bounds = {kept[len(kept) * number // windows] for number in range(1, windows)}
+        return [WHOLE, RUNS, THREADS, *(Part("RUN", high=bound) for bound in sorted(bounds))]
+
+
+def _windows(pages: int, lanes: int) -> int:
+    """Return how many windows a section of so many pages is cut into; 0: none."""
+    windows = min(lanes, MOST_WINDOWS, pages // _PAGES_A_WINDOW)
+    return windows if windows > 1 and pages >= _FEWEST_PAGES else 0
+
+
+def cut(
+    first: CursorSlice, size: int, *, lanes: int, newest: int | None, counts: Counts, counted: Mapping[Part, int | None]
+) -> Plan | None:
     """Plan the parts of a section by its first page; None where it is better, or has to be, read as a whole.
 
     `size` is the number of items as reported. No item began much later than `newest` (microseconds since 1970).
+    `counted` has what was counted beside the first page: nothing, or the parts of `Starts`. Where these do, no more is
+    asked for.
     """
-    pages = size // max(len(first.keys), 1)
-    windows = min(lanes, MOST_WINDOWS, pages // _PAGES_A_WINDOW)
+    windows = _windows(size // max(len(first.keys), 1), lanes)
     sample = [start for start in first.starts if start is not None]
-    if windows < 2 or pages < _FEWEST_PAGES or not sample or first.ambiguous_keys:  # noqa: PLR2004 - one is no cut
+    if not (windows and sample) or first.ambiguous_keys:
         return None
+    if plan := _at_those_bounds(first, size, windows, counted):
+        return plan
+    counts = _beside(counted, counts)
     asked = [WHOLE, RUNS, Part("RUN", high=min(sample)), Part("RUN", high=max(sample))]
     total, started, low, high = counts(asked)
     if total != size or started is None or low is None or high is None:
         return None
     threads = [THREADS] if started < total else []
-    counted = {WHOLE: total, RUNS: started} | {
+    known = {WHOLE: total, RUNS: started} | {
         part: told or 0 for part, told in zip(threads, counts(threads), strict=True)
     }
-    spread = _Spread(sample, started, {min(sample): low, max(sample): high}, newest)
-    if started + counted.get(THREADS, 0) != total:
+    before = {part.high: count for part, count in counted.items() if part.high is not None and count is not None}
+    spread = _Spread(sample, started, {**before, min(sample): low, max(sample): high}, newest)
+    if started + known.get(THREADS, 0) != total:
         return None  # of some items no window would know
     spread.look_into(windows, counts)
     bounds = spread.bounds(windows, counts)
-    counted |= {Part("RUN", high=bound): count for bound, count in bounds.items()}
-    return Plan(first, tuple(bounds), counted) if bounds and spread.is_plausible else None
+    known |= {Part("RUN", high=bound): count for bound, count in bounds.items()}
+    return Plan(first, tuple(bounds), known) if bounds and spread.is_plausible else None
+
+
+def _beside(counted: Mapping[Part, int | None], counts: Counts) -> Counts:
+    """Return what counts the parts that were not counted yet."""
+
+    def count(parts: Sequence[Part]) -> list[int | None]:
+        missing = [part for part in parts if part not in counted]
+        told = {**counted, **dict(zip(missing, counts(missing), strict=True))}
+        return [told[part] for part in parts]
+
+    return count
+
+
+def _at_those_bounds(first: CursorSlice, size: int, windows: int, counted: Mapping[Part, int | None]) -> Plan | None:
+    """Plan windows between the bounds that were counted; None where that gives no windows of about as many items."""
+    known = {part: count for part, count in counted.items() if count is not None}
+    if not known or len(known) < len(counted):
+        return None
+    total, items, threads = (known.pop(part) for part in (WHOLE, RUNS, THREADS))
+    until = {count: part for part, count in known.items() if 0 < count < items}
+    rising = list(known.values()) == sorted(known.values())
+    largest = max(high - low for low, high in pairwise([0, *sorted(until), items]))
+    if total != size or items + threads != total or not rising or largest > items / windows * _FAT[0]:
+        return None
+    bounds = tuple(part.high for part in until.values() if part.high is not None)
+    kept = {part: count for count, part in until.items()} | ({THREADS: threads} if threads else {})
+    return Plan(first, bounds, {WHOLE: total, RUNS: items, **kept})
 
 
 class _Spread:

@@ -64,6 +64,11 @@ class Caller:
     throttled: dict[Kind, Throttled] = field(default_factory=lambda: {"listing": Throttled(), "query": Throttled()})
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
+    @property
+    def answers_429(self) -> int:
+        """The 429s of both kinds."""
+        return sum(there.answers for there in self.throttled.values())
+
     def add(self, *, retries: int = 0, bytes_read: int = 0) -> None:
         """Count more."""
         with self._lock:

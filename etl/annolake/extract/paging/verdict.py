@@ -123,6 +123,13 @@ class Verdict:
         """How many rows the service reports in all, as far as it has answered."""
         return sum(max(0, one.reported(0) or 0) for one in self._lists.values())
 
+    @property
+    def sizes(self) -> int | None:
+        """How many rows the lists have, as reported; None where one is not known, or not yet, or read in part."""
+        sizes = [one.size(0) if one.whole else None for one in self._lists.values()]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
     def is_resized(self) -> bool:
         """Note and tell whether the service reported other sizes after than before."""
         resized = any(

@@ -66,6 +66,7 @@ class Upsert:
         self._files, self._format = partitions.files, partitions.file_format
         self._done = Done()
         self._finished = False
+        self._merged = self._to_merge = 0
 
     @property
     def _seen(self) -> Done:
@@ -86,6 +87,11 @@ class Upsert:
     def bytes_written(self) -> int:
         """The size of their files."""
         return self._seen.size
+
+    @property
+    def merges(self) -> tuple[int, int]:
+        """How many partitions were merged so far, of how many."""
+        return self._merged, self._to_merge
 
     def expect(self, rows: int) -> None:
         """Leave memory for the index of a queue of so many rows: fewer changed ones then wait in it from the start."""
@@ -155,6 +161,7 @@ class Upsert:
         concerned = self._spill.days() | self._outdated()
         concerned |= self.index.days_of_gone() if remove_gone else set()
         left = self.index.days_left()
+        self._to_merge = len(concerned | left)
         light = {day for day in concerned - left if self._nbytes(day) < self._format.row_group_bytes}
         yield from self._merge_side_by_side(sorted(light), left, at_once, remove_gone=remove_gone)
         for day in sorted(concerned - left - light):
@@ -166,6 +173,7 @@ class Upsert:
             outcome, held = self._merge(day, ahead, remove_gone=remove_gone)
             if held:
                 waiting.append(day)
+                self._to_merge += 1
             yield self._counted(outcome)
         yield from self._placeholder()
         self._partitions.finish(asdict(self._done.counts))
@@ -196,6 +204,8 @@ class Upsert:
 
     def _counted(self, outcome: Outcome) -> Outcome:
         done = self._done
+        self._merged += 1
+        self._to_merge = max(self._to_merge, self._merged)
         self._done = Done(done.counts + outcome.counts, done.partitions + outcome.written, done.size + outcome.size)
         return outcome
 

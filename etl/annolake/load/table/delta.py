@@ -198,6 +198,12 @@ class DeltaTable:
         with ExitStack() as closing:
             yield _true_of(self._log, live, closing)[0] if live else None
 
+    def readers(self, queue_id: str) -> Iterator[tuple[int, PartReader]]:
+        """Yield each day of a queue with its true file, open until the next one is asked for, of one version."""
+        for day, live in self._log.queue(queue_id).files.items():
+            with ExitStack() as closing:
+                yield day, _true_of(self._log, live, closing)[0]
+
     def held(self, queue_id: str) -> Held:
         """Return what is held of a queue, as the log has it; the latest time is a file's, for the log rounds it up."""
         found = [(day, file) for day, files in self._log.queue(queue_id).files.items() for file in files]
@@ -217,6 +223,10 @@ class DeltaTable:
     def partitions(self, queue_id: str, workspace: Workspace, hold: Hold) -> DeltaPartitions:
         """Return the partitions of a queue, to one that has its lock."""
         return DeltaPartitions(self._log, queue_id, workspace, hold, now=self._now)
+
+    def purge(self, queue_id: str) -> int:
+        """Remove what only older versions of the table have of a queue; return how many files."""
+        return self._log.purge(queue_id)
 
     def vacuum(self, *, alone: Callable[[], bool]) -> int:
         """Remove what no version that is kept has; return how many files."""

@@ -224,6 +224,14 @@ class PlainTable:
             true = true_part(reader.part for reader in readers)
             yield next((reader for reader in readers if reader.part is true), None)
 
+    def readers(self, queue_id: str) -> Iterator[tuple[int, PartReader]]:
+        """Yield each day of a queue with its true file, open until the next one is asked for."""
+        for day in self.days(queue_id):
+            with ExitStack() as closing:
+                reader = look_again(partial(closing.enter_context, self.opened(queue_id, day)))
+                if reader is not None:
+                    yield day, reader
+
     def held(self, queue_id: str) -> Held:
         """Return what is held of a queue, by the counts that are kept, else by the footers.
 
@@ -276,6 +284,10 @@ class PlainTable:
     def partitions(self, queue_id: str, workspace: Workspace, hold: Hold) -> Partitions:
         """Return the partitions of a queue, to one that has its lock."""
         return PlainPartitions(self, queue_id, workspace, hold)
+
+    def purge(self, queue_id: str) -> int:  # noqa: ARG002 - nothing stays that was replaced
+        """Do nothing: there are no older versions."""
+        return 0
 
     def vacuum(self, *, alone: Callable[[], bool]) -> int:  # noqa: ARG002 - nothing stays that was replaced
         """Do nothing: what was replaced is gone already."""

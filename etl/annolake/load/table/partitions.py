@@ -123,11 +123,23 @@ class Table(Protocol):
     def opened(self, queue_id: str, day: int) -> AbstractContextManager[PartReader | None]:
         """Open the file of a partition, the true one of two; None where there is none."""
 
+    def readers(self, queue_id: str) -> Iterator[tuple[int, PartReader]]:
+        """Yield each day of a queue with its true file, open until the next one is asked for.
+
+        Of a log all files are those of one version.
+        """
+
     def held(self, queue_id: str) -> Held:
         """Return what is held of a queue, opening as few files as can be."""
 
     def partitions(self, queue_id: str, workspace: Workspace, hold: Hold) -> Partitions:
         """Return the partitions of a queue, to one that has its lock; parts are built in the workspace."""
+
+    def purge(self, queue_id: str) -> int:
+        """Remove at once what only older versions of the table have of a queue; return how many files.
+
+        Whoever reads such a version then misses a file. Needs the queue's lock.
+        """
 
     def vacuum(self, *, alone: Callable[[], bool]) -> int:
         """Remove files that no reader can need any more, and what dead exports left; return how many.
