@@ -1,5 +1,6 @@
 """The lakes that the views are tried on, and how their rows are compared."""
 
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -155,14 +156,22 @@ def plain(value: Any) -> Any:
     return [plain(inside) for inside in value] if isinstance(value, Sequence) else value
 
 
-def rough(row: Sequence[Any]) -> list[Any]:
-    """Return a row without the last digits of its floats."""
-    return [f"{value:.9g}" if isinstance(value, float) else value for value in plain([*row])]
-
-
 def ordered(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     """Return rows in an order that does not hang on the last digits of floats."""
-    return sorted((plain([*row]) for row in rows), key=lambda row: str(rough(row)))
+    return sorted((plain([*row]) for row in rows), key=_without_floats)
+
+
+def _without_floats(row: list[Any]) -> tuple[str, str]:
+    floats = [value for value in row if isinstance(value, float)]
+    return str([value for value in row if not isinstance(value, float)]), str(floats)
+
+
+def alike(row: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Tell whether two rows are equal, floats but for their last digits."""
+    return all(
+        math.isclose(a, b, rel_tol=1e-9) if isinstance(a, float) and isinstance(b, float) else a == b
+        for a, b in zip(plain([*row]), plain([*other]), strict=True)
+    )
 
 
 def assert_same(found: Iterable[Sequence[Any]], wanted: Iterable[Sequence[Any]], *, exactly: bool = True) -> None:
@@ -170,4 +179,4 @@ def assert_same(found: Iterable[Sequence[Any]], wanted: Iterable[Sequence[Any]],
     rows, others = ordered(found), ordered(wanted)
     assert len(rows) == len(others)
     for row, other in zip(rows, others, strict=True):
-        assert row == other or (not exactly and rough(row) == rough(other)), (row, other)
+        assert row == other or (not exactly and alike(row, other)), (row, other)
