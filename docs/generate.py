@@ -144,7 +144,8 @@ def _command(parser: argparse.ArgumentParser) -> str:
 
 
 def _in_usage(option: argparse.Action) -> str:
-    return f"[{_name(option)}]{_repeated(option)}" if option.option_strings else _name(option)
+    is_optional = option.option_strings and not option.required
+    return f"[{_name(option)}]{_repeated(option)}" if is_optional else _name(option)
 
 
 def _name(option: argparse.Action) -> str:

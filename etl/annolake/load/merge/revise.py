@@ -34,7 +34,7 @@ class Revised(NamedTuple):
 def revise(partitions: Partitions, change: Change) -> Iterator[Revised]:
     """Write the files anew of which rows change, one a step, and publish. Raises LakeError."""
     for day, reader in partitions.stored():
-        if any(_changes(reader, group, change) for group in range(len(reader.row_groups))):
+        if concerns(change, reader):
             counts = _Counts()
             if _stays(reader, change):
                 partitions.publish(day, _rows(reader, change, counts))
@@ -55,9 +55,14 @@ class _Counts:
     gone = 0
 
 
-def _changes(reader: PartReader, group: int, change: Change) -> bool:
-    table = reader.stored_rows(group, _seen(reader, change))
-    return change.apply(table) is not table
+def concerns(change: Change, reader: PartReader) -> bool:
+    """Tell whether anything becomes of a row of a file."""
+
+    def changes(table: pa.Table) -> bool:
+        return change.apply(table) is not table
+
+    groups = range(len(reader.row_groups))
+    return any(changes(reader.stored_rows(group, _seen(reader, change))) for group in groups)
 
 
 def _stays(reader: PartReader, change: Change) -> bool:
