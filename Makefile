@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-storage test-readers check lint format types layers bench mutants docs lock clean
+.PHONY: help demo test test-storage test-readers test-views check lint format types layers bench mutants docs lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,15 @@ test-readers: .venv-readers/ready  ## each call of docs/readers.md, by readers t
 	.venv-readers/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	.venv-readers/bin/pip install --quiet --disable-pip-version-check -r tests/readers/requirements.txt
 	.venv-readers/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test-views: .venv-views/ready  ## the views over Delta tables and S3, by the extensions of DuckDB 1.5.5
+	.venv-views/bin/pytest tests/read/test_extensions.py tests/read/test_views.py
+
+.venv-views/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-views
+	.venv-views/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-views/bin/pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[views-delta]"
 	@touch $@
 
 check: .venv/ready lint types layers  ## ruff, mypy --strict, import-linter
@@ -78,4 +87,4 @@ lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
 		--no-emit-index-url --no-emit-find-links --extra dev --no-emit-package annolake -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .venv-bench .venv-mutants .venv-readers demo-lake build dist
+	rm -rf .venv .venv-bench .venv-mutants .venv-readers .venv-views demo-lake demo-lake.* build dist

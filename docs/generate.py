@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from annolake import contract, sandbox
-from annolake.cli import EXIT_CODES, build_parser
+from annolake.arguments import build_parser
+from annolake.help_texts import EXIT_CODES
 from annolake.read import catalogue
 from annolake.settings import example_toml, markdown_table
 
@@ -62,7 +63,6 @@ def documents() -> Mapping[Path, str]:
         ROOT / "docs/cli.md": _page("The command line", _CLI, *_commands(), f"## Exit codes\n\n{_codes()}"),
         ROOT / "docs/settings.md": _page("Settings", _SETTINGS, markdown_table().strip()),
         ROOT / "docs/service.md": _filled(ROOT / "docs/service.md", _switch()),
-        ROOT / "docs/troubleshooting.md": _page("Troubleshooting", *_TROUBLESHOOTING["page_parts"]()),
         ROOT / "docs/schema.md": _page(
             "The tables and views",
             _SCHEMA,
@@ -70,6 +70,7 @@ def documents() -> Mapping[Path, str]:
             f"## Views\n\n{_VIEWS}",
             *map(catalogue.as_markdown, catalogue.VIEWS.values()),
         ),
+        ROOT / "docs/troubleshooting.md": _page("Troubleshooting", *_TROUBLESHOOTING["page_parts"]()),
     }
 
 

@@ -43,7 +43,7 @@ _CONSTANTS = {"DID_NOT_FINISH": PART}
 
 # Errors that are made with a sentence from elsewhere: argparse's, or one that is found where it stands.
 _READ_ELSEWHERE = {
-    "annolake.cli: _UsageError(self.format_usage(), f'{self.prog}: error: {message}')",
+    "annolake.arguments: UsageError(self.format_usage(), f'{self.prog}: error: {message}')",
     "annolake.config: ConfigError('\\n'.join(problems))",
     "annolake.extract.http.exchange: Fault(reason)",
     "annolake.extract.http.exchange: Fault(reason, advice=_OF_THE_PROXY)",

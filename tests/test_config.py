@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annolake.config import Config, Lake, load_config
-from annolake.credentials import Credentials, credentials
+from annolake.credentials import Credentials, credentials, pseudonym_key
 from annolake.errors import ConfigError
 from annolake.settings import example_toml, markdown_table
 
@@ -141,7 +141,7 @@ def test_every_setting_has_a_variable(folder: Path) -> None:
     """Whatever the example file sets can be set by the environment alone."""
     document = tomllib.loads(example_toml())
     environ = {
-        f"ANNOLAKE_{section}__{name}".upper(): value[0] if isinstance(value, list) else str(value).strip("{}")
+        f"ANNOLAKE_{section}__{name}".upper(): ",".join(value) if isinstance(value, list) else str(value).strip("{}")
         for section, table in document.items()
         for name, value in table.items()
     }
@@ -254,8 +254,12 @@ def test_a_wrong_value_is_told_with_what_is_allowed(folder: Path, line: str, say
         ("[[source]]\npage_size = 5", "source: expected a section, written [source] (in {file})"),
         ("source = 5", "source: expected a section, written [source] (in {file})"),
         ("[log]\nzzz = 5", "log.zzz: no such setting (in {file}); there are log.log_format"),
-        ("[zzz]", "zzz: no such section (in {file}); there are source, retry, sync, lake, metrics, log"),
+        ("[zzz]", "zzz: no such section (in {file}); there are source, retry, sync, lake, columns, metrics, log"),
         ('[source]\n"\\u001b[31m" = 5', "source.\\x1b[31m: no such setting"),
+        (
+            '[columns]\npseudonym_key = "x"',
+            "the key itself is never a setting: columns.pseudonym_key_env names the variable that holds it",
+        ),
     ],
 )
 def test_an_unknown_name_is_told_with_what_was_meant(folder: Path, text: str, says: str) -> None:
@@ -668,3 +672,52 @@ def test_headers_are_the_caller_s_own() -> None:
     found.headers()["X-API-Key"] = "other"
 
     assert found.headers() == {"X-API-Key": KEY}
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ('exclude = ["inptus"]', 'columns.exclude: "inptus" is no column of the table runs; did you mean "inputs"?'),
+        ('exclude = ["comment"]', 'is no column of the table runs; did you mean "feedback.comment"?'),
+        ('exclude = ["runs.x"]', "is no column of the table runs; `annolake schema` lists the columns"),
+        ('exclude = ["rows.x"]', '"rows.x" names no table of the lake; there are runs, queues, feedback, turns'),
+        ('exclude = ["queue_run_id"]', "cannot be left out: it is the key of the row"),
+        ('exclude = ["added_at"]', "cannot be left out: the partitions go by it"),
+        ('exclude = ["queue_id"]', "cannot be left out: it is the name of a folder"),
+        ('exclude = ["turns.row_hash"]', "cannot be left out: exports go by it"),
+        ('exclude = ["queues.name"]', "cannot be left out: queues are told apart by it"),
+        ('exclude = "inputs"', None),
+        ("exclude = [7]", "columns.exclude: expected a list of columns: of runs by their name"),
+        ('pseudonymize = ["reserved_by"]', "columns.pseudonym_key_env: required with columns.pseudonymize"),
+        ('pseudonymize = ["inputs"]', '"inputs" holds no ids of people; those that do are runs.reserved_by,'),
+        ('pseudonymize = ["user_id"]', 'did you mean "feedback.user_id"?'),
+        ('pseudonym_key_env = "lsv2_pt_x"', "columns.pseudonym_key_env: expected the name of an environment variable"),
+    ],
+)
+def test_a_column_that_cannot_be_left_out_is_told(folder: Path, setting: str, says: str | None) -> None:
+    """Which one, why, and which may have been meant; all is known before anything is read."""
+    text = f'[source]\nqueues = "all"\n[lake]\npath = "lake"\n[columns]\n{setting}\n'
+    if says is None:
+        assert load_config(written(folder, text), {}).columns.exclude == ("inputs",)
+        return
+    said = complaint(written(folder, text), {}, {})
+    assert says in said
+    assert "lsv2_pt_x" not in said
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({}, "PSEUDONYM_KEY is not set: export it with the key of pseudonyms"),
+        ({"PSEUDONYM_KEY": " "}, "PSEUDONYM_KEY is not set"),
+        ({"PSEUDONYM_KEY": "sh0rt"}, "PSEUDONYM_KEY is too short: a key of fewer than 16 characters could be guessed"),
+    ],
+)
+def test_a_key_of_pseudonyms_that_is_none_is_told(folder: Path, environ: dict[str, str], says: str) -> None:
+    """Where it should come from; never what it is."""
+    text = '[columns]\npseudonymize = ["reserved_by"]\npseudonym_key_env = "PSEUDONYM_KEY"\n'
+    config = load_config(written(folder, text), {}, NEEDED)
+    with pytest.raises(ConfigError, match=says) as told:
+        pseudonym_key(config, environ)
+    assert "sh0rt" not in str(told.value)
+    assert pseudonym_key(config, {"PSEUDONYM_KEY": "0123456789abcdef"}) == b"0123456789abcdef"

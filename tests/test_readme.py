@@ -20,7 +20,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from annolake.cli import EXIT_CODES
+from annolake.help_texts import EXIT_CODES
 from annolake.sandbox import Population, Queue, Sandbox
 from exporting import KEY_VARIABLE, annolake, export_once, with_polars, write_config
 from object_store import ObjectStore

@@ -8,19 +8,21 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
 
+from annolake.column_rules import ColumnNameError, excludable, pseudonymizable
 from annolake.errors import ConfigError
 from annolake.setting_values import SecretError, UnfitError
 from annolake.settings import (
     PREFIX,
     SECTIONS,
     SETTINGS,
+    Columns,
     Config,
     Lake,
     Log,
@@ -34,6 +36,7 @@ from annolake.settings import (
 )
 
 __all__ = [
+    "Columns",
     "Config",
     "Lake",
     "Log",
@@ -124,15 +127,19 @@ def _load(
                 problems.append(f"{key}: required: {setting.allowed} (in {path or DEFAULT_FILE} or {setting.variable})")
         except ConfigError as error:
             problems.append(str(error))
+    for key, check in (("columns.exclude", excludable), ("columns.pseudonymize", pseudonymizable)):
+        names = values["columns"].get(key.partition(".")[2], ())
+        problems += filter(None, (_wrong_column(key, name, check, given[key].origin) for name in names))
     if problems:
         raise ConfigError("\n".join(problems))
-    source = Source(**values["source"])
-    _check_together(source)
+    source, columns = Source(**values["source"]), Columns(**values["columns"])
+    _check_together(source, columns)
     return Config(
         source=source,
         retry=Retry(**values["retry"]),
         sync=Sync(**values["sync"]),
         lake=Lake(**values["lake"]),
+        columns=columns,
         metrics=Metrics(**values["metrics"]),
         log=Log(**values["log"]),
     )
@@ -182,6 +189,9 @@ def _unknown(key: str, origin: str) -> str:
     shown = "a name that is not shown" if _LOOKS_LIKE_A_KEY.search(key) else ascii(key)[1:-1]
     if key in SECTIONS:
         return f"{shown}: expected a section, written [{key}] ({origin})"
+    if key.startswith("columns.") and _SPEAKS_OF_KEYS.search(key):
+        named = "columns.pseudonym_key_env names the variable that holds it"
+        return f"{shown}: no such setting ({origin}); the key itself is never a setting: {named}"
     if _SPEAKS_OF_KEYS.search(key) or _LOOKS_LIKE_A_KEY.search(key):
         return (
             f"{shown}: no such setting ({origin}); the key itself is never a setting: source.api_key_env names "
@@ -231,8 +241,21 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def _check_together(source: Source) -> None:
+def _wrong_column(key: str, name: str, check: Callable[[str], str], origin: str) -> str | None:
+    """Say why a column cannot be named there, None where it can."""
+    try:
+        check(name)
+    except ColumnNameError as error:
+        return f"{key}: {_shown(name)} {error.why} ({origin})"
+    return None
+
+
+def _check_together(source: Source, columns: Columns) -> None:
     """Raise ConfigError where settings that fit alone do not fit together."""
+    if columns.pseudonymize and not columns.pseudonym_key_env:
+        raise ConfigError(
+            "columns.pseudonym_key_env: required with columns.pseudonymize: the variable that holds the key"
+        )
     if source.bearer_token_env and not source.tenant_id:
         raise ConfigError("source.tenant_id: required with source.bearer_token_env: the workspace's id")
     if source.bearer_token_env and source.api_key_file:

@@ -11,6 +11,7 @@ from annolake.config import Config
 from annolake.errors import ConfigError
 
 _NOT_IN_HEADERS = re.compile(r"[^!-~]")
+_SHORTEST_KEY = 16  # characters of the key of pseudonyms
 
 
 class Credentials:
@@ -84,3 +85,18 @@ def _key(name: str, text: str) -> str:
     if _NOT_IN_HEADERS.search(key):
         raise ConfigError(f"{name} holds more than a key: it has a space, a line break or a character beyond ASCII")
     return key
+
+
+def pseudonym_key(config: Config, environ: Mapping[str, str]) -> bytes | None:
+    """Read the key of pseudonyms; None where the settings ask for none. Raises ConfigError if there is none to read."""
+    columns = config.columns
+    if not columns.pseudonymize:
+        return None
+    variable = columns.pseudonym_key_env
+    name = variable if re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", variable) else "the variable of columns.pseudonym_key_env"
+    key = environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError(f"{name} is not set: export it with the key of pseudonyms, or leave columns.pseudonymize out")
+    if len(key) < _SHORTEST_KEY:
+        raise ConfigError(f"{name} is too short: a key of fewer than {_SHORTEST_KEY} characters could be guessed")
+    return key.encode(errors="surrogateescape")

@@ -19,6 +19,7 @@ from annolake.removals import Absence
 from annolake.sources.items import ItemsSource
 from annolake.sources.runs import RunsSource
 from annolake.sources.source import RowSource
+from annolake.transform.guard import nulls_of
 from annolake.transform.row_batch import DecodedRow, RowBatch
 
 
@@ -52,13 +53,14 @@ class EndpointExport:
         self._context, self._access, self._record = parts.context, parts.access, parts.record
         self._report, self._proofs, self._now = parts.report, parts.proofs, parts.now
         self._progress = parts.progress
-        self._upsert, self._beside = upsert, beside
+        self._upsert, self._beside, self._erased = upsert, beside, parts.erased
         self._source = self._planned_source()
         lake, workspace = parts.context.lake, parts.context.workspace
         self._rejects = rejects_of(lake, workspace, parts.access.queue_id, now=parts.now)
         upsert.index.ask_for(self._rejects.keys)  # to learn what has become of them
         self._held = upsert.index.live
-        self._buffer = FlattenBuffer(upsert, parts.report.endpoint, parts.context.clock.now)
+        nulls = nulls_of(parts.access.guards.runs)
+        self._buffer = FlattenBuffer(upsert, parts.report.endpoint, parts.context.clock.now, nulls=nulls)
 
     @property
     def rejects(self) -> list[RejectKeeper]:
@@ -100,7 +102,9 @@ class EndpointExport:
         report.mode, report.mode_reason = plan.mode, plan.reason
         if report.endpoint == "runs":
             return RunsSource(self._access, self._upsert.index, plan.watermarks)
-        return ItemsSource(self._access, self._upsert.index, plan.watermarks, now=self._now, known=self)
+        return ItemsSource(
+            self._access, self._upsert.index, plan.watermarks, now=self._now, known=self, is_erased=self._erased.is_row
+        )
 
     def keep(self, rows: Sequence[int], items: Sequence[bytes]) -> list[bool]:
         """Tell which items stay as the lake has them, as `KnownItems` says."""
@@ -121,7 +125,8 @@ class EndpointExport:
     def _take(self, batches: Iterable[RowBatch]) -> None:
         """Land the rows that are new or changed, and keep the rejects."""
         report = self._report
-        for batch in batches:
+        for sent in batches:
+            batch = self._erased.sift(sent)
             self._await_tables()
             self._upsert.expect(self._source.verdict.reported)
             self._rejects.see(batch)
@@ -130,7 +135,7 @@ class EndpointExport:
                 table.see(batch, changed)
             times = [row.added_at for row in (*(each.row for each in batch.rows), *batch.kept)]
             report.newest_added_at = max(filter(None, (report.newest_added_at, *times)), default=None)
-            report.rows_seen = self._source.verdict.rows
+            report.rows_seen, report.erased = self._source.verdict.rows, self._erased.met
             report.payloads_missing_new = self._buffer.run_missing_new
             self._progress.rows, self._progress.total = report.rows_seen, self._expected_rows()
         self._buffer.flush()

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from annolake.clock import Clock
+from annolake.column_rules import NO_RULES, ColumnRules
 from annolake.config import Config
+from annolake.erased_rows import ErasedRows
 from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.http.client import Client
 from annolake.interruption import Interruption
@@ -65,6 +67,7 @@ class ExportContext(Surroundings):
     lake: Lake
     workspace: Workspace
     reported_proofs: ReportedProofs
+    rules: ColumnRules = NO_RULES
     wait_for_lock_s: float = 0.0
     query_limits: QueryLimits = field(default_factory=QueryLimits)
     feedback_terms: FeedbackTerms = field(default_factory=FeedbackTerms)
@@ -74,7 +77,7 @@ class ExportContext(Surroundings):
 class QueueParts:
     """What a table that is filled beside the rows of a queue needs of its export, which began at `now`.
 
-    `at_once` queues share the lanes.
+    `at_once` queues share the lanes. What was `erased` is left out.
     """
 
     context: ExportContext
@@ -85,6 +88,7 @@ class QueueParts:
     proofs: ProofKeeper
     now: datetime
     at_once: int
+    erased: ErasedRows
 
 
 @contextmanager
@@ -97,6 +101,7 @@ def open_context(
     lake: Lake,
     workspace: Workspace,
     started_at: datetime,
+    rules: ColumnRules = NO_RULES,
     wait_for_lock_s: float = 0.0,
 ) -> Iterator[ExportContext]:
     """Open the client and the lanes of an export. Raises ConfigError where the key is missing or unusable."""
@@ -118,5 +123,6 @@ def open_context(
             progress=around.progress,
             interruption=around.interruption,
             reported_proofs=ReportedProofs(lake.reports),
+            rules=rules,
             wait_for_lock_s=wait_for_lock_s,
         )

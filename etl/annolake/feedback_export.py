@@ -35,6 +35,7 @@ from annolake.removals import Absence
 from annolake.report import TableReport
 from annolake.sources.feedback import Said
 from annolake.sources.new_feedback import IgnoredError, Mention, TooMuchError
+from annolake.transform.guard import nulls_of
 from annolake.transform.row_batch import DecodedRow, RowBatch
 
 Looking = Future[dict[bytes, Mention]]
@@ -84,7 +85,8 @@ class FeedbackExport:
             log=context.log,
             at_once=parts.at_once,
         )
-        self._buffer = FlattenBuffer(upsert, None, context.clock.now, table=FEEDBACK)
+        nulls = nulls_of(access.guards.feedback)
+        self._buffer = FlattenBuffer(upsert, None, context.clock.now, table=FEEDBACK, nulls=nulls)
         self._plan = FeedbackPlan(whole=False)
         self._asked = bytearray()  # a byte for each row of the queue, by its number
         self._looking: Looking | None = None
@@ -251,6 +253,7 @@ class FeedbackExport:
     def _land(self, said: Said) -> None:
         """Take what was read whole into the lake."""
         keys = self._parts.record.rubric_keys
+        said.rows, said.rejects = self._parts.erased.without_feedback(said.rows, said.rejects)
         self._meet(said)
         numbers = self._upsert.index.meet([each.key for each in said.rows])[1] if said.rows else []
         for number, each in zip(numbers, said.rows, strict=True):

@@ -3,7 +3,7 @@
 Owns how many rows are flattened at once: a column of a thousand values costs little more than one of ten.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from itertools import compress
 
@@ -20,15 +20,21 @@ _BYTES_AT_ONCE = 8 << 20
 class FlattenBuffer:
     """Takes the rows of one queue in one table in reading order; `flush` when all were taken.
 
-    Rows of which the same columns are unavailable are flattened together. `run_missing_new` tells how many rows are new
-    or changed and have a run that was not found.
+    Rows of which the same columns are unavailable are flattened together; `nulls` are columns that are null in any
+    case. `run_missing_new` tells how many rows are new or changed and have a run that was not found.
     """
 
     def __init__(
-        self, upsert: Upsert, endpoint: Endpoint | None, now: Callable[[], datetime], *, table: Table = RUNS
+        self,
+        upsert: Upsert,
+        endpoint: Endpoint | None,
+        now: Callable[[], datetime],
+        *,
+        table: Table = RUNS,
+        nulls: Collection[str] = (),
     ) -> None:
         self.run_missing_new = 0
-        self._upsert, self._endpoint, self._now, self._table = upsert, endpoint, now, table
+        self._upsert, self._endpoint, self._now, self._table, self._nulls = upsert, endpoint, now, table, nulls
         self._waiting: dict[frozenset[str], list[DecodedRow]] = {}
         self._numbers: set[int] = set()
         self._size = 0
@@ -61,6 +67,6 @@ class FlattenBuffer:
     def flush(self) -> None:
         """Flatten the rows that wait, and hand them to the upsert."""
         for unavailable, rows in self._waiting.items():
-            batch = flatten(self._table, rows, exported_at=self._now(), endpoint=self._endpoint)
+            batch = flatten(self._table, rows, exported_at=self._now(), endpoint=self._endpoint, nulls=self._nulls)
             self._upsert.add(batch, [row.number for row in rows], unavailable=unavailable)
         self._waiting, self._numbers, self._size = {}, set(), 0

@@ -17,6 +17,7 @@ from annolake.extract.endpoints.queues import list_queues
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.feedback_doubts import tell_doubts
 from annolake.interruption import Interruption
+from annolake.load import column_record
 from annolake.load.lake import Lake
 from annolake.load.storage.scratch import Workspace
 from annolake.load.vacuum import vacuum
@@ -27,7 +28,7 @@ from annolake.queue_loop import Crew, QueueLoop
 from annolake.queue_names import ids_of, names_in
 from annolake.queue_task import QUEUES_AT_ONCE
 from annolake.report import Mode, QueueReport, Report, new_report
-from annolake.wiring import open_lake
+from annolake.wiring import column_rules, open_lake
 from annolake.workers import TaskCrew, Workers
 
 _PAUSE = 20  # times as long as the last writing of the report took, before it is written again
@@ -62,7 +63,12 @@ def export(
     are_known = _are_ids(config)
     if are_known:
         report.expect(config.source.queues, mode)
-    lake = open_lake(config, environ, clock)
+    try:
+        rules = column_rules(config, environ)
+        lake = open_lake(config, environ, clock, rules)
+    except BaseException as error:
+        report.finish(clock.now(), error)
+        raise
     metrics = Metrics(config.metrics.textfile, report, lake, clock=clock, log=log, progress=progress)
     around = Surroundings(clock, log, metrics, interruption or Interruption())
     try:
@@ -72,10 +78,19 @@ def export(
             _written(_ReportFile(report, lake, workspace, around)) as file,
             ExitStack() as opened,
         ):
+            if told := column_record.begin(lake, workspace, rules):
+                log.warning("columns_changed", meaning=told)
             if workers is None or not are_known:
                 context = opened.enter_context(
                     open_context(
-                        config, environ, wishes, around, lake=lake, workspace=workspace, started_at=report.started_at
+                        config,
+                        environ,
+                        wishes,
+                        around,
+                        lake=lake,
+                        workspace=workspace,
+                        started_at=report.started_at,
+                        rules=rules,
                     )
                 )
                 queue_ids = _queues(context)
@@ -155,7 +170,7 @@ class _ReportFile:
     def write(self) -> None:
         """Put the report as it is now in the place of its last form."""
         begun = self.clock.monotonic()
-        self._lake.write_report(self.report.as_record(), self._workspace)
+        self._lake.reports.write(self.report.as_record(), self._workspace)
         ended = self.clock.monotonic()
         self._due = ended + _PAUSE * (ended - begun)  # a report of many queues is large
 

@@ -29,7 +29,10 @@ class _FeedbackRead(NamedTuple):
 
 
 class ProofKeeper:
-    """The proofs of one queue, in an export of it that began at `now`; the `settings` are the terms of its queries."""
+    """The proofs of one queue, in an export of it that began at `now`; the `settings` are the terms of its queries.
+
+    `columns` tells what is left out (`ColumnRules.mark`).
+    """
 
     def __init__(
         self,
@@ -40,9 +43,11 @@ class ProofKeeper:
         reported: ReportedProofs,
         now: datetime,
         settings: Source,
+        columns: str = "",
     ) -> None:
         self._lake, self._workspace, self._queue_id, self._reported = lake, workspace, queue_id, reported
-        self._now, self._terms, self._archived = now, _terms_of(settings), settings.include_archived
+        self._now, self._archived, self._columns = now, settings.include_archived, columns
+        self._terms = _terms_of(settings, columns)
         found = lake.proofs(queue_id)
         self._is_there = found is not None
         self._usage: Usage | None = None  # of the runs that this export asked for
@@ -86,13 +91,15 @@ class ProofKeeper:
         `rows` are those of feedback that the lake has.
         """
         proofs, terms, version = self._proofs, self._proofs.feedback_terms, FEEDBACK.version
-        covers = terms is not None and terms.cover(archived=self._archived, schema_version=version, rows=rows)
+        covers = terms is not None and terms.cover(
+            archived=self._archived, schema_version=version, rows=rows, columns=self._columns
+        )
         self._covered = covers and self.is_unfiltered
         return (proofs.feedback_read_at, proofs.feedback_since) if self._covered else (None, None)
 
     def note_feedback(self, *, whole: bool, rows: int) -> None:
         """Note that the feedback that was due was read, or that of all rows that were met; the lake then has `rows`."""
-        terms = TableTerms(archived=self._archived, schema_version=FEEDBACK.version, rows=rows)
+        terms = TableTerms(archived=self._archived, schema_version=FEEDBACK.version, rows=rows, columns=self._columns)
         self._feedback = _FeedbackRead(whole, terms)
 
     @property
@@ -118,7 +125,9 @@ class ProofKeeper:
     def turns_are_read(self, *, rows: int) -> bool:
         """Tell whether the lake, which has so many `rows` of turns, has those of every THREAD item that it has."""
         turns, version = self._proofs.turns, TURNS.version
-        return turns is not None and turns.cover(archived=self._archived, schema_version=version, rows=rows)
+        return turns is not None and turns.cover(
+            archived=self._archived, schema_version=version, rows=rows, columns=self._columns
+        )
 
     def note_turns(self, *, rows: int) -> None:
         """Note that the turns that were due were read; the lake then has so many rows of them."""
@@ -170,8 +179,13 @@ class ProofKeeper:
         if self._turns is None:
             return turns
         if report.complete and report.mode == "full":
-            version = TURNS.version
-            return TurnsRead(started_at=self._now, archived=self._archived, schema_version=version, rows=self._turns)
+            return TurnsRead(
+                started_at=self._now,
+                archived=self._archived,
+                schema_version=TURNS.version,
+                rows=self._turns,
+                columns=self._columns,
+            )
         return turns and replace(turns, rows=self._turns)
 
     def _write(self, proofs: Proofs) -> None:
@@ -179,8 +193,11 @@ class ProofKeeper:
         self._proofs, self._is_there = proofs, True
 
 
-def _terms_of(settings: Source) -> Terms:
+def _terms_of(settings: Source, columns: str) -> Terms:
     """Return the terms on which an export with these settings asks for runs."""
     return Terms(
-        include_stats=settings.include_stats, subtree_usage=settings.subtree_usage, schema_version=RUNS.version
+        include_stats=settings.include_stats,
+        subtree_usage=settings.subtree_usage,
+        schema_version=RUNS.version,
+        columns=columns,
     )

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 
 from annolake.endpoint_export import EndpointExport
+from annolake.erased_rows import ErasedRows
 from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LakeError, LockedError, NotFoundError
 from annolake.export_context import ExportContext, QueueParts
 from annolake.extract.endpoints.query_limits import QuerySize
@@ -16,6 +17,7 @@ from annolake.extract.http.client import Caller, Cancelled
 from annolake.extract.http.rate_limit import pause
 from annolake.extract.page_size import PageSize
 from annolake.feedback_export import feedback_of
+from annolake.load.erased import Erased, read_erased
 from annolake.load.merge.read_back import ItemFacts
 from annolake.load.merge.spill import BUFFER_BYTES
 from annolake.observers import log_bug
@@ -25,10 +27,12 @@ from annolake.queue_record import QueueRecord
 from annolake.rejects import RejectKeeper
 from annolake.report import Endpoint, QueueReport, Throttled
 from annolake.sources.source import Access, explained, is_retired
+from annolake.transform.guard import Guards
 from annolake.turns_export import turns_of
 
 MERGES_AT_ONCE = 2  # of one queue; several queues keep the cores busy by themselves
 LOCK_AGAIN_S = 1.0
+ERASED = "the queue was erased from this lake, and nothing of it is read: take it out of source.queues"
 OTHER_TABLES_SHARE = 4  # of the memory for changed rows, each of them has one part in so many more
 
 
@@ -52,7 +56,9 @@ class QueueExport:
             QuerySize(budget, largest),
             self._caller,
             context.query_limits,
+            Guards(context.rules),
         )
+        self._erased = Erased(None)
         filtered = bool(source.status) or not source.include_archived
         self._report = QueueReport(queue_id=queue_id, filtered=filtered)
         self._progress = QueueProgress(queue_id, context.progress.entered, context.clock.monotonic)
@@ -94,10 +100,18 @@ class QueueExport:
         lake, now = self._context.lake, self._context.clock.now()
         require_queue_id(self._queue_id)
         with self._locked():
+            erased = read_erased(lake)
+            if erased.has_queue(self._queue_id):
+                self._report.mode_reason, self._report.complete = ERASED, True
+                self._context.log.warning("queue_erased", queue_id=self._queue_id, meaning=ERASED)
+                return
+            self._erased = erased
             record = QueueRecord(self._access, self._context.log)
             source, workspace = self._access.settings, self._context.workspace
-            reported = self._context.reported_proofs
-            proofs = ProofKeeper(lake, workspace, self._queue_id, reported=reported, now=now, settings=source)
+            reported, columns = self._context.reported_proofs, self._context.rules.mark
+            proofs = ProofKeeper(
+                lake, workspace, self._queue_id, reported=reported, now=now, settings=source, columns=columns
+            )
             try:
                 rejects = self._export_over("items" if source.endpoint == "items" else "runs", record, proofs, now)
             except (GoneError, NotFoundError) as error:
@@ -144,7 +158,8 @@ class QueueExport:
             items = ItemFacts(now, refresh=due or context.wishes.refresh)
             report.runs_refreshed_at = proofs.runs_read_at
         budget, merges = BUFFER_BYTES // self._at_once, max(1, MERGES_AT_ONCE // self._at_once)
-        parts = QueueParts(context, self._access, record, report, self._progress, proofs, now, self._at_once)
+        erased = ErasedRows(self._erased, self._queue_id)
+        parts = QueueParts(context, self._access, record, report, self._progress, proofs, now, self._at_once, erased)
         with ExitStack() as opened:
             upsert = opened.enter_context(
                 context.lake.upsert(self._queue_id, context.workspace, now=now, budget=budget, items=items)

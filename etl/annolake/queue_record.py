@@ -1,7 +1,7 @@
 """A queue's own record: its name for the report, and its row of the table `queues`."""
 
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 
 import pyarrow as pa
 
@@ -12,6 +12,7 @@ from annolake.observers import Log
 from annolake.sources.source import Access
 from annolake.transform.decode import decode_queue
 from annolake.transform.flatten import flatten
+from annolake.transform.guard import nulls_of
 from annolake.transform.row_batch import DecodedRow
 
 
@@ -20,7 +21,9 @@ class QueueRecord:
 
     def __init__(self, access: Access, log: Log) -> None:
         self._queue_id, self._log = access.queue_id, log
-        self._answer = access.lanes.submit(read_queue, access.client, access.queue_id, decode_queue, access.caller)
+        self._guard = access.guards.queues
+        decode = partial(decode_queue, guard=self._guard)
+        self._answer = access.lanes.submit(read_queue, access.client, access.queue_id, decode, access.caller)
 
     @cached_property
     def row(self) -> DecodedRow | None:
@@ -50,4 +53,6 @@ class QueueRecord:
         """Return the record as the queue's row of the table `queues`."""
         if self.row is None:
             return None
-        return pa.Table.from_batches([flatten(contract.QUEUES, [self.row], exported_at=now)])
+        return pa.Table.from_batches(
+            [flatten(contract.QUEUES, [self.row], exported_at=now, nulls=nulls_of(self._guard))]
+        )

@@ -25,7 +25,7 @@ from annolake.observers import SILENCE, LibraryLog, Log, Progress, log_bug
 from annolake.queue_export import QueueExport
 from annolake.report import QueueReport
 from annolake.version import __version__
-from annolake.wiring import is_on_disk, open_lake
+from annolake.wiring import column_rules, is_on_disk, open_lake
 
 QUEUES_AT_ONCE = 4  # in one process: enough to fill the lanes, few enough to share the memory
 # A dead worker's lease passes on after its ttl, a minute.
@@ -131,7 +131,8 @@ def foreign_disk(config: Config, driver_host: str) -> str:
 
 
 def _export(task: QueueTask, environ: Mapping[str, str], around: Surroundings) -> QueueReport:
-    lake = open_lake(task.config, environ, around.clock)
+    rules = column_rules(task.config, environ)
+    lake = open_lake(task.config, environ, around.clock, rules)
     lake.prepare()  # the driver has, but its scratch may be another machine's
     name = f"{task.export_id}-{uuid4().hex[:8]}"  # another one when a task is run again
     with (
@@ -144,6 +145,7 @@ def _export(task: QueueTask, environ: Mapping[str, str], around: Surroundings) -
             lake=lake,
             workspace=workspace,
             started_at=task.started_at,
+            rules=rules,
             wait_for_lock_s=WAIT_FOR_LOCK_S,
         ) as context,
     ):

@@ -73,8 +73,9 @@ class QueueReport(msgspec.Struct, kw_only=True):
     `rejected` counts the rejects that this export met, `rejects_known` all that the lake has of the queue.
     `rows_not_shown` is by how much the reported sizes exceed the rows met, `size_excess` the same with its sign (None:
     not reported), for the next export to compare with. `removed_unconfirmed` counts rows that were not met and whose
-    removal is in doubt. Over items, `runs_kept` counts the rows whose run was not asked for, and `runs_refreshed_at` is
-    the start of the last export that asked for all.
+    removal is in doubt. `erased` counts the rows that were met and left out, since they were erased. Over items,
+    `runs_kept` counts the rows whose run was not asked for, and `runs_refreshed_at` is the start of the last export
+    that asked for all.
     """
 
     queue_id: str
@@ -99,6 +100,7 @@ class QueueReport(msgspec.Struct, kw_only=True):
     rejected: int = 0
     rejected_new: int = 0
     rejects_known: int = 0
+    erased: int = 0
     runs_asked: int = 0
     runs_kept: int = 0
     runs_refreshed_at: datetime | None = None
@@ -205,6 +207,8 @@ def in_words(queue: QueueReport) -> str:
         f"{title}: {queue.rows_seen:,} rows in {queue.seconds:.1f} s, {', '.join(counts)}; "
         f"partitions written: {queue.partitions_written}"
     )
+    if queue.erased:
+        line += f"; met and left out, since they were erased: {counted(queue.erased, 'row')}"
     return "\n  ".join([line, *_of_tables(queue), *_not_shown(queue), *refusals(queue), *shortcomings(queue)])
 
 

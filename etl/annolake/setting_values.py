@@ -58,6 +58,14 @@ def read_queues(value: Any) -> tuple[str, ...] | Literal["all"]:
     return tuple(dict.fromkeys(map(_read_queue, parts)))
 
 
+def read_names(value: Any) -> tuple[str, ...]:
+    """Return names, each once; of a variable those between its commas. Raises as `read_url`."""
+    parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) and part.strip() for part in parts):
+        raise UnfitError(value)
+    return tuple(dict.fromkeys(part.strip() for part in parts))
+
+
 def is_queue_id(text: str) -> bool:
     """Tell whether a text is an id as queues have it."""
     return bool(_UUID.fullmatch(text.lower()))

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import msgspec
 from msgspec import Meta
 
-from annolake.setting_values import read_lake_path, read_path, read_queues, read_storage, read_url
+from annolake.setting_values import read_lake_path, read_names, read_path, read_queues, read_storage, read_url
 
 PREFIX = "ANNOLAKE_"
 
@@ -38,6 +38,7 @@ _LAKE = {
 _STORAGE = {"read": read_storage, "allowed": "a table of names and values, none of them a secret", "secret": True}
 _SCRATCH = {"read": lambda value: None if value == "" else read_path(value), "allowed": "a folder"}
 _METRICS = _SCRATCH | {"allowed": "a file"}
+_COLUMN_NAMES = {"read": read_names, "allowed": "a list of columns: of runs by their name, of others as table.name"}
 
 # The formatter would spread each setting over ten lines.
 # fmt: off
@@ -174,6 +175,26 @@ class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     keep_reports: Annotated[int, Meta(ge=1, le=1_000_000, description="The number of reports to keep.")] = 500
 
 
+class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the lake shall not hold."""
+
+    exclude: Annotated[tuple[str, ...], Meta(
+        extra=_COLUMN_NAMES,
+        description="Columns that are left null, such as inputs or feedback.comment. "
+        "In a variable, separated by commas.",
+    )] = ()
+    pseudonymize: Annotated[tuple[str, ...], Meta(
+        extra=_COLUMN_NAMES,
+        description="Columns with ids of people, replaced by a keyed hash: reserved_by, completed_by, assigned_to, "
+        "feedback.user_id, queues.assigned_reviewers.",
+    )] = ()
+    pseudonym_key_env: Annotated[str, Meta(
+        pattern=r"^(?!lsv2_|ls__)([A-Za-z_][A-Za-z0-9_]*)?\Z", extra=_VARIABLE,
+        description="The environment variable that holds the key of these hashes, 16 characters at least; "
+        "never the key itself.",
+    )] = ""
+
+
 class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What monitors read."""
 
@@ -198,6 +219,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     retry: Retry
     sync: Sync
     lake: Lake
+    columns: Columns
     metrics: Metrics
     log: Log
 

@@ -19,6 +19,7 @@ from annolake.publishing import publish
 from annolake.rejects import RejectKeeper, rejects_of
 from annolake.removals import Absence
 from annolake.sources.turns import ThreadReading, TurnsSource
+from annolake.transform.guard import nulls_of
 from annolake.transform.row_batch import DecodedRow, RowBatch
 from annolake.transform.turns import Thread, TurnsPage
 
@@ -98,7 +99,8 @@ class _Table:
         self.upsert = upsert
         self.source = TurnsSource(parts.access)
         self.all_due = not parts.proofs.turns_are_read(rows=upsert.rows)
-        self._buffer = FlattenBuffer(upsert, None, parts.context.clock.now, table=TURNS)
+        nulls = nulls_of(parts.access.guards.turns)
+        self._buffer = FlattenBuffer(upsert, None, parts.context.clock.now, table=TURNS, nulls=nulls)
         self._whole: dict[str, Thread] = {}
         self._remove = False
 
@@ -132,6 +134,7 @@ class _Table:
         publish(self.upsert, self._report, stop, remove_gone=self._remove, at_once=merges)
 
     def _take(self, reading: ThreadReading, page: TurnsPage) -> None:
+        page.rows, page.rejects = self._parts.erased.without_turns(page.rows, page.rejects)
         numbers = dict(zip(page.keys, self.upsert.index.meet(page.keys)[1], strict=True))
         for row in page.rows:
             row.number = numbers[row.key]

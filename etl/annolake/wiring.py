@@ -10,13 +10,17 @@ from pathlib import Path
 
 from annolake import contract
 from annolake.clock import Clock
+from annolake.column_rules import NO_RULES, ColumnRules
 from annolake.config import Config
-from annolake.credentials import credentials
+from annolake.credentials import credentials, pseudonym_key
+from annolake.errors import ConfigError
 from annolake.extract.http.client import Client
 from annolake.extract.http.rate_limit import RateLimits
 from annolake.load.lake import Lake
 from annolake.load.place import DeltaSettings, open_place
+from annolake.load.table.mask import Mask
 from annolake.observers import Log
+from annolake.pseudonyms import Pseudonyms
 from annolake.queue_names import ids_of, names_in
 from annolake.transform.row_types import HASH_VERSION
 from annolake.version import __version__
@@ -50,6 +54,21 @@ def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log
     )
 
 
+def column_rules(config: Config, environ: Mapping[str, str]) -> ColumnRules:
+    """Return the rules of [columns]. Raises ConfigError where the key of pseudonyms is missing or too short."""
+    key = pseudonym_key(config, environ)
+    columns = config.columns
+    return ColumnRules.of(columns.exclude, columns.pseudonymize, Pseudonyms(key) if key else None)
+
+
+def known_rules(config: Config, environ: Mapping[str, str]) -> ColumnRules:
+    """Return the same for a command that reads the lake alone: where the key is not at hand, without it."""
+    try:
+        return column_rules(config, environ)
+    except ConfigError:
+        return ColumnRules.of(config.columns.exclude, config.columns.pseudonymize)
+
+
 def named_queues(config: Config, lake: Lake) -> tuple[str, ...]:
     """Return the ids in source.queues, for a command that reads the lake alone: names are looked up there.
 
@@ -66,8 +85,13 @@ def is_on_disk(config: Config) -> bool:
     return isinstance(config.lake.path, Path)
 
 
-def open_lake(config: Config, environ: Mapping[str, str], clock: Clock | None = None) -> Lake:
-    """Return the configured lake, nothing of which is touched yet. Raises ConfigError as `open_place` does."""
+def open_lake(
+    config: Config, environ: Mapping[str, str], clock: Clock | None = None, rules: ColumnRules = NO_RULES
+) -> Lake:
+    """Return the configured lake, nothing of which is touched yet. Raises ConfigError as `open_place` does.
+
+    Stored rows are read as the `rules` want them: for whoever writes them anew.
+    """
     clock = clock or Clock()
     place = open_place(config.lake.path, config.lake.storage, environ, clock=clock, scratch=config.lake.scratch)
     delta = DeltaSettings(config.lake.keep_versions_s, clock, random.random)
@@ -78,4 +102,5 @@ def open_lake(config: Config, environ: Mapping[str, str], clock: Clock | None = 
         compression=config.lake.compression,
         row_group_mb=config.lake.row_group_mb,
         keep_reports=config.lake.keep_reports,
+        masks={name: Mask(rules.tables[name]) for name in rules.tables},
     )

@@ -4,98 +4,20 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
 import annolake
 from annolake.read.catalogue import VIEWS
 from annolake.sandbox import Population, Queue, Sandbox
-from exporting import Ran
-from exporting import annolake as command_line
+from kept import KINDS, TABLES, Kept, lakes_of
 from load.storage.buckets import bucket_of
 from object_store import BUCKET, ObjectStore
 
-TABLES = {"runs": "queue_run_id", "feedback": "id", "turns": "trace_id", "queues": "queue_id"}
-"""The tables, each with a column by which its rows are put in order."""
-
-KINDS = {
-    "disk-parquet": (False, "parquet"),
-    "disk-delta": (False, "delta"),
-    "s3-delta": (True, "delta"),
-    "s3-parquet": (True, "parquet"),
-}
-"""Of each kind whether it is in an object store, and its format."""
-
 WRONG = "not the key's secret"
-
-
-@dataclass
-class Kept:
-    """One queue's lake of one kind: in the `store`, else on the disk."""
-
-    sandbox: Sandbox
-    folder: Path
-    address: str
-    format: str
-    store: ObjectStore | None
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """What a scheduler sets: the format alone where it is not what a new lake there would get."""
-        usual = self.format == ("delta" if self.store else "parquet")
-        return {
-            **(self.store.environ() if self.store else {}),
-            **({} if usual else {"ANNOLAKE_LAKE__FORMAT": self.format}),
-            "ANNOLAKE_SOURCE__BASE_URL": self.sandbox.url,
-            "ANNOLAKE_SOURCE__QUEUES": "all",
-            "ANNOLAKE_SOURCE__ENDPOINT": "items",
-            "ANNOLAKE_LAKE__PATH": self.address,
-            "ANNOLAKE_LAKE__SCRATCH": str(self.folder / "scratch"),
-        }
-
-    def ran(self, *arguments: str, **more: str) -> Ran:
-        """Run the command; `more` are further variables."""
-        return command_line(*arguments, key=self.sandbox.api_key, cwd=self.folder, environ=self.environ | more)
-
-    def exported(self, *options: str) -> dict[str, Any]:
-        """Export; return what the report says of the queue, which includes the exit code."""
-        done = self.ran("run", "--json", "--quiet", *options)
-        (queue,) = done.report["queues"]
-        return dict(queue)
-
-    def table(self, name: str) -> pl.DataFrame:
-        """Return a table as polars reads it, in order, without what tells of the export and not of the queue."""
-        options = {key.lower(): value for key, value in self.store.environ().items()} if self.store else None
-        if self.format == "delta":
-            frame = pl.scan_delta(f"{self.address}/{name}", storage_options=options)
-        else:
-            frame = pl.scan_parquet(f"{self.address}/{name}/", hive_partitioning=True, storage_options=options)
-        removed = [pl.col("removed_at").is_not_null()] if name != "queues" else []
-        return frame.with_columns(removed).drop("exported_at").collect().sort(TABLES[name])
-
-    def files(self) -> dict[str, tuple[bytes, object]]:
-        """Return every file of the lake by its name: its bytes, and when it was written."""
-        if self.store is None:
-            root = Path(self.address)
-            paths = [path for path in root.rglob("*") if path.is_file()]
-            return {str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
-        bucket, folder = bucket_of(self.store), self.address.removeprefix(f"s3://{BUCKET}/")
-        found = {key.removeprefix(f"{folder}/"): bucket.find(key) for key in bucket.below(folder)}
-        return {name: (there.content, there.modified) for name, there in found.items()}
-
-
-def lakes_of(sandbox: Sandbox, store: ObjectStore, folder: Path) -> dict[str, Kept]:
-    """Return lakes of all kinds for a sandbox's queue, in which nothing is yet."""
-    found = {}
-    for kind, (stored, arrangement) in KINDS.items():
-        (folder / kind).mkdir()
-        address = store.address() if stored else str(folder / kind / "lake")
-        found[kind] = Kept(sandbox, folder / kind, address, arrangement, store if stored else None)
-    return found
 
 
 def break_row(queue: Queue) -> None:
@@ -149,6 +71,35 @@ def test_every_view_is_the_same_of_each(lakes: Mapping[str, Kept], name: str) ->
     assert len({str(frame.schema) for frame in frames}) == 1
     plain, *others = (sorted(frame.rows(), key=str) for frame in frames)
     assert all(rows == plain for rows in others)
+
+
+def test_a_script_of_views_has_no_secret(lakes: Mapping[str, Kept]) -> None:
+    """It says where the store is; what gives access is the machine's, found by DuckDB."""
+    said = {kind: each.ran("views") for kind, each in lakes.items()}
+
+    assert {ran.exit_code for ran in said.values()} == {0}
+    for kind, each in lakes.items():
+        assert each.address in said[kind].out
+        assert ("PROVIDER credential_chain" in said[kind].out) == (each.store is not None)
+        assert ("delta_scan" in said[kind].out) == (each.format == "delta")
+        assert "writer" not in said[kind].out
+
+
+@pytest.mark.parametrize(
+    ("kind", "extension"), [("disk-delta", "delta"), ("s3-delta", "httpfs"), ("s3-parquet", "httpfs")]
+)
+def test_a_database_of_views_needs_the_extensions_of_duckdb(
+    lakes: Mapping[str, Kept], kind: str, extension: str, tmp_path: Path
+) -> None:
+    """One sentence names what to install; `annolake.scan` has no such need. `make test-views` has the extensions."""
+    ran = lakes[kind].ran("views", "--out", str(tmp_path / "lake.duckdb"), HOME=str(tmp_path))
+
+    assert (ran.exit_code, ran.out, [*tmp_path.iterdir()]) == (2, "", [])
+    assert ran.err == (
+        f"annolake: --out: {lakes[kind].address} needs DuckDB's extension {extension}, and {duckdb.__version__} "
+        f'has none here: run INSTALL {extension} in DuckDB, or pip install "annolake[views-delta]"; '
+        "annolake.scan works without\n"
+    )
 
 
 def test_an_unchanged_queue_writes_nothing_but_report_proof_and_lock(kept: Kept) -> None:

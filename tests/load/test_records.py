@@ -44,7 +44,7 @@ def write(lake: Lake, *reports: dict[str, Any]) -> None:
     lake.prepare()
     with lake.workspace("reporting", since=FIRST_EXPORT) as workspace:
         for one in reports:
-            lake.write_report(one, workspace)
+            lake.reports.write(one, workspace)
 
 
 def kept(lake: Lake) -> list[str]:

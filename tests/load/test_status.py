@@ -61,7 +61,7 @@ def report(lake: Lake, **entry: object) -> None:
     """Write a report of the queue."""
     with lake.workspace("report", since=FIRST_EXPORT) as workspace:
         queues = [{"queue_id": QUEUE, **entry}]
-        lake.write_report({"started_at": FIRST_EXPORT.isoformat(), "export_id": "x", "queues": queues}, workspace)
+        lake.reports.write({"started_at": FIRST_EXPORT.isoformat(), "export_id": "x", "queues": queues}, workspace)
 
 
 def test_each_queue_has_its_figures(lake: Lake) -> None:

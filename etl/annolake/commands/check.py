@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from annolake.clock import Clock
+from annolake.column_rules import ColumnRules
 from annolake.config import Config, load_config
 from annolake.console import Console
 from annolake.errors import AnnolakeError, GoneError, NotFoundError, ServiceError, UnavailableError
@@ -20,6 +21,7 @@ from annolake.extract.endpoints.queues import read_queue, read_size, require_que
 from annolake.extract.endpoints.runs import RunsListing
 from annolake.extract.endpoints.runs_query import Batch, RunsQuery
 from annolake.extract.http.client import Caller, Client
+from annolake.load.column_record import difference
 from annolake.load.lake import Lake
 from annolake.observers import Log
 from annolake.pipeline import configured_queues
@@ -29,7 +31,7 @@ from annolake.sources.source import explained, is_retired
 from annolake.streams import Streams
 from annolake.transform.decode import decode_queue, runs_decoder
 from annolake.transform.items import Item, decode_items, decode_runs, selects
-from annolake.wiring import open_client, open_lake
+from annolake.wiring import column_rules, open_client, open_lake
 
 _UNTIL = ", which the service has announced to remove after 31 January 2027"
 _LONGEST_S = 5.0  # of a request: somebody waits for the answer
@@ -52,11 +54,15 @@ class QueueFindings(msgspec.Struct, kw_only=True):
 
 
 class Findings(msgspec.Struct, kw_only=True):
-    """What was found; each `error` is a sentence. `queues_error`: why it is not known which queues there are."""
+    """What was found; each `error` is a sentence. `queues_error`: why it is not known which queues there are.
+
+    `columns` says where rows of the lake obey other settings of [columns].
+    """
 
     base_url: str
     lake: str
     lake_error: str | None = None
+    columns: str | None = None
     queues_error: str | None = None
     queues: list[QueueFindings] = []
     exit_code: int = 0
@@ -83,13 +89,13 @@ def check(
 ) -> Findings:
     """Tell about settings, key, each queue and the lake, in words as it is found; its exit code an export would earn.
 
-    Each request has one attempt and 5 seconds, and no lake is made. Raises ConfigError where the key is missing or
-    unusable.
+    Each request has one attempt and 5 seconds, and no lake is made. Raises ConfigError where the key, or that of
+    pseudonyms, is missing or unusable.
     """
     config = _hasty(config)
     found = Findings(base_url=config.source.base_url, lake=str(config.lake.path))
-    lake = open_lake(config, environ, clock)
-    codes = [_check_lake(found, lake, say)]
+    rules, lake = column_rules(config, environ), open_lake(config, environ, clock)
+    codes = [_check_lake(found, lake, rules, say)]
     with open_client(config, environ, clock=clock, log=log) as client:
         say(f"settings: valid; the key was found; the service is {found.base_url}")
         try:
@@ -119,14 +125,17 @@ def _hasty(config: Config) -> Config:
     )
 
 
-def _check_lake(found: Findings, lake: Lake, say: Callable[[str], None]) -> int:
+def _check_lake(found: Findings, lake: Lake, rules: ColumnRules, say: Callable[[str], None]) -> int:
     try:
         lake.prove()
+        found.columns = difference(lake, rules)
     except AnnolakeError as error:
         say(f"lake: {error}")
         found.lake_error = str(error)
         return error.exit_code
     say(f"lake: {found.lake} can be written")
+    if found.columns:
+        say(f"columns: {found.columns}")
     return 0
 
 

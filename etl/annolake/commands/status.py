@@ -17,12 +17,14 @@ from annolake.commands.status_words import in_words
 from annolake.config import Config, load_lake_config
 from annolake.errors import LakeError
 from annolake.load.attempts import Attempt
+from annolake.load.column_record import difference
+from annolake.load.lake import Lake
 from annolake.load.status import LakeStatus, QueueStatus, status
 from annolake.load.table.partitions import Held
 from annolake.printable import json_line
 from annolake.report import PARTIAL, TABLES, QueueReport, refusals, shortcomings, worst
 from annolake.streams import Streams
-from annolake.wiring import named_queues, open_lake
+from annolake.wiring import known_rules, named_queues, open_lake
 
 DID_NOT_FINISH = """\
 it did not finish: it was killed or interrupted twice, or the machine went down; run it again, nothing needs repair"""
@@ -92,12 +94,21 @@ def tell_status(
         "lake": str(config.lake.path),
         "max_age_s": max_age_s,
         "error": found.error,
+        "columns": _columns(config, environ, lake),
         "last_attempt": _head(found.last_attempt) if found.last_attempt else None,
         "queues": [_queue_record(queue, rule, None if named else found.listed) for queue in found.queues],
     }
     if as_json:
         return json_line(record), exit_code
     return in_words(record, [_attempt_record(attempt) for attempt in _lake_wide(found)], is_late=late), exit_code
+
+
+def _columns(config: Config, environ: Mapping[str, str], lake: Lake) -> str | None:
+    """Say where rows of the lake obey other settings of [columns], None where they do not."""
+    try:
+        return difference(lake, known_rules(config, environ))
+    except LakeError as error:
+        return str(error)
 
 
 def _lake_wide(found: LakeStatus) -> list[Attempt]:

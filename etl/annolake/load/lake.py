@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -24,7 +24,7 @@ from annolake.load.storage.files import Hold, Location, Unlocked, look_again
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.arrangement import Arrangement, LakeRecord, recorded
 from annolake.load.table.days import ALL_DAYS, microseconds, moment
-from annolake.load.table.file_format import Contract, FileFormat
+from annolake.load.table.file_format import Contract, FileFormat, Mask
 from annolake.load.table.partitions import Partitions, Remark, Table
 
 _RUNS, _QUEUES = "runs", "queues"
@@ -37,7 +37,8 @@ class Lake:
     """A lake of some `tables` in a place.
 
     Every method raises `LakeError`, with path and reason, where it fails. Besides `runs` and `queues`, which every lake
-    has, a table comes with its first file. `formats` tells, by a table's name, how its files are written.
+    has, a table comes with its first file. `formats` tells, by a table's name, how its files are written; stored
+    rows of a table are read through its mask, where there is one.
     """
 
     def __init__(
@@ -49,14 +50,11 @@ class Lake:
         compression: str = "zstd",
         row_group_mb: int = 32,
         keep_reports: int = 500,
+        masks: Mapping[str, Mask] = MappingProxyType({}),
     ) -> None:
         self.root, self.files = place.root, place.files
-        self.formats = {
-            table.name: FileFormat.of(
-                table, hash_version=hash_version, compression=compression, row_group_mb=row_group_mb
-            )
-            for table in tables
-        }
+        made = partial(FileFormat.of, hash_version=hash_version, compression=compression, row_group_mb=row_group_mb)
+        self.formats = {table.name: made(table, mask=masks.get(table.name)) for table in tables}
         self._place = place
         self._own = place.root / OWN
         self._holds: dict[str, Hold] = {}
@@ -117,6 +115,15 @@ class Lake:
                 yield
             finally:
                 del self._holds[queue_id]
+
+    @contextmanager
+    def lock_erasures(self, *, since: datetime) -> Iterator[None]:
+        """Hold the lock of what is remembered as erased; raises `LockedError` where another erasure has it."""
+        with self._place.locks.hold(self._own / "locks" / "erasures", since=since) as hold:
+            if hold.holder is not None:
+                message = f"rows are being erased by {hold.holder}: run again when that has ended"
+                raise LockedError(message, holder=hold.holder)
+            yield
 
     def unlock(self, queue_id: str) -> Unlocked:
         """Take a queue's lock from whoever holds it; raises `LakeError` where that ends with its holder's process."""
@@ -219,7 +226,7 @@ class Lake:
         """
         aside = workspace.within(_named(queue_id, table))
         aside.make()
-        partitions = self._partitions(queue_id, table, aside)
+        partitions = self.partitions(queue_id, table, aside)
         state = read_state(partitions, items=items)
         spill = Spill(
             workspace.local,
@@ -245,7 +252,7 @@ class Lake:
         file_format = self.formats[_QUEUES]
         aside = workspace.within(f"{queue_id}.record")
         aside.make()
-        partitions = self._partitions(queue_id, _QUEUES, aside)
+        partitions = self.partitions(queue_id, _QUEUES, aside)
         there: list[pa.Table] = []
         for _, reader in partitions.stored():
             there = [reader.row_group(number) for number in range(len(reader.row_groups))]
@@ -259,7 +266,8 @@ class Lake:
         partitions.finish({})
         return True
 
-    def _partitions(self, queue_id: str, table: str, aside: Workspace) -> Partitions:
+    def partitions(self, queue_id: str, table: str, aside: Workspace) -> Partitions:
+        """Return the partitions of a queue in a table, built in that workspace; needs the queue's lock."""
         _require_id(queue_id)
         return self._tables[table].partitions(queue_id, aside, self._holds[queue_id])
 
@@ -281,10 +289,6 @@ class Lake:
     def is_alone(self) -> bool:
         """Tell whether nobody exports a queue now."""
         return all(self._place.locks.is_free(lock) for lock in self._place.leases("locks"))
-
-    def write_report(self, report: Mapping[str, Any], workspace: Workspace) -> Location:
-        """Write the export's report; return where it is."""
-        return self.reports.write(report, workspace)
 
 
 def _require_id(queue_id: str) -> str:

@@ -44,11 +44,15 @@ class NewExports(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides which values of a run an export asks for. Under other terms, payloads are others."""
+    """What decides which values of a run an export asks for. Under other terms, payloads are others.
+
+    `columns` tells what the settings left out (`ColumnRules.mark`).
+    """
 
     include_stats: bool
     subtree_usage: bool
     schema_version: int
+    columns: str = ""
 
 
 class RunsRead(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,15 +69,20 @@ class RunsRead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reading of a table other than `runs` was about: archived rows too or not; `rows` the lake then had."""
+    """What a reading of a table other than `runs` was about: archived rows too or not; `rows` the lake then had.
+
+    `columns` as in `Terms`.
+    """
 
     archived: bool
     schema_version: int
     rows: int
+    columns: str = ""
 
-    def cover(self, *, archived: bool, schema_version: int, rows: int) -> bool:
+    def cover(self, *, archived: bool, schema_version: int, rows: int, columns: str = "") -> bool:
         """Tell whether that holds for what is wanted now, where the lake has so many rows of the table."""
-        return self.schema_version == schema_version and self.rows <= rows and (self.archived or not archived)
+        same = self.schema_version == schema_version and self.columns == columns
+        return same and self.rows <= rows and (self.archived or not archived)
 
 
 class TurnsRead(TableTerms, frozen=True, kw_only=True):

@@ -69,6 +69,17 @@ class Reports:
             self._forget(time_from(report.get("finished_at")) or time_from(report["started_at"]))
         return self._folder / name
 
+    def forget(self, queue_id: str, workspace: Workspace) -> None:
+        """Take what reports say of a queue out of them. Raises LakeError."""
+        for name in self._names():
+            report = _get(self._files, self._folder / name) or {}
+            entries = report.get("queues")
+            if any(past.entry.get("queue_id") == queue_id for past in _pasts(report)) and isinstance(entries, list):
+                others = [
+                    entry for entry in entries if not isinstance(entry, dict) or entry.get("queue_id") != queue_id
+                ]
+                workspace.put(self._files, self._folder / name, _text({**report, "queues": others}))
+
     def read(self) -> Iterator[dict[str, Any]]:
         """Yield the reports, the newest first; what can't be understood is as if it were not there."""
         for name in self._names():

@@ -49,10 +49,15 @@ class LakeTables:
         """Whether the lake is in a folder."""
         return isinstance(self.place.root, Path)
 
-    def folder(self, name: str) -> Location:
-        """Return where a table lies: an absolute path, or an address."""
+    @property
+    def root(self) -> Location:
+        """Where the lake lies: an absolute path, or an address."""
         root = self.place.root
-        return (root.absolute() if isinstance(root, Path) else root) / name
+        return root.absolute() if isinstance(root, Path) else root
+
+    def folder(self, name: str) -> Location:
+        """Return where a table lies."""
+        return self.root / name
 
     def files(self, name: str) -> list[Location]:
         """Return the files of a plain table, one for each partition. Raises LakeError where one can't be read."""

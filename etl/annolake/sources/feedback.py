@@ -119,7 +119,7 @@ class FeedbackSource:
         said, sessions = Said(), [session] if session else []
         question = Question(thread=thread, sessions=sessions)
         try:
-            read = self._whole(question, partial(decode_feedback, reviewers=reviewers), alone=True)
+            read = self._whole(question, self._decoding(reviewers), alone=True)
         except ServiceError as error:
             if error.status in NOT_ACCEPTED or not self._refusals.concern([], error, self._answers):
                 raise
@@ -199,15 +199,18 @@ class FeedbackSource:
         return True
 
     def _group(self, runs: list[str], reviewers: Reviewers) -> Whole[Page] | None:
-        asked = frozenset(runs)
+        asked, decoding = frozenset(runs), self._decoding(reviewers)
 
         def decode(body: bytes) -> Page:
-            page = decode_feedback(body, reviewers=reviewers)
+            page = decoding(body)
             if not all(owner_of(row.row) in asked for row in page.rows):
                 raise IgnoredError("run")
             return page
 
         return self._whole(Question(runs=runs), decode, alone=len(runs) == 1)
+
+    def _decoding(self, reviewers: Reviewers) -> Callable[[bytes], Page]:
+        return partial(decode_feedback, reviewers=reviewers, guards=self._access.guards)
 
     def _whole(self, question: Question, decode: Callable[[bytes], Any], *, alone: bool) -> Whole[Any] | None:
         """Return the answers that together show all of it, None where it moves too much to be shown."""

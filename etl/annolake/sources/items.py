@@ -9,7 +9,7 @@ from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import compress
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from annolake.errors import TooLargeError
 from annolake.extract.cursor.queue_reader import QueueReader
@@ -48,7 +48,10 @@ class _Joined(NamedTuple):
 
 
 class ItemsSource:
-    """The sections, each item with its run; `watermarks` as for `RunsSource`; without `known` each run is asked for."""
+    """The sections, each item with its run; `watermarks` as for `RunsSource`; without `known` each run is asked for.
+
+    Those of items that were erased from the lake (`is_erased`) are not.
+    """
 
     def __init__(
         self,
@@ -58,11 +61,13 @@ class ItemsSource:
         *,
         now: datetime,
         known: KnownItems | None = None,
+        is_erased: Callable[[Any], bool] | None = None,
     ) -> None:
         settings = access.settings
-        self._access, self._known = access, known
+        self._access, self._known, self._is_erased = access, known, is_erased
         self.runs_asked = 0
         self._batches = Batches(self._at_once)
+        self._decode_runs = partial(decode_runs, guard=access.guards.runs)
         self._under_way: deque[Future[_Joined]] = deque()
         self._listing = ItemsListing(access.client, access.queue_id, access.caller)
         self._names = SECTIONS if settings.include_archived else tuple(n for n in SECTIONS if n != "archived")
@@ -101,7 +106,11 @@ class ItemsSource:
                 number_rows(page.items, piece)
                 if page.rejects:
                     yield RowBatch(page.size, rejects=page.rejects)
-                wanted, kept = self._sorted_out([item for item in page.items if item.key in piece.wanted])
+                items = [item for item in page.items if item.key in piece.wanted]
+                if erased := {item.number for item in items if self._is_erased and self._is_erased(item.row)}:
+                    yield RowBatch(left_out=sorted(erased))
+                    items = [item for item in items if item.number not in erased]
+                wanted, kept = self._sorted_out(items)
                 if kept:
                     yield RowBatch(kept=[item.row for item in kept])
                 for batch in batches.add(wanted):
@@ -149,7 +158,7 @@ class ItemsSource:
     def _join(self, batch: Batch) -> "_Joined":
         """Join items with their runs, as many as memory allows for now: a batch was cut when rows were lighter."""
         size, (batch, later) = self._access.query_size, batch.cut(self._at_once())
-        payloads, left = self._query.read(batch, decode_runs, enough=2 * size.answer)
+        payloads, left = self._query.read(batch, self._decode_runs, enough=2 * size.answer)
         if payloads.own:
             self.usage = "own"
         done = batch.items[: len(batch.items) - len(left.items)]
@@ -165,7 +174,8 @@ class ItemsSource:
         return Section(name, self._fetch(name, WHOLE), watermark, partial(self._fetch, name), count)
 
     def _fetch(self, section: str, part: Part) -> FetchAt:
-        decode, filters = partial(decode_items, archived=section == "archived"), _filters(part)
+        decode = partial(decode_items, archived=section == "archived", guard=self._access.guards.runs)
+        filters = _filters(part)
 
         def fetch(cursor: str | None, limit: int) -> CursorSlice:
             page = _smaller(lambda rows: self._listing.read(section, cursor, rows, decode, filters), limit)

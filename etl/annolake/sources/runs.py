@@ -74,7 +74,8 @@ class RunsSource:
             status=access.settings.status,
             caller=access.caller,
         )
-        decode = partial(self._decoder.decode, archived=archived, unavailable=self._unavailable)
+        guard = access.guards.runs
+        decode = partial(self._decoder.decode, archived=archived, unavailable=self._unavailable, guard=guard)
 
         def ask(offset: int, rows: int) -> Page:
             return listing.read(offset, rows, archived=archived, decode=decode, patient=rows <= FEW)

@@ -16,6 +16,7 @@ from annolake.extract.page_size import PageSize
 from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.verdict import Verdict
 from annolake.report import Usage
+from annolake.transform.guard import NO_GUARDS, Guards
 from annolake.transform.row_batch import Reject, RowBatch
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,7 +27,8 @@ _MICROSECOND = timedelta(microseconds=1)
 class Access:
     """How a queue is asked: the client, its lanes, and what bounds and stops it; queues share `query_limits`.
 
-    Queries of runs have lanes of their own: while they wait for their turn, listings go on.
+    Queries of runs have lanes of their own: while they wait for their turn, listings go on. `guards` take out of
+    answers what is not to be kept.
     """
 
     client: Client
@@ -38,6 +40,7 @@ class Access:
     query_size: QuerySize
     caller: Caller
     query_limits: QueryLimits
+    guards: Guards = NO_GUARDS
 
     def most(self) -> int:
         """Return how many rows are asked for by now, of those that were to be: heavy ones may have come since."""

@@ -157,7 +157,7 @@ class TurnsSource:
         return self._access.query_lanes.submit(self._page, reading.thread, reading.cursor)
 
     def _page(self, thread: Thread, cursor: str | None) -> TurnsPage:
-        decode: Callable[[bytes], TurnsPage] = partial(decode_turns, thread=thread)
+        decode: Callable[[bytes], TurnsPage] = partial(decode_turns, thread=thread, guard=self._access.guards.turns)
         name, rows = url_name(thread.thread_id) or "", self._size()
         while True:
             try:

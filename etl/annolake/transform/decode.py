@@ -10,7 +10,7 @@ row.
 import codecs
 import json
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from msgspec import Raw
 
 from annolake import contract
 from annolake.keys import key_of
+from annolake.transform.guard import Guard
 from annolake.transform.json_text import Members, as_object, joined, members, split_array, split_object
 from annolake.transform.rejected import rejected
 from annolake.transform.row_batch import DecodedRow, Page, Reject
@@ -51,10 +52,12 @@ class PageDecoder:
         self._open = msgspec.json.Decoder(rows.struct(None))
         self._learning = threading.Lock()
 
-    def decode(self, body: bytes, *, archived: bool, unavailable: frozenset[str] = frozenset()) -> Page:
+    def decode(
+        self, body: bytes, *, archived: bool, unavailable: frozenset[str] = frozenset(), guard: Guard | None = None
+    ) -> Page:
         """Decode the body of one answer of a list; `unavailable` are columns that it does not have.
 
-        Raises ValueError where the body is cut off or no JSON array.
+        The `guard` takes out what is not to be kept. Raises ValueError where the body is cut off or no JSON array.
         """
         which, buffer = b"archived" if archived else b"active", bytearray()
         usual_seed = hash_seed(which, b"")
@@ -64,7 +67,10 @@ class PageDecoder:
             digest = row_hash(row, seed, buffer)
             return DecodedRow(key_of(row.queue_run_id), row, digest, unmapped, archived, "RUN", True, unavailable)
 
-        elements = [each if isinstance(each, Reject) else decoded(*each) for each in self.read(body)]
+        read: Iterable[Element] = self.read(body)
+        if guard:
+            read = guard.elements(read)
+        elements = [each if isinstance(each, Reject) else decoded(*each) for each in read]
         rows = [each for each in elements if isinstance(each, DecodedRow)]
         rejects = [each for each in elements if isinstance(each, Reject)]
         return Page(len(body), rows, rejects, [each.key for each in elements])
@@ -207,14 +213,17 @@ _queue_fields = {column.queue: column for column in contract.QUEUES.column if co
 _queue_record = PageDecoder(Rows(contract.QUEUES, _queue_fields, name="QueueRecord", unread=RUBRIC))
 
 
-def decode_queue(body: bytes) -> DecodedRow:
-    """Decode a queue's own record, as a row of the table `queues`.
+def decode_queue(body: bytes, *, guard: Guard | None = None) -> DecodedRow:
+    """Decode a queue's own record, as a row of the table `queues`, from which the guard takes what is not to be kept.
 
     Raises MisfitError, a ValueError, where the body is no such record.
     """
     row, unmapped = _queue_record.decode_row(body)
     if more := read_rubric(row):
         unmapped = with_more(unmapped, more)
+    if guard:
+        guard.row(row)
+        unmapped = None
     return DecodedRow(b"", row, row_hash(row, hash_seed(unmapped or b"")), unmapped, archived=False)
 
 

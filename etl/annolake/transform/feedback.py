@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from annolake.contract import FEEDBACK
 from annolake.keys import key_of
 from annolake.transform.decode import PageDecoder, with_more
+from annolake.transform.guard import NO_GUARDS, Guards
 from annolake.transform.json_text import joined, members, without_lone_surrogates
 from annolake.transform.row_batch import DecodedRow, Page, Reject
 from annolake.transform.row_types import MisfitError, Rows, hash_seed, json_type, row_hash
@@ -72,19 +73,23 @@ def _decoder() -> PageDecoder:
     return PageDecoder(feedback_rows())
 
 
-def decode_feedback(body: bytes, *, reviewers: Reviewers) -> Page:
+def decode_feedback(body: bytes, *, reviewers: Reviewers, guards: Guards = NO_GUARDS) -> Page:
     """Decode an answer. Raises ValueError where the body is cut off or no JSON array.
 
-    `reviewers` tells of the runs and threads that were asked for who has completed their rows.
+    `reviewers` tells of the runs and threads that were asked for who has completed their rows, as the table runs has
+    them. The guards take out what is not to be kept.
     """
-    page = Page(len(body))
+    page, guard = Page(len(body)), guards.feedback
     for element in _decoder().read(body):
         if isinstance(element, Reject):
-            page.keys.append(element.key)
-            page.rejects.append(element)
+            page.rejects.append(guard.reject(element) if guard else element)
+            page.keys.append(page.rejects[-1].key)
             continue
         row, unmapped = _in_columns(*element)
-        row.by_reviewer = _by_reviewer(row, reviewers)
+        row.by_reviewer = _by_reviewer(row, reviewers, guards)
+        if guard:
+            guard.row(row)
+            unmapped = None
         page.keys.append(key_of(row.id))
         digest = row_hash(row, hash_seed(unmapped or b""))
         page.rows.append(DecodedRow(page.keys[-1], row, digest, unmapped, archived=False))
@@ -118,11 +123,11 @@ def _in_columns(sent: Any, unmapped: bytes | None) -> tuple[Any, bytes | None]:
     return _Feedback(**values), unmapped
 
 
-def _by_reviewer(row: Any, reviewers: Reviewers) -> bool | None:
+def _by_reviewer(row: Any, reviewers: Reviewers, guards: Guards) -> bool | None:
     """Tell whether the author is a reviewer, in either identity space; None where one of both is not known."""
     owner = owner_of(row) or ""
     there = reviewers[owner] if owner in reviewers else reviewers.get(row.thread_id or "")
-    authors = {row.user_id, row.ls_user_id} - {None}
+    authors = {guards.reviewer(each) for each in (row.user_id, row.ls_user_id) if each is not None}
     return None if there is None or not authors else not authors.isdisjoint(there)
 
 

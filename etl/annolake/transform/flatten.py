@@ -5,7 +5,7 @@ its column is a bug, never a reject.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import accumulate
 from operator import attrgetter
@@ -54,9 +54,17 @@ _NO_NAMES = _Names()
 
 
 def flatten(
-    table: Table, decoded: Sequence[DecodedRow], *, exported_at: datetime, endpoint: str | None = None
+    table: Table,
+    decoded: Sequence[DecodedRow],
+    *,
+    exported_at: datetime,
+    endpoint: str | None = None,
+    nulls: Collection[str] = (),
 ) -> pa.RecordBatch:
-    """Return the rows as one batch of `table.schema`; a column that neither a row nor the export has is null."""
+    """Return the rows as one batch of `table.schema`; a column that neither a row nor the export has is null.
+
+    So are those in `nulls`, which other columns can be made from all the same.
+    """
     rows, same = [each.row for each in decoded], len(decoded)
     types = dict(zip(table.schema.names, table.schema.types, strict=True))
     own: dict[str, pa.Array] = {
@@ -84,6 +92,7 @@ def flatten(
             columns[name] = pa.array(plain_texts(columns[str(column.source)].to_pylist()), kind)
         else:
             columns[name] = _column(column, kind, rows)
+    columns |= {name: pa.nulls(same, types[name]) for name in nulls}
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=table.schema)
 
 

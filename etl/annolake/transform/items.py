@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from annolake.contract import RUNS
 from annolake.keys import key_of
 from annolake.transform.decode import NOT_KEPT, Element, PageDecoder
+from annolake.transform.guard import Guard
 from annolake.transform.row_batch import Reject
 from annolake.transform.row_types import Rows, hash_seed, row_hash
 
@@ -145,13 +146,16 @@ def selects(*, include_stats: bool = True) -> tuple[str, ...]:
     return ("ID", *sorted(told))
 
 
-def decode_items(body: bytes, *, archived: bool) -> ItemsPage:
-    """Decode an answer of a section. Raises ValueError where the body is cut off or of another shape."""
+def decode_items(body: bytes, *, archived: bool, guard: Guard | None = None) -> ItemsPage:
+    """Decode an answer of a section; the guard takes out what is not to be kept.
+
+    Raises ValueError where the body is cut off or of another shape.
+    """
     elements, cursor = _items().read_answer(body)
     page = ItemsPage(len(body), cursor)
     which, buffer = b"archived" if archived else b"active", bytearray()
     usual_seed = hash_seed(which, b"")
-    for element in elements:
+    for element in guard.elements(elements) if guard else elements:
         if isinstance(element, Reject):
             page.keys.append(element.key)
             page.rejects.append(element)
@@ -163,11 +167,11 @@ def decode_items(body: bytes, *, archived: bool) -> ItemsPage:
     return page
 
 
-def decode_runs(body: bytes) -> RunsPage:
-    """Decode an answer of a query of runs. Raises ValueError where the body is cut off or of another shape."""
+def decode_runs(body: bytes, *, guard: Guard | None = None) -> RunsPage:
+    """Decode an answer of a query of runs; raises and guards as `decode_items` does."""
     elements, cursor = _runs().read_answer(body)
     page = RunsPage(len(body), cursor)
-    for element in elements:
+    for element in guard.elements(elements) if guard else elements:
         run_id = element.queue_run_id if isinstance(element, Reject) else element[0].id
         if run_id is not None:
             page.runs[run_id] = element

@@ -44,13 +44,15 @@ class Reject:
 class RowBatch:
     """Rows in reading order, and the rejects among them; `size` of the answers in bytes.
 
-    `kept` are the typed values of items whose runs were not asked for: their rows stay as the lake has them.
+    `kept` are the typed values of items whose runs were not asked for: their rows stay as the lake has them. `left_out`
+    are the numbers of rows that were erased from the lake.
     """
 
     size: int = 0
     rows: list[DecodedRow] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     kept: list[Any] = field(default_factory=list, kw_only=True)
+    left_out: list[int] = field(default_factory=list, kw_only=True)
 
     def latest(self) -> "RowBatch":
         """Return the same with the last version alone of each row: one that moves can be on a page twice."""

@@ -15,6 +15,7 @@ from msgspec import UNSET
 from annolake.contract import TURNS
 from annolake.keys import joint_key_of
 from annolake.transform.decode import PageDecoder
+from annolake.transform.guard import Guard
 from annolake.transform.row_batch import DecodedRow, Page, Reject
 from annolake.transform.row_types import Rows, hash_seed, reader, row_hash
 
@@ -76,11 +77,14 @@ def turn_selects() -> tuple[str, ...]:
     return tuple(select for select, _ in _PLACES.values())
 
 
-def decode_turns(body: bytes, thread: Thread) -> TurnsPage:
-    """Decode an answer. Raises ValueError where the body is cut off or of another shape."""
+def decode_turns(body: bytes, thread: Thread, *, guard: Guard | None = None) -> TurnsPage:
+    """Decode an answer; the guard takes out what is not to be kept.
+
+    Raises ValueError where the body is cut off or of another shape.
+    """
     elements, cursor = _decoder().read_answer(body)
     page = TurnsPage(len(body), cursor=cursor)
-    for element in elements:
+    for element in guard.elements(elements) if guard else elements:
         if isinstance(element, Reject):
             reject = _of_item(element, thread)
             page.keys.append(reject.key)

@@ -224,6 +224,10 @@ class DeltaTable:
         """Return the partitions of a queue, to one that has its lock."""
         return DeltaPartitions(self._log, queue_id, workspace, hold, now=self._now)
 
+    def purge(self, queue_id: str) -> int:
+        """Remove what only older versions of the table have of a queue; return how many files."""
+        return self._log.purge(queue_id)
+
     def vacuum(self, *, alone: Callable[[], bool]) -> int:
         """Remove what no version that is kept has; return how many files."""
         return self._log.vacuum(alone=alone)

@@ -4,7 +4,7 @@ Owns the footer's metadata, the names of partition folders and the sort order. T
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -18,6 +18,10 @@ from annolake.load.table.days import NO_DAY, date_of, day_from
 _PREFIX = "annolake."
 _NO_DATE = "__HIVE_DEFAULT_PARTITION__"
 _NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+Mask = Callable[[pa.Table], pa.Table]
+"""Returns rows, of which it is given any columns, as they may be stored."""
 
 
 class Contract(Protocol):
@@ -89,7 +93,10 @@ class Footer:
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How files of one table are written: the contract's schema, key and time, versions, and the config's bounds."""
+    """How files of one table are written: the contract's schema, key and time, versions, and the config's bounds.
+
+    The `mask` makes of stored rows what they may be now, where the settings leave columns out.
+    """
 
     table: str
     schema: pa.Schema
@@ -101,9 +108,12 @@ class FileFormat:
     owners: tuple[str, ...]
     compression: str
     row_group_bytes: int
+    mask: Mask | None = None
 
     @classmethod
-    def of(cls, contract: Contract, *, hash_version: int, compression: str, row_group_mb: int) -> "FileFormat":
+    def of(
+        cls, contract: Contract, *, hash_version: int, compression: str, row_group_mb: int, mask: Mask | None = None
+    ) -> "FileFormat":
         """Return the format of a table's files, without the contract's descriptions: they would add 20 kB to each."""
         schema = pa.schema([pa.field(field.name, field.type, field.nullable) for field in contract.schema])
         return cls(
@@ -117,6 +127,7 @@ class FileFormat:
             contract.owners,
             compression,
             row_group_mb << 20,
+            mask,
         )
 
     @property

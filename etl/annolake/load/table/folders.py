@@ -285,6 +285,10 @@ class PlainTable:
         """Return the partitions of a queue, to one that has its lock."""
         return PlainPartitions(self, queue_id, workspace, hold)
 
+    def purge(self, queue_id: str) -> int:  # noqa: ARG002 - nothing stays that was replaced
+        """Do nothing: there are no older versions."""
+        return 0
+
     def vacuum(self, *, alone: Callable[[], bool]) -> int:  # noqa: ARG002 - nothing stays that was replaced
         """Do nothing: what was replaced is gone already."""
         return 0

@@ -81,6 +81,12 @@ class PartReader:
         if isinstance(error, Exception) and not isinstance(error, AnnolakeError):
             prove(self._files, self._path)
 
+    @property
+    def names(self) -> list[str]:
+        """The columns that rows are returned with."""
+        names: list[str] = self._format.schema.names
+        return names
+
     def largest(self, name: str) -> list[Any]:
         """Return the largest value of a column in each row group that has one, from the statistics."""
         return [each.max for each in self.statistics(name) if each is not None and each.has_min_max]
@@ -115,10 +121,15 @@ class PartReader:
             yield self._read(number, names)
 
     def row_group(self, number: int, names: Sequence[str] | None = None) -> pa.Table:
-        """Return columns of a row group as the file format has them (all, unless named).
+        """Return columns of a row group as the file format has them (all, unless named), and as they may be now.
 
         A column that a later schema version brought is null, one that it dropped is gone.
         """
+        table, mask = self.stored_rows(number, names), self._format.mask
+        return mask(table) if mask else table
+
+    def stored_rows(self, number: int, names: Sequence[str] | None = None) -> pa.Table:
+        """Return the same as it was written."""
         names = self._format.schema.names if names is None else names
         there = self._read(number, [name for name in names if name in self.schema.names])
         schema = pa.schema([self._format.schema.field(name) for name in names])

@@ -135,6 +135,12 @@ class Table(Protocol):
     def partitions(self, queue_id: str, workspace: Workspace, hold: Hold) -> Partitions:
         """Return the partitions of a queue, to one that has its lock; parts are built in the workspace."""
 
+    def purge(self, queue_id: str) -> int:
+        """Remove at once what only older versions of the table have of a queue; return how many files.
+
+        Whoever reads such a version then misses a file. Needs the queue's lock.
+        """
+
     def vacuum(self, *, alone: Callable[[], bool]) -> int:
         """Remove files that no reader can need any more, and what dead exports left; return how many.
 

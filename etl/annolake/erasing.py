@@ -1,0 +1,121 @@
+"""Rows taken out of a lake for good: of a run, of a queue, or older than so long (docs/privacy.md#erasing).
+
+Owns the order of it: what is to go is remembered first, so that an export that begins meanwhile leaves it out; then it
+goes, the rows of `runs` last, for the others are found by them. What a kill leaves is found by the next erasure.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from msgspec.structs import replace as replaced
+
+from annolake.erased_rows import rejects_erased
+from annolake.lake_changes import Changes, Hands, QueueChanges
+from annolake.load.erased import read_erased
+from annolake.load.erasure import Rule, changes_of, drop_queue, scan
+from annolake.load.revision import revise_tables
+from annolake.printable import counted
+
+_LATER_TABLES = ("feedback", "turns")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be erased: one of the three. `runs` are ids of runs or of rows, `queues` ids of queues."""
+
+    runs: Sequence[str] = ()
+    queues: Sequence[str] = ()
+    older_than: timedelta | None = None
+
+
+class Erasure:
+    """One erasure: look what it concerns (`sentence`), then `carry_out`."""
+
+    def __init__(self, hands: Hands, order: Order) -> None:
+        self._hands, self._lake, self._order = hands, hands.lake, order
+        self._queues = list(order.queues) or sorted({*self._lake.queues(), *self._lake.rejected_queues()})
+        self._rule = self._resolved()
+        self._rows = {queue_id: self._count(queue_id) for queue_id in self._queues}
+
+    def _resolved(self) -> Rule:
+        """Return the rule of the rows; ids of rows stand for their runs too."""
+        order = self._order
+        if order.older_than is not None:
+            return Rule(before=self._hands.clock.now() - order.older_than)
+        ids = frozenset(each.lower() for each in order.runs)
+        if not ids:
+            return Rule()
+        runs = {run for queue_id in self._queues for run in scan(self._lake, queue_id, Rule(ids)).runs}
+        return Rule(ids | runs)
+
+    def _count(self, queue_id: str) -> int:
+        if self._order.queues:
+            return self._lake.table("runs").held(queue_id).rows
+        return scan(self._lake, queue_id, self._rule).rows
+
+    @property
+    def sentence(self) -> str:
+        """What is to be erased, to be asked before."""
+        rows, where = sum(self._rows.values()), self._lake.root
+        if self._order.queues:
+            names = ", ".join(self._lake.queue_name(queue_id) or queue_id for queue_id in self._order.queues)
+            return f"erase all of {names} ({counted(rows, 'row')}) from {where}, for good"
+        queues = sum(count > 0 for count in self._rows.values())
+        which = ""
+        if self._rule.before is not None:
+            which = f" added before {self._rule.before.isoformat(timespec='seconds')}"
+        beside = "with their feedback, turns and rejects"
+        return f"erase {counted(rows, 'row')} of {counted(queues, 'queue')}{which}, {beside}, from {where}, for good"
+
+    def carry_out(self, tell: Callable[[QueueChanges], None]) -> Changes:
+        """Erase, and `tell` of each queue that it concerned. Raises LakeError; LockedError beside another erasure."""
+        self._remember()
+        changes = Changes()
+        for told in self._hands.change(self._queues, self._drop if self._order.queues else self._erase):
+            if told.error or told.files or told.rejects or self._order.queues:
+                changes.queues.append(told)
+                tell(told)
+        changes.conclude()
+        return changes
+
+    def _remember(self) -> None:
+        lake, workspace = self._lake, self._hands.workspace
+        with lake.lock_erasures(since=self._hands.clock.now()):
+            erased = read_erased(lake)
+            if self._order.queues:
+                more = erased.with_more(queues=self._order.queues)
+            elif self._rule.before is not None:
+                more = erased.with_more(added_before=dict.fromkeys(self._queues, self._rule.before))
+            else:
+                rows = {row for queue_id in self._queues for row in scan(lake, queue_id, self._rule).rows_of}
+                more = erased.with_more(runs=self._rule.ids | rows)
+            more.write(lake, workspace)
+
+    def _erase(self, queue_id: str, told: QueueChanges) -> None:
+        """Take rows of a queue out of all tables."""
+        lake, workspace = self._lake, self._hands.workspace
+        found = scan(lake, queue_id, self._rule)
+        for table in lake.keyed:
+            told.rejects += rejects_erased(lake, queue_id, workspace, table, rule=self._rule, found=found)
+        revise_tables(lake, queue_id, workspace, changes_of(self._rule, found), told)
+        self._keep_proofs(queue_id)
+
+    def _keep_proofs(self, queue_id: str) -> None:
+        """Have proofs hold of the rows that are left, so that not all feedback and turns are read again."""
+        proofs = self._lake.proofs(queue_id)
+        if proofs is None:
+            return
+        feedback, turns = (self._lake.table(name).held(queue_id).rows for name in _LATER_TABLES)
+        kept = replaced(
+            proofs,
+            feedback_terms=proofs.feedback_terms and replaced(proofs.feedback_terms, rows=feedback),
+            turns=proofs.turns and replaced(proofs.turns, rows=turns),
+        )
+        if kept != proofs:
+            self._lake.write_proofs(queue_id, kept, self._hands.workspace)
+
+    def _drop(self, queue_id: str, told: QueueChanges) -> None:
+        """Take all that there is of a queue out of the lake."""
+        told.rejects = self._lake.rejects_known(queue_id)
+        drop_queue(self._lake, queue_id, self._hands.workspace, told)
