@@ -82,7 +82,7 @@ def test_every_way_to_open_a_lake_shows_the_same_rows(
         found = names["runs"].select("queue_run_id", "total_cost").collect().rows()
     else:
         exec(compile(ast.parse(over_duckdb), "lake.md", "exec"), names)  # noqa: S102 - the page is ours
-        found = duckdb.sql("SELECT queue_run_id, total_cost FROM runs").fetchall()
+        found = duckdb.execute("SELECT queue_run_id, total_cost FROM runs").fetchall()
         duckdb.execute("DROP VIEW runs")
     wanted = pl.scan_parquet("lake/runs/").select("queue_run_id", "total_cost").collect().rows()
 
