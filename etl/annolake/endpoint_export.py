@@ -90,6 +90,7 @@ class EndpointExport:
         """Return the source of the rows to read, and report why where they are not those that were asked for."""
         context, report, plan = self._context, self._report, FULL
         if context.wishes.mode == "new":
+            reasons = [self._proofs.why_full(), *(table.why_full() for table in self._beside)]
             plan = plan_new_only(
                 self._proofs.known,
                 endpoint=report.endpoint,
@@ -97,7 +98,7 @@ class EndpointExport:
                 lookback_s=context.config.sync.lookback_s,
                 full_every_s=context.config.sync.full_every_s,
                 rows_in_lake=self._upsert.index.size,
-                why_full=next(filter(None, (table.why_full() for table in self._beside)), None),
+                why_full=next(filter(None, reasons), None),
             )
         report.mode, report.mode_reason = plan.mode, plan.reason
         if report.endpoint == "runs":

@@ -19,6 +19,8 @@ from annolake.printable import json_line, printable
 from annolake.streams import Streams
 from annolake.wiring import named_queues, open_lake
 
+_OLDEST_S = 60_000_000_000  # 1,900 years: no date is before the year 1
+
 NOT_ASKED = "erase asks first, and there is no terminal to ask at: add --yes"
 NOT_ONE = "erase takes ids and names one by one: not all queues, and no empty id"
 NOTHING = "nothing of it is in the lake; it is remembered, so that no export brings it"
@@ -42,7 +44,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
 
     with hands_on(lake, clock) as hands:
         queues = named_queues(config, lake) if arguments.queue else ()
-        age = None if arguments.older_than is None else timedelta(seconds=arguments.older_than)
+        age = None if arguments.older_than is None else timedelta(seconds=min(arguments.older_than, _OLDEST_S))
         erasure = Erasure(hands, Order(arguments.run or (), queues, age))
         if not arguments.yes and not _confirmed(erasure.sentence, streams):
             print("nothing was erased", file=streams.out)
