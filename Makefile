@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-storage test-orchestrators test-readers test-views check lint format types layers bench mutants docs lock clean
+.PHONY: help demo test test-storage test-readers test-page test-views test-orchestrators check lint format types layers bench mutants docs lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,7 +16,7 @@ help:  ## what there is
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: .venv/ready  ## a sandbox queue into ./demo-lake, then a polars and a DuckDB answer
+demo: .venv/ready  ## a sandbox queue into ./demo-lake, an answer by polars and DuckDB, a page to look at
 	$(BIN)/annolake demo
 
 test: .venv/ready  ## every test
@@ -24,16 +24,6 @@ test: .venv/ready  ## every test
 
 test-storage: .venv/ready  ## tests of the lake with many more rounds: kills, faults, examples; a long while
 	ANNOLAKE_TEST_LONG=1 $(BIN)/pytest -n auto --dist worksteal tests/load
-
-test-orchestrators: .venv-orchestrators/ready  ## exports run by Dagster and Airflow, in an environment of their own
-	.venv-orchestrators/bin/mypy etl/annolake/run_on/airflow.py etl/annolake/run_on/dagster.py
-	DAGSTER_DISABLE_TELEMETRY=1 .venv-orchestrators/bin/pytest -W default tests/orchestrators
-
-.venv-orchestrators/ready: tests/orchestrators/requirements.txt pyproject.toml
-	$(PYTHON) -m venv .venv-orchestrators
-	.venv-orchestrators/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/orchestrators/requirements.txt
-	.venv-orchestrators/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
 
 test-readers: .venv-readers/ready  ## each call of docs/readers.md, by readers that annolake does not need itself
 	.venv-readers/bin/pytest tests/readers
@@ -45,6 +35,18 @@ test-readers: .venv-readers/ready  ## each call of docs/readers.md, by readers t
 	.venv-readers/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+test-page: .venv-page/ready  ## the dashboard in a real Chromium, dark and light, wide and narrow
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		{ echo "install Chromium first, on Debian: apt-get install chromium"; exit 1; }
+	.venv-page/bin/pytest tests/page
+
+.venv-page/ready: requirements.lock tests/page/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-page
+	.venv-page/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-page/bin/pip install --quiet --disable-pip-version-check -r tests/page/requirements.txt
+	.venv-page/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
 test-views: .venv-views/ready  ## the views over Delta tables and S3, by the extensions of DuckDB 1.5.5
 	.venv-views/bin/pytest tests/read/test_extensions.py tests/read/test_views.py
 
@@ -52,6 +54,16 @@ test-views: .venv-views/ready  ## the views over Delta tables and S3, by the ext
 	$(PYTHON) -m venv .venv-views
 	.venv-views/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	.venv-views/bin/pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[views-delta]"
+	@touch $@
+
+test-orchestrators: .venv-orchestrators/ready  ## exports run by Dagster and Airflow, in an environment of their own
+	.venv-orchestrators/bin/mypy etl/annolake/run_on/airflow.py etl/annolake/run_on/dagster.py
+	DAGSTER_DISABLE_TELEMETRY=1 .venv-orchestrators/bin/pytest -W default tests/orchestrators
+
+.venv-orchestrators/ready: tests/orchestrators/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-orchestrators
+	.venv-orchestrators/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/orchestrators/requirements.txt
+	.venv-orchestrators/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 check: .venv/ready lint types layers  ## ruff, mypy --strict, import-linter
@@ -101,4 +113,4 @@ lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
 		-o tests/orchestrators/requirements.txt pyproject.toml tests/orchestrators/requirements.in
 
 clean:
-	rm -rf .venv .venv-bench .venv-mutants .venv-orchestrators .venv-readers .venv-views demo-lake build dist
+	rm -rf .venv .venv-bench .venv-mutants .venv-page .venv-readers .venv-views .venv-orchestrators demo-lake demo-lake.* build dist

@@ -1,5 +1,6 @@
 """The command line as a process: exit codes, streams, messages, signals."""
 
+import contextlib
 import json
 import re
 import signal
@@ -8,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
+import annolake as package
 from annolake import __version__, contract
 from annolake.sandbox import Faults, Population, Sandbox
 from exporting import KEY_VARIABLE, annolake, annolake_process, export_once, files_of, with_polars, write_config
@@ -122,11 +125,11 @@ def test_settings_that_are_wrong_are_told_in_text_else(log_format: str | None, t
 
 
 def test_no_command_writes_past_the_console() -> None:
-    """So that all of it honours log_format; the last line of defence does so too, and a prompt is for a person."""
+    """So that all of it honours log_format; the last line of defence does so too, and prompts are for a person."""
     package, past = Path(__file__).parents[1] / "etl/annolake", re.compile(r"file=(streams\.|sys\.std)?err\b")
     writing = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if past.search(path.read_text())}
 
-    assert writing == {"cli.py", "commands/init.py"}
+    assert writing == {"cli.py", "commands/erase.py", "commands/init.py"}
 
 
 def test_a_bug_is_a_line_of_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,13 +232,21 @@ def test_schema_prints_both_forms(tmp_path: Path) -> None:
 
 
 def test_the_demo_answers_with_both_engines_and_says_nothing_else(tmp_path: Path) -> None:
-    """A newcomer sees two answers and no word on standard error, of foreign libraries neither."""
+    """A newcomer sees two answers, which are the same, and no word on standard error, of foreign libraries neither."""
     ran = annolake_process("demo", cwd=tmp_path)
 
     assert (ran.exit_code, ran.err) == (0, "")
-    assert "polars" in ran.out
-    assert "DuckDB" in ran.out
-    assert (tmp_path / "demo-lake/runs").is_dir()
+    polars, sql = ran.out.split("asked with polars:\n\n")[1].split("\n\n")[0], ran.out.splitlines()
+    (query,) = (line for line in sql if line.startswith("SELECT"))
+    with contextlib.chdir(tmp_path):
+        frame = eval(f"({polars.removeprefix('import annolake')})", {"annolake": package})  # noqa: S307 - our own demo
+        with duckdb.connect("demo-lake.duckdb", read_only=True) as connection:
+            rows = connection.sql(query).fetchall()
+    assert frame.rows() == rows
+    assert str(frame) in ran.out
+    assert len(rows) == 5
+    assert (tmp_path / "demo-lake.html").as_uri() in ran.out
+    assert "Support answers" in (tmp_path / "demo-lake.html").read_text()
 
 
 def test_the_sandbox_takes_its_own_options(tmp_path: Path) -> None:

@@ -1,40 +1,38 @@
-"""`annolake demo`: a sandbox queue exported into a lake, and a question about it answered twice.
+"""`annolake demo`: a sandbox queue exported into a lake, and a question about it answered by a view in both engines.
 
 Owns the tour for a newcomer. It uses the same functions as `annolake run`, so what it shows is what runs.
 """
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
-import polars as pl
-
 from annolake.clock import Clock
-from annolake.config import load_config
+from annolake.commands.dashboard import can_draw, dashboard
+from annolake.config import Config, load_config
 from annolake.console import Console
 from annolake.interruption import Interruption
 from annolake.pipeline import export
+from annolake.read.database import write_database
+from annolake.read.frames import scan
+from annolake.read.tables import open_tables
+from annolake.read.views import LakeViews
 from annolake.report import Report, in_words, worst
 from annolake.sandbox import Population, Sandbox
 from annolake.streams import Streams
+from annolake.web_address import web_address
 
 ROWS = 1_500
 SEED = 20
 
-SQL = """\
-SELECT added_date, model, sum(total_cost) AS cost, sum(total_tokens) AS tokens
-FROM read_parquet('{lake}/runs/**/*.parquet', hive_partitioning = true)
-WHERE removed_at IS NULL
-GROUP BY added_date, model ORDER BY cost DESC, added_date LIMIT 5"""
-
 POLARS = """\
-pl.scan_parquet("{lake}/runs/", hive_partitioning=True)
-  .filter(pl.col("removed_at").is_null())
-  .group_by("added_date", "model")
-  .agg(cost=pl.col("total_cost").sum(), tokens=pl.col("total_tokens").sum())
-  .sort(["cost", "added_date"], descending=[True, False]).head(5).collect()"""
+import annolake
+annolake.scan("{lake}", "daily_cost")
+  .sort(["cost", "day"], descending=[True, False])
+  .select("day", "model", "runs", "tokens", "cost").head(5).collect()"""
+
+SQL = "SELECT day, model, runs, tokens, cost FROM daily_cost ORDER BY cost DESC, day LIMIT 5"
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
@@ -69,28 +67,36 @@ def run_demo(lake: Path, environ: Mapping[str, str], out: TextIO, err: TextIO) -
             queue.finish(row.id)
         reports.append(once("Three reviews are finished; the next export rewrites their days and no others:"))
     if all(report.exit_code == 0 for report in reports):
-        _answer(lake, out)
+        _answer(config, lake, out)
+        _draw(config, lake, surroundings, out)
+        print(f"The lake stays in {lake}. For a real queue: README.md, 'A first real export'.", file=out)
     return worst(report.exit_code for report in reports)
 
 
-def _answer(lake: Path, out: TextIO) -> None:
-    frame = (
-        pl.scan_parquet(lake / "runs", hive_partitioning=True)
-        .filter(pl.col("removed_at").is_null())
-        .group_by("added_date", "model")
-        .agg(cost=pl.col("total_cost").sum(), tokens=pl.col("total_tokens").sum())
-        .sort(["cost", "added_date"], descending=[True, False])
-        .head(5)
-        .collect()
-    )
-    print(f"\nThe five most expensive days and models, asked with polars:\n\n{POLARS.format(lake=lake)}\n", file=out)
-    print(frame, file=out)
-    query = SQL.format(lake=lake)
-    print(f"\nThe same, asked with DuckDB:\n\n{query}\n", file=out)
+def _answer(config: Config, lake: Path, out: TextIO) -> None:
+    """Ask one view in both engines; the database of views is put beside the lake."""
+    costs = scan(config, "daily_cost").sort(["cost", "day"], descending=[True, False])
+    told = POLARS.format(lake=lake)
+    print(f"\nThe five most expensive days and models, asked with polars:\n\n{told}\n", file=out)
+    print(costs.select("day", "model", "runs", "tokens", "cost").head(5).collect(), file=out)
     try:
         import duckdb  # noqa: PLC0415 - an extra: an export never needs it
     except ImportError:
-        print(f"DuckDB is not installed: {sys.executable} -m pip install duckdb", file=out)
+        print("\nDuckDB is not installed: pip install 'annolake[views]'", file=out)
         return
-    print(duckdb.sql(query), file=out)
-    print(f"The lake stays in {lake}. For a real queue: README.md, 'A first real export'.", file=out)
+    file = lake.with_name(f"{lake.name}.duckdb")
+    tables = open_tables(config.lake.path, {}, {}, clock=Clock())
+    write_database(LakeViews(tables, web_address(config.source.base_url)), file)
+    print(f"\nThe same with DuckDB, in {file}, which `annolake views --out` writes:\n\n{SQL}\n", file=out)
+    with duckdb.connect(str(file), read_only=True) as connection:
+        print(connection.sql(SQL), file=out)
+
+
+def _draw(config: Config, lake: Path, environ: Mapping[str, str], out: TextIO) -> None:
+    """Put the page about the lake beside it."""
+    if not can_draw():
+        print("What draws the dashboard is not installed: pip install 'annolake[dashboard]'", file=out)
+        return
+    file = lake.with_name(f"{lake.name}.html").absolute()
+    file.write_text(dashboard(config, environ, now=Clock().now()), encoding="utf-8")
+    print(f"A page to look at, as `annolake dashboard` writes it: {file.as_uri()}", file=out)
