@@ -59,7 +59,7 @@ def test_an_export_that_could_not_begin_is_a_queue_that_failed(sandbox: Sandbox,
     assert "/dev/null/lake" in str(report.error)
 
 
-def test_rows_are_told_every_30_seconds() -> None:
+def test_progress_is_told_every_30_seconds() -> None:
     """A queue without a name yet by its id; that it has ended is told by the report."""
     time, told = [100.0], list[str]()
     tell = telling(told.append, Clock(monotonic=lambda: time[0]))
@@ -72,9 +72,10 @@ def test_rows_are_told_every_30_seconds() -> None:
     ]
     for seconds, phase, name in readings:
         time[0] = 100.0 + seconds
-        tell(ProgressEvent(queue_id=QUEUE, name=name, phase=phase, rows=1000 * seconds))
+        rows = 1000 * seconds
+        tell(ProgressEvent(queue_id=QUEUE, name=name, phase=phase, rows=rows, steps=rows))
 
-    assert told == [f"{QUEUE}: 31,000 rows read so far", "a: 62,000 rows read so far"]
+    assert told == [f"{QUEUE}: reading, 31,000 rows", "a: reading, 62,000 rows"]
 
 
 def test_queues_that_have_ids_are_not_asked_for(sandbox: Sandbox, tmp_path: Path) -> None:

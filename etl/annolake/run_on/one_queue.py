@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from annolake import library, pipeline
+from annolake import library, pipeline, progress
 from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import AnnolakeError
@@ -62,7 +62,7 @@ def export_queue(
 ) -> QueueReport:
     """Export a queue, with the share of one of `sharing` exports of the limits on requests, and return its report.
 
-    Errors are in the report, with their exit code. `say` is told how many rows were read, every 30 seconds.
+    Errors are in the report, with their exit code. `say` is told how far it is, every 30 seconds.
     """
     try:
         report = library.export(
@@ -83,14 +83,14 @@ def export_queue(
 
 
 def telling(say: Callable[[str], object], clock: Clock) -> Callable[[ProgressEvent], None]:
-    """Return what is to get the events of an export, and says every 30 seconds how many rows were read."""
+    """Return what is to get the events of an export, and says every 30 seconds how far it is."""
     due = clock.monotonic() + _EVERY_S
 
     def tell(event: ProgressEvent) -> None:
         nonlocal due
         if event.phase != "ended" and clock.monotonic() >= due:
             due = clock.monotonic() + _EVERY_S
-            say(f"{event.name or event.queue_id}: {event.rows:,} rows read so far")
+            say(progress.in_words(event))
 
     return tell
 
