@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-storage test-readers test-page test-views check lint format types layers bench mutants docs lock clean
+.PHONY: help demo test test-storage test-readers test-page test-views test-orchestrators check lint format types layers bench mutants docs lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,7 +16,7 @@ help:  ## what there is
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: .venv/ready  ## a sandbox queue into ./demo-lake, then a polars and a DuckDB answer
+demo: .venv/ready  ## a sandbox queue into ./demo-lake, an answer by polars and DuckDB, a page to look at
 	$(BIN)/annolake demo
 
 test: .venv/ready  ## every test
@@ -56,6 +56,16 @@ test-views: .venv-views/ready  ## the views over Delta tables and S3, by the ext
 	.venv-views/bin/pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[views-delta]"
 	@touch $@
 
+test-orchestrators: .venv-orchestrators/ready  ## exports run by Dagster and Airflow, in an environment of their own
+	.venv-orchestrators/bin/mypy etl/annolake/run_on/airflow.py etl/annolake/run_on/dagster.py
+	DAGSTER_DISABLE_TELEMETRY=1 .venv-orchestrators/bin/pytest -W default tests/orchestrators
+
+.venv-orchestrators/ready: tests/orchestrators/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-orchestrators
+	.venv-orchestrators/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/orchestrators/requirements.txt
+	.venv-orchestrators/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
 check: .venv/ready lint types layers  ## ruff, mypy --strict, import-linter
 
 lint: .venv/ready
@@ -92,11 +102,15 @@ mutants: .venv-mutants/ready  ## which changes of the core no test notices; long
 docs: .venv/ready  ## write config.example.toml and docs/{cli,schema,settings,troubleshooting}.md from the program
 	$(BIN)/python docs/generate.py
 
+PIN := .venv/uv/bin/uv pip compile --quiet --universal --generate-hashes --upgrade --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links --no-emit-package annolake
+
 lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
 	$(PYTHON) -m venv .venv/uv
 	.venv/uv/bin/pip install --quiet --disable-pip-version-check uv
-	.venv/uv/bin/uv pip compile --quiet --universal --generate-hashes --upgrade --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links --extra dev --no-emit-package annolake -o requirements.lock pyproject.toml
+	$(PIN) --extra dev -o requirements.lock pyproject.toml
+	$(PIN) --extra airflow --extra dagster --extra delta --extra demo --extra gcs -c requirements.lock \
+		-o tests/orchestrators/requirements.txt pyproject.toml tests/orchestrators/requirements.in
 
 clean:
-	rm -rf .venv .venv-bench .venv-mutants .venv-page .venv-readers .venv-views demo-lake demo-lake.* build dist
+	rm -rf .venv .venv-bench .venv-mutants .venv-page .venv-readers .venv-views .venv-orchestrators demo-lake demo-lake.* build dist

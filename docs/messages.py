@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -70,6 +71,7 @@ class Message:
     facts: tuple[str, ...] = ()
 
 
+@cache
 def found() -> tuple[list[Message], list[str]]:
     """Return every message, each once, in the order of their text, and where one is made that cannot be read."""
     modules = {module.name: module for module in map(_module, sorted(_PACKAGE.rglob("*.py"))) if module}
@@ -257,14 +259,19 @@ class _Finder:
 
 def _assigned(function: ast.FunctionDef, name: str) -> list[ast.expr]:
     """Return what a function gives a name of its own."""
-    values = []
+    return _assignments(function).get(name, [])
+
+
+@cache
+def _assignments(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
+    found: dict[str, list[ast.expr]] = {}
     for node in ast.walk(function):
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for target in targets:
-                if isinstance(target, ast.Name) and target.id == name:
-                    values.append(node.value)
-                elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
-                    pairs = zip(target.elts, node.value.elts, strict=False)
-                    values += [made for to, made in pairs if isinstance(to, ast.Name) and to.id == name]
-    return values
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                pairs = [(target, node.value)]
+                if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                    pairs = [*zip(target.elts, node.value.elts, strict=False)]
+                for to, made in pairs:
+                    if isinstance(to, ast.Name):
+                        found.setdefault(to.id, []).append(made)
+    return found

@@ -683,6 +683,7 @@ def test_headers_are_the_caller_s_own() -> None:
         ('exclude = ["rows.x"]', '"rows.x" names no table of the lake; there are runs, queues, feedback, turns'),
         ('exclude = ["queue_run_id"]', "cannot be left out: it is the key of the row"),
         ('exclude = ["added_at"]', "cannot be left out: the partitions go by it"),
+        ('exclude = ["effective_added_at"]', "cannot be left out: the service may sort its lists by it"),
         ('exclude = ["queue_id"]', "cannot be left out: it is the name of a folder"),
         ('exclude = ["turns.row_hash"]', "cannot be left out: exports go by it"),
         ('exclude = ["queues.name"]', "cannot be left out: queues are told apart by it"),

@@ -138,7 +138,10 @@ def test_what_on_progress_raises_ends_the_export_in_good_order(tmp_path: Path) -
 def test_an_export_is_stopped_from_another_thread(
     on: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Queues end with exit code 130 in the report, nothing is printed, and the next export brings the rest."""
+    """Queues end with exit code 130 in the report, nothing is printed, and the next export brings the rest.
+
+    Of those that are read no row is published (docs/operating.md#deadlines).
+    """
     stop = threading.Event()
 
     def stop_at(_sandbox: Sandbox, number: int) -> None:
@@ -153,11 +156,13 @@ def test_an_export_is_stopped_from_another_thread(
         config = config_of(sandbox, tmp_path, {"source.max_requests_per_second": 20})
         executor: Executor | None = pool if on == "an executor" else None
         stopped = annolake.export(config, stop=stop, executor=executor)
+        published = {path.parts[-3] for path in (tmp_path / "lake/runs").glob("*/*/part-*.parquet")}
         again = annolake.export(config_of(sandbox, tmp_path), executor=executor)
 
     assert stopped.exit_code == 130
     assert {(queue.status, queue.exit_code) for queue in stopped.queues} <= {("ok", 0), ("failed", 130)}
     assert "interrupted by signal 2" in str(stopped.queues[-1].error)
+    assert published == {f"queue_id={queue.queue_id}" for queue in stopped.queues if queue.status == "ok"}
     assert all(queue.finished_at for queue in stopped.queues)
     assert (again.exit_code, {queue.rows_seen for queue in again.queues}) == (0, {60})
     assert list((tmp_path / "lake/_annolake/tmp").iterdir()) == []

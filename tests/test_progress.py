@@ -1,11 +1,21 @@
 """The figures of an export: of one queue, of all together, as events, and as lines of the log."""
 
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from threading import Lock
 from typing import Any
 
+import pytest
+
+from annolake.config import load_config
+from annolake.pipeline import export
 from annolake.progress import LiveQueue, ProgressEvent, ProgressRelay, QueueProgress, ToldQueue
 from annolake.progress_lines import ProgressLines
 from annolake.progress_overview import Overview
-from annolake.report import QueueReport, Throttled
+from annolake.report import Mode, QueueReport, Throttled
+from annolake.sandbox import Faults, Population, Sandbox
+from exporting import KEY_VARIABLE, FakeClock, write_config
 
 
 class Time:
@@ -173,3 +183,75 @@ def test_a_line_of_the_log_every_30_seconds() -> None:
         "seconds": 60.0,
         "seconds_left": None,
     }
+
+
+class Watched:
+    """A progress that remembers the queue at work, to be looked at at each request."""
+
+    def __init__(self) -> None:
+        self.queue: LiveQueue | None = None
+        self.seen: list[ProgressEvent] = []
+        self._lock = Lock()
+
+    def planned(self, queues: int) -> None:
+        """Do nothing."""
+
+    def entered(self, queue: LiveQueue) -> None:
+        """Remember the queue."""
+        self.queue = queue
+        self.look()
+
+    def finished(self, queue: QueueReport) -> None:
+        """Do nothing."""
+
+    def deliver(self) -> None:
+        """Do nothing."""
+
+    def look(self) -> None:
+        """Note how far the queue is."""
+        with self._lock:  # several requests come at once
+            if self.queue:
+                self.seen.append(self.queue.now())
+
+
+def test_the_figures_of_a_real_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen at each request: the total is the reported size, steps are done one after the other, 429s are counted."""
+    watched, counted = Watched(), list[Callable[[], tuple[int, int]]]()
+    count = QueueProgress.count_steps
+
+    def counting(queue: QueueProgress, steps: Callable[[], tuple[int, int]]) -> None:
+        counted.append(steps)
+        count(queue, steps)
+
+    monkeypatch.setattr(QueueProgress, "count_steps", counting)
+
+    def look(_sandbox: Sandbox, _number: int) -> None:
+        watched.look()
+
+    faults = Faults(script=("429",))
+    with Sandbox(Population(rows=900, odd=False, days=3), seed=2, before_request=look, faults=faults) as sandbox:
+        config = load_config(write_config(tmp_path, sandbox, {"source.endpoint": "items"}), {})
+        modes: tuple[Mode, ...] = ("full", "new")
+        seen, reports = [], []
+        for mode in modes:
+            watched.seen = []
+            reports.append(
+                export(config, {KEY_VARIABLE: sandbox.api_key}, mode=mode, clock=FakeClock().clock, progress=watched)
+            )
+            seen.append(watched.seen)
+
+    phases = [list(dict.fromkeys(event.phase for event in each)) for each in seen]
+    assert phases[0] == ["started", "reading", "feedback", "merging", "publishing"]
+    assert phases[1][:4] == ["started", "reading", "feedback", "merging"]
+    assert {event.total for event in seen[0]} == {None, 900}
+    assert seen[0][-1].total == 900
+    assert {event.total for event in seen[1]} == {None}
+    for each, report in zip(seen, reports, strict=True):
+        assert all(one.requests <= two.requests and one.throttled <= two.throttled for one, two in pairwise(each))
+        assert each[-1].requests == report.queues[0].requests
+        assert each[-1].throttled == sum(kind.answers for kind in report.queues[0].throttled.values())
+    assert seen[0][-1].throttled > 0
+    asked, of = counted[0]()
+    assert asked == of >= 900
+    feedback = [event.steps for event in seen[0] if event.phase == "feedback"]
+    assert feedback == sorted(feedback)

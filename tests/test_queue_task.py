@@ -157,3 +157,16 @@ def test_paths_travel_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     shared = share_of(config, 1)
 
     assert (shared.lake.path, shared.source.api_key_file) == (tmp_path / "lake", tmp_path / "key")
+
+
+def test_a_worker_has_the_key_of_pseudonyms_itself(tmp_path: Path) -> None:
+    """It does not travel; where the worker lacks it nothing is exported, and the worker is named."""
+    settings = {"columns__pseudonymize": ["reserved_by"], "columns__pseudonym_key_env": "PSEUDONYM_KEY"}
+    with Sandbox(SMALL) as sandbox:
+        packed = task_of(config_of(sandbox, tmp_path, **settings), sandbox, tmp_path).pack()
+        refused = work_on(packed, sandbox)
+        environ = {KEY_VARIABLE: sandbox.api_key, "PSEUDONYM_KEY": "a key of sixteen characters"}
+        done = work(packed, environ=environ, host=HOST)
+
+    assert (refused.status, refused.exit_code, done.status, done.inserted) == ("failed", 2, "ok", 30)
+    assert f"on host {HOST}: PSEUDONYM_KEY is not set" in str(refused.error)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from annolake.errors import LakeError, ServiceError
+from annolake.errors import LakeError, ServiceError, outcome
 from annolake.report import (
     QueueReport,
     Report,
@@ -130,3 +130,14 @@ def test_a_queue_that_failed_has_no_new_rejects_in_any_table() -> None:
     told.fail(LakeError("the disk is full"))
 
     assert (told.rejected_new, told.feedback.rejected_new) == (0, 0)
+
+
+def test_what_ends_a_program_is_no_bug() -> None:
+    """Orchestrators raise what is no Exception to end a task, as Python raises KeyboardInterrupt."""
+
+    class Ended(BaseException):
+        """Such a thing."""
+
+    assert outcome(Ended("by the scheduler")) == outcome(KeyboardInterrupt())
+    assert outcome(KeyboardInterrupt(15))[1] == 143
+    assert outcome(KeyError("a row"))[1] == 1

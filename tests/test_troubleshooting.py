@@ -12,8 +12,8 @@ from exporting import annolake
 ROOT = Path(__file__).parents[1]
 DOCS, PACKAGE = ROOT / "docs", ROOT / "etl/annolake"
 
-MESSAGES = runpy.run_path(str(DOCS / "messages.py"))
 PAGE = runpy.run_path(str(DOCS / "troubleshooting.py"))
+MESSAGES = PAGE["_FOUND"]
 
 FOUND, UNREAD = MESSAGES["found"]()
 

@@ -42,6 +42,7 @@ _KEPT_FROM = "extra"  # model and provider stay where it is left out: each can b
 _GOES_BY_TIME = "the partitions go by it"
 _GOES_BY_REMOVAL = "it tells which rows have left"
 _ASKED_BY = "the service is asked by it for runs, feedback and turns"
+_SORTED_BY = "the service may sort its lists by it, and they are known to be whole by that"
 _WHEN_DUE = "it tells when a run is to be asked for again"
 _NEEDED = {
     "runs.added_at": _GOES_BY_TIME,
@@ -50,6 +51,9 @@ _NEEDED = {
     "runs.item_hash": _WHEN_DUE,
     "runs.start_time": _WHEN_DUE,
     "runs.end_time": _WHEN_DUE,
+    "runs.effective_added_at": _SORTED_BY,
+    "runs.last_queued_at": _SORTED_BY,
+    "runs.last_reviewed_time": _SORTED_BY,
     "runs.id": _ASKED_BY,
     "runs.trace_id": _ASKED_BY,
     "runs.session_id": _ASKED_BY,

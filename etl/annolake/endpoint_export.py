@@ -58,6 +58,7 @@ class EndpointExport:
         lake, workspace = parts.context.lake, parts.context.workspace
         self._rejects = rejects_of(lake, workspace, parts.access.queue_id, now=parts.now)
         upsert.index.ask_for(self._rejects.keys)  # to learn what has become of them
+        self._held = upsert.index.live
         nulls = nulls_of(parts.access.guards.runs)
         self._buffer = FlattenBuffer(upsert, parts.report.endpoint, parts.context.clock.now, nulls=nulls)
 
@@ -89,6 +90,7 @@ class EndpointExport:
         """Return the source of the rows to read, and report why where they are not those that were asked for."""
         context, report, plan = self._context, self._report, FULL
         if context.wishes.mode == "new":
+            reasons = [self._proofs.why_full(), *(table.why_full() for table in self._beside)]
             plan = plan_new_only(
                 self._proofs.known,
                 endpoint=report.endpoint,
@@ -96,7 +98,7 @@ class EndpointExport:
                 lookback_s=context.config.sync.lookback_s,
                 full_every_s=context.config.sync.full_every_s,
                 rows_in_lake=self._upsert.index.size,
-                why_full=next(filter(None, (table.why_full() for table in self._beside)), None),
+                why_full=next(filter(None, reasons), None),
             )
         report.mode, report.mode_reason = plan.mode, plan.reason
         if report.endpoint == "runs":
@@ -144,7 +146,7 @@ class EndpointExport:
         if self._report.mode == "new":
             return None
         sizes, filtered = self._source.verdict.sizes, self._report.filtered
-        return sizes if sizes is not None or filtered else self._upsert.index.live or None
+        return sizes if sizes is not None or filtered else self._held or None
 
     def _confirm_removals(self) -> bool:
         """Tell whether the rows that were not met have left the queue; read it again where they are many."""

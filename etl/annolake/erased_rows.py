@@ -8,9 +8,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from annolake.contract import FEEDBACK, RUNS
 from annolake.keys import joint_key_of, key_of
+from annolake.load import erasure
 from annolake.load.erased import Erased
-from annolake.load.erasure import Found, Rule
 from annolake.load.lake import Lake
 from annolake.load.records import time_from
 from annolake.load.storage.scratch import Workspace
@@ -21,22 +22,31 @@ _OF_ROWS, _OF_FEEDBACK, _OF_TURNS = ("id", "run_id"), ("run_id",), ("trace_id",)
 
 
 class ErasedRows:
-    """What was erased of one queue. `met` tells how many rows were left out so far, each once."""
+    """What was erased of one queue."""
 
     def __init__(self, erased: Erased, queue_id: str) -> None:
         self._erased, self._before = erased, erased.added_before(queue_id)
         self._numbers = bytearray()
-        self.met = 0
+        self._rows = 0
+        self._rejects: set[bytes] = set()
+
+    @property
+    def met(self) -> int:
+        """How many rows, rejects among them, were met and left out so far, each once."""
+        return self._rows + len(self._rejects)
 
     def is_row(self, row: Any) -> bool:
         """Tell whether a row, or an item, was erased."""
         return self._erased.has_run(row.queue_run_id, row.id) or self._is_old(row.added_at)
 
-    def is_reject(self, reject: Reject) -> bool:
-        """Tell whether a row that was rejected was erased; where its text tells."""
+    def _is_reject(self, reject: Reject) -> bool:
+        """Tell whether a row that was rejected was erased, where its text tells; count it if so."""
         row = RejectedRow(reject.text)
         added_at = time_from(row.text_of("added_at")) if self._before else None
-        return self._erased.has_run(reject.queue_run_id, *map(row.text_of, _OF_ROWS)) or self._is_old(added_at)
+        was = self._erased.has_run(reject.queue_run_id, *map(row.text_of, _OF_ROWS)) or self._is_old(added_at)
+        if was:
+            self._rejects.add(reject.key)
+        return was
 
     def without_feedback(self, rows: list[DecodedRow], rejects: list[Reject]) -> tuple[list[DecodedRow], list[Reject]]:
         """Return feedback, accepted and rejected, without what is on a run that was erased."""
@@ -60,46 +70,61 @@ class ErasedRows:
         gone = [row for row in batch.rows if self.is_row(row.row)]
         self._count([*batch.left_out, *(row.number for row in gone)])
         left = {row.key for row in gone}
-        rejects = [reject for reject in batch.rejects if not self.is_reject(reject)] if batch.rejects else []
+        rejects = [reject for reject in batch.rejects if not self._is_reject(reject)]
         if not gone and len(rejects) == len(batch.rejects):
             return batch
         return replace(batch, rows=[row for row in batch.rows if row.key not in left], rejects=rejects)
 
     def _count(self, numbers: list[int]) -> None:
-        """Count rows that were left out, given by their numbers."""
         for number in numbers:
             if number >= len(self._numbers):
                 self._numbers.extend(bytes(max(number + 1 - len(self._numbers), len(self._numbers))))
-            self.met += not self._numbers[number]
+            self._rows += not self._numbers[number]
             self._numbers[number] = 1
 
     def _is_old(self, added_at: datetime | None) -> bool:
         return self._before is not None and added_at is not None and added_at < self._before
 
 
-def rejects_erased(lake: Lake, queue_id: str, workspace: Workspace, table: str, *, rule: Rule, found: Found) -> int:
+def rejected_rows(lake: Lake, queue_id: str) -> list[erasure.RejectedRow]:
+    """Return what is known of the rejected rows of a queue."""
+    rejects = (each for each in lake.rejected(queue_id) if each.table == RUNS.name and each.record)
+    return [_facts(each.name, RejectedRow(str((each.record or {}).get("row")))) for each in rejects]
+
+
+def _facts(name: str, row: RejectedRow) -> erasure.RejectedRow:
+    """Return what a reject tells: over items its text is that of the item, or of the run alone."""
+    told = {each: text.lower() for each in _OF_ROWS if (text := row.text_of(each))}
+    run = told.get("run_id") or (told.get("id") if told.get("id") != name.lower() else None)
+    return erasure.RejectedRow(
+        name=name,
+        ids=frozenset({name.lower(), *told.values()}),
+        run=run,
+        thread=None if run else row.text_of("thread_id"),
+        added_at=time_from(row.text_of("added_at")),
+    )
+
+
+def rejects_erased(
+    lake: Lake, queue_id: str, workspace: Workspace, table: str, *, rule: erasure.Rule, found: erasure.Found
+) -> int:
     """Remove a table's rejects of rows that a rule concerns, as far as their texts tell; return how many."""
     kept, gone = lake.rejects(queue_id, workspace, table), 0
     for name in kept.names:
         record = kept.get(name) or {}
         row = RejectedRow(str(record.get("row")))
-        if _concerned(name, row, table, rule, found):
+        of_rows = table == RUNS.name
+        if rule.concerns(_facts(name, row)) if of_rows else _belongs(name, row, table, rule, found):
             kept.remove(name)
             gone += 1
     kept.commit()
     return gone
 
 
-def _concerned(name: str, row: RejectedRow, table: str, rule: Rule, found: Found) -> bool:
-    names = {"runs": _OF_ROWS, "feedback": _OF_FEEDBACK}.get(table, _OF_TURNS)
-    told = [told.lower() for each in names if (told := row.text_of(each))]
-    if not rule.ids.isdisjoint(told) or (table == "runs" and name.lower() in rule.ids):
-        return True
-    if table == "feedback":
-        subject = (row.text_of("run_id") or "").lower() or row.text_of("thread_id")
-        return subject is not None and key_of(subject) in found.owner_keys
-    if table == "turns":
-        trace = row.text_of("trace_id")
-        return trace is not None and any(joint_key_of(item, trace).hex() == name for item in found.items)
-    added_at = time_from(row.text_of("added_at")) if rule.before else None
-    return rule.before is not None and added_at is not None and added_at < rule.before
+def _belongs(name: str, row: RejectedRow, table: str, rule: erasure.Rule, found: erasure.Found) -> bool:
+    """Tell whether feedback, or a turn, that was rejected is of what is erased."""
+    if table == FEEDBACK.name:
+        run, thread = (row.text_of("run_id") or "").lower(), row.text_of("thread_id")
+        return run in rule.ids or key_of(run or thread or "") in found.owner_keys
+    trace = row.text_of("trace_id") or ""
+    return trace.lower() in rule.ids or any(joint_key_of(item, trace).hex() == name for item in found.items)

@@ -10,10 +10,10 @@ from datetime import timedelta
 
 from msgspec.structs import replace as replaced
 
-from annolake.erased_rows import rejects_erased
+from annolake.erased_rows import rejected_rows, rejects_erased
 from annolake.lake_changes import Changes, Hands, QueueChanges
 from annolake.load.erased import read_erased
-from annolake.load.erasure import Rule, changes_of, drop_queue, scan
+from annolake.load.erasure import Found, Rule, changes_of, drop_queue, scan
 from annolake.load.revision import revise_tables
 from annolake.printable import counted
 
@@ -46,13 +46,16 @@ class Erasure:
         ids = frozenset(each.lower() for each in order.runs)
         if not ids:
             return Rule()
-        runs = {run for queue_id in self._queues for run in scan(self._lake, queue_id, Rule(ids)).runs}
+        runs = {run for queue_id in self._queues for run in self._scan(queue_id, Rule(ids)).runs}
         return Rule(ids | runs)
 
     def _count(self, queue_id: str) -> int:
         if self._order.queues:
             return self._lake.table("runs").held(queue_id).rows
-        return scan(self._lake, queue_id, self._rule).rows
+        return self._scan(queue_id, self._rule).rows
+
+    def _scan(self, queue_id: str, rule: Rule) -> Found:
+        return scan(self._lake, queue_id, rule, rejected_rows(self._lake, queue_id))
 
     @property
     def sentence(self) -> str:
@@ -73,7 +76,7 @@ class Erasure:
         self._remember()
         changes = Changes()
         for told in self._hands.change(self._queues, self._drop if self._order.queues else self._erase):
-            if told.error or told.files or told.rejects or self._order.queues:
+            if told.error or told.files or told.old_files or told.rejects or self._order.queues:
                 changes.queues.append(told)
                 tell(told)
         changes.conclude()
@@ -88,14 +91,14 @@ class Erasure:
             elif self._rule.before is not None:
                 more = erased.with_more(added_before=dict.fromkeys(self._queues, self._rule.before))
             else:
-                rows = {row for queue_id in self._queues for row in scan(lake, queue_id, self._rule).rows_of}
+                rows = {row for queue_id in self._queues for row in self._scan(queue_id, self._rule).rows_of}
                 more = erased.with_more(runs=self._rule.ids | rows)
             more.write(lake, workspace)
 
     def _erase(self, queue_id: str, told: QueueChanges) -> None:
         """Take rows of a queue out of all tables."""
         lake, workspace = self._lake, self._hands.workspace
-        found = scan(lake, queue_id, self._rule)
+        found = self._scan(queue_id, self._rule)
         for table in lake.keyed:
             told.rejects += rejects_erased(lake, queue_id, workspace, table, rule=self._rule, found=found)
         revise_tables(lake, queue_id, workspace, changes_of(self._rule, found), told)

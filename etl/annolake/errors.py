@@ -105,10 +105,12 @@ class InterruptedExport(AnnolakeError):  # noqa: N818 - not an error of anything
 def outcome(error: BaseException) -> tuple[str, int]:
     """Return what a report says of an error: one sentence, and the exit code.
 
-    Of a bug only its kind is named: its message may quote a row.
+    Of a bug only its kind is named: its message may quote a row. What is no Exception ends a program, as
+    KeyboardInterrupt does and what orchestrators raise for it.
     """
-    if isinstance(error, KeyboardInterrupt):
-        error = InterruptedExport(error.args[0] if error.args else signal.SIGINT)
+    if not isinstance(error, Exception):
+        is_signal = isinstance(error, KeyboardInterrupt) and error.args
+        error = InterruptedExport(error.args[0] if is_signal else signal.SIGINT)
     if isinstance(error, AnnolakeError):
         return str(error), error.exit_code
     return f"a bug ({type(error).__name__}): report it with the traceback", AnnolakeError.exit_code

@@ -4,7 +4,7 @@ Owns what becomes of an error in one queue: the others are changed all the same,
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from annolake.clock import Clock
 from annolake.errors import AnnolakeError, LakeError
 from annolake.load.lake import Lake
+from annolake.load.place import OWN
 from annolake.load.storage.scratch import Workspace
 from annolake.report import new_report, worst
 
@@ -56,7 +57,8 @@ class Hands:
             told = QueueChanges(queue_id=queue_id)
             try:
                 with self.lake.lock(queue_id, since=self.clock.now()):
-                    told.name = self.lake.queue_name(queue_id)
+                    with suppress(LakeError):  # what is wrong there need not hold up the rest
+                        told.name = self.lake.queue_name(queue_id)
                     work(queue_id, told)
             except AnnolakeError as error:
                 told.error, told.exit_code = str(error), error.exit_code
@@ -66,7 +68,7 @@ class Hands:
 @contextmanager
 def hands_on(lake: Lake, clock: Clock) -> Iterator[Hands]:
     """Give what is needed to change a lake. Raises LakeError where there is none."""
-    if not lake.is_there():
+    if not lake.files.exists(lake.root / OWN) and not lake.queues_named():
         raise LakeError(f"{lake.root}: there is no lake; check lake.path, or run an export first")
     lake.prepare()
     now = clock.now()

@@ -64,6 +64,11 @@ class ProofKeeper:
             self._write(replace(self._reported.of(self._queue_id, now=self._now), runs=self._proofs.runs))
         return self._proofs
 
+    def why_full(self) -> str | None:
+        """Tell why an export of new rows will not do: the others were exported with other columns. Raises LakeError."""
+        full = self.known.full
+        return "the settings of [columns] have changed" if full and full.columns != self._columns else None
+
     def full_over(self, endpoint: str) -> FullExport | None:
         """Return the last complete full export, where it was over that endpoint."""
         full = self.known.full
@@ -153,6 +158,8 @@ class ProofKeeper:
         entry: dict[str, Any] = msgspec.to_builtins(report)
         past = PastExport({"export_id": self._workspace.export_id}, entry, self._now)
         proofs = self._proofs.after(past, now=now)
+        if proofs.full and proofs.full is not self._proofs.full:
+            proofs = replace(proofs, full=replace(proofs.full, columns=self._columns))
         over_items = report.endpoint == "items"
         if over_items and report.complete and report.mode == "full" and not report.runs_kept:
             usage = self._usage or "subtree"

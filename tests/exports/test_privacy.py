@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from annolake import contract
 from annolake.sandbox import Population, Sandbox
-from exporting import KEY_VARIABLE, Ran, annolake, files_of, write_config
+from exporting import KEY_VARIABLE, Ran, annolake, export_rows, files_of, write_config
 from hostile import Hostile
 from privacy import EXCLUDED, GHOST, KEY_ENV, MARK, PRIVATE, everything_below, marked, met_in, people_of, spilling
 
@@ -49,7 +50,7 @@ def private(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             settings = {**PRIVATE, "source.endpoint": request.param, "lake.scratch": str(folder / "scratch")}
             path = write_config(folder, service, settings)
             environ = {**KEY_ENV, KEY_VARIABLE: service.api_key}
-            with spilling(patching) as spilt:
+            with spilling(patching, folder) as spilt:
                 first = annolake("run", "--json", "--config", path, cwd=folder, environ=environ)
             files = files_of(folder / "lake")
             again = annolake("run", "--json", "--config", path, cwd=folder, environ=environ)
@@ -73,6 +74,7 @@ def test_nothing_of_it_is_spilt(private: Private) -> None:
     spilt = "\n".join(private.spilt)
     assert "pn_" in spilt
     assert len(spilt) > 50_000
+    assert "spill.arrow" in spilt
     assert met_in(spilt, [MARK, *private.people]) == []
 
 
@@ -128,3 +130,18 @@ def test_rejects_keep_what_may_be_kept(private: Private) -> None:
     (feedback,) = (json.loads(record["row"]) for record in texts if record["table"] == "feedback")
     assert feedback["score"] == "much"
     assert feedback["feedback_source"]["user_id"] is None or feedback["feedback_source"]["user_id"].startswith("pn_")
+
+
+def test_values_that_stay_as_they_are_stored_are_left_out_too(tmp_path: Path) -> None:
+    """Over items, columns that only the runs endpoint sends keep their stored values, but for those left out."""
+    with Sandbox(Population(rows=30, days=2), seed=9) as sandbox:
+        export_rows(sandbox, tmp_path, {"source.endpoint": "runs"})
+        stored = pl.read_parquet(tmp_path / "lake/runs/**/*.parquet", hive_partitioning=True)
+        alone = [c.name for c in contract.RUNS.columns_of("field") if c.runs and not c.items]
+        there = [name for name in alone if stored[name].null_count() < stored.height]
+        gone, stays = there[::2], there[1::2]
+        export_rows(sandbox, tmp_path, {"source.endpoint": "items", "columns.exclude": gone})
+    after = pl.read_parquet(tmp_path / "lake/runs/**/*.parquet", hive_partitioning=True)
+    assert min(len(gone), len(stays)) > 1
+    assert [name for name in gone if after[name].null_count() < after.height] == []
+    assert [name for name in stays if after[name].null_count() == after.height] == []

@@ -81,8 +81,9 @@ def test_a_lake_is_rewritten(
     assert met_in(everything_in(kept), secrets) == []
     assert files != kept.files()
 
-    lifted = kept.ran("run", "--quiet")
+    lifted = kept.ran("run", "--json", "--quiet", "--new-only")
     assert "[columns] no longer leaves out feedback.comment" in lifted.err
+    assert lifted.report["queues"][0]["mode_reason"] == "the settings of [columns] have changed"
     runs, feedback = kept.table("runs"), kept.table("feedback")
     assert runs["inputs"].str.contains(MARK).sum() > 30
     assert runs["completed_by"].explode().drop_nulls().str.starts_with("pn_").any() is False

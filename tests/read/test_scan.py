@@ -47,6 +47,23 @@ def test_a_filter_on_the_time_opens_the_files_of_its_days_alone(
         frame.collect()
 
 
+def test_a_lake_of_delta_tables_is_read_by_its_log(tmp_path: Path) -> None:
+    """Under a path with signs of patterns; only the files of the days are opened, and a damaged log is named."""
+    folder = tmp_path / "team=a" / "it's [1] *"
+    folder.mkdir(parents=True)
+    with Sandbox(Population(rows=60, days=3.0), seed=8) as sandbox:
+        assert export_rows(sandbox, folder, {"lake.format": "delta"}).exit_code == 0
+    whole = annolake.scan(folder / "lake").collect()
+    of_its_day = annolake.scan(folder / "lake").filter(pl.col("added_at").is_between(BEGIN, END))
+    assert spoil(folder / "lake", "runs") > 1
+
+    assert whole.height == 60 > whole["added_date"].null_count() > 0
+    assert_same(of_its_day.collect().rows(), whole.filter(pl.col("added_date") == DAY).rows())
+    (folder / "lake/runs/_delta_log/00000000000000000000.json").write_text("junk")
+    with pytest.raises(annolake.LakeError, match="its log, .*, is damaged or of a kind that annolake does not write"):
+        annolake.scan(folder / "lake")
+
+
 def test_rows_without_a_time_are_found(odd: Odd) -> None:
     """They lie in `__HIVE_DEFAULT_PARTITION__`: no day, and in no answer about days."""
     frame = annolake.scan(odd[0], "runs")

@@ -15,12 +15,12 @@ def in_words(queue: QueueChanges) -> str:
         f"{counted(number, thing)} {verb}"
         for number, thing, verb in (
             (queue.rows_changed, "row", "changed"),
-            (queue.rows_gone, "row", "erased"),
+            (queue.rows_gone, "row", "of all tables erased"),
             (queue.rejects, "reject", "erased" if queue.rows_gone else "changed"),
         )
         if number
     ]
-    if not done and not queue.files:
+    if not (done or queue.files or queue.old_files):
         return f"{title}: nothing to do"
     done.append(f"{counted(queue.files, 'file')} written anew")
     line = f"{title}: {', '.join(done)}"

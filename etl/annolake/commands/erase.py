@@ -11,12 +11,15 @@ from datetime import timedelta
 from annolake.clock import Clock
 from annolake.commands.change_words import in_words
 from annolake.config import load_lake_config
+from annolake.console import Console
 from annolake.erasing import Erasure, Order
 from annolake.errors import ConfigError
 from annolake.lake_changes import QueueChanges, hands_on
 from annolake.printable import json_line, printable
 from annolake.streams import Streams
 from annolake.wiring import named_queues, open_lake
+
+_OLDEST_S = 60_000_000_000  # 1,900 years: no date is before the year 1
 
 NOT_ASKED = "erase asks first, and there is no terminal to ask at: add --yes"
 NOT_ONE = "erase takes ids and names one by one: not all queues, and no empty id"
@@ -31,14 +34,17 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
         raise ConfigError(NOT_ONE)
     config = load_lake_config(arguments.config, environ, {"source.queues": arguments.queue} if arguments.queue else {})
     lake, clock = open_lake(config, environ), Clock()
+    console = Console(streams.err, now=clock.now, log_format=config.log.log_format)
 
     def tell(queue: QueueChanges) -> None:
-        if not arguments.json:
-            print(printable(in_words(queue)), file=streams.err if queue.error else streams.out, flush=True)
+        if queue.error and not arguments.json:
+            console.complain(printable(in_words(queue)))
+        elif not arguments.json:
+            print(printable(in_words(queue)), file=streams.out, flush=True)
 
     with hands_on(lake, clock) as hands:
         queues = named_queues(config, lake) if arguments.queue else ()
-        age = None if arguments.older_than is None else timedelta(seconds=arguments.older_than)
+        age = None if arguments.older_than is None else timedelta(seconds=min(arguments.older_than, _OLDEST_S))
         erasure = Erasure(hands, Order(arguments.run or (), queues, age))
         if not arguments.yes and not _confirmed(erasure.sentence, streams):
             print("nothing was erased", file=streams.out)

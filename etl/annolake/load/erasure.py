@@ -4,7 +4,7 @@ Owns how rows of other tables belong to those of `runs`: feedback to the run or 
 their item or their own run.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, partial
@@ -32,6 +32,20 @@ Keys = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
+class RejectedRow:
+    """What the reject of a row of `runs` tells of it: `ids` of the row and its run, in lower case.
+
+    `run` or `thread` is what feedback on it is on.
+    """
+
+    name: str
+    ids: frozenset[str]
+    run: str | None
+    thread: str | None
+    added_at: datetime | None
+
+
+@dataclass(frozen=True)
 class Rule:
     """Rows by ids of theirs or of their runs, in lower case; or by a time that they were added before."""
 
@@ -45,6 +59,11 @@ class Rule:
         for name in names if self.ids else ():
             found |= _true(pc.is_in(pc.utf8_lower(table.column(name)), value_set=wanted))
         return found
+
+    def concerns(self, row: RejectedRow) -> bool:
+        """Tell the same of a row that was rejected."""
+        is_old = self.before is not None and row.added_at is not None and row.added_at < self.before
+        return is_old or not self.ids.isdisjoint(row.ids)
 
     def added(self, table: pa.Table) -> Bools:
         """Tell which rows were added before the time."""
@@ -72,8 +91,8 @@ class Found:
         return frozenset(key.ljust(KEY_BYTES, b"\0") for key in self.owners.tolist())
 
 
-def scan(lake: Lake, queue_id: str, rule: Rule) -> Found:
-    """Return which rows of a queue a rule concerns; needs no lock. Raises LakeError."""
+def scan(lake: Lake, queue_id: str, rule: Rule, rejected: Iterable[RejectedRow]) -> Found:
+    """Return which rows of a queue, rejected ones among them, a rule concerns; needs no lock. Raises LakeError."""
     found, table = Found(), lake.table("runs")
     going, staying = [found.owners], [found.owners]
     for day in table.days(queue_id):
@@ -84,7 +103,14 @@ def scan(lake: Lake, queue_id: str, rule: Rule) -> Found:
             staying.append(owners[~gone])
             found.rows += int(gone.sum())
             _note(found, rows.filter(pa.array(gone)), rule)
-    found.owners = np.setdiff1d(np.concatenate(going), np.concatenate(staying))
+    for row in rejected:
+        gone_too = rule.concerns(row)
+        (going if gone_too else staying).append(_keys(pa.chunked_array([[row.run or row.thread]], pa.string())))
+        if gone_too and rule.ids:
+            found.rows_of |= row.ids
+            found.runs.update(filter(None, [row.run]))
+    none = _keys(pa.chunked_array([[None]], pa.string()))  # of a row that shows no run
+    found.owners = np.setdiff1d(np.concatenate(going), np.concatenate([none, *staying]))
     return found
 
 
@@ -149,7 +175,7 @@ def drop_queue(lake: Lake, queue_id: str, workspace: Workspace, done: Done) -> N
         table = lake.table(name)
         if lake.arrangement == "delta":
             _withdraw_all(lake, queue_id, workspace, name, done)
-            done.old_files += table.purge(queue_id)
+            done.old_files += table.purge(queue_id, concerned=lambda _: True)
         elif lake.files.exists(table.folder(queue_id)):
             held = table.held(queue_id)
             done.files, done.rows_gone = done.files + held.partitions, done.rows_gone + held.rows

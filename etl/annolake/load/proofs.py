@@ -25,7 +25,7 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class FullExport(msgspec.Struct, frozen=True, kw_only=True):
-    """The last complete full export: what its report says of it."""
+    """The last complete full export: what its report says of it, and what it left out (`columns` as in `Terms`)."""
 
     export_id: str
     started_at: Moment
@@ -34,6 +34,7 @@ class FullExport(msgspec.Struct, frozen=True, kw_only=True):
     size_excess: int | None = None
     newest_added_at: Moment | None = None
     orders: Mapping[str, str | None] = {}
+    columns: str = ""
 
 
 class NewExports(msgspec.Struct, frozen=True, kw_only=True):

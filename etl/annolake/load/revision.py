@@ -1,16 +1,17 @@
 """What all tables of a lake hold of a queue, changed by hand and not by an export, old versions included.
 
-Owns the order of it: rows are published anew, then what only older versions of a Delta table have is removed at once,
-for it still holds what is to go. Needs the queue's lock.
+Owns the order of it: rows are published anew, then files that only older versions of a Delta table have are removed at
+once, if they still hold what is to go. Needs the queue's lock.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Protocol
 
 from annolake.errors import LakeError
 from annolake.load.lake import Lake
-from annolake.load.merge.revise import Change, revise
+from annolake.load.merge.revise import Change, concerns, revise
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.partitions import Partitions
 
@@ -32,7 +33,7 @@ def revise_tables(lake: Lake, queue_id: str, workspace: Workspace, changes: Mapp
                 done.files += 1
                 done.rows_changed += revised.changed
                 done.rows_gone += revised.gone
-        done.old_files += lake.table(name).purge(queue_id)
+        done.old_files += lake.table(name).purge(queue_id, concerned=partial(concerns, change))
 
 
 @contextmanager

@@ -1,17 +1,20 @@
-"""Engines that run the queues of an export on many machines.
+"""Engines that run exports: clusters for `annolake run --on`, and orchestrators, which call in from outside.
 
-Owns which address means which engine. An engine's libraries are an extra, and imported where it is asked for.
+Owns which address means which cluster. An engine's libraries are an extra, and imported where it is asked for.
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from annolake.errors import ConfigError
-from annolake.workers import Workers
+
+if TYPE_CHECKING:  # brings pyarrow, 0.5 s: Airflow reads the file of a DAG, which imports this package, again and again
+    from annolake.workers import Workers
 
 _ALLOWED = "the address of a Dask scheduler, such as dask://host:8786"
 
 
-def workers_at(address: str | None) -> AbstractContextManager[Workers | None]:
+def workers_at(address: str | None) -> "AbstractContextManager[Workers | None]":
     """Return the workers at an address ("dask://host:8786"), to be entered; None stands for no workers.
 
     Raises ConfigError where it is no such address, or the engine is not installed; WorkerError, when it is entered,

@@ -32,20 +32,31 @@ class Revised(NamedTuple):
 
 
 def revise(partitions: Partitions, change: Change) -> Iterator[Revised]:
-    """Write the files anew of which rows change, one a step, and publish. Raises LakeError."""
-    for day, reader in partitions.stored():
-        if any(_changes(reader, group, change) for group in range(len(reader.row_groups))):
-            counts = _Counts()
-            if _stays(reader, change):
-                partitions.publish(day, _rows(reader, change, counts))
-            else:
-                counts.gone = sum(reader.row_groups)
-                partitions.withdraw(day)
-            yield Revised(counts.changed, counts.gone)
+    """Write the files anew of which rows change, one a step, and publish. Raises LakeError.
+
+    Where files of several schema versions cannot lie side by side, the older ones are written anew with them.
+    """
+    found = {day: concerns(change, reader) for day, reader in partitions.stored()}
+    version = None if partitions.mixes_versions or not any(found.values()) else partitions.file_format.version
+    for day, is_concerned in found.items():
+        part = partitions.parts[day]
+        if is_concerned or version not in (None, part.footer.schema_version):
+            with PartReader(partitions.files, part.path, partitions.file_format) as reader:
+                yield _revised(partitions, day, reader, change)
     keyed = bool(partitions.file_format.key)
     if keyed and partitions.needs_file and not _has_dated_rows(partitions) and EMPTY_DAY not in partitions.parts:
         partitions.publish(EMPTY_DAY, [])
     partitions.finish({})
+
+
+def _revised(partitions: Partitions, day: int, reader: PartReader, change: Change) -> Revised:
+    counts = _Counts()
+    if _stays(reader, change):
+        partitions.publish(day, _rows(reader, change, counts))
+    else:
+        counts.gone = sum(reader.row_groups)
+        partitions.withdraw(day)
+    return Revised(counts.changed, counts.gone)
 
 
 class _Counts:
@@ -55,9 +66,14 @@ class _Counts:
     gone = 0
 
 
-def _changes(reader: PartReader, group: int, change: Change) -> bool:
-    table = reader.stored_rows(group, _seen(reader, change))
-    return change.apply(table) is not table
+def concerns(change: Change, reader: PartReader) -> bool:
+    """Tell whether anything becomes of a row of a file."""
+
+    def changes(table: pa.Table) -> bool:
+        return change.apply(table) is not table
+
+    groups = range(len(reader.row_groups))
+    return any(changes(reader.stored_rows(group, _seen(reader, change))) for group in groups)
 
 
 def _stays(reader: PartReader, change: Change) -> bool:

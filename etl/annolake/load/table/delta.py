@@ -224,9 +224,19 @@ class DeltaTable:
         """Return the partitions of a queue, to one that has its lock."""
         return DeltaPartitions(self._log, queue_id, workspace, hold, now=self._now)
 
-    def purge(self, queue_id: str) -> int:
-        """Remove what only older versions of the table have of a queue; return how many files."""
-        return self._log.purge(queue_id)
+    def purge(self, queue_id: str, *, concerned: Callable[[PartReader], bool]) -> int:
+        """Remove the concerned files of a queue that only older versions of the table have; return how many."""
+        old = [self._log.folder / name for name in self._log.old_files(queue_id)]
+        found = [path for path in old if self._is_concerned(path, concerned)]
+        self._log.files.remove_all(found)
+        return len(found)
+
+    def _is_concerned(self, path: Location, concerned: Callable[[PartReader], bool]) -> bool:
+        try:
+            with PartReader(self._log.files, path, self.file_format) as reader:
+                return concerned(reader)
+        except LakeError:  # nobody can tell what it holds
+            return True
 
     def vacuum(self, *, alone: Callable[[], bool]) -> int:
         """Remove what no version that is kept has; return how many files."""

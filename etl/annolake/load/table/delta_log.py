@@ -220,19 +220,17 @@ class DeltaLog:
         self.files.remove_all([self.folder / name for name in sorted(found)])
         return len(found)
 
-    def purge(self, queue_id: str) -> int:
-        """Remove the files of a queue that the newest version does not have; return how many. Needs its lock."""
+    def old_files(self, queue_id: str) -> list[str]:
+        """Return the files of a queue, below the table's folder, that the newest version does not have."""
         with self._lock:
             if not self._handle.refresh():
-                return 0
+                return []
             live = self._queue(queue_id).names
         below = f"{QUEUE_ID}={queue_id}"
         there = [f"{below}/{name}" for name in self.files.names(self.folder / below)]
         if self.file_format.partition:
             there = [f"{day}/{name}" for day in there for name in self._names_in(day)]
-        found = [name for name in there if _OWN_FILE.fullmatch(name) and name not in live]
-        self.files.remove_all([self.folder / name for name in found])
-        return len(found)
+        return [name for name in there if _OWN_FILE.fullmatch(name) and name not in live]
 
     def _names_in(self, folder: str) -> list[str]:
         """Return what is in the folder of a day, none where it is another program's file."""

@@ -285,7 +285,7 @@ class PlainTable:
         """Return the partitions of a queue, to one that has its lock."""
         return PlainPartitions(self, queue_id, workspace, hold)
 
-    def purge(self, queue_id: str) -> int:  # noqa: ARG002 - nothing stays that was replaced
+    def purge(self, queue_id: str, *, concerned: Callable[[PartReader], bool]) -> int:  # noqa: ARG002 - as `vacuum`
         """Do nothing: there are no older versions."""
         return 0
 

@@ -135,10 +135,11 @@ class Table(Protocol):
     def partitions(self, queue_id: str, workspace: Workspace, hold: Hold) -> Partitions:
         """Return the partitions of a queue, to one that has its lock; parts are built in the workspace."""
 
-    def purge(self, queue_id: str) -> int:
-        """Remove at once what only older versions of the table have of a queue; return how many files.
+    def purge(self, queue_id: str, *, concerned: Callable[[PartReader], bool]) -> int:
+        """Remove at once those files of a queue that only older versions of the table have, if they are `concerned`.
 
-        Whoever reads such a version then misses a file. Needs the queue's lock.
+        Return how many. Whoever reads such a version then misses a file. One that cannot be read goes as well. Needs
+        the queue's lock.
         """
 
     def vacuum(self, *, alone: Callable[[], bool]) -> int:
