@@ -245,6 +245,8 @@ def test_the_demo_answers_with_both_engines_and_says_nothing_else(tmp_path: Path
     assert frame.rows() == rows
     assert str(frame) in ran.out
     assert len(rows) == 5
+    assert (tmp_path / "demo-lake.html").as_uri() in ran.out
+    assert "Support answers" in (tmp_path / "demo-lake.html").read_text()
 
 
 def test_the_sandbox_takes_its_own_options(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def export_queue(
 
 
 def telling(say: Callable[[str], object], clock: Clock) -> Callable[[ProgressEvent], None]:
-    """Return what is to get the events of an export, and says every 30 seconds how far it is."""
+    """Return what is to get the events of an export, and says every 30 seconds how far the queue is."""
     due = clock.monotonic() + _EVERY_S
 
     def tell(event: ProgressEvent) -> None:
