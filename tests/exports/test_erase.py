@@ -154,6 +154,27 @@ def test_over_runs_what_is_erased_is_left_out_too(tmp_path: Path) -> None:
             assert (failed.exit_code, says in failed.err) == (5, True)
 
 
+def test_a_run_that_is_a_turn_is_erased_too(tmp_path: Path) -> None:
+    """Its item stays, with its other turns; a refresh, which reads all of them, brings it back no more."""
+    with Sandbox(Population(rows=4, threads=2, days=2), seed=9) as sandbox:
+        path = write_config(tmp_path, sandbox, {"source.endpoint": "items", "source.feedback": False})
+
+        def ran(*arguments: str) -> Ran:
+            return annolake(*arguments, "--config", path, key=sandbox.api_key, cwd=tmp_path)
+
+        assert ran("run", "--quiet").exit_code == 0
+        before = pl.read_parquet(tmp_path / "lake/turns/**/*.parquet", hive_partitioning=True)
+        item, trace = before.filter(pl.len().over("queue_run_id") > 1).select("queue_run_id", "trace_id").row(0)
+        assert "1 row of all tables erased, 1 file written anew" in ran("erase", "--run", trace, "--yes").out
+        queue = ran("run", "--refresh", "--json").report["queues"][0]
+        after = pl.read_parquet(tmp_path / "lake/turns/**/*.parquet", hive_partitioning=True)
+
+    assert (queue["exit_code"], queue["turns"]["inserted"], queue["turns"]["removed"]) == (0, 0, 0)
+    assert set(after["trace_id"]) == set(before["trace_id"]) - {trace}
+    assert item in after["queue_run_id"].to_list()
+    assert not (tmp_path / "lake/feedback").exists()
+
+
 def test_it_asks_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what it would erase; whatever is not yes is no."""
     with Sandbox(Population(rows=12, days=2), seed=9) as sandbox:

@@ -44,7 +44,13 @@ def revise(partitions: Partitions, change: Change) -> Iterator[Revised]:
             with PartReader(partitions.files, part.path, partitions.file_format) as reader:
                 yield _revised(partitions, day, reader, change)
     keyed = bool(partitions.file_format.key)
-    if keyed and partitions.needs_file and not _has_dated_rows(partitions) and EMPTY_DAY not in partitions.parts:
+    if (
+        found
+        and keyed
+        and partitions.needs_file
+        and not _has_dated_rows(partitions)
+        and EMPTY_DAY not in partitions.parts
+    ):
         partitions.publish(EMPTY_DAY, [])
     partitions.finish({})
 
