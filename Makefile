@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-storage test-readers test-views test-orchestrators check lint format types layers bench mutants docs lock clean
+.PHONY: help demo test test-storage test-readers test-page test-views test-orchestrators check lint format types layers bench mutants docs lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,7 +16,7 @@ help:  ## what there is
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: .venv/ready  ## a sandbox queue into ./demo-lake, then a polars and a DuckDB answer
+demo: .venv/ready  ## a sandbox queue into ./demo-lake, an answer by polars and DuckDB, a page to look at
 	$(BIN)/annolake demo
 
 test: .venv/ready  ## every test
@@ -33,6 +33,18 @@ test-readers: .venv-readers/ready  ## each call of docs/readers.md, by readers t
 	.venv-readers/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	.venv-readers/bin/pip install --quiet --disable-pip-version-check -r tests/readers/requirements.txt
 	.venv-readers/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test-page: .venv-page/ready  ## the dashboard in a real Chromium, dark and light, wide and narrow
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		{ echo "install Chromium first, on Debian: apt-get install chromium"; exit 1; }
+	.venv-page/bin/pytest tests/page
+
+.venv-page/ready: requirements.lock tests/page/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-page
+	.venv-page/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-page/bin/pip install --quiet --disable-pip-version-check -r tests/page/requirements.txt
+	.venv-page/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 test-views: .venv-views/ready  ## the views over Delta tables and S3, by the extensions of DuckDB 1.5.5
@@ -101,4 +113,4 @@ lock: .venv/ready  ## pin the newest versions that pyproject.toml allows
 		-o tests/orchestrators/requirements.txt pyproject.toml tests/orchestrators/requirements.in
 
 clean:
-	rm -rf .venv .venv-bench .venv-mutants .venv-readers .venv-views .venv-orchestrators demo-lake demo-lake.* build dist
+	rm -rf .venv .venv-bench .venv-mutants .venv-page .venv-readers .venv-views .venv-orchestrators demo-lake demo-lake.* build dist

@@ -52,8 +52,9 @@ the files are and what they have in common. "runs." names a field of the runs li
 [views](#views) follow the tables."""
 
 _VIEWS = """\
-What `annolake.scan` returns in polars. Every day is a UTC day, whatever the session's time zone. The tables themselves
-are `all_runs`, `all_feedback`, `all_turns` and `queues`."""
+What `annolake views` makes in DuckDB and `annolake.scan` returns in polars: the same columns, types and rows. Every day
+is a UTC day, whatever the session's time zone. Whole tables are `all_runs`, `all_feedback`, `all_turns` and `queues`.
+[querying.md](querying.md) has recipes."""
 
 
 def documents() -> Mapping[Path, str]:
@@ -143,7 +144,8 @@ def _command(parser: argparse.ArgumentParser) -> str:
 
 
 def _in_usage(option: argparse.Action) -> str:
-    return f"[{_name(option)}]{_repeated(option)}" if option.option_strings else _name(option)
+    is_optional = option.option_strings and not option.required
+    return f"[{_name(option)}]{_repeated(option)}" if is_optional else _name(option)
 
 
 def _name(option: argparse.Action) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,6 +11,7 @@ from annolake.help_texts import (
     ACCEPT_REMOVALS,
     CONFIG,
     COPY,
+    DASHBOARD,
     DRY_RUN,
     ERASE,
     ERASE_OLDER,
@@ -21,9 +23,11 @@ from annolake.help_texts import (
     NEW_ONLY,
     ON,
     OUT,
+    PAGE,
     QUEUE,
     REFRESH,
     REWRITE,
+    SINCE,
     SPREADSHEET,
     UNLOCK,
     VIEWS,
@@ -136,6 +140,11 @@ def _add_for_analysts(commands: Any) -> None:
     copy.add_argument("--spreadsheet", action="store_true", help=SPREADSHEET)
     copy.add_argument("--force", action="store_true", help="replace the file that has that name")
 
+    dashboard = _command(commands, "dashboard", "write a page about the lake to look at", description=DASHBOARD)
+    _add_config(dashboard)
+    dashboard.add_argument("--out", type=Path, default=Path("dashboard.html"), metavar="FILE", help=PAGE)
+    dashboard.add_argument("--since", type=_days_or_date, metavar="DAY", help=SINCE)
+
 
 def _add_changes(commands: Any) -> None:
     rewrite = _command(commands, "rewrite", "apply [columns] to the rows that are in the lake", description=REWRITE)
@@ -162,8 +171,19 @@ def _add_others(commands: Any) -> None:
 
     _command(commands, "sandbox", "run the embedded stand-in for the service", add_help=False)
 
-    demo = _command(commands, "demo", "export a sandbox queue into ./demo-lake and query it")
+    demo = _command(commands, "demo", "export a sandbox queue into ./demo-lake, query it, and make a page about it")
     demo.add_argument("--lake", type=Path, default=Path("demo-lake"), metavar="DIR", help="default: ./demo-lake")
+
+
+def _days_or_date(text: str) -> date | int:
+    """Return a day, or a number of days; ArgumentTypeError where it is neither."""
+    days = re.fullmatch("([1-9][0-9]{0,4})d", text)
+    if days:
+        return int(days[1])
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a day such as 2026-11-01, or 30d, got {text!r}") from None
 
 
 def _length_s(text: str) -> float:

@@ -55,6 +55,17 @@ SPREADSHEET = """\
 CSV for a spreadsheet: text that it would compute as a formula begins with an apostrophe, and the file says that it is
 UTF-8; without it each text is copied exactly"""
 
+DASHBOARD = """\
+Write one page of HTML about the lake: how the last exports went, which runs wait and for how long, what was finished
+and by whom, costs and tokens, answers, rejects. It is one file, without scripts, and loads nothing. It needs
+annolake[dashboard]."""
+
+PAGE = """\
+the file to write (default: ./dashboard.html); an earlier dashboard is replaced, another file never"""
+
+SINCE = """\
+the first day to show (2026-11-01), or how many days up to the newest on which something happened (30d, the default)"""
+
 UNLOCK = """\
 Free the lock of a queue in an object store. The lock of a dead export frees itself after 60 seconds; this is for those
 who cannot wait. An export that still runs loses the queue by it, and publishes nothing more of it. On a disk a lock

@@ -12,16 +12,21 @@ from typing import BinaryIO
 
 from annolake.errors import ConfigError, LakeError
 
+_FORCE = "name another file, or give --force to replace it"
 
-def require_free(path: Path, *, force: bool, lake: Path | str) -> None:
-    """Raise ConfigError where a file cannot have that name: another has it (unless `force`), or it is in the lake."""
+
+def require_free(path: Path, *, force: bool, lake: Path | str, advice: str = _FORCE) -> None:
+    """Raise ConfigError where a file cannot have that name: another has it (unless `force`), or it is in the lake.
+
+    `advice` says what to do about the other one.
+    """
     place = path.resolve()
     if isinstance(lake, Path) and place.is_relative_to(lake.resolve()):
         raise ConfigError(f"{path} is in the lake, where readers would take it for a part of it: name a file elsewhere")
     if place.exists() and not place.is_file():
         raise ConfigError(f"{path} is not a file: name one")
     if place.exists() and not force:
-        raise ConfigError(f"{path} is there already: name another file, or give --force to replace it")
+        raise ConfigError(f"{path} is there already: {advice}")
 
 
 @contextmanager
@@ -55,8 +60,8 @@ def _named(aside: Path, place: Path, path: Path) -> None:
     try:
         place.hardlink_to(aside)  # unlike a rename it takes nobody's place
     except FileExistsError:
-        raise ConfigError(f"{path} is there by now: name another file, or give --force to replace it") from None
+        raise ConfigError(f"{path} is there by now: name another file") from None
     except OSError:  # a file system without links
         if place.exists():
-            raise ConfigError(f"{path} is there by now: name another file, or give --force to replace it") from None
+            raise ConfigError(f"{path} is there by now: name another file") from None
         aside.replace(place)

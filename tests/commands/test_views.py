@@ -75,6 +75,13 @@ def test_a_database_shows_what_later_exports_brought(
     assert wanted[0][1] > 0
 
 
+def test_a_database_opens_with_older_versions_of_duckdb(folder: Path) -> None:
+    """Its format, which is in the file's head, is that of 1.0: the command line that is at hand may be older."""
+    head = (folder / "early.duckdb").read_bytes()[:20]
+
+    assert (head[8:12], int.from_bytes(head[12:], "little")) == (b"DUCK", 64)
+
+
 def test_a_database_takes_the_place_of_an_earlier_one_and_of_nothing_else(folder: Path, tmp_path: Path) -> None:
     """Whoever has the earlier one open keeps it; a file with tables, and any other file, stays as it is."""
     file = tmp_path / "lake.duckdb"

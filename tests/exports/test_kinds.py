@@ -152,6 +152,19 @@ def test_a_flat_copy_of_each_is_the_same(lakes: Mapping[str, Kept], name: str) -
     assert all(copy.equals(copies[0]) for copy in copies[1:])
 
 
+def test_the_page_of_a_lake_in_a_store_is_that_of_one_on_a_disk(lakes: Mapping[str, Kept]) -> None:
+    """Every drawing and every table of `annolake dashboard`, but for when the exports were."""
+    pages = []
+    for each in (lakes["disk-parquet"], lakes["s3-delta"]):
+        ran = each.ran("dashboard")
+        assert ran.exit_code == 0, ran.err
+        page = (each.folder / "dashboard.html").read_text()
+        pages.append(re.findall("<svg.*?</svg>|<table>.*?</table>", page, re.DOTALL)[1:])
+
+    assert len(pages[0]) > 20
+    assert pages[0] == pages[1]
+
+
 def test_changes_arrive_alike(object_store: ObjectStore, tmp_path: Path) -> None:
     """A row that changed, one that left, one that came: by a full export, then by --new-only."""
     with Sandbox(Population(rows=60, threads=4, days=4.0), seed=6) as sandbox:

@@ -191,7 +191,7 @@ def _good_record(good: Attempt, rule: AgeRule) -> dict[str, Any]:
 
 
 def _attempt_record(attempt: Attempt) -> dict[str, Any]:
-    record = _head(attempt) | dict.fromkeys(_REPORTED) | _reported(attempt) | {"reasons": _reasons(attempt)}
+    record = _head(attempt) | dict.fromkeys(_REPORTED) | _reported(attempt) | {"reasons": reasons_of(attempt)}
     record["refused"] = _refused(attempt)
     if attempt.state != "finished":
         return record | {"status": "failed" if attempt.state == "unfinished" else None, "exit_code": None}
@@ -214,7 +214,7 @@ def _head(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _reasons(attempt: Attempt) -> list[str]:
+def reasons_of(attempt: Attempt) -> list[str]:
     """Return why an attempt is no good one, with what to do next."""
     if attempt.state != "finished":
         return [DID_NOT_FINISH] if attempt.state == "unfinished" else []

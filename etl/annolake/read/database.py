@@ -19,6 +19,8 @@ from typing import Any
 from annolake.errors import ConfigError, LakeError
 from annolake.read.views import LakeViews
 
+# Nothing is downloaded unasked, and an older command line of DuckDB opens the file too.
+_CONFIG = {"autoinstall_known_extensions": "false", "storage_compatibility_version": "v1.0.0"}
 _INSTALL = 'pip install "annolake[{}]"'
 
 
@@ -35,7 +37,7 @@ def write_database(views: LakeViews, file: Path) -> Sequence[str]:
     _spare(duckdb, file)
     with _beside(file) as made:
         try:
-            with duckdb.connect(str(made), config={"autoinstall_known_extensions": "false"}) as connection:
+            with duckdb.connect(str(made), config=_CONFIG) as connection:
                 for name in views.extensions:
                     _load(duckdb, connection, name, views)
                 for statement in filter(None, [views.secret, *views.statements()]):

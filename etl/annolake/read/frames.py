@@ -3,7 +3,7 @@
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,10 +25,13 @@ class LakeFrames:
 
     tables: LakeTables
     web: str | None
+    _opened: dict[str, pl.LazyFrame] = field(default_factory=dict)
 
     def table(self, name: str) -> pl.LazyFrame:
-        """Return a table, with its partition columns."""
-        return self.tables.frame(name)
+        """Return a table, with its partition columns: the same frame each time, so that polars reads it once."""
+        if name not in self._opened:
+            self._opened[name] = self.tables.frame(name)
+        return self._opened[name]
 
     def view(self, name: str) -> pl.LazyFrame:
         """Return a view."""
@@ -47,8 +50,8 @@ def scan(
 
     `lake` is a folder, an address (`s3://bucket/lake`) or settings, whose `lake.storage` and `source.base_url` are then
     taken too. `storage` are options of an object store; credentials come from `environ`, a profile or the machine's
-    role. `base_url` is the service's address: without it `run_url` is null. The files of plain tables are listed now:
-    a frame that is collected after an export may miss one of them; scan again. No rows are read.
+    role. `base_url` is the service's address: without it `run_url` is null. The lake's files are looked up now and read
+    when the frame is collected: scan again after an export, which may have replaced some of them.
 
     Raises ValueError for a name that is no view's, LakeError where there is no lake, ConfigError where an option does
     not fit or an extra is missing.

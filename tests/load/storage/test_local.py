@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from annolake.errors import LakeError
+from annolake.load.storage.local import LocalFiles
 from load.model_queue import START, Row, export, lake_at, parts, stored
 
 
@@ -25,6 +26,22 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path, place: str) ->
         export(lake_at(tmp_path / "lake"), [])
 
     assert path.read_text() == "in the way"
+
+
+def test_the_files_below_a_folder_are_found_or_what_hides_them_is_named(tmp_path: Path) -> None:
+    """A folder that goes meanwhile was replaced by an export; one that may not be read hides files."""
+    (tmp_path / "runs/queue_id=a").mkdir(parents=True)
+    for name in ("runs/queue_id=a/part", "runs/stray"):
+        (tmp_path / name).touch()
+    assert sorted(map(str, LocalFiles().below(tmp_path / "runs"))) == [
+        f"{tmp_path}/runs/queue_id=a/part",
+        f"{tmp_path}/runs/stray",
+    ]
+    assert LocalFiles().below(tmp_path / "nowhere") == []
+
+    (tmp_path / "file").touch()
+    with pytest.raises(LakeError, match=f"cannot list {tmp_path}/file"):
+        LocalFiles().below(tmp_path / "file")
 
 
 def test_a_read_only_lake_is_told_before_anything_is_asked_of_the_service(tmp_path: Path) -> None:

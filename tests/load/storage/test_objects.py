@@ -90,6 +90,11 @@ def test_files_are_put_whole_listed_read_and_removed(
     assert files.names(folder) == ["one.json", "runs"]
     assert files.names(folder / "runs") == ["queue_id=a", "queue_id=b"]
     assert files.names(folder / "nowhere") == []
+    assert files.below(folder / "nowhere") == []
+    assert sorted(map(str, files.below(folder / "runs"))) == [
+        f"{folder}/runs/queue_id=a/added_date=2026-01-02/part-1.parquet",
+        f"{folder}/runs/queue_id=b/part-2.parquet",
+    ]
     assert (files.read(folder / "one.json"), files.size(folder / "one.json")) == (b"anew", 4)
     assert files.digest(folder / "one.json") == hashlib.blake2b(b"anew", digest_size=16).hexdigest()
     there = [files.exists(folder / name) for name in ("one.json", "runs", "runs/queue_id=a", "run", "one")]

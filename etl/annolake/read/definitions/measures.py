@@ -108,14 +108,16 @@ def _queue_backlog(frames: Frames) -> pl.LazyFrame:
 QUEUE_BACKLOG = Definition(
     "queue_backlog",
     """\
-WITH known AS (
+WITH every AS MATERIALIZED (
+    SELECT queue_id, queue_name, added_date, archived, last_reviewed_time, removed_at, exported_at FROM all_runs
+), known AS (
     SELECT queue_id, queue_name, added_date AS added,
            least(CASE WHEN archived THEN coalesce(CAST(last_reviewed_time AT TIME ZONE 'UTC' AS DATE), added_date) END,
                  CAST(removed_at AT TIME ZONE 'UTC' AS DATE)) AS gone
-    FROM all_runs WHERE added_date IS NOT NULL
+    FROM every WHERE added_date IS NOT NULL
 ), span AS (
     SELECT queue_id, queue_name, min(added) AS first,
-           (SELECT max(CAST(exported_at AT TIME ZONE 'UTC' AS DATE)) FROM all_runs) AS last
+           (SELECT max(CAST(exported_at AT TIME ZONE 'UTC' AS DATE)) FROM every) AS last
     FROM known GROUP BY queue_id, queue_name
 ), days AS (
     SELECT queue_id, queue_name, CAST(day AS DATE) AS day

@@ -71,11 +71,9 @@ REVIEWS = Definition(
 SELECT each.queue_id, queue_name, queue_run_id, run_id, reviewer_id, reviewers.name AS reviewer_name, state,
        added_at, last_reviewed_time, added_date
 FROM (
-    SELECT queue_id, queue_name, queue_run_id, id AS run_id, unnest(list_distinct(completed_by)) AS reviewer_id,
-           'completed' AS state, added_at, last_reviewed_time, added_date FROM runs
-    UNION ALL
-    SELECT queue_id, queue_name, queue_run_id, id, unnest(list_distinct(reserved_by)),
-           'reserved', added_at, last_reviewed_time, added_date FROM runs
+    SELECT queue_id, queue_name, queue_run_id, id AS run_id, state, added_at, last_reviewed_time, added_date,
+           unnest(list_distinct(CASE state WHEN 'completed' THEN completed_by ELSE reserved_by END)) AS reviewer_id
+    FROM runs CROSS JOIN (VALUES ('completed'), ('reserved')) AS states(state)
 ) AS each LEFT JOIN reviewers ON reviewers.id = each.reviewer_id""",
     _reviews,
 )
