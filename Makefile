@@ -16,7 +16,7 @@ help:  ## what there is
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: .venv/ready  ## a sandbox queue into ./demo-lake, then a polars and a DuckDB answer
+demo: .venv/ready  ## a sandbox queue into ./demo-lake, an answer by polars and DuckDB, a page to look at
 	$(BIN)/annolake demo
 
 test: .venv/ready  ## every test

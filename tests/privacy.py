@@ -103,8 +103,8 @@ def met_in(text: str, words: Iterable[str]) -> list[str]:
 
 
 @contextmanager
-def spilling(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Have exports spill each row to disk, and give what their spills and other unfinished files held at the end."""
+def spilling(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[str]]:
+    """Have exports spill each row to disk, and give what was below a folder when all was spilt: as a kill leaves it."""
     told: list[str] = []
     seal = Spill.seal
 
@@ -113,7 +113,7 @@ def spilling(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         if spill._path.exists():
             with pa.ipc.open_file(str(spill._path)) as reader:
                 told.append(str(reader.read_all().to_pylist()))
-        told.append(everything_below(spill._path.parent.parent))
+        told.append(everything_below(folder))
 
     with monkeypatch.context() as patched:
         patched.setattr(Spill, "seal", sealed)

@@ -125,11 +125,11 @@ def test_settings_that_are_wrong_are_told_in_text_else(log_format: str | None, t
 
 
 def test_no_command_writes_past_the_console() -> None:
-    """So that all of it honours log_format; the last line of defence does so too, and a prompt is for a person."""
+    """So that all of it honours log_format; the last line of defence does so too, and prompts are for a person."""
     package, past = Path(__file__).parents[1] / "etl/annolake", re.compile(r"file=(streams\.|sys\.std)?err\b")
     writing = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if past.search(path.read_text())}
 
-    assert writing == {"cli.py", "commands/init.py"}
+    assert writing == {"cli.py", "commands/erase.py", "commands/init.py"}
 
 
 def test_a_bug_is_a_line_of_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +245,8 @@ def test_the_demo_answers_with_both_engines_and_says_nothing_else(tmp_path: Path
     assert frame.rows() == rows
     assert str(frame) in ran.out
     assert len(rows) == 5
+    assert (tmp_path / "demo-lake.html").as_uri() in ran.out
+    assert "Support answers" in (tmp_path / "demo-lake.html").read_text()
 
 
 def test_the_sandbox_takes_its_own_options(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_metrics_are_the_figures_of_the_report(tmp_path: Path) -> None:
     for result in ("inserted", "updated", "unchanged", "removed"):
         assert found[f'annolake_queue_rows{{table="runs",result="{result}"}}'] == getattr(queue, result)
         assert found[f'annolake_queue_rows{{table="feedback",result="{result}"}}'] == getattr(queue.feedback, result)
+    assert found['annolake_queue_rows{table="runs",result="erased"}'] == queue.erased == 0
     assert queue.rejected > 0
     assert found['annolake_queue_rejects{table="runs",state="met"}'] == queue.rejected
     assert found['annolake_queue_rejects{table="runs",state="new"}'] == queue.rejected_new == 0

@@ -171,7 +171,7 @@ def _add_others(commands: Any) -> None:
 
     _command(commands, "sandbox", "run the embedded stand-in for the service", add_help=False)
 
-    demo = _command(commands, "demo", "export a sandbox queue into ./demo-lake and query it")
+    demo = _command(commands, "demo", "export a sandbox queue into ./demo-lake, query it, and make a page about it")
     demo.add_argument("--lake", type=Path, default=Path("demo-lake"), metavar="DIR", help="default: ./demo-lake")
 
 

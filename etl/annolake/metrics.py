@@ -159,6 +159,7 @@ def _of_queue(queue: QueueReport) -> Iterator[Sample]:
             yield "annolake_queue_rows", {"table": table, "result": result}, getattr(counts, result)
         yield "annolake_queue_rejects", {"table": table, "state": "met"}, counts.rejected
         yield "annolake_queue_rejects", {"table": table, "state": "new"}, counts.rejected_new
+    yield "annolake_queue_rows", {"table": "runs", "result": "erased"}, queue.erased
     for kind, requests in (("listing", queue.requests - queue.queries), ("query", queue.queries)):
         yield "annolake_queue_requests", {"kind": kind}, requests
         throttled = queue.throttled.get(kind)

@@ -120,7 +120,7 @@ def _summary(totals: Totals, console: Console) -> RenderableType:
     parts += [f"{totals.rows_per_s:,.0f} rows/s"] if totals.rows_per_s else []
     parts.append(f"{_clock(totals.seconds)} elapsed")
     parts += [f"{totals.throttled:,} throttled"] if totals.throttled else []
-    parts.append(f"{totals.requests:,} requests")
+    parts.append(counted(totals.requests, "request"))
     return _cut(_fitting(parts, console.width, ", "), console, style="dim")
 
 

@@ -50,7 +50,7 @@ def private(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             settings = {**PRIVATE, "source.endpoint": request.param, "lake.scratch": str(folder / "scratch")}
             path = write_config(folder, service, settings)
             environ = {**KEY_ENV, KEY_VARIABLE: service.api_key}
-            with spilling(patching) as spilt:
+            with spilling(patching, folder) as spilt:
                 first = annolake("run", "--json", "--config", path, cwd=folder, environ=environ)
             files = files_of(folder / "lake")
             again = annolake("run", "--json", "--config", path, cwd=folder, environ=environ)
@@ -74,6 +74,7 @@ def test_nothing_of_it_is_spilt(private: Private) -> None:
     spilt = "\n".join(private.spilt)
     assert "pn_" in spilt
     assert len(spilt) > 50_000
+    assert "spill.arrow" in spilt
     assert met_in(spilt, [MARK, *private.people]) == []
 
 

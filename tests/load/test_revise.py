@@ -9,15 +9,28 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from annolake.contract import QUEUES, RUNS, TABLES
 from annolake.errors import LakeError
 from annolake.load.audit import verify
 from annolake.load.lake import Lake
 from annolake.load.merge.revise import Change
+from annolake.load.place import on_disk
 from annolake.load.revision import Done, revise_tables
 from annolake.load.table.part_file import PartReader
 from load.faults import DAY, Gate, Killed
 from load.kinds import Arrangement, bury, copy_lake, data_files
-from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, changed, export, keys_with_polars, lake_at, stored
+from load.model_queue import (
+    FIRST_EXPORT,
+    QUEUE,
+    START,
+    Row,
+    RunsContract,
+    changed,
+    export,
+    keys_with_polars,
+    lake_at,
+    stored,
+)
 from rounds import rounds
 
 ROWS = [Row(number, START + number // 3 * DAY) for number in range(9)]
@@ -107,4 +120,22 @@ def test_a_queue_without_rows_has_a_file_without_rows_again(kind: str, tmp_path:
     assert keys_with_polars(lake) == []
     export(lake_at(tmp_path / "emptied"), ROWS, number=2)
     assert len(stored(lake_at(tmp_path / "emptied"))) == len(ROWS)
+    assert [remark for remark in verify(lake) if not remark.harmless] == []
+
+
+def test_older_files_are_written_anew_with_the_ones_concerned(tmp_path: Path) -> None:
+    """Files of two schema versions do not lie side by side; where nothing is concerned, none is touched."""
+    older = pa.schema([field for field in RUNS.schema if field.name != "item_hash"])
+    root = tmp_path / "older"
+    written = Lake(on_disk(root), tables=[RunsContract(1, older), QUEUES], hash_version=1)
+    export(written, ROWS)
+    lake = Lake(on_disk(root), tables=TABLES, hash_version=1)
+    nothing = {"runs": Change(frozenset({"queue_run_id"}), lambda table: table)}
+    with lake.workspace("erasure", since=FIRST_EXPORT) as workspace, lake.lock(QUEUE, since=FIRST_EXPORT):
+        none = SimpleNamespace(files=0, rows_changed=0, rows_gone=0, old_files=0)
+        revise_tables(lake, QUEUE, workspace, nothing, none)
+    done = erase(lake)
+
+    assert (none.files, done.files, done.rows_gone) == (0, 3, 4)
+    assert set().union(*everywhere(lake)) == {row.key for row in ROWS} - GOING
     assert [remark for remark in verify(lake) if not remark.harmless] == []

@@ -52,7 +52,7 @@ def waiting(*counts: tuple[int, int]) -> Section:
         ([(7, 1200), (0, 7)], "Waiting runs fell from 1,200 to 7 since 13 Nov"),
         ([(7, 1), (0, 1)], "1 run waits for review, as many as on 13 Nov"),
         ([(0, 3)], "Waiting runs rose from 0 to 3 since 13 Nov"),
-        ([], "No run has been added to a queue"),
+        ([], "No run was in a queue in these days"),
     ],
 )
 def test_the_backlog_s_title_says_how_it_moved(counts: list[tuple[int, int]], title: str) -> None:
@@ -276,6 +276,8 @@ def test_the_period_ends_when_something_happened_last() -> None:
         (words.hours(0.75), "45 min"),
         (words.hours(47.9), "47.9 hours"),
         (words.hours(60), "2.5 days"),
+        (words.since(date(2026, 1, 2), LAST), "2 Jan"),
+        (words.since(date(2025, 12, 31), LAST), "31 Dec 2025"),
         (words.percent(1, 1000), "under 1%"),
         (words.percent(2, 2), "all"),
         (words.change(30, 10), "3 times as many as"),

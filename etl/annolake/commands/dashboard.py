@@ -42,7 +42,7 @@ _TITLE = "Annotation queues"
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
     """Write the page and say where it is; return 0. Raises ConfigError, LakeError."""
-    if not all(map(find_spec, _NEEDED)):
+    if not can_draw():
         raise ConfigError('what draws the charts is not installed: pip install "annolake[dashboard]"')
     config = load_lake_config(arguments.config, environ)
     out: Path = arguments.out
@@ -54,6 +54,11 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
         opened.write(html.encode())
     print(printable(f"the page is written: {out.resolve()}"), file=streams.out)
     return 0
+
+
+def can_draw() -> bool:
+    """Tell whether the extra `dashboard` is installed."""
+    return all(map(find_spec, _NEEDED))
 
 
 def _is_dashboard(path: Path) -> bool:

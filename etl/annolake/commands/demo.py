@@ -4,12 +4,12 @@ Owns the tour for a newcomer. It uses the same functions as `annolake run`, so w
 """
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
 from annolake.clock import Clock
+from annolake.commands.dashboard import can_draw, dashboard
 from annolake.config import Config, load_config
 from annolake.console import Console
 from annolake.interruption import Interruption
@@ -68,6 +68,7 @@ def run_demo(lake: Path, environ: Mapping[str, str], out: TextIO, err: TextIO) -
         reports.append(once("Three reviews are finished; the next export rewrites their days and no others:"))
     if all(report.exit_code == 0 for report in reports):
         _answer(config, lake, out)
+        _draw(config, lake, surroundings, out)
         print(f"The lake stays in {lake}. For a real queue: README.md, 'A first real export'.", file=out)
     return worst(report.exit_code for report in reports)
 
@@ -81,7 +82,7 @@ def _answer(config: Config, lake: Path, out: TextIO) -> None:
     try:
         import duckdb  # noqa: PLC0415 - an extra: an export never needs it
     except ImportError:
-        print(f"\nDuckDB is not installed: {sys.executable} -m pip install duckdb", file=out)
+        print("\nDuckDB is not installed: pip install 'annolake[views]'", file=out)
         return
     file = lake.with_name(f"{lake.name}.duckdb")
     tables = open_tables(config.lake.path, {}, {}, clock=Clock())
@@ -89,3 +90,13 @@ def _answer(config: Config, lake: Path, out: TextIO) -> None:
     print(f"\nThe same with DuckDB, in {file}, which `annolake views --out` writes:\n\n{SQL}\n", file=out)
     with duckdb.connect(str(file), read_only=True) as connection:
         print(connection.sql(SQL), file=out)
+
+
+def _draw(config: Config, lake: Path, environ: Mapping[str, str], out: TextIO) -> None:
+    """Put the page about the lake beside it."""
+    if not can_draw():
+        print("What draws the dashboard is not installed: pip install 'annolake[dashboard]'", file=out)
+        return
+    file = lake.with_name(f"{lake.name}.html").absolute()
+    file.write_text(dashboard(config, environ, now=Clock().now()), encoding="utf-8")
+    print(f"A page to look at, as `annolake dashboard` writes it: {file.as_uri()}", file=out)

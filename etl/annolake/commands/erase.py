@@ -11,6 +11,7 @@ from datetime import timedelta
 from annolake.clock import Clock
 from annolake.commands.change_words import in_words
 from annolake.config import load_lake_config
+from annolake.console import Console
 from annolake.erasing import Erasure, Order
 from annolake.errors import ConfigError
 from annolake.lake_changes import QueueChanges, hands_on
@@ -33,10 +34,13 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
         raise ConfigError(NOT_ONE)
     config = load_lake_config(arguments.config, environ, {"source.queues": arguments.queue} if arguments.queue else {})
     lake, clock = open_lake(config, environ), Clock()
+    console = Console(streams.err, now=clock.now, log_format=config.log.log_format)
 
     def tell(queue: QueueChanges) -> None:
-        if not arguments.json:
-            print(printable(in_words(queue)), file=streams.err if queue.error else streams.out, flush=True)
+        if queue.error and not arguments.json:
+            console.complain(printable(in_words(queue)))
+        elif not arguments.json:
+            print(printable(in_words(queue)), file=streams.out, flush=True)
 
     with hands_on(lake, clock) as hands:
         queues = named_queues(config, lake) if arguments.queue else ()

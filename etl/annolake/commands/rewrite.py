@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from annolake.clock import Clock
 from annolake.commands.change_words import in_words
 from annolake.config import load_lake_config
+from annolake.console import Console
 from annolake.lake_changes import QueueChanges
 from annolake.printable import json_line, printable
 from annolake.rewriting import rewrite
@@ -21,16 +22,19 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     """Rewrite, telling of each queue when it is done; return the most urgent exit code of all."""
 
     def tell(queue: QueueChanges) -> None:
-        if not arguments.json:
-            print(printable(in_words(queue)), file=streams.err if queue.error else streams.out, flush=True)
+        if queue.error and not arguments.json:
+            console.complain(printable(in_words(queue)))
+        elif not arguments.json:
+            print(printable(in_words(queue)), file=streams.out, flush=True)
 
-    config = load_lake_config(arguments.config, environ)
-    changes = rewrite(config, environ, clock=Clock(), tell=tell)
+    config, clock = load_lake_config(arguments.config, environ), Clock()
+    console = Console(streams.err, now=clock.now, log_format=config.log.log_format)
+    changes = rewrite(config, environ, clock=clock, tell=tell)
     if arguments.json:
         streams.answer(json_line(changes))
         return changes.exit_code
     if changes.error:
-        print(f"annolake: {printable(changes.error)}", file=streams.err)
+        console.complain(printable(changes.error))
     if not changes.queues:
         print(f"{config.lake.path}: {NOTHING}", file=streams.out)
     return changes.exit_code

@@ -34,6 +34,7 @@ from annolake.observers import SILENCE
 
 KEY = "lsv2_pt_0123456789abcdef_planted"
 ENDPOINT = "/api/v1/annotation-queues"
+AGAIN = "asking_again"
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 decode = msgspec.json.Decoder(list[int]).decode
@@ -148,6 +149,10 @@ class Journal:
     def debug(self, event: str, **fields: object) -> None:
         """Keep a line."""
         self.lines.append(("debug", event, fields))
+
+    def info(self, event: str, **fields: object) -> None:
+        """Keep a line."""
+        self.lines.append(("info", event, fields))
 
     def warning(self, event: str, **fields: object) -> None:
         """Keep a line."""
@@ -286,13 +291,13 @@ PASSING = [
 
 @pytest.mark.parametrize("answer", PASSING, ids=lambda answer: f"{answer.status}-{answer.fault}-{answer.body[:9]!r}")
 def test_what_may_pass_is_asked_again(service: Service, connect: Connect, journal: Journal, answer: Answer) -> None:
-    """An answer that says "later", is broken or is not the promised one is asked for again, and told as a warning."""
+    """An answer that says "later", is broken or is not the promised one is asked for again, and that is logged."""
     service.script, tally = [answer, answer], Caller()
 
     assert connect().get(ENDPOINT, {}, decode, caller=tally) == [1, 2]
     assert (len(service.requests), tally.requests, tally.retries) == (3, 3, 2)
-    warnings = [fields for level, _, fields in journal.lines if level == "warning"]
-    assert [(line["endpoint"], line["attempt"]) for line in warnings] == [(ENDPOINT, 1), (ENDPOINT, 2)]
+    told = [(level, fields["endpoint"], fields["attempt"]) for level, name, fields in journal.lines if name == AGAIN]
+    assert told == [("info", ENDPOINT, 1), ("info", ENDPOINT, 2)]
 
 
 @pytest.mark.parametrize("answer", PASSING, ids=lambda answer: f"{answer.status}-{answer.fault}-{answer.body[:9]!r}")
@@ -427,11 +432,12 @@ def test_one_attempt_is_one_request(service: Service, connect: Connect) -> None:
 def test_the_back_off_doubles_with_full_jitter(
     service: Service, connect: Connect, journal: Journal, random: float, waits: list[float]
 ) -> None:
-    """Waits are drawn from nothing up to 1, 2, 4 ... seconds, at most max_wait_s."""
+    """Waits are drawn from nothing up to 1, 2, 4 ... seconds, at most max_wait_s; after two it is a warning."""
     service.script = [Answer(503)] * 5
     connect(max_attempts=6, max_wait_s=5.0, random=lambda: random).get(ENDPOINT, {}, decode)
 
-    assert [fields["wait_s"] for level, _, fields in journal.lines if level == "warning"] == waits
+    told = [(level, fields["wait_s"]) for level, name, fields in journal.lines if name == AGAIN]
+    assert told == [("info" if number < 2 else "warning", wait) for number, wait in enumerate(waits)]
 
 
 def _in(seconds: float) -> str:
@@ -634,7 +640,7 @@ def test_lanes_share_connections_and_tally(service: Service, connect: Connect, j
         answers = [threads.submit(client.get, ENDPOINT, {"offset": n}, decode, caller=tally) for n in range(200)]
 
     assert all(answer.result() == [1, 2] for answer in answers)
-    assert [line for line in journal.lines if line[0] == "warning"] == []
+    assert [line for line in journal.lines if line[1] == AGAIN] == []
     assert (tally.requests, tally.bytes_read) == (200, 200 * len(b"[1, 2]"))
     assert len({path for _, path, _, _ in service.requests}) == 200
     assert len(service.connections) <= 4

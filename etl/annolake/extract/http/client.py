@@ -23,6 +23,8 @@ __all__ = ["Caller", "Cancelled", "Client"]
 
 T = TypeVar("T")
 
+_ROUTINE = 2  # attempts of a request that may fail before anybody need look: 429s are how the rate is learned
+
 
 class Client:
     """The service at `base_url`, for any number of threads, with at most `lanes` requests under way at once.
@@ -148,14 +150,17 @@ class Client:
         fault = _fault(state)
         if fault.status == HTTPStatus.TOO_MANY_REQUESTS:
             call.caller.throttle(call.kind, seconds=state.upcoming_sleep)
-        self._sender.log.warning(
-            "asking again",
-            endpoint=call.endpoint,
-            status=fault.status,
-            reason=fault.reason,
-            attempt=call.attempts,
-            wait_s=round(state.upcoming_sleep, 3),
-        )
+        facts = {
+            "endpoint": call.endpoint,
+            "status": fault.status,
+            "reason": fault.reason,
+            "attempt": call.attempts,
+            "wait_s": round(state.upcoming_sleep, 3),
+        }
+        if call.attempts > _ROUTINE:
+            self._sender.log.warning("asking_again", **facts)
+        else:
+            self._sender.log.info("asking_again", **facts)
 
 
 def _fault(state: tenacity.RetryCallState) -> Fault:

@@ -32,20 +32,31 @@ class Revised(NamedTuple):
 
 
 def revise(partitions: Partitions, change: Change) -> Iterator[Revised]:
-    """Write the files anew of which rows change, one a step, and publish. Raises LakeError."""
-    for day, reader in partitions.stored():
-        if concerns(change, reader):
-            counts = _Counts()
-            if _stays(reader, change):
-                partitions.publish(day, _rows(reader, change, counts))
-            else:
-                counts.gone = sum(reader.row_groups)
-                partitions.withdraw(day)
-            yield Revised(counts.changed, counts.gone)
+    """Write the files anew of which rows change, one a step, and publish. Raises LakeError.
+
+    Where files of several schema versions cannot lie side by side, the older ones are written anew with them.
+    """
+    found = {day: concerns(change, reader) for day, reader in partitions.stored()}
+    version = None if partitions.mixes_versions or not any(found.values()) else partitions.file_format.version
+    for day, is_concerned in found.items():
+        part = partitions.parts[day]
+        if is_concerned or version not in (None, part.footer.schema_version):
+            with PartReader(partitions.files, part.path, partitions.file_format) as reader:
+                yield _revised(partitions, day, reader, change)
     keyed = bool(partitions.file_format.key)
     if keyed and partitions.needs_file and not _has_dated_rows(partitions) and EMPTY_DAY not in partitions.parts:
         partitions.publish(EMPTY_DAY, [])
     partitions.finish({})
+
+
+def _revised(partitions: Partitions, day: int, reader: PartReader, change: Change) -> Revised:
+    counts = _Counts()
+    if _stays(reader, change):
+        partitions.publish(day, _rows(reader, change, counts))
+    else:
+        counts.gone = sum(reader.row_groups)
+        partitions.withdraw(day)
+    return Revised(counts.changed, counts.gone)
 
 
 class _Counts:

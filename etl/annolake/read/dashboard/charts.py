@@ -111,7 +111,7 @@ class _Times:
         shift = _DAY_MS // 2 if self._step == "day" else 0
         shown = [begin + shift for begin in self.begins[::every]]
         form = "%b %Y" if self._step == "month" else "%-d %b"
-        return alt.Axis(grid=False, values=shown, format=form, labelOverlap="greedy")
+        return alt.Axis(grid=False, values=shown, format=form, labelOverlap="greedy", labelFlush=False)
 
 
 def _dots(chart: Chart, times: _Times) -> Iterator[dict[str, float]]:

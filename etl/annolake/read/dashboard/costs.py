@@ -20,7 +20,7 @@ def costs(view: View, period: Period) -> list[Section]:
     found = view("daily_cost").filter(period.has("day")).select("day", "runs", "tokens", "cost", name="model")
     days = found.with_columns(pl.col("name").fill_null(_NO_MODEL)).collect()
     if days.is_empty():
-        tile = Tile("Cost", words.NONE, f"no run was added since {words.since(period.first)}")
+        tile = Tile("Cost", words.NONE, f"no run was added since {words.since(period.first, period.last)}")
         none = "No tokens are known of these days"
         return [Section("cost", "No run was added in these days", tile=tile), Section("tokens", none)]
     models = _by_model(days)
@@ -74,7 +74,7 @@ def _by_model(days: pl.DataFrame) -> dict[str, dict[str, Any]]:
 def _cost_title(days: pl.DataFrame, period: Period, week: Any) -> str:
     if not week:
         spent = words.money(total(days["cost"].to_list()))
-        return f"Runs cost {spent} since {words.since(period.first)}, nothing in the {last_days(period)}"
+        return f"Runs cost {spent} since {words.since(period.first, period.last)}, nothing in the {last_days(period)}"
     name, figures = next(iter(_by_model(days.filter(period.week.has("day"))).items()))
     by = f"{words.percent(figures['cost'], week)} of it by {words.short(name, 40)}"
     return f"Runs cost {words.money(week)} in the {last_days(period)}, {by}"
@@ -86,7 +86,7 @@ def _token_title(models: Mapping[str, Mapping[str, Any]], names: Mapping[str, st
         return "No tokens are known of these days"
     most = max(models, key=lambda name: models[name]["tokens"] or 0)
     by = f"{words.percent(models[most]['tokens'], tokens)} of them by {words.short(names[most], 40)}"
-    return f"{words.number(tokens)} tokens since {words.since(period.first)}, {by}"
+    return f"{words.number(tokens)} tokens since {words.since(period.first, period.last)}, {by}"
 
 
 def _charts(

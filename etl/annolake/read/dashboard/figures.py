@@ -58,10 +58,10 @@ def _backlog(
     note = "At the end of each UTC day, from what the lake knows: a run waits until it is archived or leaves its queue."
     tile = Tile("Runs that wait", "0", f"on {words.day(period.last)}")
     if found.is_empty():
-        return Section("backlog", "No run has been added to a queue", tile=tile)
+        return Section("backlog", "No run was in a queue in these days", tile=tile)
     then_day = max(period.first, period.last - timedelta(days=7))
     now, then = ({n: w for d, w, n in found.rows() if d == day} for day in (found["day"].max(), then_day))
-    waiting, before, since = sum(now.values()), sum(then.values()), f"since {words.since(then_day)}"
+    waiting, before, since = sum(now.values()), sum(then.values()), f"since {words.since(then_day, period.last)}"
     ends = found.filter(pl.col("day").is_in(period.ends()))
     drawn = places.filter(pl.col("series") < MOST_SERIES) if places["series"].n_unique() < places.height else places
     points = ends.join(drawn, on="name").group_by("day", "series").agg(value=pl.col("waiting").sum())
@@ -75,6 +75,7 @@ def _backlog(
         )
         for each in sorted(now, key=lambda each: (-now[each], each))
     ]
+    heads = ("queue", "waiting", words.since(then_day, period.last), "change", "oldest that waits")
     return Section(
         "backlog",
         _moved(waiting, before, since) if then_day < period.last else _waiting(waiting),
@@ -87,7 +88,7 @@ def _backlog(
                 key_of(places, now, names, "queues (not drawn)"),
             )
         ],
-        as_table(("queue", "waiting", words.since(then_day), "change", "oldest that waits"), rows, numbers=(1, 2, 3)),
+        as_table(heads, rows, numbers=(1, 2, 3)),
         "Waiting runs by queue",
         Tile("Runs that wait", words.number(waiting), f"{words.signed(waiting - before)} {since}"),
     )
@@ -114,7 +115,7 @@ def _finished(days: pl.DataFrame, places: pl.DataFrame, period: Period, names: M
         "A run that two reviewers finished counts twice, on the UTC day of its last review: the service keeps no other."
     )
     if days.is_empty():
-        tile = Tile("Reviews finished", "0", f"since {words.since(period.first)}")
+        tile = Tile("Reviews finished", "0", f"since {words.since(period.first, period.last)}")
         return Section("finished", "No review was finished in these days", tile=tile)
     week, before = in_weeks(days, period, "n")
     was = "was" if week == 1 else "were"

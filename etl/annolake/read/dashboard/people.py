@@ -178,6 +178,6 @@ def _title(looks: Sequence[_Look], called: Mapping[str, str], n: int, period: Pe
     _, week, before = moved.shown()
     if not moved.change or week == before:
         told = f"{words.counted(n, 'answer')} to {words.counted(len(looks), 'key')}"
-        return f"{told} since {words.since(period.first)}"
+        return f"{told} since {words.since(period.first, period.last)}"
     verb, name = "rose" if moved.change > 0 else "fell", words.short(called[moved.key], 40)
     return f"{name}: {moved.what} {verb} from {before} to {week} within a week"

@@ -79,9 +79,9 @@ def day(when: date) -> str:
     return f"{when.day} {when:%b %Y}"
 
 
-def since(when: date) -> str:
-    """Return a day without its year: "19 Nov"."""
-    return f"{when.day} {when:%b}"
+def since(when: date, last: date) -> str:
+    """Return a day, without its year where that is the one of the last day: "19 Nov"."""
+    return f"{when.day} {when:%b}" if when.year == last.year else day(when)
 
 
 def moment(when: datetime) -> str:
