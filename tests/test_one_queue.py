@@ -10,7 +10,7 @@ from annolake import library
 from annolake.clock import Clock
 from annolake.config import Config, load_config
 from annolake.errors import ConfigError
-from annolake.progress import Phase, ProgressEvent
+from annolake.progress import ProgressEvent
 from annolake.report import QueueReport, Report
 from annolake.run_on.definition import address_of, settings_of, tables_of
 from annolake.run_on.one_queue import export_queue, queues_of, telling
@@ -59,22 +59,22 @@ def test_an_export_that_could_not_begin_is_a_queue_that_failed(sandbox: Sandbox,
     assert "/dev/null/lake" in str(report.error)
 
 
-def test_rows_are_told_every_30_seconds() -> None:
+def test_how_far_it_is_is_told_every_30_seconds() -> None:
     """A queue without a name yet by its id; that it has ended is told by the report."""
     time, told = [100.0], list[str]()
     tell = telling(told.append, Clock(monotonic=lambda: time[0]))
-    readings: list[tuple[int, Phase, str | None]] = [
-        (1, "reading", None),
-        (31, "reading", None),
-        (59, "reading", "a"),
-        (62, "reading", "a"),
-        (500, "ended", "a"),
-    ]
-    for seconds, phase, name in readings:
+    events = {
+        1: ProgressEvent(queue_id=QUEUE, phase="reading", rows=1000),
+        31: ProgressEvent(queue_id=QUEUE, phase="reading", rows=31_000),
+        59: ProgressEvent(queue_id=QUEUE, name="a", phase="reading", rows=59_000),
+        62: ProgressEvent(queue_id=QUEUE, name="a", phase="merging", rows=62_000, total=62_500, steps=3, steps_total=4),
+        500: ProgressEvent(queue_id=QUEUE, name="a", phase="ended", rows=62_000),
+    }
+    for seconds, event in events.items():
         time[0] = 100.0 + seconds
-        tell(ProgressEvent(queue_id=QUEUE, name=name, phase=phase, rows=1000 * seconds))
+        tell(event)
 
-    assert told == [f"{QUEUE}: 31,000 rows read so far", "a: 62,000 rows read so far"]
+    assert told == [f"{QUEUE}: reading: 31,000 rows read", "a: merging: 62,000 of 62,500 rows read, 75% of this phase"]
 
 
 def test_queues_that_have_ids_are_not_asked_for(sandbox: Sandbox, tmp_path: Path) -> None:

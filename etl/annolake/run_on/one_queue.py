@@ -62,7 +62,7 @@ def export_queue(
 ) -> QueueReport:
     """Export a queue, with the share of one of `sharing` exports of the limits on requests, and return its report.
 
-    Errors are in the report, with their exit code. `say` is told how many rows were read, every 30 seconds.
+    Errors are in the report, with their exit code. `say` is told how far it is, every 30 seconds.
     """
     try:
         report = library.export(
@@ -83,14 +83,16 @@ def export_queue(
 
 
 def telling(say: Callable[[str], object], clock: Clock) -> Callable[[ProgressEvent], None]:
-    """Return what is to get the events of an export, and says every 30 seconds how many rows were read."""
+    """Return what is to get the events of an export, and says every 30 seconds how far the queue is."""
     due = clock.monotonic() + _EVERY_S
 
     def tell(event: ProgressEvent) -> None:
         nonlocal due
         if event.phase != "ended" and clock.monotonic() >= due:
             due = clock.monotonic() + _EVERY_S
-            say(f"{event.name or event.queue_id}: {event.rows:,} rows read so far")
+            of = "" if event.total is None else f" of {event.total:,}"
+            percent = "" if event.percent is None else f", {event.percent:.0f}% of this phase"
+            say(f"{event.name or event.queue_id}: {event.phase}: {event.rows:,}{of} rows read{percent}")
 
     return tell
 
