@@ -65,7 +65,7 @@ def test_how_far_it_is_is_told_every_30_seconds() -> None:
     tell = telling(told.append, Clock(monotonic=lambda: time[0]))
     events = {
         1: ProgressEvent(queue_id=QUEUE, phase="reading", rows=1000),
-        31: ProgressEvent(queue_id=QUEUE, phase="reading", rows=31_000),
+        31: ProgressEvent(queue_id=QUEUE, phase="reading", rows=31_000, steps=31_000),
         59: ProgressEvent(queue_id=QUEUE, name="a", phase="reading", rows=59_000),
         62: ProgressEvent(queue_id=QUEUE, name="a", phase="merging", rows=62_000, total=62_500, steps=3, steps_total=4),
         500: ProgressEvent(queue_id=QUEUE, name="a", phase="ended", rows=62_000),
@@ -74,7 +74,7 @@ def test_how_far_it_is_is_told_every_30_seconds() -> None:
         time[0] = 100.0 + seconds
         tell(event)
 
-    assert told == [f"{QUEUE}: reading: 31,000 rows read", "a: merging: 62,000 of 62,500 rows read, 75% of this phase"]
+    assert told == [f"{QUEUE}: reading, 31,000 rows", "a: merging, 75%, 3 of 4 days"]
 
 
 def test_queues_that_have_ids_are_not_asked_for(sandbox: Sandbox, tmp_path: Path) -> None:

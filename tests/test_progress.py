@@ -10,7 +10,7 @@ import pytest
 
 from annolake.config import load_config
 from annolake.pipeline import export
-from annolake.progress import LiveQueue, ProgressEvent, ProgressRelay, QueueProgress, ToldQueue
+from annolake.progress import LiveQueue, ProgressEvent, ProgressRelay, QueueProgress, ToldQueue, in_words
 from annolake.progress_lines import ProgressLines
 from annolake.progress_overview import Overview
 from annolake.report import Mode, QueueReport, Throttled
@@ -93,6 +93,19 @@ def test_more_rows_than_were_reported_are_not_more_than_all() -> None:
 
     assert (grown.total, grown.percent) == (120, 100)
     assert (queue.now().rows, queue.now().total) == (0, None)
+
+
+def test_an_event_in_words_leaves_out_what_is_not_known() -> None:
+    """One line, for logs of orchestrators: names are somebody's text."""
+    known = {"rows_per_s": 820.4, "seconds_left": 3725.2, "steps": 12_400, "steps_total": 20_312}
+
+    assert in_words(told("q", phase="started").now()) == "q: started"
+    assert in_words(told("q", name="a\x1b[2J", phase="merging", steps=1, steps_total=1).now()) == (
+        r"a\x1b[2J: merging, 100%, 1 of 1 day"
+    )
+    assert in_words(told("q", phase="reading", **known).now()) == (
+        "q: reading, 61%, 12,400 of 20,312 rows, 820 rows/s, 1:02:05 left"
+    )
 
 
 def test_events_come_in_order_and_none_after_the_end() -> None:

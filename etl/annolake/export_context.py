@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from annolake.clock import Clock
-from annolake.column_rules import NO_RULES, ColumnRules
+from annolake.column_rules import ColumnRules
 from annolake.config import Config
 from annolake.erased_rows import ErasedRows
 from annolake.extract.endpoints.query_limits import QueryLimits
@@ -67,7 +67,7 @@ class ExportContext(Surroundings):
     lake: Lake
     workspace: Workspace
     reported_proofs: ReportedProofs
-    rules: ColumnRules = NO_RULES
+    rules: ColumnRules
     wait_for_lock_s: float = 0.0
     query_limits: QueryLimits = field(default_factory=QueryLimits)
     feedback_terms: FeedbackTerms = field(default_factory=FeedbackTerms)
@@ -101,7 +101,7 @@ def open_context(
     lake: Lake,
     workspace: Workspace,
     started_at: datetime,
-    rules: ColumnRules = NO_RULES,
+    rules: ColumnRules,
     wait_for_lock_s: float = 0.0,
 ) -> Iterator[ExportContext]:
     """Open the client and the lanes of an export. Raises ConfigError where the key is missing or unusable."""

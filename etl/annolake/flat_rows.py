@@ -3,7 +3,7 @@
 Owns what becomes of each column, and the forms CSV, NDJSON and Parquet (docs/readers.md#a-flat-copy). Knows no lake.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from io import RawIOBase
@@ -116,17 +116,3 @@ def _as_text(table: pa.Table) -> pl.DataFrame:
         pl.col(pl.Decimal).cast(pl.String).str.strip_chars_end("0").str.strip_chars_end("."),
         pl.col(pl.Datetime).dt.strftime(_TIME),
     )
-
-
-def in_batches(tables: Iterable[pa.Table], limit: int) -> Iterator[pa.Table]:
-    """Gather tables until they have `limit` bytes: a day can have a few rows only."""
-    waiting: list[pa.Table] = []
-    size = 0
-    for table in tables:
-        waiting.append(table)
-        size += table.nbytes
-        if size >= limit:
-            yield pa.concat_tables(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield pa.concat_tables(waiting)

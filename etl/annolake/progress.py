@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from annolake.printable import counted, printable
 from annolake.report import QueueReport
 
 Phase = Literal["started", "reading", "feedback", "merging", "publishing", "ended"]
@@ -17,7 +18,8 @@ Phase = Literal["started", "reading", "feedback", "merging", "publishing", "ende
 WINDOW_S = 30.0  # the speed is that of the last so many seconds
 _SAMPLE_S = 0.5
 _LEAST_S = 2.0  # no speed is told of less
-_PERCENT = 100
+_PERCENT, _SIXTY = 100, 60
+_UNITS: dict[Phase, str] = {"reading": "row", "feedback": "run", "merging": "day"}
 
 
 class ProgressEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,6 +219,33 @@ class ProgressRelay:
     def _tell(self, event: ProgressEvent) -> None:
         self._told[event.queue_id] = event
         self._receive(event)
+
+
+def in_words(event: ProgressEvent) -> str:
+    """Return how far a queue is on one line, what is not known left out."""
+    parts = [event.phase, "" if event.percent is None else f"{event.percent:.0f}%", counts_in_words(event, " of ")]
+    if event.rows_per_s:
+        parts.append(f"{event.rows_per_s:,.0f} rows/s")
+    if event.seconds_left:
+        parts.append(f"{clock_in_words(event.seconds_left)} left")
+    return f"{printable(event.name or event.queue_id)}: {', '.join(filter(None, parts))}"
+
+
+def counts_in_words(event: ProgressEvent, of: str) -> str:
+    """Return the steps of a phase: "12,400 of 20,312 rows"; empty where none are counted."""
+    unit = _UNITS.get(event.phase)
+    if unit is None or (event.steps_total is None and not event.steps):
+        return ""
+    if event.steps_total is None:
+        return counted(event.steps, unit)
+    return f"{event.steps:,}{of}{counted(event.steps_total, unit)}"
+
+
+def clock_in_words(seconds: float) -> str:
+    """Return a length of time as "12:34", or "1:02:03" from an hour on."""
+    minutes, second = divmod(round(seconds), _SIXTY)
+    hours, minute = divmod(minutes, _SIXTY)
+    return f"{hours:,}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def ended(queue: QueueReport, last: ProgressEvent | None) -> ProgressEvent:

@@ -13,16 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from annolake.printable import counted, printable
-from annolake.progress import ProgressEvent
+from annolake.progress import ProgressEvent, clock_in_words, counts_in_words
 from annolake.progress_overview import Overview, Totals
 
-_UNITS = {"reading": "row", "feedback": "run", "merging": "day"}
 _ONE_LINE = 76  # columns that are needed for it
 _NAME, _PHASE, _BAR, _GAP = 30, 10, 40, 2
 _LEAST_NAME, _LEAST_BAR = 16, 12
 _SPEED = 3  # its place among a line's words
 _FEWEST_LINES = 4  # of a queue's, however low the terminal is
-_MINUTE, _HOUR = 60, 3600
 
 
 class ProgressBar:
@@ -115,10 +113,10 @@ def _summary(totals: Totals, console: Console) -> RenderableType:
     if totals.queues > 1:
         outcomes = [f"{number:,} {status}" for status, number in totals.outcomes.items() if status != "ok"]
         parts = [f"{totals.ended:,} of {totals.queues:,} queues", *outcomes]
-        parts += [f"{_clock(totals.seconds_left)} left"] if totals.seconds_left is not None else []
+        parts += [f"{clock_in_words(totals.seconds_left)} left"] if totals.seconds_left is not None else []
         parts.append(counted(totals.rows, "row"))
     parts += [f"{totals.rows_per_s:,.0f} rows/s"] if totals.rows_per_s else []
-    parts.append(f"{_clock(totals.seconds)} elapsed")
+    parts.append(f"{clock_in_words(totals.seconds)} elapsed")
     parts += [f"{totals.throttled:,} throttled"] if totals.throttled else []
     parts.append(counted(totals.requests, "request"))
     return _cut(_fitting(parts, console.width, ", "), console, style="dim")
@@ -126,24 +124,19 @@ def _summary(totals: Totals, console: Console) -> RenderableType:
 
 def _words(queue: ProgressEvent, of: str) -> tuple[str, str, str, str, str]:
     """Return phase, percent, counts, speed and the time left; empty where there is none."""
-    unit, percent = _UNITS.get(queue.phase), queue.percent
-    counts = counted(queue.steps, unit) if unit and (queue.steps or queue.steps_total is not None) else ""
-    if unit and queue.steps_total is not None:
-        counts = f"{queue.steps:,}{of}{counted(queue.steps_total, unit)}"
-    speed = f"{queue.rows_per_s:,.0f} rows/s" if queue.phase == "reading" and queue.rows_per_s else ""
-    left = f"{_clock(queue.seconds_left)} left" if round(queue.seconds_left or 0) else ""
-    return queue.phase, "" if percent is None else f"{percent:.0f}%", counts, speed, left
+    percent, left = queue.percent, queue.seconds_left or 0
+    speed = f"{queue.rows_per_s:,.0f} rows/s" if queue.rows_per_s else ""
+    return (
+        queue.phase,
+        "" if percent is None else f"{percent:.0f}%",
+        counts_in_words(queue, of),
+        speed,
+        f"{clock_in_words(left)} left" if round(left) else "",
+    )
 
 
 def _name(queue: ProgressEvent) -> str:
     return printable(queue.name or queue.queue_id)
-
-
-def _clock(seconds: float | None) -> str:
-    whole = round(seconds or 0)
-    hours, rest = divmod(whole, _HOUR)
-    minutes, second = divmod(rest, _MINUTE)
-    return f"{hours:,}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"
 
 
 def _fitting(parts: list[str], width: int, between: str = "  ") -> str:

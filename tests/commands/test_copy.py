@@ -16,8 +16,9 @@ import pyarrow as pa
 import pytest
 
 from annolake import contract
+from annolake.commands import copy
 from annolake.config import load_lake_config
-from annolake.flat_rows import flat_schema, in_batches, write_rows
+from annolake.flat_rows import flat_schema, write_rows
 from annolake.load.table.part_file import PartReader
 from annolake.sandbox import Population, Sandbox
 from annolake.wiring import open_lake
@@ -240,19 +241,27 @@ def test_cells_that_a_spreadsheet_would_compute(spreadsheet: bool) -> None:
     assert sink.getvalue().startswith("\ufeff".encode()) is spreadsheet
 
 
-def test_in_memory_is_one_batch_at_a_time() -> None:
-    """What was read is written before more is read; small pieces are put together."""
-    piece = pa.table({"text": ["x" * 1000] * 100})
-    taken: list[int] = []
+def test_in_memory_is_one_batch_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read is written before more than a batch is read; hashes are not read at all."""
+    events: list[str] = []
+    read, wrote = PartReader.row_group, copy._Output.write
 
-    def pieces() -> Iterator[pa.Table]:
-        for number in range(12):
-            taken.append(number)
-            yield piece
+    def told(self: PartReader, number: int, names: Any = None) -> pa.Table:
+        events.append("read")
+        return read(self, number, names)
 
-    seen = [(batch.num_rows, len(taken)) for batch in in_batches(pieces(), 4 * piece.nbytes)]
+    def telling(self: Any, data: bytes) -> int:
+        events.append("write")
+        return wrote(self, data)
 
-    assert seen == [(400, 4), (400, 8), (400, 12)]
+    monkeypatch.setattr(PartReader, "row_group", told)
+    monkeypatch.setattr(copy._Output, "write", telling)
+    monkeypatch.setattr(copy, "_BATCH_BYTES", 1)
+    assert annolake("copy", "runs", "--format", "csv", "--out", "-", cwd=folder).exit_code == 0
+
+    reads = [place for place, event in enumerate(events) if event == "read"]
+    assert len(reads) > 5
+    assert all(events[place + 1] == "write" for place in reads[1:-1])
     assert flat_schema(contract.RUNS.schema).names == [
         name for name in contract.RUNS.schema.names if name not in {"row_hash", "item_hash"}
     ]

@@ -11,8 +11,9 @@ import pytest
 
 from annolake import contract
 from annolake.sandbox import Population, Sandbox
-from exporting import KEY_VARIABLE, Ran, annolake, export_rows, files_of, write_config
-from hostile import Hostile
+from annolake.sandbox.answers import Answer, Asked
+from exporting import KEY_VARIABLE, Ran, annolake, export_once, export_rows, files_of, write_config
+from hostile import Hostile, Wire
 from privacy import EXCLUDED, GHOST, KEY_ENV, MARK, PRIVATE, everything_below, marked, met_in, people_of, spilling
 
 
@@ -145,3 +146,24 @@ def test_values_that_stay_as_they_are_stored_are_left_out_too(tmp_path: Path) ->
     assert min(len(gone), len(stays)) > 1
     assert [name for name in gone if after[name].null_count() < after.height] == []
     assert [name for name in stays if after[name].null_count() == after.height] == []
+
+
+def test_what_is_left_out_is_not_asked_for_over_items(tmp_path: Path) -> None:
+    """Neither of runs nor of turns; of `extra` only where its model is left out too."""
+    asked: set[str] = set()
+
+    def listen(_wire: Wire, question: Asked, answer: Answer) -> Answer:
+        sent = json.loads(question.body) if question.path.endswith("/query") else question.query
+        asked.update(f"{question.path[-6:]} {name}" for name in sent.get("selects", ()))
+        return answer
+
+    with Hostile(Sandbox(Population(rows=12, threads=2, days=2), seed=9), listen) as service:
+        for extra in (["extra"], ["extra", "model", "provider"]):
+            asked.clear()
+            left_out = ["inputs", "feedback_stats", "turns.outputs", *extra]
+            settings = {"source.endpoint": "items", "columns.exclude": left_out, "source.feedback": False}
+            export_once(service, tmp_path, settings)
+            assert {"/query OUTPUTS", "/query ID", "traces INPUTS"} < asked
+            assert ("/query EXTRA" in asked) is (extra == ["extra"])
+            gone = {"/query INPUTS", "/query INPUTS_PREVIEW", "/query FEEDBACK_STATS", "traces OUTPUTS"}
+            assert gone.isdisjoint(asked)

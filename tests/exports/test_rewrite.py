@@ -40,13 +40,35 @@ def everything_in(kept: Kept) -> str:
 @pytest.fixture(scope="module")
 def service() -> Iterator[Hostile]:
     """A queue with marks, people, a thread and two rejects; one row leaves between two exports."""
-    sandbox = Sandbox(Population(rows=40, threads=3, days=3), seed=9)
+    sandbox = Sandbox(Population(rows=40, threads=3, days=2), seed=9)
     queue = sandbox.queue()
     row = queue.rows("active")[0]
     queue.set_text(row.id, json.dumps({**json.loads(row.text), "name": 7}).encode())
     with Hostile(sandbox, marked) as service:
         PEOPLE_THERE.update(people_of(sandbox))
         yield service
+
+
+def settle_and_lift(kept: Kept, secrets: list[str]) -> None:
+    """Export a lake that was rewritten, with the settings and then without them."""
+    row_count, files = kept.table("runs").height, kept.files()
+    settled = [json.loads(kept.ran("run", "--json", "--quiet", **COLUMNS).out.splitlines()[-1]) for _ in range(2)]
+    queues = [report["queues"][0] for report in settled]
+    assert [queue["exit_code"] for queue in queues] == [0, 0]
+    assert [queue["inserted"] + queue["removed"] for queue in queues] == [0, 0]
+    assert (queues[0]["updated"], queues[1]["updated"]) == (row_count, 0)
+    assert met_in(everything_in(kept), secrets) == []
+    assert files != kept.files()
+
+    lifted = kept.ran("run", "--json", "--quiet", "--new-only")
+    assert "[columns] no longer leaves out feedback.comment" in lifted.err
+    assert lifted.report["queues"][0]["mode_reason"] == "the settings of [columns] have changed"
+    runs, feedback = kept.table("runs"), kept.table("feedback")
+    assert runs["inputs"].str.contains(MARK).sum() > 30
+    assert runs["completed_by"].explode().drop_nulls().str.starts_with("pn_").any() is False
+    assert feedback["comment"].str.contains(MARK).sum() > 10
+    assert kept.table("turns")["outputs"].str.contains(MARK).any()
+    assert "columns_changed" not in kept.ran("run", "--quiet").err
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -71,25 +93,8 @@ def test_a_lake_is_rewritten(
     assert kept.ran("verify").exit_code == 0
     assert "columns:" not in kept.ran("status", **COLUMNS).out
     assert "nothing to do" in kept.ran("rewrite", **COLUMNS).out
-
-    row_count, files = kept.table("runs").height, kept.files()
-    settled = [json.loads(kept.ran("run", "--json", "--quiet", **COLUMNS).out.splitlines()[-1]) for _ in range(2)]
-    queues = [report["queues"][0] for report in settled]
-    assert [queue["exit_code"] for queue in queues] == [0, 0]
-    assert [queue["inserted"] + queue["removed"] for queue in queues] == [0, 0]
-    assert (queues[0]["updated"], queues[1]["updated"]) == (row_count, 0)
-    assert met_in(everything_in(kept), secrets) == []
-    assert files != kept.files()
-
-    lifted = kept.ran("run", "--json", "--quiet", "--new-only")
-    assert "[columns] no longer leaves out feedback.comment" in lifted.err
-    assert lifted.report["queues"][0]["mode_reason"] == "the settings of [columns] have changed"
-    runs, feedback = kept.table("runs"), kept.table("feedback")
-    assert runs["inputs"].str.contains(MARK).sum() > 30
-    assert runs["completed_by"].explode().drop_nulls().str.starts_with("pn_").any() is False
-    assert feedback["comment"].str.contains(MARK).sum() > 10
-    assert kept.table("turns")["outputs"].str.contains(MARK).any()
-    assert "columns_changed" not in kept.ran("run", "--quiet").err
+    if kind == "disk-parquet":  # what exports read does not depend on where the lake is
+        settle_and_lift(kept, secrets)
 
 
 def test_another_key_is_told_and_its_pseudonyms_are_replaced(

@@ -37,7 +37,7 @@ ROWS = [Row(number, START + number // 3 * DAY) for number in range(9)]
 GOING = {ROWS[0].key, *(row.key for row in ROWS[3:6])}
 """A row of the first day, and all of the second one."""
 
-STRIDES = {"disk-parquet": 9, "disk-delta": 20, "s3-delta": 50, "s3-parquet": 30}
+STRIDES = {"disk-parquet": 13, "disk-delta": 24, "s3-delta": 70, "s3-parquet": 45}
 
 
 def without(table: pa.Table) -> pa.Table:

@@ -12,7 +12,7 @@ import annolake
 from annolake.read.catalogue import VIEWS
 from annolake.sandbox import Population, Sandbox
 from exporting import KEY_VARIABLE, export_rows, write_config
-from read.lakes import BASE_URL, Odd, assert_same, copy_of, in_duckdb
+from read.lakes import BASE_URL, Odd, age, assert_same, copy_of, in_duckdb
 
 DAY = date(2026, 11, 18)
 BEGIN, END = datetime(2026, 11, 18, tzinfo=UTC), datetime(2026, 11, 18, 23, 59, 59, 999999, UTC)
@@ -47,20 +47,31 @@ def test_a_filter_on_the_time_opens_the_files_of_its_days_alone(
         frame.collect()
 
 
-def test_a_lake_of_delta_tables_is_read_by_its_log(tmp_path: Path) -> None:
-    """Under a path with signs of patterns; only the files of the days are opened, and a damaged log is named."""
+def test_a_lake_of_delta_tables_is_read_by_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a path with signs of patterns; only the files of the days are opened.
+
+    Files of an older schema version lie beside others; a damaged log is named, and so is the extra that is missing.
+    """
     folder = tmp_path / "team=a" / "it's [1] *"
     folder.mkdir(parents=True)
     with Sandbox(Population(rows=60, days=3.0), seed=8) as sandbox:
         assert export_rows(sandbox, folder, {"lake.format": "delta"}).exit_code == 0
     whole = annolake.scan(folder / "lake").collect()
+    age(folder / "lake", whole["queue_id"][0])
+    columns = [name for name in whole.columns if name not in {"item_hash", "thread_id"}]
+    older = annolake.scan(folder / "lake").collect()
+    assert_same(older.select(columns).rows(), whole.select(columns).rows())
+    assert older["thread_id"].null_count() == 60
     of_its_day = annolake.scan(folder / "lake").filter(pl.col("added_at").is_between(BEGIN, END))
     assert spoil(folder / "lake", "runs") > 1
 
     assert whole.height == 60 > whole["added_date"].null_count() > 0
-    assert_same(of_its_day.collect().rows(), whole.filter(pl.col("added_date") == DAY).rows())
+    assert_same(of_its_day.collect().rows(), older.filter(pl.col("added_date") == DAY).rows())
     (folder / "lake/runs/_delta_log/00000000000000000000.json").write_text("junk")
     with pytest.raises(annolake.LakeError, match="its log, .*, is damaged or of a kind that annolake does not write"):
+        annolake.scan(folder / "lake")
+    monkeypatch.setattr("annolake.read.tables.find_spec", lambda _: None)
+    with pytest.raises(annolake.ConfigError, match="install what reads them: pip install .annolake.delta."):
         annolake.scan(folder / "lake")
 
 

@@ -16,15 +16,16 @@ from annolake.clock import Clock
 from annolake.config import load_lake_config
 from annolake.console import Console
 from annolake.errors import ConfigError, LakeError
-from annolake.flat_rows import FORMATS, Format, Written, flat, flat_schema, in_batches, write_rows
+from annolake.flat_rows import FORMATS, Format, Written, flat, flat_schema, write_rows
 from annolake.load.lake import Lake
 from annolake.load.table.days import NO_DAY, date_of
+from annolake.load.table.part_file import row_groups
 from annolake.out_file import new_file, require_free
 from annolake.printable import counted, printable
 from annolake.streams import Streams
 from annolake.wiring import named_queues, open_lake
 
-_BATCH_BYTES = 16 << 20
+_BATCH_BYTES = 8 << 20
 _SUFFIXES: Mapping[str, Format] = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
 _REMOVED_AT = "removed_at"
 _FORMULAS = """\
@@ -93,7 +94,7 @@ class _Copy:
     def write(self, sink: BinaryIO | io.RawIOBase, kind: Format, *, spreadsheet: bool) -> Written:
         """Write all rows; in memory is a batch of them at a time."""
         return write_rows(
-            in_batches(self._flat(), _BATCH_BYTES), self._schema, sink, kind=kind, spreadsheet=spreadsheet
+            row_groups(self._flat(), _BATCH_BYTES), self._schema, sink, kind=kind, spreadsheet=spreadsheet
         )
 
     def _flat(self) -> Iterator[pa.Table]:

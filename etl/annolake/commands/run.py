@@ -66,8 +66,8 @@ def _run(
     interruption = Interruption()
 
     def leave_at_once(signal_number: int) -> None:
-        console.give_back()
         leave(signal_number)
+        console.give_back()  # last: it may interrupt a write of its own thread
 
     _heed_signals(interruption.interrupt, leave_at_once)
     try:

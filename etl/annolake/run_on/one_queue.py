@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from annolake import library, pipeline
+from annolake import library, pipeline, progress
 from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import AnnolakeError
@@ -90,9 +90,7 @@ def telling(say: Callable[[str], object], clock: Clock) -> Callable[[ProgressEve
         nonlocal due
         if event.phase != "ended" and clock.monotonic() >= due:
             due = clock.monotonic() + _EVERY_S
-            of = "" if event.total is None else f" of {event.total:,}"
-            percent = "" if event.percent is None else f", {event.percent:.0f}% of this phase"
-            say(f"{event.name or event.queue_id}: {event.phase}: {event.rows:,}{of} rows read{percent}")
+            say(progress.in_words(event))
 
     return tell
 

@@ -22,6 +22,7 @@ from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.watermark import Watermark
 from annolake.report import Usage
 from annolake.sources.source import Access, ambiguous_keys, microseconds, moment, number_rows, times_of
+from annolake.transform.guard import not_read
 from annolake.transform.items import Item, decode_items, decode_runs, selects
 from annolake.transform.join import join
 from annolake.transform.row_batch import RowBatch
@@ -74,7 +75,7 @@ class ItemsSource:
         self.usage: Usage = "subtree" if settings.subtree_usage else "own"
         self._query = RunsQuery(
             access.client,
-            selects(include_stats=settings.include_stats),
+            selects(include_stats=settings.include_stats, without=not_read(access.guards.runs)),
             access.caller,
             access.query_limits,
             settings.subtree_usage,

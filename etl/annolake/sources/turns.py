@@ -13,6 +13,7 @@ from annolake.errors import GoneError, NotFoundError, RefusedError, ServiceError
 from annolake.extract.endpoints.threads import MOST_TURNS, ThreadsListing, url_name
 from annolake.extract.page_size import PageSize
 from annolake.sources.source import Access
+from annolake.transform.guard import not_read
 from annolake.transform.turns import Thread, TurnsPage, decode_turns, turn_selects
 
 MOST_READINGS = 4
@@ -78,7 +79,9 @@ class TurnsSource:
         self.unread = 0
         self.why: str | None = None
         self._access = access
-        self._listing = ThreadsListing(access.client, access.caller, turn_selects())
+        self._listing = ThreadsListing(
+            access.client, access.caller, turn_selects(without=not_read(access.guards.turns))
+        )
         self._largest = min(settings.max_inflight_mb, settings.max_response_mb) * 1_000_000
         budget = settings.max_inflight_mb * 1_000_000 // _QUEUES_AT_ONCE
         self._size = PageSize(MOST_TURNS, budget, settings.concurrency, self._largest)

@@ -29,7 +29,10 @@ _MODEL_NAMES = {"model": ("ls_model_name", "model", "model_name"), "provider": (
 
 
 class Guard:
-    """The rules of one table, for its rows in whatever form an endpoint sends them."""
+    """The rules of one table, for its rows in whatever form an endpoint sends them.
+
+    `nulls` are columns that are null whatever was sent; those in `not_read` need not even be asked for.
+    """
 
     def __init__(self, rules: TableRules) -> None:
         self.nulls = rules.nulls
@@ -41,6 +44,7 @@ class Guard:
         self._keeps_models = _EXTRA in rules.excluded and bool(kept)
         if self._keeps_models:
             self._emptied.remove((_EXTRA, UNSET))
+        self.not_read = rules.nulls - ({_EXTRA} if self._keeps_models else set())
 
     @property
     def _pseudonyms(self) -> Pseudonyms:
@@ -215,6 +219,11 @@ def _members(text: bytes) -> Mapping[str, bytes]:
         return {name: bytes(value) for name, value in members(text).items()}
     except (ValueError, RecursionError):
         return {}
+
+
+def not_read(guard: Guard | None) -> frozenset[str]:
+    """Return the columns that need not be asked for."""
+    return guard.not_read if guard else frozenset()
 
 
 def nulls_of(guard: Guard | None) -> frozenset[str]:

@@ -5,7 +5,7 @@ the run that a query selects), enumerations in upper case, maps wrapped in `{"ra
 cursor. An element that does not fit never costs its neighbours. `join` makes rows of both.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -140,9 +140,13 @@ class RunsPage:
     runs: dict[str, Element] = field(default_factory=dict)
 
 
-def selects(*, include_stats: bool = True) -> tuple[str, ...]:
-    """Return the names that a query must select for the table: the id, and what the contract has from the run."""
-    told = {select for name, (select, _) in RUN_PLACES.items() if include_stats or name != STATISTICS}
+def selects(*, include_stats: bool = True, without: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the names that a query must select for the table: the id, and what the contract has from the run.
+
+    Columns that are done `without` are not asked for.
+    """
+    left_out = {*without, *(() if include_stats else (STATISTICS,))}
+    told = {select for name, (select, _) in RUN_PLACES.items() if name not in left_out}
     return ("ID", *sorted(told))
 
 

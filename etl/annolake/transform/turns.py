@@ -4,6 +4,7 @@ Owns what differs in form from the table: maps wrapped in `{"raw": ...}`, an ans
 a turn does not say which item it is a turn of.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -72,9 +73,9 @@ def _decoder() -> PageDecoder:
     return PageDecoder(turn_rows())
 
 
-def turn_selects() -> tuple[str, ...]:
-    """Return the names of the fields that the table wants."""
-    return tuple(select for select, _ in _PLACES.values())
+def turn_selects(*, without: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the names of the fields that the table wants, but for columns that are done `without`."""
+    return tuple(select for name, (select, _) in _PLACES.items() if name not in without)
 
 
 def decode_turns(body: bytes, thread: Thread, *, guard: Guard | None = None) -> TurnsPage:

@@ -43,6 +43,8 @@ def revise(partitions: Partitions, change: Change) -> Iterator[Revised]:
         if is_concerned or version not in (None, part.footer.schema_version):
             with PartReader(partitions.files, part.path, partitions.file_format) as reader:
                 yield _revised(partitions, day, reader, change)
+    if not found:  # nor a folder
+        return
     keyed = bool(partitions.file_format.key)
     if keyed and partitions.needs_file and not _has_dated_rows(partitions) and EMPTY_DAY not in partitions.parts:
         partitions.publish(EMPTY_DAY, [])
