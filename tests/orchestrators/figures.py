@@ -1,6 +1,7 @@
 """What annolake itself says of an export, to compare with what an orchestrator was told."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from exporting import annolake
 TABLES = ("runs", "feedback", "turns")
 
 _OF_STATUS = {"lake_rows": "rows", "lake_removed": "removed", "lake_partitions": "partitions", "lake_bytes": "bytes"}
+_LABEL = re.compile(r'\w+="[^"]*"')
 _RESULTS = ("inserted", "updated", "unchanged", "removed")
 
 
@@ -50,11 +52,14 @@ def assert_same_figures(told: dict[str, dict[str, Any]], config: Path, queue_id:
 
 
 def _metrics(text: str, queue_id: str) -> dict[str, float]:
-    """Return the samples of a queue by name and the labels that follow id and name."""
+    """Return the samples of a queue by name and the labels that do not name the queue or the export."""
     samples = {}
     for line in text.splitlines():
         if f'queue_id="{queue_id}"' in line:
             name, _, rest = line.partition("{")
             labels, _, value = rest.rpartition("} ")
-            samples[" ".join([name, *labels.split('",', 2)[2:]])] = float(value)
+            told = [
+                label for label in _LABEL.findall(labels) if not label.startswith(("export=", "queue_id=", "name="))
+            ]
+            samples[" ".join([name, ",".join(told)]).rstrip()] = float(value)
     return samples

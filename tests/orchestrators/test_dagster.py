@@ -37,11 +37,15 @@ COUNT = "dagster/partition_row_count"
 
 @dataclass
 class Exported:
-    """A lake that Dagster has filled by a tick of the schedule, run by run, and one that the command has."""
+    """A lake that Dagster has filled by a tick of the schedule, run by run, and one that the command has.
+
+    `instance` is for runs, and quick; a schedule needs one with a folder, `ticking`.
+    """
 
     sandbox: Sandbox
     config: Path
     instance: Any
+    ticking: Any
     definitions: Any
     runs: dict[str, Any]
     alone: Path
@@ -55,14 +59,14 @@ def keyed(sandbox: Sandbox) -> Iterator[None]:
         yield
 
 
-def tick(definitions: Any) -> tuple[list[str], list[str]]:
-    """Return the queues that the schedule asks runs for, and the partitions that there are then."""
-    repository = definitions.get_repository_def()
-    with dg.instance_for_test() as instance:  # a schedule reaches none that has no folder
-        context = dg.build_schedule_context(instance=instance, repository_def=repository)
-        ticked = repository.get_schedule_def("annolake_job_schedule").evaluate_tick(context)
-        partitions = instance.get_dynamic_partitions("annolake_queues")
-    return [request.partition_key for request in ticked.run_requests], [*partitions]
+def tick(exported: Exported, definitions: Any, name: str = "annolake_job_schedule") -> tuple[list[str], dict[str, Any]]:
+    """Return the queues that a schedule asks runs for, each a partition by now, and the config of the runs."""
+    repository, instance = definitions.get_repository_def(), exported.ticking
+    context = dg.build_schedule_context(instance=instance, repository_def=repository)
+    requests = repository.get_schedule_def(name).evaluate_tick(context).run_requests
+    queues = [request.partition_key for request in requests]
+    assert {*queues} <= {*instance.get_dynamic_partitions("annolake_queues")}
+    return queues, requests[0].run_config
 
 
 def run_job(definitions: Any, instance: Any, queue: str, **options: Any) -> Any:
@@ -99,15 +103,21 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
     folder = tmp_path_factory.mktemp("dagster")
     (folder / "alone").mkdir()
     settings = {"source.endpoint": "items", "metrics.textfile": str(folder / "annolake.prom")}
-    with Sandbox(TWO, seed=5) as sandbox, dg.DagsterInstance.ephemeral() as instance, keyed(sandbox):
+    with (
+        Sandbox(TWO, seed=5) as sandbox,
+        dg.DagsterInstance.ephemeral() as instance,
+        dg.instance_for_test() as ticking,
+        keyed(sandbox),
+    ):
         write_config(folder / "alone", sandbox, {"source.endpoint": "items"})
         assert annolake("run", "--quiet", key=sandbox.api_key, cwd=folder / "alone").exit_code == 0
         config = write_config(folder, sandbox, settings)
         definitions = export_definitions(config)
-        asked, partitions = tick(definitions)
-        instance.add_dynamic_partitions("annolake_queues", partitions)
-        runs = {queue: run_job(definitions, instance, queue) for queue in asked}
-        yield Exported(sandbox, config, instance, definitions, runs, folder / "alone/lake")
+        made = Exported(sandbox, config, instance, ticking, definitions, {}, folder / "alone/lake")
+        asked, _ = tick(made, definitions)
+        instance.add_dynamic_partitions("annolake_queues", asked)
+        made.runs = {queue: run_job(definitions, instance, queue) for queue in asked}
+        yield made
 
 
 def test_the_lake_is_that_of_the_command(exported: Exported) -> None:
@@ -226,21 +236,23 @@ def test_a_tick_fails_in_a_sentence(exported: Exported, tmp_path: Path) -> None:
     config = write_config(tmp_path, exported.sandbox)
     config.write_text("".join(line for line in config.open() if not line.startswith("queues")))
     with pytest.raises(dg.DagsterError) as raised:
-        tick(export_definitions(config))
+        tick(exported, export_definitions(config))
 
     assert isinstance(raised.value.__cause__, dg.Failure)
     assert re.fullmatch(r"source.queues: required: .*; exit code 2", str(raised.value.__cause__))
 
 
 def test_who_starts_a_run_may_ask_for_new_rows_alone(exported: Exported) -> None:
-    """The launchpad's choice comes before that of the definitions; what is no mode is refused as by `export`."""
+    """As a second schedule does, more often; what is no mode is refused as by `export`."""
     queue = exported.sandbox.queue_ids[1]
 
-    def run_as(mode: str) -> Any:
-        wishes = {"ops": {"annolake_export": {"config": {"mode": mode}}}}
-        return run_job(exported.definitions, exported.instance, queue, run_config=wishes, raise_on_error=False)
+    def run_with(run_config: dict[str, Any]) -> Any:
+        return run_job(exported.definitions, exported.instance, queue, run_config=run_config, raise_on_error=False)
 
-    new, wrong = run_as("new"), run_as("newest")
+    often = export_definitions(exported.config, new_only_cron_schedule="*/15 * * * *")
+    _, run_config = tick(exported, often, "annolake_job_new_only_schedule")
+    new = run_with(run_config)
+    wrong = run_with({"ops": {"annolake_export": {"config": {"mode": "newest"}}}})
 
     assert materialized(new)["runs"]["annolake/mode"] == "new"
     assert not wrong.success
@@ -260,9 +272,9 @@ def test_the_component_is_found_and_makes_the_same_definitions(exported: Exporte
         name = exported.sandbox.queue(exported.sandbox.queue_ids[0]).name
         write_config(tmp_path, exported.sandbox, {"source.queues": [name]}).rename(folder / "settings.toml")
         with project.load_component_and_build_defs(defs_path=folder) as (_, definitions):
-            asked, partitions = tick(definitions)
+            asked, _ = tick(exported, definitions)
             specs = [spec for assets in definitions.assets for spec in assets.specs]
 
-    assert asked == partitions == exported.sandbox.queue_ids[:1]
+    assert asked == exported.sandbox.queue_ids[:1]
     assert {spec.group_name for spec in specs} == {"langsmith"}
     assert {spec.freshness_policy.fail_window.to_timedelta() for spec in specs} == {timedelta(hours=2)}

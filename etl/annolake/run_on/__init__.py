@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from annolake.errors import ConfigError
 
-if TYPE_CHECKING:  # brings pyarrow, 0.5 s: Airflow reads the file of a DAG, which imports this package, again and again
+if (
+    TYPE_CHECKING
+):  # brings all that exports, 0.3 s: Airflow reads the file of a DAG, which imports this package, again and again
     from annolake.workers import Workers
 
 _ALLOWED = "the address of a Dask scheduler, such as dask://host:8786"

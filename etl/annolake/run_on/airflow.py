@@ -29,6 +29,7 @@ def export_dag(
     config: Settings = None,
     *,
     dag_id: str = "annolake",
+    prefix: str = "annolake",
     schedule: Any = "@daily",
     mode: Mode = "full",
     at_once: int = QUEUES_AT_ONCE,
@@ -38,8 +39,8 @@ def export_dag(
     """Return a DAG that exports each configured queue by a task of its own, `at_once` of them at a time.
 
     `config` is the settings file (default: ./annolake.toml); it is read here for the place of the lake, and by each
-    task again. The tables are the assets `<dag_id>/<table>`. `task_options` go to the task that exports, `dag_options`
-    to the DAG; who triggers it may choose `mode`, `refresh` and `accept_removals`.
+    task again. The tables are the assets `<prefix>/<table>`; another lake needs another prefix. `task_options` go to
+    the task that exports, `dag_options` to the DAG. Who triggers it chooses `mode`, `refresh` and `accept_removals`.
     Raises ConfigError.
     """
     options = {"catchup": False, "max_active_runs": 1, "tags": ["annolake"], **dag_options}
@@ -53,14 +54,14 @@ def export_dag(
     @dag(dag_id=dag_id, schedule=schedule, **options)
     def exports() -> None:
         """Export LangSmith annotation queues into the lake."""
-        export_tasks(config, prefix=dag_id, mode=mode, at_once=at_once, **(task_options or {}))
+        export_tasks(config, prefix=prefix, mode=mode, at_once=at_once, **(task_options or {}))
 
     made: DAG = exports()
     return made
 
 
 def table_assets(config: Settings = None, prefix: str = "annolake") -> dict[str, Asset]:
-    """Return the asset of each table, by the table's name, as the DAG `prefix` updates it. Raises ConfigError."""
+    """Return the asset of each table, by the table's name, as the tasks update it. Raises ConfigError."""
     settings = settings_of(config)
     return {table: Asset(f"{prefix}/{table}", address_of(settings, table)) for table in tables_of(settings)}
 

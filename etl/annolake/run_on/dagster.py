@@ -4,7 +4,7 @@ Owns what Dagster is told. A run of Dagster exports the queue of one partition.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -63,7 +63,7 @@ def export_assets(
     partitions = dg.DynamicPartitionsDefinition(name=_partitions_name(key_prefix))
 
     @dg.multi_asset(
-        name="_".join([*key_prefix, "export"]),
+        name=_export_name(key_prefix),
         specs=specs,
         check_specs=[
             dg.AssetCheckSpec(name, asset=keys[table], description=what)
@@ -118,16 +118,28 @@ def export_definitions(
     *,
     key_prefix: Sequence[str] = PREFIX,
     cron_schedule: str | None = "0 3 * * *",
+    new_only_cron_schedule: str | None = None,
     execution_timezone: str = "UTC",
     **options: Any,
 ) -> dg.Definitions:
     """Return the assets with a job that exports a queue, and a schedule that runs it for each configured queue.
 
-    The schedule also adds a partition for each new queue. `options` are those of `export_assets`. Raises ConfigError.
+    The schedule also adds a partition for each new queue. Another one, `new_only_cron_schedule`, asks for the rows that
+    are new since the last export. `options` are those of `export_assets`. Raises ConfigError.
     """
     assets = export_assets(config, key_prefix=key_prefix, **options)
     job = dg.define_asset_job("_".join([*key_prefix, "job"]), selection=[assets])
-    schedules = [] if cron_schedule is None else [_schedule(config, key_prefix, job, cron_schedule, execution_timezone)]
+    ticks: dict[str, tuple[str | None, dict[str, Any]]] = {
+        "schedule": (cron_schedule, {}),
+        "new_only_schedule": (new_only_cron_schedule, {"mode": "new"}),
+    }
+    schedules = []
+    for name, (cron, wishes) in ticks.items():
+        if cron is not None:
+            run_config = {"ops": {_export_name(key_prefix): {"config": wishes}}} if wishes else {}
+            tick = _tick(config, key_prefix, run_config)
+            schedule = dg.schedule(cron, name=f"{job.name}_{name}", job=job, execution_timezone=execution_timezone)
+            schedules.append(schedule(tick))
     return dg.Definitions(assets=[assets], jobs=[job], schedules=schedules)
 
 
@@ -142,6 +154,7 @@ class AnnolakeExport(dg.Component, dg.Model, dg.Resolvable):
     group_name: str | None = None
     mode: Mode = "full"
     cron_schedule: str | None = "0 3 * * *"
+    new_only_cron_schedule: str | None = None
     execution_timezone: str = "UTC"
     fresh_within_hours: float | None = DAY.total_seconds() / 3600
     at_once: int = QUEUES_AT_ONCE
@@ -156,6 +169,7 @@ class AnnolakeExport(dg.Component, dg.Model, dg.Resolvable):
             group_name=self.group_name,
             mode=self.mode,
             cron_schedule=self.cron_schedule,
+            new_only_cron_schedule=self.new_only_cron_schedule,
             execution_timezone=self.execution_timezone,
             fresh_within=None if hours is None else timedelta(hours=hours),
             at_once=self.at_once,
@@ -261,16 +275,21 @@ def _partitions_name(key_prefix: Sequence[str]) -> str:
     return "_".join([*key_prefix, "queues"])
 
 
-def _schedule(
-    config: Settings, key_prefix: Sequence[str], job: Any, cron_schedule: str, execution_timezone: str
-) -> dg.ScheduleDefinition:
-    @dg.schedule(cron_schedule, name=f"{job.name}_schedule", job=job, execution_timezone=execution_timezone)
+def _export_name(key_prefix: Sequence[str]) -> str:
+    return "_".join([*key_prefix, "export"])
+
+
+def _tick(
+    config: Settings, key_prefix: Sequence[str], run_config: dict[str, Any]
+) -> Callable[[dg.ScheduleEvaluationContext], Iterator[dg.RunRequest]]:
+    """Return what a schedule does."""
+
     def each_queue(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
         """Run the job for each queue that the settings ask for, new ones included."""
         with _failing():
             queues = queues_of(load_config(config))
         context.instance.add_dynamic_partitions(_partitions_name(key_prefix), queues)
         for queue in queues:
-            yield dg.RunRequest(run_key=queue, partition_key=queue)
+            yield dg.RunRequest(run_key=queue, partition_key=queue, run_config=run_config)
 
     return each_queue
