@@ -272,6 +272,7 @@ def test_the_period_ends_when_something_happened_last() -> None:
         (words.money(Decimal("0.00123")), "$0.0012"),
         (words.money(Decimal("0.00000001")), "under $0.0001"),
         (words.money(Decimal(2500000)), "$2.5 million"),
+        (words.hours(0.0), "1 s"),
         (words.hours(0.01), "36 s"),
         (words.hours(0.75), "45 min"),
         (words.hours(47.9), "47.9 hours"),

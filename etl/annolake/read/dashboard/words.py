@@ -71,7 +71,7 @@ def hours(value: float | None) -> str:
         return f"{value:.1f}".removesuffix(".0") + (" hours" if value != 1 else " hour")
     if value * 60 >= 1:
         return f"{value * 60:.0f} min"
-    return f"{value * 3600:.0f} s"
+    return f"{max(1.0, value * 3600):.0f} s"
 
 
 def day(when: date) -> str:
