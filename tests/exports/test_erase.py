@@ -184,6 +184,25 @@ def test_a_run_that_is_a_turn_is_erased_too(tmp_path: Path) -> None:
     assert not (tmp_path / "lake/feedback").exists()
 
 
+def test_a_damaged_queue_holds_up_no_other(tmp_path: Path) -> None:
+    """It is told, with exit code 5, and can still be erased as a whole."""
+    with Sandbox(Population(rows=8, queues=2, days=2), seed=9) as sandbox:
+        path = write_config(tmp_path, sandbox, {"source.feedback": False})
+        annolake("run", "--quiet", "--config", path, key=sandbox.api_key, cwd=tmp_path)
+        one, other = sandbox.queue_ids
+        run = json.loads(sandbox.queue(other).rows("active")[0].text)["id"]
+    damaged = next((tmp_path / f"lake/runs/queue_id={one}").rglob("part-*.parquet"))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+
+    erased = annolake("erase", "--run", run, "--yes", "--config", path, cwd=tmp_path)
+    assert (erased.exit_code, f"({other}): 1 row of all tables erased" in erased.out) == (5, True)
+    assert f"cannot read {damaged}" in erased.err
+    whole = annolake("erase", "--queue", one, "--yes", "--config", path, cwd=tmp_path)
+    assert (whole.exit_code, whole.err) == (0, "")
+    assert not (tmp_path / f"lake/runs/queue_id={one}").exists()
+    assert annolake("verify", "--config", path, cwd=tmp_path).exit_code == 0
+
+
 def test_it_asks_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what it would erase; whatever is not yes is no."""
     with Sandbox(Population(rows=12, days=2), seed=9) as sandbox:
