@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,15 +234,33 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """Have new files hidden from others."""
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
 def test_a_queue_that_is_exported_is_told_and_the_rest_erased(tmp_path: Path) -> None:
     """Exit code 6; the run is remembered, so that erasing again finishes it. Files follow the umask."""
+    without_inputs = {"ANNOLAKE_COLUMNS__EXCLUDE": "inputs"}
     with Sandbox(Population(rows=20, queues=2, days=2), seed=9) as sandbox:
         path = write_config(tmp_path, sandbox)
         annolake("run", "--quiet", "--config", path, key=sandbox.api_key, cwd=tmp_path)
         one, other = sandbox.queue_ids
         lake = open_lake(load_config(path, {}), {})
         with lake.lock(one, since=Clock().now()):
+            rewritten = annolake("rewrite", "--config", path, cwd=tmp_path, environ=without_inputs)
             ran = annolake("erase", "--older-than", "1s", "--yes", "--config", path, cwd=tmp_path)
+        assert (rewritten.exit_code, f"({other}): " in rewritten.out, f"queue {one} is being" in rewritten.err) == (
+            6,
+            True,
+            True,
+        )
+        status = annolake("status", "--config", path, cwd=tmp_path, environ=without_inputs)
+        assert "[columns] leaves out runs.inputs" in status.out
         assert ran.exit_code == 6
         assert f"queue {one} is being exported by pid" in ran.err
         assert (lake.table("runs").held(one).rows > 0, lake.table("runs").held(other).rows) == (True, 0)
@@ -249,7 +268,7 @@ def test_a_queue_that_is_exported_is_told_and_the_rest_erased(tmp_path: Path) ->
         assert (again.exit_code, lake.table("runs").held(one).rows) == (0, 0)
         assert pl.read_parquet(tmp_path / "lake/runs/**/*.parquet", hive_partitioning=True).height == 0
         modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "lake").rglob("part-*.parquet")}
-        assert modes == {0o644}
+        assert modes == {0o640}
         unknown = annolake("erase", "--run", "nobody", "--yes", "--config", path, cwd=tmp_path)
         assert (unknown.exit_code, unknown.out.startswith("nothing of it is in the lake")) == (0, True)
         ancient = annolake("erase", "--older-than", "999999999d", "--yes", "--config", path, cwd=tmp_path)
