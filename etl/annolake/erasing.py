@@ -5,12 +5,14 @@ goes, the rows of `runs` last, for the others are found by them. What a kill lea
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from msgspec.structs import replace as replaced
 
 from annolake.erased_rows import rejected_rows, rejects_erased
+from annolake.errors import LakeError
 from annolake.lake_changes import Changes, Hands, QueueChanges
 from annolake.load.erased import read_erased
 from annolake.load.erasure import Found, Rule, changes_of, drop_queue, scan
@@ -46,13 +48,26 @@ class Erasure:
         ids = frozenset(each.lower() for each in order.runs)
         if not ids:
             return Rule()
-        runs = {run for queue_id in self._queues for run in self._scan(queue_id, Rule(ids)).runs}
+        runs = {run for queue_id in self._queues for run in self._scan_sound(queue_id, Rule(ids)).runs}
         return Rule(ids | runs)
 
     def _count(self, queue_id: str) -> int:
-        if self._order.queues:
+        if not self._order.queues:
+            return self._scan_sound(queue_id, self._rule).rows
+        with suppress(LakeError):
             return self._lake.table("runs").held(queue_id).rows
-        return self._scan(queue_id, self._rule).rows
+        return 0
+
+    def _name(self, queue_id: str) -> str:
+        with suppress(LakeError):
+            return self._lake.queue_name(queue_id) or queue_id
+        return queue_id
+
+    def _scan_sound(self, queue_id: str, rule: Rule) -> Found:
+        """Return what `_scan` does; nothing of a queue that cannot be read, which is told when its turn comes."""
+        with suppress(LakeError):
+            return self._scan(queue_id, rule)
+        return Found()
 
     def _scan(self, queue_id: str, rule: Rule) -> Found:
         return scan(self._lake, queue_id, rule, rejected_rows(self._lake, queue_id))
@@ -62,7 +77,7 @@ class Erasure:
         """What is to be erased, to be asked before."""
         rows, where = sum(self._rows.values()), self._lake.root
         if self._order.queues:
-            names = ", ".join(self._lake.queue_name(queue_id) or queue_id for queue_id in self._order.queues)
+            names = ", ".join(map(self._name, self._order.queues))
             return f"erase all of {names} ({counted(rows, 'row')}) from {where}, for good"
         queues = sum(count > 0 for count in self._rows.values())
         which = ""
@@ -91,7 +106,7 @@ class Erasure:
             elif self._rule.before is not None:
                 more = erased.with_more(added_before=dict.fromkeys(self._queues, self._rule.before))
             else:
-                rows = {row for queue_id in self._queues for row in self._scan(queue_id, self._rule).rows_of}
+                rows = {row for queue_id in self._queues for row in self._scan_sound(queue_id, self._rule).rows_of}
                 more = erased.with_more(runs=self._rule.ids | rows)
             more.write(lake, workspace)
 

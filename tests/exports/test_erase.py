@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,6 +185,25 @@ def test_a_run_that_is_a_turn_is_erased_too(tmp_path: Path) -> None:
     assert not (tmp_path / "lake/feedback").exists()
 
 
+def test_a_damaged_queue_holds_up_no_other(tmp_path: Path) -> None:
+    """It is told, with exit code 5, and can still be erased as a whole."""
+    with Sandbox(Population(rows=8, queues=2, days=2), seed=9) as sandbox:
+        path = write_config(tmp_path, sandbox, {"source.feedback": False})
+        annolake("run", "--quiet", "--config", path, key=sandbox.api_key, cwd=tmp_path)
+        one, other = sandbox.queue_ids
+        run = json.loads(sandbox.queue(other).rows("active")[0].text)["id"]
+    damaged = next((tmp_path / f"lake/runs/queue_id={one}").rglob("part-*.parquet"))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+
+    erased = annolake("erase", "--run", run, "--yes", "--config", path, cwd=tmp_path)
+    assert (erased.exit_code, f"({other}): 1 row of all tables erased" in erased.out) == (5, True)
+    assert f"cannot read {damaged}" in erased.err
+    whole = annolake("erase", "--queue", one, "--yes", "--config", path, cwd=tmp_path)
+    assert (whole.exit_code, whole.err) == (0, "")
+    assert not (tmp_path / f"lake/runs/queue_id={one}").exists()
+    assert annolake("verify", "--config", path, cwd=tmp_path).exit_code == 0
+
+
 def test_it_asks_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what it would erase; whatever is not yes is no."""
     with Sandbox(Population(rows=12, days=2), seed=9) as sandbox:
@@ -214,15 +234,33 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """Have new files hidden from others."""
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
 def test_a_queue_that_is_exported_is_told_and_the_rest_erased(tmp_path: Path) -> None:
     """Exit code 6; the run is remembered, so that erasing again finishes it. Files follow the umask."""
+    without_inputs = {"ANNOLAKE_COLUMNS__EXCLUDE": "inputs"}
     with Sandbox(Population(rows=20, queues=2, days=2), seed=9) as sandbox:
         path = write_config(tmp_path, sandbox)
         annolake("run", "--quiet", "--config", path, key=sandbox.api_key, cwd=tmp_path)
         one, other = sandbox.queue_ids
         lake = open_lake(load_config(path, {}), {})
         with lake.lock(one, since=Clock().now()):
+            rewritten = annolake("rewrite", "--config", path, cwd=tmp_path, environ=without_inputs)
             ran = annolake("erase", "--older-than", "1s", "--yes", "--config", path, cwd=tmp_path)
+        assert (rewritten.exit_code, f"({other}): " in rewritten.out, f"queue {one} is being" in rewritten.err) == (
+            6,
+            True,
+            True,
+        )
+        status = annolake("status", "--config", path, cwd=tmp_path, environ=without_inputs)
+        assert "[columns] leaves out runs.inputs" in status.out
         assert ran.exit_code == 6
         assert f"queue {one} is being exported by pid" in ran.err
         assert (lake.table("runs").held(one).rows > 0, lake.table("runs").held(other).rows) == (True, 0)
@@ -230,7 +268,7 @@ def test_a_queue_that_is_exported_is_told_and_the_rest_erased(tmp_path: Path) ->
         assert (again.exit_code, lake.table("runs").held(one).rows) == (0, 0)
         assert pl.read_parquet(tmp_path / "lake/runs/**/*.parquet", hive_partitioning=True).height == 0
         modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "lake").rglob("part-*.parquet")}
-        assert modes == {0o644}
+        assert modes == {0o640}
         unknown = annolake("erase", "--run", "nobody", "--yes", "--config", path, cwd=tmp_path)
         assert (unknown.exit_code, unknown.out.startswith("nothing of it is in the lake")) == (0, True)
         ancient = annolake("erase", "--older-than", "999999999d", "--yes", "--config", path, cwd=tmp_path)

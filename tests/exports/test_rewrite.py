@@ -24,7 +24,7 @@ OTHER_KEY = {**COLUMNS, "PSEUDONYM_KEY": "another key of pseudonyms"}
 PEOPLE_THERE: set[str] = set()
 
 LEFT_OUT = "columns: [columns] leaves out feedback.comment, feedback.value, queues.description, runs.error, runs.events"
-APPLIES = "and rows that are in the lake may hold it: `annolake rewrite` applies it to them"
+APPLIES = "and rows in the lake may still hold these values: `annolake rewrite` removes them"
 
 
 def everything_in(kept: Kept) -> str:

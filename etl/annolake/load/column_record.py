@@ -67,7 +67,7 @@ def _difference(record: ColumnRecord, rules: ColumnRules) -> str | None:
     if more or hidden:
         wanted = " and ".join(filter(None, [_said("leaves out", more), _said("pseudonymizes", hidden)]))
         told.append(
-            f"[columns] {wanted}, and rows that are in the lake may hold it: `annolake rewrite` applies it to them"
+            f"[columns] {wanted}, and rows in the lake may still hold these values: `annolake rewrite` removes them"
         )
     if other_key:
         told.append(

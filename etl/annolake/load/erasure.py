@@ -5,6 +5,7 @@ their item or their own run.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, partial
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from annolake.errors import LakeError
 from annolake.keys import KEY_BYTES
 from annolake.load.lake import Lake
 from annolake.load.merge.columns import Bools, keys_of, one_chunk
@@ -177,8 +179,9 @@ def drop_queue(lake: Lake, queue_id: str, workspace: Workspace, done: Done) -> N
             _withdraw_all(lake, queue_id, workspace, name, done)
             done.old_files += table.purge(queue_id, concerned=lambda _: True)
         elif lake.files.exists(table.folder(queue_id)):
-            held = table.held(queue_id)
-            done.files, done.rows_gone = done.files + held.partitions, done.rows_gone + held.rows
+            with suppress(LakeError):  # a damaged file goes with the others
+                held = table.held(queue_id)
+                done.files, done.rows_gone = done.files + held.partitions, done.rows_gone + held.rows
         lake.files.remove(table.folder(queue_id))
     lake.files.remove(own / "rejected" / f"queue_id={queue_id}")
     for name in lake.files.names(own / "counts"):
