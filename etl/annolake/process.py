@@ -7,6 +7,7 @@ environment says already stays.
 import ctypes
 import gc
 from collections.abc import MutableMapping
+from functools import cache
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # glibc, malloc.h
 _LARGE = 4 << 20
@@ -29,8 +30,12 @@ def settle_process(environ: MutableMapping[str, str]) -> None:
         _settle_malloc()
 
 
+@cache
 def _settle_malloc() -> None:
-    """Map each large block by itself, and have threads share their pools; nothing where there is no glibc."""
+    """Map each large block by itself, and have threads share their pools; nothing where there is no glibc.
+
+    Once a process: mallopt is not safe beside other threads, which a process has when it runs a second command.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
