@@ -189,7 +189,7 @@ def _unknown(key: str, origin: str) -> str:
     shown = "a name that is not shown" if _LOOKS_LIKE_A_KEY.search(key) else ascii(key)[1:-1]
     if key in SECTIONS:
         return f"{shown}: expected a section, written [{key}] ({origin})"
-    if key.startswith("columns.") and _SPEAKS_OF_KEYS.search(key):
+    if (key.startswith("columns.") or "pseudonym" in key) and _SPEAKS_OF_KEYS.search(key):
         named = "columns.pseudonym_key_env names the variable that holds it"
         return f"{shown}: no such setting ({origin}); the key itself is never a setting: {named}"
     if _SPEAKS_OF_KEYS.search(key) or _LOOKS_LIKE_A_KEY.search(key):

@@ -73,9 +73,14 @@ class Erasure:
         return scan(self._lake, queue_id, rule, rejected_rows(self._lake, queue_id))
 
     @property
+    def rows(self) -> int:
+        """How many rows it concerns."""
+        return sum(self._rows.values())
+
+    @property
     def sentence(self) -> str:
         """What is to be erased, to be asked before."""
-        rows, where = sum(self._rows.values()), self._lake.root
+        rows, where = self.rows, self._lake.root
         if self._order.queues:
             names = ", ".join(map(self._name, self._order.queues))
             return f"erase all of {names} ({counted(rows, 'row')}) from {where}, for good"

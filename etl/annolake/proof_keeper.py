@@ -66,8 +66,7 @@ class ProofKeeper:
 
     def why_full(self) -> str | None:
         """Tell why an export of new rows will not do: the others were exported with other columns. Raises LakeError."""
-        full = self.known.full
-        return "the settings of [columns] have changed" if full and full.columns != self._columns else None
+        return self.known.why_full(columns=self._columns)
 
     def full_over(self, endpoint: str) -> FullExport | None:
         """Return the last complete full export, where it was over that endpoint."""

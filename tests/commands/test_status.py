@@ -229,7 +229,7 @@ def test_a_lost_lock_hides_no_good_export(nightly: Nightly) -> None:
     assert (queue["last_good"]["export_id"], queue["last_good"]["mode"]) == (good["export_id"], "full")
     last = queue["last_attempt"]
     assert (last["status"], last["exit_code"], last["export_id"] != good["export_id"]) == ("skipped", 6, True)
-    assert "is being exported by pid" in last["reasons"][0]
+    assert "is held by pid" in last["reasons"][0]
     assert "skipped, exit code 6: queue" in words
     assert words.count("it is the last attempt") == 1
 

@@ -26,7 +26,7 @@ def test_a_held_lock_is_freed_with_a_warning(object_store: ObjectStore, tmp_path
         after = annolake("run", "--config", config_file, key=sandbox.api_key, cwd=tmp_path, environ=environ)
 
     assert held.exit_code == 6
-    assert f"queue {queue_id} is being exported by pid {os.getpid()} on host" in held.err
+    assert f"queue {queue_id} is held by pid {os.getpid()} on host" in held.err
     assert unlocked.exit_code == 0
     assert unlocked.out.startswith(f"queue {queue_id}: its lock is free now; it was held by pid {os.getpid()} on host")
     assert "that export may still run" in unlocked.err

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import polars as pl
 import pytest
@@ -122,8 +123,10 @@ def erase_the_queue(kept: Kept, sandbox: Sandbox) -> None:
     (entry,) = skipped.report["queues"]
     assert (entry["exit_code"], entry["complete"], entry["rows_seen"], entry["requests"]) == (0, True, 0, 0)
     assert "event=queue_erased" in skipped.err
+    assert "it was erased from this lake: nothing of it would be read" in kept.ran("run", "--dry-run").out
     assert data_files(kept) == 0
-    assert [kept.ran(command).exit_code for command in ("verify", "status", "rejects")] == [0, 0, 0]
+    assert [kept.ran(command).exit_code for command in ("verify", "rejects")] == [0, 0]
+    assert "erased from this lake, and nothing of it is read" in kept.ran("status").out
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -254,7 +257,7 @@ def test_a_queue_that_is_exported_is_told_and_the_rest_erased(tmp_path: Path) ->
         with lake.lock(one, since=Clock().now()):
             rewritten = annolake("rewrite", "--config", path, cwd=tmp_path, environ=without_inputs)
             ran = annolake("erase", "--older-than", "1s", "--yes", "--config", path, cwd=tmp_path)
-        assert (rewritten.exit_code, f"({other}): " in rewritten.out, f"queue {one} is being" in rewritten.err) == (
+        assert (rewritten.exit_code, f"({other}): " in rewritten.out, f"queue {one} is held" in rewritten.err) == (
             6,
             True,
             True,
@@ -262,14 +265,16 @@ def test_a_queue_that_is_exported_is_told_and_the_rest_erased(tmp_path: Path) ->
         status = annolake("status", "--config", path, cwd=tmp_path, environ=without_inputs)
         assert "[columns] leaves out runs.inputs" in status.out
         assert ran.exit_code == 6
-        assert f"queue {one} is being exported by pid" in ran.err
+        assert f"queue {one} is held by pid" in ran.err
         assert (lake.table("runs").held(one).rows > 0, lake.table("runs").held(other).rows) == (True, 0)
         again = annolake("erase", "--older-than", "1s", "--yes", "--config", path, cwd=tmp_path)
         assert (again.exit_code, lake.table("runs").held(one).rows) == (0, 0)
         assert pl.read_parquet(tmp_path / "lake/runs/**/*.parquet", hive_partitioning=True).height == 0
         modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "lake").rglob("part-*.parquet")}
         assert modes == {0o640}
-        unknown = annolake("erase", "--run", "nobody", "--yes", "--config", path, cwd=tmp_path)
+        slip = annolake("erase", "--run", "nobody", "--yes", "--config", path, cwd=tmp_path)
+        assert (slip.exit_code, "'nobody' is no id of a run, and nothing in the lake has it" in slip.err) == (2, True)
+        unknown = annolake("erase", "--run", str(uuid4()), "--yes", "--config", path, cwd=tmp_path)
         assert (unknown.exit_code, unknown.out.startswith("nothing of it is in the lake")) == (0, True)
         ancient = annolake("erase", "--older-than", "999999999d", "--yes", "--config", path, cwd=tmp_path)
         assert (ancient.exit_code, ancient.out.startswith("nothing of it")) == (0, True)

@@ -71,7 +71,7 @@ def test_an_export_beside_another_is_refused_and_names_it(object_store: ObjectSt
         again = annolake("run", "--quiet", key=sandbox.api_key, cwd=tmp_path, environ=environ)
 
     assert (ran.exit_code, again.exit_code) == (6, 0)
-    assert "is being exported by pid" in ran.err
+    assert "is held by pid" in ran.err
 
 
 @pytest.mark.parametrize("fault", [Fault.LOSE_AS_500, Fault.CUT, Fault.REFUSE_503], ids=lambda fault: fault.name)

@@ -60,6 +60,9 @@ def settle_and_lift(kept: Kept, secrets: list[str]) -> None:
     assert met_in(everything_in(kept), secrets) == []
     assert files != kept.files()
 
+    dry = kept.ran("run", "--dry-run", "--new-only").out
+    assert "columns: [columns] no longer leaves out" in dry
+    assert "would be read whole (the settings of [columns] have changed)" in dry
     lifted = kept.ran("run", "--json", "--quiet", "--new-only")
     assert "[columns] no longer leaves out feedback.comment" in lifted.err
     assert lifted.report["queues"][0]["mode_reason"] == "the settings of [columns] have changed"

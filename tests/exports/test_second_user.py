@@ -94,7 +94,7 @@ def test_a_lock_that_another_user_holds_keeps_exports_out(left: str, folder: Pat
 
     assert held == "None\n"
     assert (refused.exit_code, free.exit_code) == (6, 0)
-    assert "is being exported by an unknown process" in refused.err
+    assert "is held by an unknown process" in refused.err
 
 
 def _dead() -> int:

@@ -147,7 +147,7 @@ def _odd_counts(lake: Lake) -> None:
         (_two_files, "it has more than one file"),
         (_wrong_count, r"counts/.*json: it is wrong about part-[0-9a-f]+\.parquet, which has"),
         (_odd_counts, r"cannot read .*json: these are not the counts of parts"),
-        (_litter, "an export that was killed left this"),
+        (_litter, "a command that was killed left this"),
     ],
 )
 def test_verify_finds_what_is_wrong(lake: Lake, spoil: Callable[[Lake], None], finding: str) -> None:

@@ -12,13 +12,14 @@ from annolake.clock import Clock
 from annolake.commands.check import Findings, QueueFindings, check
 from annolake.config import Config
 from annolake.errors import LakeError
+from annolake.load.erased import read_erased
 from annolake.load.lake import Lake
 from annolake.load.proofs import ReportedProofs
 from annolake.observers import Log
 from annolake.plan import FULL, Plan, plan_new_only
 from annolake.printable import counted
 from annolake.report import Mode, worst
-from annolake.wiring import open_lake
+from annolake.wiring import column_rules, open_lake
 
 
 class Expected(msgspec.Struct, kw_only=True):
@@ -47,14 +48,19 @@ def dry_run(
     told = DryRun(exit_code=found.exit_code, findings=found, queues=[])
     for error in filter(None, (found.lake_error, found.queues_error)):
         say(error)
-    lake, reported = open_lake(config, environ, clock), None
+    if found.columns:
+        say(f"columns: {found.columns}")
+    lake, reported, columns = open_lake(config, environ, clock), None, column_rules(config, environ).mark
     for queue in found.queues:
         if queue.error:
             say(f"queue {queue.queue_id}: {queue.error}")
             continue
         try:
             reported = reported or ReportedProofs(lake.reports)
-            expected = _expected(config, queue, lake, reported, mode=mode, clock=clock)
+            if read_erased(lake).has_queue(queue.queue_id):
+                say(f"queue {queue.queue_id}: {queue.name}: it was erased from this lake: nothing of it would be read")
+                continue
+            expected = _expected(config, queue, lake, reported, mode=mode, clock=clock, columns=columns)
         except LakeError as error:
             say(f"queue {queue.queue_id}: {error}")
             told.exit_code = worst([told.exit_code, error.exit_code])
@@ -65,18 +71,27 @@ def dry_run(
 
 
 def _expected(
-    config: Config, queue: QueueFindings, lake: Lake, reported: ReportedProofs, *, mode: Mode, clock: Clock
+    config: Config,
+    queue: QueueFindings,
+    lake: Lake,
+    reported: ReportedProofs,
+    *,
+    mode: Mode,
+    clock: Clock,
+    columns: str,
 ) -> Expected:
     now, held = clock.now(), lake.table("runs").held(queue.queue_id).rows
     plan: Plan = FULL
     if mode == "new":
+        proofs = lake.proofs(queue.queue_id) or reported.of(queue.queue_id, now=now)
         plan = plan_new_only(
-            lake.proofs(queue.queue_id) or reported.of(queue.queue_id, now=now),
+            proofs,
             endpoint=queue.endpoint or "runs",
             now=now,
             lookback_s=config.sync.lookback_s,
             full_every_s=config.sync.full_every_s,
             rows_in_lake=held,
+            why_full=proofs.why_full(columns=columns),
         )
     return Expected(queue=queue, mode=plan.mode, mode_reason=plan.reason, held=held)
 

@@ -4,8 +4,9 @@ Owns what is asked before and said after. The work is `erasing`'s.
 """
 
 import argparse
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from annolake.clock import Clock
@@ -14,12 +15,14 @@ from annolake.config import load_lake_config
 from annolake.console import Console
 from annolake.erasing import Erasure, Order
 from annolake.errors import ConfigError
-from annolake.lake_changes import QueueChanges, hands_on
+from annolake.lake_changes import Hands, QueueChanges, hands_on
 from annolake.printable import json_line, printable
 from annolake.streams import Streams
 from annolake.wiring import named_queues, open_lake
 
 _OLDEST_S = 60_000_000_000  # 1,900 years: no date is before the year 1
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 NOT_ASKED = "erase asks first, and there is no terminal to ask at: add --yes"
 NOT_ONE = "erase takes ids and names one by one: not all queues, and no empty id"
@@ -44,6 +47,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
 
     with hands_on(lake, clock) as hands:
         queues = named_queues(config, lake) if arguments.queue else ()
+        _refuse_unknown(hands, arguments.run or ())
         age = None if arguments.older_than is None else timedelta(seconds=min(arguments.older_than, _OLDEST_S))
         erasure = Erasure(hands, Order(arguments.run or (), queues, age))
         if not arguments.yes and not _confirmed(erasure.sentence, streams):
@@ -55,6 +59,13 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     elif not changes.queues:
         print(NOTHING, file=streams.out)
     return changes.exit_code
+
+
+def _refuse_unknown(hands: Hands, runs: Sequence[str]) -> None:
+    """Refuse an id that nothing in the lake has, and that is no UUID: a slip, which would be remembered for nothing."""
+    for each in runs:
+        if not _UUID.fullmatch(each) and not Erasure(hands, Order((each,))).rows:
+            raise ConfigError(f"--run: {each!a} is no id of a run, and nothing in the lake has it; correct it")
 
 
 def _confirmed(sentence: str, streams: Streams) -> bool:

@@ -6,6 +6,7 @@ good export that is young enough. The facts are `load.status`'s, the words `comm
 
 import argparse
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from annolake.config import Config, load_lake_config
 from annolake.errors import LakeError
 from annolake.load.attempts import Attempt
 from annolake.load.column_record import difference
+from annolake.load.erased import read_erased
 from annolake.load.lake import Lake
 from annolake.load.status import LakeStatus, QueueStatus, status
 from annolake.load.table.partitions import Held
@@ -89,6 +91,7 @@ def tell_status(
     rule = AgeRule(max_age_s, frozenset(named or (queue.queue_id for queue in found.queues)), now)
     unread, late = found.error or any(queue.error for queue in found.queues), rule.is_broken(found)
     exit_code = worst([LakeError.exit_code if unread else 0, PARTIAL if late else 0])
+    erased = _erased(lake, [queue.queue_id for queue in found.queues])
     record = {
         "exit_code": exit_code,
         "lake": str(config.lake.path),
@@ -96,7 +99,10 @@ def tell_status(
         "error": found.error,
         "columns": _columns(config, environ, lake),
         "last_attempt": _head(found.last_attempt) if found.last_attempt else None,
-        "queues": [_queue_record(queue, rule, None if named else found.listed) for queue in found.queues],
+        "queues": [
+            {**_queue_record(queue, rule, None if named else found.listed), "erased": queue.queue_id in erased}
+            for queue in found.queues
+        ],
     }
     if as_json:
         return json_line(record), exit_code
@@ -109,6 +115,14 @@ def _columns(config: Config, environ: Mapping[str, str], lake: Lake) -> str | No
         return difference(lake, known_rules(config, environ))
     except LakeError as error:
         return str(error)
+
+
+def _erased(lake: Lake, queue_ids: Collection[str]) -> frozenset[str]:
+    """Return which queues were erased from the lake; none where that cannot be read, which an export tells."""
+    with suppress(LakeError):
+        erased = read_erased(lake)
+        return frozenset(filter(erased.has_queue, queue_ids))
+    return frozenset()
 
 
 def _lake_wide(found: LakeStatus) -> list[Attempt]:

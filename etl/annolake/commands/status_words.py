@@ -38,6 +38,8 @@ def _title(queue: Record) -> str:
 
 
 def _queue_lines(queue: Record, max_age_s: float | None, told: Sequence[Any]) -> Iterator[str]:
+    if queue["erased"]:
+        yield "erased from this lake, and nothing of it is read: take it out of source.queues"
     if queue["error"]:
         yield f"cannot be read: {queue['error']}"
     if queue["rows"] is not None:

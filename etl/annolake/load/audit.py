@@ -33,7 +33,7 @@ def verify(lake: Lake) -> Iterator[Remark]:
             yield from table.remarks(queue_id)
             yield from _verified(lake, table, queue_id)
     for path in lake.litter():
-        yield Remark(path, "an export that was killed left this; the next export removes it")
+        yield Remark(path, "a command that was killed left this; the next export removes it")
 
 
 def _verified(lake: Lake, table: Table, queue_id: str) -> Iterator[Remark]:

@@ -108,7 +108,7 @@ class Lake:
         _require_id(queue_id)
         with self._place.locks.hold(self._own / "locks" / queue_id, since=since) as hold:
             if hold.holder is not None:
-                message = f"queue {queue_id} is being exported by {hold.holder}: run again when it has ended"
+                message = f"queue {queue_id} is held by {hold.holder}: run again when it has ended"
                 raise LockedError(message, holder=hold.holder)
             self._holds[queue_id] = hold
             try:

@@ -130,6 +130,10 @@ class Proofs(msgspec.Struct, frozen=True, kw_only=True):
             turns=self.turns if self.turns and self.turns.started_at <= now else None,
         )
 
+    def why_full(self, *, columns: str) -> str | None:
+        """Tell why an export of new rows will not do where so much is left out: it was another part before."""
+        return "the settings of [columns] have changed" if self.full and self.full.columns != columns else None
+
     def with_feedback(self, started_at: datetime, *, whole: bool, terms: TableTerms) -> "Proofs":
         """Return what is proved after an export that began then read the feedback that was due, or the `whole`."""
         read_at = started_at if whole else self.feedback_read_at

@@ -49,7 +49,7 @@ def test_a_held_lock_names_its_holder_and_dies_with_it(tmp_path: Path) -> None:
     lake.prepare()
 
     with _held(tmp_path) as process:
-        message = f"{QUEUE} is being exported by pid {process.pid} on host {os.uname().nodename} since 2026-01-02"
+        message = f"{QUEUE} is held by pid {process.pid} on host {os.uname().nodename} since 2026-01-02"
         with pytest.raises(LockedError, match=message):
             export(lake, [])
         export(lake, [Row(1, None)], queue_id=QUEUE.replace("1", "a"))
