@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-from annolake.column_rules import UNMAPPED, ColumnRules
-from annolake.pseudonyms import Pseudonyms
+from annolake.columns.pseudonyms import Pseudonyms
+from annolake.columns.rules import UNMAPPED, ColumnRules
 
 PSEUDONYMS = Pseudonyms(b"a key of sixteen characters")
 

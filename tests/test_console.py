@@ -11,7 +11,7 @@ import pytest
 
 from annolake.clock import Clock
 from annolake.console import Console
-from annolake.progress import ProgressEvent, ToldQueue
+from annolake.observers.events import ProgressEvent, ToldQueue
 from annolake.settings import LogFormat
 
 NOW = datetime(2026, 11, 20, 18, 0, 0, 250_000, tzinfo=UTC)

@@ -16,8 +16,8 @@ from distributed import Client, LocalCluster, Worker
 from annolake.config import load_config
 from annolake.errors import ConfigError, WorkerError
 from annolake.interruption import Interruption
+from annolake.observers.events import LiveQueue
 from annolake.pipeline import export
-from annolake.progress import LiveQueue
 from annolake.report import QueueReport, Report
 from annolake.run_on import workers_at
 from annolake.run_on.dask import DaskWorkers

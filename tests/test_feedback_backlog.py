@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from annolake.feedback_backlog import Backlog
+from annolake.feedback.backlog import Backlog
 
 RUNS = [str(UUID(int=number << 64 | number)) for number in range(200)]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from annolake.feedback_plan import FeedbackPlan, plan_feedback
+from annolake.feedback.plan import FeedbackPlan, plan_feedback
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

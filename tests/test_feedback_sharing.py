@@ -2,8 +2,8 @@
 
 from itertools import permutations
 
-from annolake.feedback_news import RowFacts
-from annolake.feedback_sharing import Sharing
+from annolake.feedback.news import RowFacts
+from annolake.feedback.sharing import Sharing
 
 RUN, OTHER = "00000000-0000-4000-8000-00000000ab00", "00000000-0000-4000-8000-000000000001"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from annolake.feedback_subjects import facts_of
+from annolake.feedback.subjects import facts_of
 from annolake.transform.row_batch import Reject
 
 RUN = "0B7E3A52-91D4-4C1E-8C55-7D0E6A1B2C3D"

@@ -10,7 +10,7 @@ from annolake import library
 from annolake.clock import Clock
 from annolake.config import Config, load_config
 from annolake.errors import ConfigError
-from annolake.progress import ProgressEvent
+from annolake.observers.events import ProgressEvent
 from annolake.report import QueueReport, Report
 from annolake.run_on.definition import address_of, settings_of, tables_of
 from annolake.run_on.one_queue import export_queue, queues_of, telling

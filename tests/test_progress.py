@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from annolake.config import load_config
+from annolake.observers.events import LiveQueue, ProgressEvent, ProgressRelay, QueueProgress, ToldQueue, in_words
+from annolake.observers.lines import ProgressLines
+from annolake.observers.overview import Overview
 from annolake.pipeline import export
-from annolake.progress import LiveQueue, ProgressEvent, ProgressRelay, QueueProgress, ToldQueue, in_words
-from annolake.progress_lines import ProgressLines
-from annolake.progress_overview import Overview
 from annolake.report import Mode, QueueReport, Throttled
 from annolake.sandbox import Faults, Population, Sandbox
 from exporting import KEY_VARIABLE, FakeClock, write_config

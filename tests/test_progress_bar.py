@@ -7,9 +7,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from annolake.progress import ProgressEvent
-from annolake.progress_bar import drawn
-from annolake.progress_overview import Totals
+from annolake.observers.bar import drawn
+from annolake.observers.events import ProgressEvent
+from annolake.observers.overview import Totals
 
 READING = ProgressEvent(
     queue_id="7c2d0f8e-1111-4222-8333-944455556666",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from annolake.library import export, load_config
-    from annolake.progress import ProgressEvent
+    from annolake.observers.events import ProgressEvent
     from annolake.read.frames import scan
     from annolake.report import QueueReport, Report, TableReport
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from annolake.column_rules import ColumnNameError, excludable, pseudonymizable
+from annolake.columns.rules import ColumnNameError, excludable, pseudonymizable
 from annolake.errors import ConfigError
 from annolake.setting_values import SecretError, UnfitError
 from annolake.settings import (

@@ -17,9 +17,9 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from annolake.clock import Clock
-from annolake.observers import SILENCE, Progress
+from annolake.observers.lines import ProgressLines
+from annolake.observers.protocols import SILENCE, Progress
 from annolake.printable import printable_lines
-from annolake.progress_lines import ProgressLines
 from annolake.settings import LogFormat
 
 # Terminals whose cursor cannot be moved.
@@ -84,7 +84,7 @@ class Console:
     @contextmanager
     def _bar(self, monotonic: Callable[[], float]) -> Iterator[Progress]:
         # Drawing is imported where it is done: 40 ms of every other start.
-        drawing = import_module("annolake.progress_bar").ProgressBar
+        drawing = import_module("annolake.observers.bar").ProgressBar
         with drawing(self._stream, monotonic, no_color=bool(self._environ.get("NO_COLOR"))) as bar:
             self._above = bar.print_above
             try:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from annolake.clock import Clock
-from annolake.column_rules import ColumnRules
+from annolake.columns.rules import ColumnRules
 from annolake.config import Config
-from annolake.erased_rows import ErasedRows
 from annolake.extract.endpoints.query_limits import QueryLimits
 from annolake.extract.http.client import Client
 from annolake.interruption import Interruption
@@ -17,11 +16,12 @@ from annolake.lanes import lanes_of
 from annolake.load.lake import Lake
 from annolake.load.proofs import ReportedProofs
 from annolake.load.storage.scratch import Workspace
-from annolake.observers import Log, Progress
-from annolake.progress import QueueProgress
+from annolake.observers.events import QueueProgress
+from annolake.observers.protocols import Log, Progress
 from annolake.proof_keeper import ProofKeeper
 from annolake.queue_record import QueueRecord
 from annolake.report import Mode, QueueReport
+from annolake.revising.erased_rows import ErasedRows
 from annolake.sources.feedback import FeedbackTerms
 from annolake.sources.source import Access
 from annolake.wiring import open_client

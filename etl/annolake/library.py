@@ -11,8 +11,8 @@ from annolake import pipeline
 from annolake.config import Config
 from annolake.errors import ConfigError
 from annolake.interruption import Interruption, Stop, heeding
-from annolake.observers import SILENCE, LibraryLog, Progress
-from annolake.progress import ProgressEvent, ProgressRelay
+from annolake.observers.events import ProgressEvent, ProgressRelay
+from annolake.observers.protocols import SILENCE, LibraryLog, Progress
 from annolake.report import Mode, Report
 from annolake.workers import ExecutorWorkers
 

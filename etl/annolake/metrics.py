@@ -13,8 +13,8 @@ from annolake.clock import Clock
 from annolake.errors import LakeError
 from annolake.load.attempts import read_attempts
 from annolake.load.lake import Lake
-from annolake.observers import Log, Progress
-from annolake.progress import LiveQueue
+from annolake.observers.events import LiveQueue
+from annolake.observers.protocols import Log, Progress
 from annolake.report import TABLES, QueueReport, Report
 
 EVERY_S = 30.0

@@ -15,14 +15,14 @@ from annolake.errors import InterruptedExport, LakeError
 from annolake.export_context import ExportContext, Surroundings, Wishes, open_context
 from annolake.extract.endpoints.queues import list_queues
 from annolake.extract.http.client import Caller, Cancelled, Client
-from annolake.feedback_doubts import tell_doubts
+from annolake.feedback.doubts import tell_doubts
 from annolake.interruption import Interruption
 from annolake.load import column_record
 from annolake.load.lake import Lake
 from annolake.load.storage.scratch import Workspace
 from annolake.load.vacuum import vacuum
 from annolake.metrics import Metrics
-from annolake.observers import SILENCE, Log, Progress
+from annolake.observers.protocols import SILENCE, Log, Progress
 from annolake.queue_export import QueueExport
 from annolake.queue_loop import Crew, QueueLoop
 from annolake.queue_names import ids_of, names_in

@@ -17,7 +17,7 @@ from annolake.load.lake import Lake
 from annolake.load.proofs import FullExport, Proofs, ReportedProofs, RunsRead, TableTerms, Terms, TurnsRead
 from annolake.load.records import PastExport
 from annolake.load.storage.scratch import Workspace
-from annolake.observers import Log
+from annolake.observers.protocols import Log
 from annolake.report import QueueReport, Usage
 
 

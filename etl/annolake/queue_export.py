@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 
 from annolake.endpoint_export import EndpointExport
-from annolake.erased_rows import ErasedRows
 from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LakeError, LockedError, NotFoundError
 from annolake.export_context import ExportContext, QueueParts
 from annolake.extract.endpoints.query_limits import QuerySize
@@ -16,16 +15,17 @@ from annolake.extract.endpoints.queues import require_queue_id
 from annolake.extract.http.client import Caller, Cancelled
 from annolake.extract.http.rate_limit import pause
 from annolake.extract.page_size import PageSize
-from annolake.feedback_export import feedback_of
+from annolake.feedback.export import feedback_of
 from annolake.load.erased import Erased, read_erased
 from annolake.load.merge.read_back import ItemFacts
 from annolake.load.merge.spill import BUFFER_BYTES
-from annolake.observers import log_bug
-from annolake.progress import QueueProgress
+from annolake.observers.events import QueueProgress
+from annolake.observers.protocols import log_bug
 from annolake.proof_keeper import ProofKeeper
 from annolake.queue_record import QueueRecord
 from annolake.rejects import RejectKeeper
 from annolake.report import Endpoint, QueueReport, Throttled
+from annolake.revising.erased_rows import ErasedRows
 from annolake.sources.source import Access, explained, is_retired
 from annolake.transform.guard import Guards
 from annolake.turns_export import turns_of

@@ -8,7 +8,7 @@ import pyarrow as pa
 from annolake import contract
 from annolake.errors import ServiceError, UnavailableError
 from annolake.extract.endpoints.queues import read_queue
-from annolake.observers import Log
+from annolake.observers.protocols import Log
 from annolake.sources.source import Access
 from annolake.transform.decode import decode_queue
 from annolake.transform.flatten import flatten

@@ -19,9 +19,9 @@ from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import AnnolakeError, ConfigError, LakeError
 from annolake.export_context import Surroundings, Wishes, open_context
-from annolake.feedback_doubts import tell_doubts
+from annolake.feedback.doubts import tell_doubts
 from annolake.interruption import HEED_S, Interruption, Stop, heeding
-from annolake.observers import SILENCE, LibraryLog, Log, Progress, log_bug
+from annolake.observers.protocols import SILENCE, LibraryLog, Log, Progress, log_bug
 from annolake.queue_export import QueueExport
 from annolake.report import QueueReport
 from annolake.version import __version__

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from annolake import contract
 from annolake.clock import Clock
-from annolake.column_rules import NO_RULES, ColumnRules
+from annolake.columns.pseudonyms import Pseudonyms
+from annolake.columns.rules import NO_RULES, ColumnRules
 from annolake.config import Config
 from annolake.credentials import credentials, pseudonym_key
 from annolake.errors import ConfigError
@@ -19,8 +20,7 @@ from annolake.extract.http.rate_limit import RateLimits
 from annolake.load.lake import Lake
 from annolake.load.place import DeltaSettings, open_place
 from annolake.load.table.mask import Mask
-from annolake.observers import Log
-from annolake.pseudonyms import Pseudonyms
+from annolake.observers.protocols import Log
 from annolake.queue_names import ids_of, names_in
 from annolake.transform.row_types import HASH_VERSION
 from annolake.version import __version__

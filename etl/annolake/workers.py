@@ -16,7 +16,7 @@ import msgspec
 from annolake.config import Config
 from annolake.errors import AnnolakeError, ConfigError, InterruptedExport, WorkerError
 from annolake.export_context import Wishes
-from annolake.observers import Log, Progress
+from annolake.observers.protocols import Log, Progress
 from annolake.queue_task import QUEUES_AT_ONCE, QueueTask, export_queue
 from annolake.report import QueueReport, Report
 

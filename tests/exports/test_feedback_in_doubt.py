@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from annolake import pipeline
-from annolake.feedback_reader import IN_DOUBT
+from annolake.feedback.reader import IN_DOUBT
 from annolake.sandbox import Feedback, Population, Sandbox
 from exporting import export_once
 from exports.test_feedback import OK, Lake, at, on_rows, outcome, served

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from annolake import contract
-from annolake.column_rules import ColumnRules
-from annolake.found_names import Found
+from annolake.columns.found_names import Found
+from annolake.columns.pseudonyms import Pseudonyms
+from annolake.columns.rules import ColumnRules
 from annolake.load.table.mask import Mask
-from annolake.pseudonyms import Pseudonyms
 from annolake.transform.decode import decode_queue, runs_decoder
 from annolake.transform.feedback import decode_feedback
 from annolake.transform.flatten import flatten

@@ -1,7 +1,7 @@
 """What `annolake rewrite` and `annolake erase` say of a queue."""
 
-from annolake.lake_changes import QueueChanges
 from annolake.printable import counted
+from annolake.revising.changes import QueueChanges
 
 OLD_VERSIONS = "readers of older versions of its Delta tables fail from now on"
 

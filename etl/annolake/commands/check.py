@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from annolake.clock import Clock
-from annolake.column_rules import ColumnRules
+from annolake.columns.rules import ColumnRules
 from annolake.config import Config, load_config
 from annolake.console import Console
 from annolake.errors import AnnolakeError, GoneError, NotFoundError, ServiceError, UnavailableError
@@ -23,7 +23,7 @@ from annolake.extract.endpoints.runs_query import Batch, RunsQuery
 from annolake.extract.http.client import Caller, Client
 from annolake.load.column_record import difference
 from annolake.load.lake import Lake
-from annolake.observers import Log
+from annolake.observers.protocols import Log
 from annolake.pipeline import configured_queues
 from annolake.printable import json_line, printable
 from annolake.report import Endpoint, worst

@@ -15,7 +15,7 @@ from annolake.errors import LakeError
 from annolake.load.erased import read_erased
 from annolake.load.lake import Lake
 from annolake.load.proofs import ReportedProofs
-from annolake.observers import Log
+from annolake.observers.protocols import Log
 from annolake.plan import FULL, Plan, plan_new_only
 from annolake.printable import counted
 from annolake.report import Mode, worst

@@ -13,10 +13,10 @@ from annolake.clock import Clock
 from annolake.commands.change_words import in_words
 from annolake.config import load_lake_config
 from annolake.console import Console
-from annolake.erasing import Erasure, Order
 from annolake.errors import ConfigError
-from annolake.lake_changes import Hands, QueueChanges, hands_on
 from annolake.printable import json_line, printable
+from annolake.revising.changes import Hands, QueueChanges, hands_on
+from annolake.revising.erasing import Erasure, Order
 from annolake.streams import Streams
 from annolake.wiring import named_queues, open_lake
 

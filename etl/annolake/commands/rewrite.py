@@ -10,9 +10,9 @@ from annolake.clock import Clock
 from annolake.commands.change_words import in_words
 from annolake.config import load_lake_config
 from annolake.console import Console
-from annolake.lake_changes import QueueChanges
 from annolake.printable import json_line, printable
-from annolake.rewriting import rewrite
+from annolake.revising.changes import QueueChanges
+from annolake.revising.rewriting import rewrite
 from annolake.streams import Streams
 
 NOTHING = "no queue is in the lake: there is nothing to rewrite"

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from annolake.column_rules import ColumnRules
+from annolake.columns.rules import ColumnRules
 from annolake.errors import LakeError
 from annolake.load.lake import Lake
 from annolake.load.place import OWN

@@ -22,8 +22,8 @@ from distributed import Client, Event, Worker, get_client, get_worker, secede
 
 from annolake.config import Config
 from annolake.errors import ConfigError, WorkerError
-from annolake.observers import Log, Progress
-from annolake.progress import LiveQueue, ProgressEvent, ToldQueue
+from annolake.observers.events import LiveQueue, ProgressEvent, ToldQueue
+from annolake.observers.protocols import Log, Progress
 from annolake.queue_task import QUEUES_AT_ONCE, PackedTask, QueueTask, foreign_disk, work
 from annolake.report import QueueReport
 from annolake.wiring import is_on_disk

@@ -11,14 +11,15 @@ from typing import Any
 
 import msgspec
 
-from annolake import library, pipeline, progress
+from annolake import library, pipeline
 from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import AnnolakeError
 from annolake.interruption import Stop
 from annolake.library import load_config
-from annolake.observers import LibraryLog
-from annolake.progress import ProgressEvent
+from annolake.observers import events
+from annolake.observers.events import ProgressEvent
+from annolake.observers.protocols import LibraryLog
 from annolake.queue_names import names_in
 from annolake.report import TABLES, Mode, QueueReport, in_words
 from annolake.run_on.definition import tables_of
@@ -90,7 +91,7 @@ def telling(say: Callable[[str], object], clock: Clock) -> Callable[[ProgressEve
         nonlocal due
         if event.phase != "ended" and clock.monotonic() >= due:
             due = clock.monotonic() + _EVERY_S
-            say(progress.in_words(event))
+            say(events.in_words(event))
 
     return tell
 

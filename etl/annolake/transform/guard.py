@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from annolake.column_rules import UNMAPPED, ColumnRules, TableRules
+from annolake.columns.found_names import Found
+from annolake.columns.pseudonyms import Pseudonyms
+from annolake.columns.rules import UNMAPPED, ColumnRules, TableRules
 from annolake.contract import Column
-from annolake.found_names import Found
 from annolake.keys import KEY_BYTES
-from annolake.pseudonyms import Pseudonyms
 from annolake.transform.json_text import joined, members, split_object
 from annolake.transform.row_batch import Reject
 

@@ -30,7 +30,7 @@ from annolake.errors import (
 )
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.extract.http.rate_limit import RateLimits
-from annolake.observers import SILENCE
+from annolake.observers.protocols import SILENCE
 
 KEY = "lsv2_pt_0123456789abcdef_planted"
 ENDPOINT = "/api/v1/annotation-queues"

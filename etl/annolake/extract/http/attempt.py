@@ -23,7 +23,7 @@ from annolake.extract.http.exchange import Answer, Bounds, Exchange, Fault, Over
 from annolake.extract.http.named_numbers import numbers_in
 from annolake.extract.http.rate_limit import Kind, RateLimits
 from annolake.extract.http.refusals import OVERSIZE, REDIRECTED, REFUSALS, REFUSED, UNTRUSTED, Refusal, refusal
-from annolake.observers import Log
+from annolake.observers.protocols import Log
 from annolake.web_address import other_regions
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from annolake.errors import UnavailableError
 from annolake.extract.http.attempt import Call, Caller, Sender, connected
 from annolake.extract.http.exchange import Bounds, Fault
 from annolake.extract.http.rate_limit import Cancelled, RateLimits, pause
-from annolake.observers import SILENCE, Log
+from annolake.observers.protocols import SILENCE, Log
 
 __all__ = ["Caller", "Cancelled", "Client"]
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from annolake.column_rules import TableRules
-from annolake.found_names import Found
-from annolake.pseudonyms import Pseudonyms
+from annolake.columns.found_names import Found
+from annolake.columns.pseudonyms import Pseudonyms
+from annolake.columns.rules import TableRules
 
 _HASH, _ITEM_HASH = "row_hash", "item_hash"
 _NO_HASH = bytes(16)

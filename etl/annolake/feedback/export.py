@@ -20,11 +20,11 @@ from annolake.errors import ServiceError
 from annolake.export_context import QueueParts
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
 from annolake.extract.http.client import Caller
-from annolake.feedback_news import RowFacts, numbers_of, owners_of_news, projects_of, rows_of
-from annolake.feedback_plan import FeedbackPlan, plan_feedback
-from annolake.feedback_reader import FeedbackReader
-from annolake.feedback_sharing import Sharing
-from annolake.feedback_subjects import RejectedRows
+from annolake.feedback.news import RowFacts, numbers_of, owners_of_news, projects_of, rows_of
+from annolake.feedback.plan import FeedbackPlan, plan_feedback
+from annolake.feedback.reader import FeedbackReader
+from annolake.feedback.sharing import Sharing
+from annolake.feedback.subjects import RejectedRows
 from annolake.flatten_buffer import FlattenBuffer
 from annolake.keys import key_of
 from annolake.load.merge.index import ACCEPTED

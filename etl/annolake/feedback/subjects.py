@@ -5,8 +5,8 @@ Owns where that stands in the text of a reject. The row is in no batch, and what
 
 from collections.abc import Iterable, Iterator
 
-from annolake.feedback_backlog import uuid_key
-from annolake.feedback_news import RowFacts
+from annolake.feedback.backlog import uuid_key
+from annolake.feedback.news import RowFacts
 from annolake.printable import counted
 from annolake.report import TableReport
 from annolake.transform.reject_value import OF_RUN, RejectedRow

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from annolake.feedback_backlog import Reviewing, uuid_key
+from annolake.feedback.backlog import Reviewing, uuid_key
 from annolake.keys import KEY_BYTES, key_of
 from annolake.load.merge.columns import keys_of, one_chunk
 from annolake.load.merge.upsert import Upsert

@@ -12,9 +12,9 @@ from rich.progress_bar import ProgressBar as Bar
 from rich.table import Table
 from rich.text import Text
 
+from annolake.observers.events import ProgressEvent, clock_in_words, counts_in_words
+from annolake.observers.overview import Overview, Totals
 from annolake.printable import counted, printable
-from annolake.progress import ProgressEvent, clock_in_words, counts_in_words
-from annolake.progress_overview import Overview, Totals
 
 _ONE_LINE = 76  # columns that are needed for it
 _NAME, _PHASE, _BAR, _GAP = 30, 10, 40, 2

@@ -11,13 +11,13 @@ from datetime import timedelta
 
 from msgspec.structs import replace as replaced
 
-from annolake.erased_rows import rejected_rows, rejects_erased
 from annolake.errors import LakeError
-from annolake.lake_changes import Changes, Hands, QueueChanges
 from annolake.load.erased import read_erased
 from annolake.load.erasure import Found, Rule, changes_of, drop_queue, scan
 from annolake.load.revision import revise_tables
 from annolake.printable import counted
+from annolake.revising.changes import Changes, Hands, QueueChanges
+from annolake.revising.erased_rows import rejected_rows, rejects_erased
 
 _LATER_TABLES = ("feedback", "turns")
 

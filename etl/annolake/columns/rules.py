@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from annolake.columns.pseudonyms import Pseudonyms
 from annolake.contract import TABLES, Column, Table
-from annolake.pseudonyms import Pseudonyms
 
 PEOPLE = (
     "runs.reserved_by",

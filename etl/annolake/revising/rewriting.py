@@ -7,14 +7,14 @@ was written before. The record of the lake says so once nothing is left.
 from collections.abc import Callable, Mapping
 
 from annolake.clock import Clock
-from annolake.column_rules import ColumnRules
+from annolake.columns.rules import ColumnRules
 from annolake.config import Config
 from annolake.errors import LakeError
-from annolake.lake_changes import Changes, Hands, QueueChanges, hands_on
 from annolake.load.column_record import ColumnRecord, read_record, write_record
 from annolake.load.merge.revise import Change
 from annolake.load.revision import revise_tables
 from annolake.load.table.mask import Mask
+from annolake.revising.changes import Changes, Hands, QueueChanges, hands_on
 from annolake.transform.guard import Guards
 from annolake.wiring import column_rules, open_lake
 

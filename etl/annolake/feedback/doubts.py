@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from annolake.errors import LakeError, LockedError
 from annolake.export_context import ExportContext
-from annolake.feedback_reader import IN_DOUBT
+from annolake.feedback.reader import IN_DOUBT
 from annolake.load.proofs import Proofs
 from annolake.report import QueueReport
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
-from annolake.progress import LiveQueue, Phase, ProgressEvent, ended
+from annolake.observers.events import LiveQueue, Phase, ProgressEvent, ended
 from annolake.report import QueueReport
 
 # What share of a queue's export a phase is taken to be, and what is behind it when it begins. A first export reads all

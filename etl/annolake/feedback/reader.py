@@ -13,9 +13,9 @@ from typing import Any
 
 from annolake.errors import ServiceError
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, QuerySize
-from annolake.feedback_backlog import Backlog, Group, Reviewing
+from annolake.feedback.backlog import Backlog, Group, Reviewing
 from annolake.keys import key_of
-from annolake.observers import Log
+from annolake.observers.protocols import Log
 from annolake.printable import counted
 from annolake.report import TableReport
 from annolake.sources.feedback import FeedbackSource, FeedbackTerms, Said

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Self
 
-from annolake.observers import Log
-from annolake.progress_overview import Overview, Totals
+from annolake.observers.overview import Overview, Totals
+from annolake.observers.protocols import Log
 
 EVERY_S = 30.0
 

@@ -4,8 +4,8 @@ import logging
 import traceback
 from typing import Any, Protocol
 
+from annolake.observers.events import LiveQueue
 from annolake.printable import printable_lines
-from annolake.progress import LiveQueue
 from annolake.report import QueueReport
 
 

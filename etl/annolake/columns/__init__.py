@@ -1,0 +1,1 @@
+"""Columns that are left out, and ids that are replaced by pseudonyms."""

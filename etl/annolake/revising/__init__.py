@@ -1,0 +1,1 @@
+"""Changes of a lake that are no export: rows erased, columns rewritten."""
