@@ -1,7 +1,7 @@
 """`annolake init`: writes a settings file with every setting explained, then checks whether an export would work.
 
-Owns what is asked, and that no file which is there is touched. Options answer; on a terminal the rest is asked for. What
-the environment sets is the default, so that the file alone does what was checked.
+Owns what is asked, and that no file which is there is touched. Options answer; on a terminal the rest is asked for.
+What the environment sets is the default, so that the file alone does what was checked.
 """
 
 import argparse
@@ -36,9 +36,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     file = arguments.config or DEFAULT_FILE
     if file.exists():
         raise ConfigError(f"{file} is there already: change it by hand, or name another file with --config")
-    defaults = {
-        key: environ.get(SETTINGS[key].variable) or default for key, (_, _, default) in _QUESTIONS.items()
-    }
+    defaults = {key: environ.get(SETTINGS[key].variable) or default for key, (_, _, default) in _QUESTIONS.items()}
     if sys.stdin.isatty():
 
         def ask(question: str) -> str:
