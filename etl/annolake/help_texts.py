@@ -14,8 +14,8 @@ exit codes:
 """
 
 INIT = """\
-Write a settings file with every setting explained, then check it. On a terminal it asks for what no option gives. A
-file that is there is left alone."""
+Write a settings file with every setting explained, then check it. On a terminal it asks for what no option gives. What
+ANNOLAKE_ variables set is the default. A file that is there is left alone."""
 
 DRY_RUN = """\
 export nothing: say of each queue how many rows there are, and whether all or new ones would be read; what check would

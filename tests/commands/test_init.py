@@ -36,6 +36,24 @@ def test_options_become_a_file_that_exports(tmp_path: Path) -> None:
     assert "annolake.toml is there already" in again.err
 
 
+def test_what_the_environment_sets_is_written(tmp_path: Path) -> None:
+    """An export without those variables, as by cron, does what was checked; options come before them."""
+    with Sandbox(SMALL, seed=2) as sandbox:
+        name = sandbox.profile()["name"]
+        variables = {
+            "ANNOLAKE_SOURCE__BASE_URL": sandbox.url,
+            "ANNOLAKE_SOURCE__QUEUES": f"{name}, {sandbox.queue_ids[0]}",
+            "ANNOLAKE_LAKE__PATH": "theirs",
+        }
+        made = annolake("init", "--lake", "mine", key=sandbox.api_key, cwd=tmp_path, environ=variables)
+        ran = annolake("run", "--quiet", key=sandbox.api_key, cwd=tmp_path)
+
+    text = (tmp_path / "annolake.toml").read_text()
+    assert f'\nqueues = ["{name}", "{sandbox.queue_ids[0]}"]\n' in text
+    assert (made.exit_code, ran.exit_code, ran.err) == (0, 0, "")
+    assert len(with_polars(tmp_path / "mine")) == 9
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -429,6 +429,19 @@ def test_without_an_export_there_is_a_sentence(tmp_path: Path) -> None:
     assert "there is no queue to look at" in nothing.out.splitlines()[-1]
 
 
+def test_a_full_disk_is_told(nightly: Nightly, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export could leave no report of it."""
+    assert nightly.status()["disk"] is None
+    usage = shutil.disk_usage(nightly.folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+
+    told = (
+        f"{nightly.folder / 'lake'}: the disk is full: exports fail, and leave no report; free some space and run again"
+    )
+    assert nightly.status()["disk"] == told
+    assert nightly.words().splitlines()[0] == told
+
+
 @pytest.mark.parametrize(("seconds", "exit_code"), [(0.001, 0), (0, 3), (-0.001, 3)])
 def test_max_age_tells_young_from_old(nightly: Nightly, seconds: float, exit_code: int) -> None:
     """A good export of exactly that age is too old; older attempts that failed make no difference."""

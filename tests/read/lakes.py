@@ -117,8 +117,12 @@ def _review(sandbox: Sandbox) -> None:
         queue.edit(row.id, reserved_by=[ids[1], ids[1], STRANGER], completed_by=[ids[1]], feedback_stats=ODD_STATS)
         said = {"type": "app", "user_id": STRANGER, "ls_user_id": "x", "user_name": "Zoë", "metadata": {}}
         sandbox.feedback.add(row.run_id or "", key="helpfulness", score=1, feedback_source=said)
+        for person, answer in zip(ids, ODD_ANSWERS, strict=False):
+            source = {"type": "app", "user_id": person, "metadata": {}}
+            sandbox.feedback.add(row.run_id or "", key="numbers", feedback_source=source, **answer)
 
 
+ODD_ANSWERS: tuple[dict[str, Any], ...] = ({"score": 1e-7}, {"value": "1e-7"}, {"score": -0.0}, {"score": 0})
 ODD_STATS = {"ü 'x' $.n": {"n": 2, "avg": 0.1, "stdev": 1e-320, "min": 0, "max": 12345678901234567890}, "none": {}}
 
 

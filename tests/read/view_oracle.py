@@ -18,6 +18,7 @@ import oracle
 from annolake.sandbox import Sandbox
 
 Rows = list[tuple[Any, ...]]
+Answer = str | float
 
 
 @dataclass
@@ -200,13 +201,13 @@ def _gone_by(row: Held, day: date) -> bool:
 
 def agreement(truth: Truth) -> Rows:
     """Percent and Cohen's kappa for each pair and key, by their definitions."""
-    by_run: dict[tuple[str, str], dict[str, tuple[Any, str]]] = defaultdict(dict)
+    by_run: dict[tuple[str, str], dict[str, tuple[Any, Answer]]] = defaultdict(dict)
     for sent in {sent["id"]: sent for _, sent in truth.said()}.values():
         source, value = sent.get("feedback_source") or {}, sent.get("value")
         author = source.get("user_id") or source.get("ls_user_id")
-        answer = _text(value) if isinstance(value, str | int | Decimal) else None
+        answer: Answer | None = _text(value) if isinstance(value, str | int | Decimal) else None
         if answer is None and sent.get("score") is not None:
-            answer = str(float(sent["score"]))
+            answer = float(sent["score"])
         if source.get("type") != "app" or not author or not sent.get("run_id") or answer is None:
             continue
         at = sent.get("created_at") and oracle.moment(sent["created_at"])
@@ -214,7 +215,7 @@ def agreement(truth: Truth) -> Rows:
         answers = by_run[sent["run_id"], sent["key"]]
         if author not in answers or answers[author][0] < when:
             answers[author] = when, answer
-    pairs: dict[tuple[str, str, str], list[tuple[str, str]]] = defaultdict(list)
+    pairs: dict[tuple[str, str, str], list[tuple[Answer, Answer]]] = defaultdict(list)
     for (_, key), by_person in by_run.items():
         for a, b in combinations(sorted(by_person), 2):
             pairs[key, a, b].append((by_person[a][1], by_person[b][1]))
@@ -225,7 +226,7 @@ def _text(value: str | int | Decimal) -> str:
     return json.dumps(value) if isinstance(value, int) else str(value)
 
 
-def _kappa(both: list[tuple[str, str]]) -> tuple[int, float, float | None]:
+def _kappa(both: list[tuple[Answer, Answer]]) -> tuple[int, float, float | None]:
     of_a, of_b = (Counter(answers) for answers in zip(*both, strict=True))
     same = Fraction(sum(a == b for a, b in both), len(both))
     chance = Fraction(sum(n * of_b[answer] for answer, n in of_a.items()), len(both) ** 2)

@@ -1,6 +1,7 @@
 """`annolake init`: writes a settings file with every setting explained, then checks whether an export would work.
 
 Owns what is asked, and that no file which is there is touched. Options answer; on a terminal the rest is asked for.
+What the environment sets is the default, so that the file alone does what was checked.
 """
 
 import argparse
@@ -35,16 +36,17 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     file = arguments.config or DEFAULT_FILE
     if file.exists():
         raise ConfigError(f"{file} is there already: change it by hand, or name another file with --config")
+    defaults = {key: environ.get(SETTINGS[key].variable) or default for key, (_, _, default) in _QUESTIONS.items()}
     if sys.stdin.isatty():
 
         def ask(question: str) -> str:
             print(question, end=" ", flush=True, file=streams.err)
             return sys.stdin.readline().strip()
 
-        given = _answers(given, ask)
+        given = _answers(given, defaults, ask)
     elif not given:
         raise ConfigError("there is no terminal to ask at: give --queue and --lake, and --base-url where it differs")
-    values = {key: default for key, (_, _, default) in _QUESTIONS.items()} | given
+    values = {key: _value(key, default) for key, default in defaults.items()} | given
     _write(file, values, environ)
     print(printable(f"{file} is written; every setting is explained there"), file=streams.out)
     config, clock = load_config(file, environ), Clock()
@@ -56,15 +58,18 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     return check(config, environ, clock=clock, log=log, say=say).exit_code
 
 
-def _answers(given: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
+def _answers(given: Mapping[str, Any], defaults: Mapping[str, str], ask: Ask) -> dict[str, Any]:
     """Return what was given, and what was asked for beside it; an empty answer takes the default."""
     answers = dict(given)
-    for key, (_, question, default) in _QUESTIONS.items():
+    for key, (_, question, _) in _QUESTIONS.items():
         if key not in answers:
-            answer = ask(f"{question} [{default}]:") or default
-            is_list = key == "source.queues" and answer != "all"
-            answers[key] = [part.strip() for part in answer.split(",")] if is_list else answer
+            answers[key] = _value(key, ask(printable(f"{question} [{defaults[key]}]:")) or defaults[key])
     return answers
+
+
+def _value(key: str, answer: str) -> str | list[str]:
+    is_list = key == "source.queues" and answer != "all"
+    return [part.strip() for part in answer.split(",")] if is_list else answer
 
 
 def _write(file: Path, values: Mapping[str, Any], environ: Mapping[str, str]) -> None:

@@ -5,10 +5,12 @@ good export that is young enough. The facts are `load.status`'s, the words `comm
 """
 
 import argparse
+import shutil
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +24,7 @@ from annolake.load.column_record import difference
 from annolake.load.erased import read_erased
 from annolake.load.lake import Lake
 from annolake.load.status import LakeStatus, QueueStatus, status
+from annolake.load.storage.files import Location
 from annolake.load.table.partitions import Held
 from annolake.printable import json_line
 from annolake.report import PARTIAL, TABLES, QueueReport, refusals, shortcomings, worst
@@ -48,6 +51,7 @@ _REPORTED = (
     "unconfirmed_because",
     *TABLES,
 )
+_FULL_BELOW = 1_000_000  # bytes: less than a report and the notes beside it take
 _NEWEST = {"feedback": "newest_created_at", "turns": "newest_added_at"}
 _KEPT = ("status", "error")  # of an entry that can't be understood
 _BEGUN = ("mode", "complete")  # of one that has not ended: the others are defaults
@@ -97,6 +101,7 @@ def tell_status(
         "lake": str(config.lake.path),
         "max_age_s": max_age_s,
         "error": found.error,
+        "disk": _full_disk(lake.root),
         "columns": _columns(config, environ, lake),
         "last_attempt": _head(found.last_attempt) if found.last_attempt else None,
         "queues": [
@@ -107,6 +112,15 @@ def tell_status(
     if as_json:
         return json_line(record), exit_code
     return in_words(record, [_attempt_record(attempt) for attempt in _lake_wide(found)], is_late=late), exit_code
+
+
+def _full_disk(root: Location) -> str | None:
+    """Say that the lake's disk is full, for an export can then leave no report; None where it is not, or in a store."""
+    with suppress(OSError):
+        free = shutil.disk_usage(root).free if isinstance(root, Path) else _FULL_BELOW
+        if free < _FULL_BELOW:
+            return f"{root}: the disk is full: exports fail, and leave no report; free some space and run again"
+    return None
 
 
 def _columns(config: Config, environ: Mapping[str, str], lake: Lake) -> str | None:

@@ -19,6 +19,7 @@ def in_words(record: Record, lake_wide: Sequence[Record], *, is_late: bool) -> s
     """
     queues, max_age_s = record["queues"], record["max_age_s"]
     lines = [str(record["error"])] if record["error"] else []
+    lines += [record["disk"]] if record["disk"] else []
     lines += [f"columns: {record['columns']}"] if record["columns"] and not record["error"] else []
     lines += [line for attempt in lake_wide for line in _attempt_lines(attempt)]
     if queues and (record["last_attempt"] or any(queue["partitions"] != 0 for queue in queues)):

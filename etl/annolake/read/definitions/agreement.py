@@ -5,28 +5,31 @@ import polars as pl
 from annolake.read.definition import Definition, Frames
 
 _PAIR = ["key", "reviewer_a", "reviewer_b"]
+_ANSWER = ["text", "score"]  # either; a score stays a number, for each engine writes 1e-7 in a way of its own
 
 
 def _agreement(frames: Frames) -> pl.LazyFrame:
-    answer = pl.coalesce("value_text", pl.col("score").cast(pl.String))
-    said = frames.view("feedback").filter(pl.col("source_type") == "app").with_columns(answer=answer)
+    said = frames.view("feedback").filter(pl.col("source_type") == "app").drop_nulls(["author", "run_id"])
     answers = (
-        said.drop_nulls(["answer", "author", "run_id"])
+        said.with_columns(text="value_text", score=pl.when(pl.col("value_text").is_null()).then("score"))
+        .filter(pl.any_horizontal(pl.col(*_ANSWER).is_not_null()))
         .sort("queue_id")
         .unique("id", keep="first", maintain_order=True)
         .sort("created_at", "id", nulls_last=False)
         .group_by("run_id", "key", "author")
-        .agg(pl.col("answer").last())
+        .agg(pl.col(*_ANSWER).last())
     )
     both = answers.rename({"author": "reviewer_a"}).join(
-        answers.rename({"author": "reviewer_b", "answer": "other"}), on=["run_id", "key"]
+        answers.rename({"author": "reviewer_b"}), on=["run_id", "key"], suffix="_b"
     )
     pairs = both.filter(pl.col("reviewer_a") < pl.col("reviewer_b"))
-    of_a, of_b = (pairs.group_by(*_PAIR, answer=name).agg(n=pl.len().cast(pl.Int64)) for name in ("answer", "other"))
-    chance = of_a.join(of_b, on=[*_PAIR, "answer"], suffix="_b").group_by(_PAIR)
-    counts = pairs.group_by(_PAIR).agg(
-        n=pl.len().cast(pl.Int64), same=(pl.col("answer") == pl.col("other")).sum().cast(pl.Int64)
+    of_a, of_b = (
+        pairs.group_by(*_PAIR, *(pl.col(name + suffix).alias(name) for name in _ANSWER)).agg(n=pl.len().cast(pl.Int64))
+        for suffix in ("", "_b")
     )
+    chance = of_a.join(of_b, on=[*_PAIR, *_ANSWER], suffix="_b", nulls_equal=True).group_by(_PAIR)
+    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_b")) for name in _ANSWER)
+    counts = pairs.group_by(_PAIR).agg(n=pl.len().cast(pl.Int64), same=same.sum().cast(pl.Int64))
     n = pl.col("n")
     square, by_chance = n * n, pl.col("equal").fill_null(0)
     kappa = (pl.col("same") * n - by_chance) / (square - by_chance)
@@ -41,10 +44,11 @@ AGREEMENT = Definition(
     "agreement",
     """\
 WITH said AS (
-    SELECT id, run_id, key, author, created_at, coalesce(value_text, CAST(score AS VARCHAR)) AS answer
+    SELECT id, run_id, key, author, created_at,
+           {{'text': value_text, 'score': CASE WHEN value_text IS NULL THEN score END}} AS answer
     FROM feedback
     WHERE source_type = 'app' AND author IS NOT NULL AND run_id IS NOT NULL
-      AND coalesce(value_text, CAST(score AS VARCHAR)) IS NOT NULL
+      AND (value_text IS NOT NULL OR score IS NOT NULL)
     QUALIFY row_number() OVER (PARTITION BY id ORDER BY queue_id) = 1
 ), answers AS (
     SELECT run_id, key, author, last(answer ORDER BY created_at NULLS FIRST, id) AS answer FROM said GROUP BY ALL
