@@ -1,7 +1,7 @@
 """What was said on the rows of a queue, asked for in lanes beside the pages, and taken in the order asked.
 
 Owns how much is under way, and what an error means: one of the service ends the reading of feedback and nothing else
-(docs/guarantees.md#feedback). Which rows' feedback is asked for, and what becomes of it, is feedback_export.py's.
+(docs/guarantees.md#feedback). Which rows' feedback is asked for, and what becomes of it, is `feedback.export`'s.
 """
 
 from collections import deque
