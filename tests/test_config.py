@@ -479,7 +479,7 @@ def test_options_that_are_no_table_of_text_are_told(value: object) -> None:
 
 def test_a_missing_file_is_told() -> None:
     """Named or not, one sentence says which file is missing and what to do."""
-    assert complaint() == "annolake.toml: no such file: copy config.example.toml, or name yours with --config"
+    assert complaint() == "annolake.toml: no such file: `annolake init` writes one, or name yours with --config"
     assert complaint(Path("x.toml"), {}, NEEDED).startswith("x.toml: no such file")
 
 

@@ -63,14 +63,14 @@ def test_what_is_shown_at_each_width() -> None:
     """The phase, percent, rows with separators and the time left everywhere; speed and a bar where there is room."""
     wide, usual, narrow = (shown(width, READING, MERGING, NEW_ROWS) for width in (140, 80, 40))
 
-    figures = "62%  1,234,567 of 2,000,000 rows  1,820 rows/s  7:00 left"
+    figures = "61%  1,234,567 of 2,000,000 rows  1,820 rows/s  7:00 left"
     assert wide[0].startswith("Support answers of the third …  reading     ━━━")
     assert wide[0].rstrip().endswith(figures)
     assert wide[1].split("╸")[-1].split() == ["25%", "3", "of", "12", "days"]
     assert wide[2].startswith(r"q3\x1b[2J")
     assert " 20 rows" in wide[2]
-    assert usual[0].rstrip() == "Support answers of t…  reading     62%  1,234,567 of 2,000,000 rows  7:00 left"
-    assert narrow[:2] == ["Support answers of the third qu… reading", "  62%  1,234,567/2,000,000  7:00 left"]
+    assert usual[0].rstrip() == "Support answers of t…  reading     61%  1,234,567 of 2,000,000 rows  7:00 left"
+    assert narrow[:2] == ["Support answers of the third qu… reading", "  61%  1,234,567/2,000,000  7:00 left"]
     assert narrow[2:4] == ["訳文 merging", "  25%  3/12"]
     assert narrow[4:6] == [r"q3\x1b[2J reading", "  20 rows"]
     assert wide[-1] == (
@@ -78,6 +78,13 @@ def test_what_is_shown_at_each_width() -> None:
         "5,120 requests"
     )
     assert narrow[-1] == "24 of 40 queues, 1 failed, 10:15 left"
+
+
+def test_a_hundred_percent_is_all() -> None:
+    """Not what is rounded to it."""
+    nearly = ProgressEvent(queue_id="q", name="q", phase="reading", rows=403, total=405, steps=403, steps_total=405)
+
+    assert "99%" in shown(80, nearly)[0]
 
 
 def test_one_queue_needs_no_sums() -> None:

@@ -149,7 +149,7 @@ def _from_file(file: Path) -> dict[str, _Given]:
     try:
         document = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file: copy config.example.toml, or name yours with --config") from None
+        raise ConfigError(f"{file}: no such file: `annolake init` writes one, or name yours with --config") from None
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

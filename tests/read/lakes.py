@@ -78,6 +78,7 @@ def lively_lake(folder: Path) -> Iterator[Odd]:
         one, other = map(sandbox.queue, sandbox.queue_ids)
         other.load([("active", _in_another_queue(one.rows("active")[3]))])
         answered_by_three(sandbox)
+        one.edit(one.rows("active")[9].id, total_cost="99.5", inputs={"messages": PARTS})
         settings = {"source.endpoint": "items"}
         assert export_once(sandbox, folder, settings, clock=told(FIRST)).exit_code == 0
         for queue, row in (
@@ -90,6 +91,11 @@ def lively_lake(folder: Path) -> Iterator[Odd]:
             one.edit(row.id, reserved_by=[one.cast.reviewers[2].id])
         assert export_once(sandbox, folder, settings, clock=told(SECOND)).exit_code == 0
         yield folder, Truth(sandbox, SECOND, [*rows_of(sandbox)])
+
+
+PARTS = [
+    {"role": "user", "name": "Zoë", "content": [{"type": "text", "text": "Wie heißt das?"}, {"type": "image_url"}]}
+]
 
 
 def _in_another_queue(row: Row) -> Row:

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar as Bar
 from rich.table import Table
 from rich.text import Text
 
-from annolake.observers.events import ProgressEvent, clock_in_words, counts_in_words
+from annolake.observers.events import ProgressEvent, clock_in_words, counts_in_words, percent_in_words
 from annolake.observers.overview import Overview, Totals
 from annolake.printable import counted, printable
 
@@ -124,11 +124,11 @@ def _summary(totals: Totals, console: Console) -> RenderableType:
 
 def _words(queue: ProgressEvent, of: str) -> tuple[str, str, str, str, str]:
     """Return phase, percent, counts, speed and the time left; empty where there is none."""
-    percent, left = queue.percent, queue.seconds_left or 0
+    left = queue.seconds_left or 0
     speed = f"{queue.rows_per_s:,.0f} rows/s" if queue.rows_per_s else ""
     return (
         queue.phase,
-        "" if percent is None else f"{percent:.0f}%",
+        percent_in_words(queue),
         counts_in_words(queue, of),
         speed,
         f"{clock_in_words(left)} left" if round(left) else "",

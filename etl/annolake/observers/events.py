@@ -223,12 +223,17 @@ class ProgressRelay:
 
 def in_words(event: ProgressEvent) -> str:
     """Return how far a queue is on one line, what is not known left out."""
-    parts = [event.phase, "" if event.percent is None else f"{event.percent:.0f}%", counts_in_words(event, " of ")]
+    parts = [event.phase, percent_in_words(event), counts_in_words(event, " of ")]
     if event.rows_per_s:
         parts.append(f"{event.rows_per_s:,.0f} rows/s")
     if event.seconds_left:
         parts.append(f"{clock_in_words(event.seconds_left)} left")
     return f"{printable(event.name or event.queue_id)}: {', '.join(filter(None, parts))}"
+
+
+def percent_in_words(event: ProgressEvent) -> str:
+    """Return the percent that are done: 100 only of what is; empty where that is not known."""
+    return "" if event.percent is None else f"{int(event.percent)}%"
 
 
 def counts_in_words(event: ProgressEvent, of: str) -> str:
