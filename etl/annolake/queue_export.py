@@ -26,6 +26,7 @@ from annolake.queue_record import QueueRecord
 from annolake.rejects import RejectKeeper
 from annolake.report import Endpoint, QueueReport, Throttled
 from annolake.revising.erased_rows import ErasedRows
+from annolake.revising.taking_out import finish
 from annolake.sources.source import Access, explained, is_retired
 from annolake.transform.guard import Guards
 from annolake.turns_export import turns_of
@@ -101,6 +102,9 @@ class QueueExport:
         require_queue_id(self._queue_id)
         with self._locked():
             erased = read_erased(lake)
+            if erased.is_unfinished(self._queue_id):
+                done = finish(lake, self._queue_id, self._context.workspace, erased, now=now)
+                self._context.log.warning("erasure_finished", queue_id=self._queue_id, rows=done.rows_gone)
             if erased.has_queue(self._queue_id):
                 self._report.mode_reason, self._report.complete = ERASED, True
                 self._context.log.warning("queue_erased", queue_id=self._queue_id, meaning=ERASED)

@@ -237,6 +237,37 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.parametrize("kind", ["run", "age", "queue"])
+def test_an_erasure_that_was_cut_short_is_finished_by_the_next_export(kind: str, tmp_path: Path) -> None:
+    """By id, by age, or of a queue: what is remembered goes from all tables, though nobody knows the ids any more."""
+    with Sandbox(Population(rows=20, queues=2, days=2), seed=9) as sandbox:
+        path = write_config(tmp_path, sandbox)
+        annolake("run", "--quiet", "--config", path, key=sandbox.api_key, cwd=tmp_path)
+        one, other = sandbox.queue_ids
+        lake = open_lake(load_config(path, {}), {})
+        run = pl.read_parquet(tmp_path / f"lake/feedback/queue_id={one}/**/*.parquet")["run_id"].drop_nulls()[0]
+        what = {"run": ("--run", run), "age": ("--older-than", "1s"), "queue": ("--queue", one)}[kind]
+        with lake.lock(one, since=Clock().now()):
+            assert annolake("erase", *what, "--yes", "--config", path, cwd=tmp_path).exit_code == 6
+        left = {table: lake.table(table).held(one).rows for table in ("runs", "feedback")}
+        ran = annolake("run", "--config", path, key=sandbox.api_key, cwd=tmp_path)
+        again = annolake("run", "--json", "--config", path, key=sandbox.api_key, cwd=tmp_path)
+        told = annolake("status", "--config", path, cwd=tmp_path).out
+
+    assert (ran.exit_code, again.exit_code) == (0, 0), ran.err
+    assert f"event=erasure_finished queue_id={one}" in ran.err
+    assert "erasure_finished" not in again.err
+    assert "cut short" not in told
+    rows = lake.table("runs").held(one).rows
+    assert rows == {"run": left["runs"] - 1, "age": 0, "queue": 0}[kind]
+    assert lake.table("feedback").held(one).rows < left["feedback"]
+    assert again.report["queues"][0]["inserted"] == again.report["queues"][0]["updated"] == 0
+    assert lake.table("runs").held(other).rows == (0 if kind == "age" else 20)
+    if kind == "run":
+        assert run not in pl.read_parquet(tmp_path / "lake/feedback/**/*.parquet")["run_id"].to_list()
+    assert annolake("verify", "--config", path, cwd=tmp_path).exit_code == 0
+
+
 @pytest.fixture
 def umask() -> Iterator[None]:
     """Have new files hidden from others."""
@@ -267,6 +298,8 @@ def test_a_queue_that_is_exported_is_told_and_the_rest_erased(tmp_path: Path) ->
         assert ran.exit_code == 6
         assert f"queue {one} is held by pid" in ran.err
         assert (lake.table("runs").held(one).rows > 0, lake.table("runs").held(other).rows) == (True, 0)
+        assert "an erasure was cut short" in annolake("status", "--queue", one, "--config", path, cwd=tmp_path).out
+        assert "an erasure was cut" not in annolake("status", "--queue", other, "--config", path, cwd=tmp_path).out
         again = annolake("erase", "--older-than", "1s", "--yes", "--config", path, cwd=tmp_path)
         assert (again.exit_code, lake.table("runs").held(one).rows) == (0, 0)
         assert pl.read_parquet(tmp_path / "lake/runs/**/*.parquet", hive_partitioning=True).height == 0

@@ -21,7 +21,7 @@ from annolake.config import Config, load_lake_config
 from annolake.errors import LakeError
 from annolake.load.attempts import Attempt
 from annolake.load.column_record import difference
-from annolake.load.erased import read_erased
+from annolake.load.erased import Erased, read_erased
 from annolake.load.lake import Lake
 from annolake.load.status import LakeStatus, QueueStatus, status
 from annolake.load.storage.files import Location
@@ -95,7 +95,7 @@ def tell_status(
     rule = AgeRule(max_age_s, frozenset(named or (queue.queue_id for queue in found.queues)), now)
     unread, late = found.error or any(queue.error for queue in found.queues), rule.is_broken(found)
     exit_code = worst([LakeError.exit_code if unread else 0, PARTIAL if late else 0])
-    erased = _erased(lake, [queue.queue_id for queue in found.queues])
+    erased = _erased(lake)
     record = {
         "exit_code": exit_code,
         "lake": str(config.lake.path),
@@ -105,7 +105,11 @@ def tell_status(
         "columns": _columns(config, environ, lake),
         "last_attempt": _head(found.last_attempt) if found.last_attempt else None,
         "queues": [
-            {**_queue_record(queue, rule, None if named else found.listed), "erased": queue.queue_id in erased}
+            {
+                **_queue_record(queue, rule, None if named else found.listed),
+                "erased": erased.has_queue(queue.queue_id),
+                "erasure_unfinished": erased.is_unfinished(queue.queue_id),
+            }
             for queue in found.queues
         ],
     }
@@ -131,12 +135,11 @@ def _columns(config: Config, environ: Mapping[str, str], lake: Lake) -> str | No
         return str(error)
 
 
-def _erased(lake: Lake, queue_ids: Collection[str]) -> frozenset[str]:
-    """Return which queues were erased from the lake; none where that cannot be read, which an export tells."""
+def _erased(lake: Lake) -> Erased:
+    """Return what was erased from the lake; nothing where that cannot be read, which an export tells."""
     with suppress(LakeError):
-        erased = read_erased(lake)
-        return frozenset(filter(erased.has_queue, queue_ids))
-    return frozenset()
+        return read_erased(lake)
+    return Erased(None)
 
 
 def _lake_wide(found: LakeStatus) -> list[Attempt]:

@@ -41,6 +41,8 @@ def _title(queue: Record) -> str:
 def _queue_lines(queue: Record, max_age_s: float | None, told: Sequence[Any]) -> Iterator[str]:
     if queue["erased"]:
         yield "erased from this lake, and nothing of it is read: take it out of source.queues"
+    if queue["erasure_unfinished"]:
+        yield "an erasure was cut short, so rows of it may still be here: the next export takes them out"
     if queue["error"]:
         yield f"cannot be read: {queue['error']}"
     if queue["rows"] is not None:

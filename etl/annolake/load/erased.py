@@ -23,13 +23,17 @@ _KEY_BYTES = 32
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file says: `runs` and `queues` are hashes, `added_before` has times by the id of a queue."""
+    """What the file says: `runs` and `queues` are hashes, `added_before` has times by the id of a queue.
+
+    `unfinished` has, by a name for each erasure, the queues from which it has not taken out yet what it remembers.
+    """
 
     record_version: int = _VERSION
     key: str
     runs: tuple[str, ...] = ()
     queues: tuple[str, ...] = ()
     added_before: Mapping[str, datetime] = {}
+    unfinished: Mapping[str, tuple[str, ...]] = {}
 
 
 class Erased:
@@ -47,6 +51,23 @@ class Erased:
     def has_queue(self, queue_id: str) -> bool:
         """Tell whether a queue was erased."""
         return bool(self._queues) and self._hash(queue_id) in self._queues
+
+    def is_unfinished(self, queue_id: str) -> bool:
+        """Tell whether a queue may still have rows that are remembered: an erasure was cut short, or runs."""
+        return any(queue_id in queues for queues in self._record.unfinished.values())
+
+    def beginning(self, erasure: str, queues: Iterable[str]) -> "Erased":
+        """Return the same with the queues from which an erasure takes out what is remembered now."""
+        unfinished = {**self._record.unfinished, erasure: tuple(queues)}
+        return Erased(msgspec.structs.replace(self._record, unfinished=unfinished))
+
+    def finishing(self, queues: Collection[str], erasure: str | None = None) -> "Erased":
+        """Return the same once it was taken out of these queues, by one erasure, or by an export for all of them."""
+        left = {
+            name: tuple(each for each in those if each not in queues) if erasure in {name, None} else those
+            for name, those in self._record.unfinished.items()
+        }
+        return Erased(msgspec.structs.replace(self._record, unfinished={n: q for n, q in left.items() if q}))
 
     def added_before(self, queue_id: str) -> datetime | None:
         """Return the time before which rows of a queue were added that were erased by age."""
@@ -73,8 +94,8 @@ class Erased:
         for queue_id, time in (added_before or {}).items():
             times[queue_id] = max(time, times.get(queue_id, time))
         return Erased(
-            _Record(
-                key=record.key,
+            msgspec.structs.replace(
+                record,
                 runs=self._joined(record.runs, runs),
                 queues=self._joined(record.queues, queues),
                 added_before=times,

@@ -49,10 +49,18 @@ class RejectedRow:
 
 @dataclass(frozen=True)
 class Rule:
-    """Rows by ids of theirs or of their runs, in lower case; or by a time that they were added before."""
+    """Rows by ids of theirs or of their runs, in lower case; or by a time that they were added before.
+
+    `remembered` tells of further ids, which nobody knows any more, whether they are among them.
+    """
 
     ids: frozenset[str] = frozenset()
     before: datetime | None = None
+    remembered: Callable[[str], bool] | None = None
+
+    def has(self, id_: str) -> bool:
+        """Tell whether an id, in lower case, is one of them."""
+        return id_ in self.ids or bool(self.remembered and self.remembered(id_))
 
     def among(self, table: pa.Table, *names: str) -> Bools:
         """Tell which rows have one of the ids in one of these columns."""
@@ -60,12 +68,15 @@ class Rule:
         wanted = pa.array(sorted(self.ids), pa.string())
         for name in names if self.ids else ():
             found |= _true(pc.is_in(pc.utf8_lower(table.column(name)), value_set=wanted))
+        for name in names if self.remembered else ():
+            values = table.column(name).to_pylist()
+            found |= np.fromiter((each is not None and self.has(each) for each in values), np.bool_, len(values))
         return found
 
     def concerns(self, row: RejectedRow) -> bool:
         """Tell the same of a row that was rejected."""
         is_old = self.before is not None and row.added_at is not None and row.added_at < self.before
-        return is_old or not self.ids.isdisjoint(row.ids)
+        return is_old or any(map(self.has, row.ids))
 
     def added(self, table: pa.Table) -> Bools:
         """Tell which rows were added before the time."""

@@ -125,6 +125,6 @@ def _belongs(name: str, row: RejectedRow, table: str, rule: erasure.Rule, found:
     """Tell whether feedback, or a turn, that was rejected is of what is erased."""
     if table == FEEDBACK.name:
         run, thread = (row.text_of("run_id") or "").lower(), row.text_of("thread_id")
-        return run in rule.ids or key_of(run or thread or "") in found.owner_keys
+        return rule.has(run) or key_of(run or thread or "") in found.owner_keys
     trace = row.text_of("trace_id") or ""
-    return trace.lower() in rule.ids or any(joint_key_of(item, trace).hex() == name for item in found.items)
+    return rule.has(trace.lower()) or any(joint_key_of(item, trace).hex() == name for item in found.items)

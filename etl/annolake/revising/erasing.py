@@ -1,23 +1,23 @@
 """Rows taken out of a lake for good: of a run, of a queue, or older than so long (docs/privacy.md#erasing).
 
 Owns the order of it: what is to go is remembered first, so that an export that begins meanwhile leaves it out; then it
-goes, the rows of `runs` last, for the others are found by them. What a kill leaves is found by the next erasure.
+goes, the rows of `runs` last, for the others are found by them. What a kill leaves is taken out by the next export of
+the queue (`taking_out`), or by the same erasure once more.
 """
 
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from msgspec.structs import replace as replaced
-
-from annolake.errors import LakeError
+from annolake.errors import LakeError, LockedError
 from annolake.load.erased import read_erased
-from annolake.load.erasure import Found, Rule, changes_of, drop_queue, scan
-from annolake.load.revision import revise_tables
+from annolake.load.erasure import Found, Rule, drop_queue, scan
 from annolake.printable import counted
 from annolake.revising.changes import Changes, Hands, QueueChanges
-from annolake.revising.erased_rows import rejected_rows, rejects_erased
+from annolake.revising.erased_rows import rejected_rows
+from annolake.revising.taking_out import take_out
 
 _LATER_TABLES = ("feedback", "turns")
 
@@ -36,6 +36,7 @@ class Erasure:
 
     def __init__(self, hands: Hands, order: Order) -> None:
         self._hands, self._lake, self._order = hands, hands.lake, order
+        self._mark = secrets.token_hex(4)
         self._queues = list(order.queues) or sorted({*self._lake.queues(), *self._lake.rejected_queues()})
         self._rule = self._resolved()
         self._rows = {queue_id: self._count(queue_id) for queue_id in self._queues}
@@ -94,13 +95,21 @@ class Erasure:
     def carry_out(self, tell: Callable[[QueueChanges], None]) -> Changes:
         """Erase, and `tell` of each queue that it concerned. Raises LakeError; LockedError beside another erasure."""
         self._remember()
-        changes = Changes()
+        changes, done = Changes(), list[str]()
         for told in self._hands.change(self._queues, self._drop if self._order.queues else self._erase):
             if told.error or told.files or told.old_files or told.rejects or self._order.queues:
                 changes.queues.append(told)
                 tell(told)
+            if not told.error:
+                done.append(told.queue_id)
+        self._note_finished(done)
         changes.conclude()
         return changes
+
+    def _note_finished(self, queues: Sequence[str]) -> None:
+        lake, workspace = self._lake, self._hands.workspace
+        with suppress(LockedError), lake.lock_erasures(since=self._hands.clock.now()):  # else an export looks for more
+            read_erased(lake).finishing(queues, self._mark).write(lake, workspace)
 
     def _remember(self) -> None:
         lake, workspace = self._lake, self._hands.workspace
@@ -113,30 +122,11 @@ class Erasure:
             else:
                 rows = {row for queue_id in self._queues for row in self._scan_sound(queue_id, self._rule).rows_of}
                 more = erased.with_more(runs=self._rule.ids | rows)
-            more.write(lake, workspace)
+            more.beginning(self._mark, self._queues).write(lake, workspace)
 
     def _erase(self, queue_id: str, told: QueueChanges) -> None:
         """Take rows of a queue out of all tables."""
-        lake, workspace = self._lake, self._hands.workspace
-        found = self._scan(queue_id, self._rule)
-        for table in lake.keyed:
-            told.rejects += rejects_erased(lake, queue_id, workspace, table, rule=self._rule, found=found)
-        revise_tables(lake, queue_id, workspace, changes_of(self._rule, found), told)
-        self._keep_proofs(queue_id)
-
-    def _keep_proofs(self, queue_id: str) -> None:
-        """Have proofs hold of the rows that are left, so that not all feedback and turns are read again."""
-        proofs = self._lake.proofs(queue_id)
-        if proofs is None:
-            return
-        feedback, turns = (self._lake.table(name).held(queue_id).rows for name in _LATER_TABLES)
-        kept = replaced(
-            proofs,
-            feedback_terms=proofs.feedback_terms and replaced(proofs.feedback_terms, rows=feedback),
-            turns=proofs.turns and replaced(proofs.turns, rows=turns),
-        )
-        if kept != proofs:
-            self._lake.write_proofs(queue_id, kept, self._hands.workspace)
+        take_out(self._lake, queue_id, self._hands.workspace, self._rule, told)
 
     def _drop(self, queue_id: str, told: QueueChanges) -> None:
         """Take all that there is of a queue out of the lake."""
