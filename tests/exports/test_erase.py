@@ -267,8 +267,14 @@ def test_a_queue_that_is_exported_is_told_and_the_rest_erased(tmp_path: Path) ->
         assert ran.exit_code == 6
         assert f"queue {one} is held by pid" in ran.err
         assert (lake.table("runs").held(one).rows > 0, lake.table("runs").held(other).rows) == (True, 0)
+        left = annolake("verify", "--config", path, cwd=tmp_path)
+        said = (
+            f"{lake.table('runs').held(one).rows} rows of it should be gone: an erasure left them; erase the same again"
+        )
+        assert (left.exit_code, left.out.splitlines()[0]) == (5, f"{tmp_path}/lake/runs/queue_id={one}: {said}")
         again = annolake("erase", "--older-than", "1s", "--yes", "--config", path, cwd=tmp_path)
         assert (again.exit_code, lake.table("runs").held(one).rows) == (0, 0)
+        assert annolake("verify", "--config", path, cwd=tmp_path).exit_code == 0
         assert pl.read_parquet(tmp_path / "lake/runs/**/*.parquet", hive_partitioning=True).height == 0
         modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "lake").rglob("part-*.parquet")}
         assert modes == {0o640}
