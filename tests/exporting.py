@@ -175,16 +175,23 @@ def _as_in_a_process(variables: Mapping[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     thresholds = gc.get_threshold()
-    os.environ.clear()
-    os.environ.update(variables)
+    _change_environ(variables)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        _change_environ(before)
         gc.set_threshold(*thresholds)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _change_environ(variables: Mapping[str, str]) -> None:
+    """Have these variables, changing no other: native threads that read one meanwhile can crash the process."""
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    for name, value in variables.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 # The process tells its own peak: what the system tells of a child begins with its parent's.

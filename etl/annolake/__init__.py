@@ -56,7 +56,7 @@ __all__ = [
 
 _MODULES = {
     "Config": "config",
-    "ProgressEvent": "progress",
+    "ProgressEvent": "observers.events",
     "QueueReport": "report",
     "Report": "report",
     "TableReport": "report",

@@ -300,8 +300,13 @@ def test_a_queue_that_is_exported_is_told_and_the_rest_erased(tmp_path: Path) ->
         assert (lake.table("runs").held(one).rows > 0, lake.table("runs").held(other).rows) == (True, 0)
         assert "an erasure was cut short" in annolake("status", "--queue", one, "--config", path, cwd=tmp_path).out
         assert "an erasure was cut" not in annolake("status", "--queue", other, "--config", path, cwd=tmp_path).out
+        left = annolake("verify", "--config", path, cwd=tmp_path)
+        rows = lake.table("runs").held(one).rows
+        said = f"{rows} rows of it were erased and are still there: the next export takes them out"
+        assert (left.exit_code, left.out.splitlines()[0]) == (5, f"{tmp_path}/lake/runs/queue_id={one}: {said}")
         again = annolake("erase", "--older-than", "1s", "--yes", "--config", path, cwd=tmp_path)
         assert (again.exit_code, lake.table("runs").held(one).rows) == (0, 0)
+        assert annolake("verify", "--config", path, cwd=tmp_path).exit_code == 0
         assert pl.read_parquet(tmp_path / "lake/runs/**/*.parquet", hive_partitioning=True).height == 0
         modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "lake").rglob("part-*.parquet")}
         assert modes == {0o640}

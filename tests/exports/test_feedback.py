@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from annolake import feedback_export
 from annolake.clock import Clock
 from annolake.extract.http.client import Client
+from annolake.feedback import export as feedback_export
 from annolake.report import QueueReport
 from annolake.sandbox import Changes, Feedback, FeedbackRules, Population, Rules, Sandbox
 from annolake.sources.feedback import FeedbackSource

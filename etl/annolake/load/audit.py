@@ -5,12 +5,14 @@ while it is looked at is looked for again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
 from annolake.errors import LakeError
+from annolake.load.erased import Erased, read_erased
 from annolake.load.lake import Lake
 from annolake.load.merge.columns import days_of, one_chunk
 from annolake.load.merge.index import Index
@@ -21,19 +23,46 @@ from annolake.load.table.counts import counts_of
 from annolake.load.table.file_format import FileFormat
 from annolake.load.table.part_file import PartReader, part_name
 from annolake.load.table.partitions import Remark, Table
+from annolake.printable import counted
+
+_ERASED_BY = ("queue_run_id", "id", "added_at")
 
 
 def verify(lake: Lake) -> Iterator[Remark]:
     """Yield what is to be said of the lake, reading all of it: nothing that is not harmless where it is in order."""
     tables = [lake.table(name) for name in lake.formats]
+    erased = read_erased(lake)
     for table in tables:
         yield from table.remarks(None)
     for queue_id in lake.queues_named():
         for table in tables:
             yield from table.remarks(queue_id)
             yield from _verified(lake, table, queue_id)
+        yield from _erased_and_there(lake, queue_id, erased)
     for path in lake.litter():
         yield Remark(path, "a command that was killed left this; the next export removes it")
+
+
+def _erased_and_there(lake: Lake, queue_id: str, erased: Erased) -> Iterator[Remark]:
+    """Look for rows of `runs` that were erased: these go last, and with them has gone all that is theirs."""
+    table = lake.table("runs")
+    if erased.is_empty:
+        return
+
+    def look(day: int) -> list[bool]:
+        with table.opened(queue_id, day) as reader:
+            groups = range(len(reader.row_groups)) if reader else ()
+            stored = [reader.stored_rows(group, _ERASED_BY) for group in groups] if reader else []
+        return [erased.has_row(queue_id, **row) for rows in stored for row in rows.to_pylist()]
+
+    found = 0
+    for day in table.days(queue_id):
+        with suppress(LakeError):  # what cannot be read is told already
+            found += sum(look_again(partial(look, day)))
+    if found:
+        rows = counted(found, "row")
+        said = f"{rows} of it were erased and are still there: the next export takes them out"
+        yield Remark(table.folder(queue_id), said)
 
 
 def _verified(lake: Lake, table: Table, queue_id: str) -> Iterator[Remark]:

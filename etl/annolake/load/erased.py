@@ -73,6 +73,17 @@ class Erased:
         """Return the time before which rows of a queue were added that were erased by age."""
         return self._record.added_before.get(queue_id)
 
+    def has_row(self, queue_id: str, *, queue_run_id: str, id: str | None, added_at: datetime | None) -> bool:  # noqa: A002
+        """Tell whether a row of `runs` was erased: with its queue, by an id or by its age."""
+        before = self.added_before(queue_id)
+        is_old = before is not None and added_at is not None and added_at < before
+        return is_old or self.has_run(id, queue_run_id) or self.has_queue(queue_id)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever erased."""
+        return not self._key
+
     def _hash(self, text: str) -> str:
         return hashlib.blake2b(
             text.lower().encode(errors="surrogatepass"), key=self._key, digest_size=_HASH_BYTES
