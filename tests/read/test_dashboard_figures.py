@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from annolake.errors import ConfigError
 from annolake.read.catalogue import VIEWS
 from annolake.read.dashboard import costs, figures, health, people, words
 from annolake.read.dashboard.health import QueueHealth, RejectKind
@@ -263,6 +264,8 @@ def test_the_period_ends_when_something_happened_last() -> None:
     assert figures.period_of(young, today=LAST, days=30, since=None) == Period(date(2026, 11, 12), date(2026, 11, 18))
     assert figures.period_of(view, today=LAST, days=30, since=date(2026, 11, 1)).first == date(2026, 11, 1)
     assert figures.period_of(lake(), today=LAST, days=30, since=None) == Period(date(2026, 11, 14), LAST)
+    with pytest.raises(ConfigError, match="nothing has happened since 2027-01-01; the newest day of the lake is"):
+        figures.period_of(view, today=LAST, days=30, since=date(2027, 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -294,3 +297,24 @@ def test_the_period_ends_when_something_happened_last() -> None:
 def test_numbers_and_names_read_well(told: object, right: object) -> None:
     """As people write them."""
     assert told == right
+
+
+def test_blank_names_are_told_apart() -> None:
+    """By their ids, as status does."""
+    assert words.labels({"11111111-x": " ", "22222222-x": "", "3": "Answers"}) == {
+        "11111111-x": "11111111-x",
+        "22222222-x": "22222222-x",
+        "3": "Answers",
+    }
+
+
+def test_the_sums_of_a_key_say_since_when_they_are() -> None:
+    """The title tells of seven days, the key of all that are shown."""
+    rows = [
+        {"day": LAST - timedelta(days=n), "queue_id": "q", "model": "m", "runs": 1, "cost": Decimal(1)}
+        for n in range(9)
+    ]
+    cost, _ = costs.costs(lake(daily_cost=rows), Period(LAST - timedelta(days=29), LAST))
+
+    assert "in the last 7 days" in cost.title
+    assert "Beside the names are the sums since 22 Oct." in cost.note

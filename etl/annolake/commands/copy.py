@@ -28,8 +28,7 @@ from annolake.wiring import named_queues, open_lake
 _BATCH_BYTES = 8 << 20
 _SUFFIXES: Mapping[str, Format] = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
 _REMOVED_AT = "removed_at"
-_FORMULAS = """\
-begin as formulas do, which a spreadsheet would compute: with --spreadsheet it takes them for text"""
+_FORMULAS = "as formulas do, which a spreadsheet would compute: with --spreadsheet it takes them for text"
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
@@ -57,7 +56,8 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     console = Console(streams.err, now=Clock().now, log_format=config.log.log_format)
     console.say(printable(f"{arguments.table}: {counted(written.rows, 'row')} copied {where}{left_out}"))
     if written.formulas and not arguments.spreadsheet:
-        console.say(f"{counted(written.formulas, 'cell')} {_FORMULAS}")
+        begin = "begins" if written.formulas == 1 else "begin"
+        console.say(f"{counted(written.formulas, 'cell')} {begin} {_FORMULAS}")
     return 0
 
 

@@ -37,6 +37,7 @@ def costs(view: View, period: Period) -> list[Section]:
         for name, figures in models.items()
     ]
     table = as_table(("model", "runs", "tokens", "cost", "share of cost"), rows, numbers=(1, 2, 3, 4))
+    note = f"{_NOTE} {words.sums_since(period.first, period.last)}"
     week, before = in_weeks(days, period, "cost")
     detail = f"in the {last_days(period)}" + (
         f"; {words.money(before)} in the 7 days before" if before is not None else ""
@@ -45,7 +46,7 @@ def costs(view: View, period: Period) -> list[Section]:
         Section(
             "cost",
             _cost_title(days, period, week) if known is not None else "No costs are known of these days",
-            _NOTE,
+            note,
             _charts(days, models, names, period, "cost"),
             table,
             "Cost by model",
@@ -54,7 +55,7 @@ def costs(view: View, period: Period) -> list[Section]:
         Section(
             "tokens",
             _token_title(models, names, period),
-            _NOTE,
+            note,
             _charts(days, models, names, period, "tokens"),
             table,
             "Tokens by model",

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from annolake.errors import ConfigError
 from annolake.read.dashboard import words
 from annolake.read.dashboard.parts import Chart, Period, Section, Tile, as_table
 from annolake.read.dashboard.sums import MOST_SERIES, View, in_weeks, key_of, last_days, numbered, points_of
@@ -31,7 +32,9 @@ def period_of(view: View, *, today: date, days: int, since: date | None) -> Peri
     happened = [when for row in ends for when in row if when] or [today]
     last = max(happened)
     if since:
-        return Period(since, max(last, since))
+        if since > last:
+            raise ConfigError(f"--since: nothing has happened since {since}; the newest day of the lake is {last}")
+        return Period(since, last)
     first = max(last.toordinal() - days + 1, min(min(happened).toordinal(), last.toordinal() - _FEWEST_DAYS + 1))
     return Period(date.fromordinal(max(1, first)), last)
 
@@ -137,7 +140,7 @@ def _finished(days: pl.DataFrame, places: pl.DataFrame, period: Period, names: M
     return Section(
         "finished",
         f"{words.counted(week or 0, 'review')} {was} finished in the {last_days(period)}{compared and ', ' + compared}",
-        note,
+        f"{note} {words.sums_since(period.first, period.last)}",
         [chart],
         as_table(("queue", "finished", last_days(period)), rows, numbers=(1, 2)),
         "Finished reviews by queue",

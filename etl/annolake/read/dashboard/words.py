@@ -21,9 +21,14 @@ def short(text: str, longest: int = _LONGEST) -> str:
 
 def labels(names: Mapping[str, str | None]) -> dict[str, str]:
     """Return what ids are called: by name, with the beginning of the id where names are alike, else by the id."""
-    shown = {each: short(name) if name else each for each, name in names.items()}
+    shown = {each: short(name) if name and name.strip() else each for each, name in names.items()}
     alike = [*shown.values()]
     return {each: name if alike.count(name) == 1 else f"{name} ({each[:8]})" for each, name in shown.items()}
+
+
+def sums_since(first: date, last: date) -> str:
+    """Return from when on the sums of a key are, for those who compare them with the title's days."""
+    return f"Beside the names are the sums since {since(first, last)}."
 
 
 def number(value: float | None, digits: int = 0) -> str:
