@@ -93,6 +93,7 @@ class QueueExport:
         report.finished_at = self._context.clock.now()
         with suppress(LakeError):  # an id that is none, or what has failed the queue already
             report.rejects_known = self._context.lake.rejects_known(self._queue_id)
+            report.name = report.name or self._context.lake.queue_name(self._queue_id)  # it ended before it was asked
         facts = {name: getattr(report, name) for name in ("status", "exit_code", "rows_seen", "inserted", "updated")}
         self._context.log.info("queue_finished", queue_id=self._queue_id, **facts)
         return report

@@ -69,9 +69,13 @@ def test_an_export_beside_another_is_refused_and_names_it(object_store: ObjectSt
         with lake.lock(sandbox.queue_ids[0], since=Clock().now()):
             ran = annolake("run", "--quiet", key=sandbox.api_key, cwd=tmp_path, environ=environ)
         again = annolake("run", "--quiet", key=sandbox.api_key, cwd=tmp_path, environ=environ)
+        with lake.lock(sandbox.queue_ids[0], since=Clock().now()):
+            known = annolake("run", "--quiet", key=sandbox.api_key, cwd=tmp_path, environ=environ)
+        name = sandbox.queue().name
 
-    assert (ran.exit_code, again.exit_code) == (6, 0)
+    assert (ran.exit_code, again.exit_code, known.exit_code) == (6, 0, 6)
     assert "is held by pid" in ran.err
+    assert known.err.startswith(f"annolake: {name} (")
 
 
 @pytest.mark.parametrize("fault", [Fault.LOSE_AS_500, Fault.CUT, Fault.REFUSE_503], ids=lambda fault: fault.name)
