@@ -15,7 +15,7 @@ from annolake import contract, sandbox
 from annolake.arguments import build_parser
 from annolake.help_texts import EXIT_CODES
 from annolake.read import catalogue
-from annolake.settings import example_toml, markdown_table
+from annolake.settings_text import example_toml, markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from annolake.config import Config, Lake, load_config
 from annolake.credentials import Credentials, credentials, pseudonym_key
 from annolake.errors import ConfigError
-from annolake.settings import example_toml, markdown_table
+from annolake.settings_text import example_toml, markdown_table
 
 QUEUE = "0b1c2d3e-4f50-4a1b-8c2d-3e4f50617283"
 KEY = "lsv2_pt_0123456789abcdef_planted"

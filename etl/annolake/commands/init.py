@@ -16,7 +16,8 @@ from annolake.config import DEFAULT_FILE, load_config
 from annolake.console import Console
 from annolake.errors import ConfigError
 from annolake.printable import printable
-from annolake.settings import SETTINGS, example_toml
+from annolake.settings import SETTINGS
+from annolake.settings_text import example_toml
 from annolake.streams import Streams
 
 Ask = Callable[[str], str]
