@@ -1,5 +1,6 @@
 """One queue's lake in each of the four kinds, by the real command: what is in it, file by file and row by row."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,13 @@ def lakes_of(sandbox: Sandbox | Hostile, store: ObjectStore, folder: Path) -> di
         address = store.address() if stored else str(folder / kind / "lake")
         found[kind] = Kept(sandbox, folder / kind, address, arrangement, store if stored else None)
     return found
+
+
+def everything_in(kept: Kept) -> str:
+    """Return all that a lake of any kind holds: names, bytes, and the cells of Parquet files."""
+    told = []
+    for name, (content, _) in kept.files().items():
+        told += [name, content.decode("utf-8", "replace")]
+        if name.endswith(".parquet") and "_delta_log" not in name:
+            told.append(str(pl.read_parquet(io.BytesIO(content)).to_dicts()))
+    return "\n".join(told)

@@ -16,18 +16,8 @@ from annolake.config import load_config
 from annolake.sandbox import Population, Sandbox
 from annolake.wiring import open_lake
 from exporting import Ran, annolake, write_config
-from kept import KINDS, Kept, lakes_of
+from kept import KINDS, Kept, everything_in, lakes_of
 from object_store import ObjectStore
-
-
-def everything_in(kept: Kept) -> str:
-    """Return all that a lake of any kind holds: names, bytes, and the cells of Parquet files."""
-    told = []
-    for name, (content, _) in kept.files().items():
-        told += [name, content.decode("utf-8", "replace")]
-        if name.endswith(".parquet") and "_delta_log" not in name:
-            told.append(str(pl.read_parquet(io.BytesIO(content)).to_dicts()))
-    return "\n".join(told)
 
 
 def data_files(kept: Kept) -> int:

@@ -1,15 +1,13 @@
 """`annolake rewrite` applies [columns] to what is in a lake of any kind; what is left out no more comes back."""
 
-import io
 import json
 from collections.abc import Iterator
 
-import polars as pl
 import pytest
 
 from annolake.sandbox import Population, Sandbox
 from hostile import Hostile
-from kept import KINDS, Kept, lakes_of
+from kept import KINDS, Kept, everything_in, lakes_of
 from object_store import ObjectStore
 from privacy import EXCLUDED, KEY, MARK, PEOPLE, marked, met_in, people_of
 
@@ -25,16 +23,6 @@ PEOPLE_THERE: set[str] = set()
 
 LEFT_OUT = "columns: [columns] leaves out feedback.comment, feedback.value, queues.description, runs.error, runs.events"
 APPLIES = "and rows in the lake may still hold these values: `annolake rewrite` removes them"
-
-
-def everything_in(kept: Kept) -> str:
-    """Return all that a lake of any kind holds: names, bytes, and the cells of Parquet files."""
-    told = []
-    for name, (content, _) in kept.files().items():
-        told += [name, content.decode("utf-8", "replace")]
-        if name.endswith(".parquet") and "_delta_log" not in name:
-            told.append(str(pl.read_parquet(io.BytesIO(content)).to_dicts()))
-    return "\n".join(told)
 
 
 @pytest.fixture(scope="module")

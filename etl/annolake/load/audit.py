@@ -49,11 +49,13 @@ def _erased_and_there(lake: Lake, queue_id: str, erased: Erased) -> Iterator[Rem
     if erased.is_empty:
         return
 
+    is_gone = erased.has_queue(queue_id)
+
     def look(day: int) -> list[bool]:
         with table.opened(queue_id, day) as reader:
             groups = range(len(reader.row_groups)) if reader else ()
             stored = [reader.stored_rows(group, _ERASED_BY) for group in groups] if reader else []
-        return [erased.has_row(queue_id, **row) for rows in stored for row in rows.to_pylist()]
+        return [is_gone or erased.has_row(queue_id, **row) for rows in stored for row in rows.to_pylist()]
 
     found = 0
     for day in table.days(queue_id):

@@ -74,10 +74,10 @@ class Erased:
         return self._record.added_before.get(queue_id)
 
     def has_row(self, queue_id: str, *, queue_run_id: str, id: str | None, added_at: datetime | None) -> bool:  # noqa: A002
-        """Tell whether a row of `runs` was erased: with its queue, by an id or by its age."""
+        """Tell whether a row of `runs` was erased, by an id or by its age."""
         before = self.added_before(queue_id)
         is_old = before is not None and added_at is not None and added_at < before
-        return is_old or self.has_run(id, queue_run_id) or self.has_queue(queue_id)
+        return is_old or self.has_run(queue_run_id, id)
 
     @property
     def is_empty(self) -> bool:

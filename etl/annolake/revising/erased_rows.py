@@ -25,7 +25,8 @@ class ErasedRows:
     """What was erased of one queue."""
 
     def __init__(self, erased: Erased, queue_id: str) -> None:
-        self._erased, self._before = erased, erased.added_before(queue_id)
+        self._erased, self._queue_id = erased, queue_id
+        self._before = erased.added_before(queue_id)
         self._numbers = bytearray()
         self._rows = 0
         self._rejects: set[bytes] = set()
@@ -37,7 +38,7 @@ class ErasedRows:
 
     def is_row(self, row: Any) -> bool:
         """Tell whether a row, or an item, was erased."""
-        return self._erased.has_run(row.queue_run_id, row.id) or self._is_old(row.added_at)
+        return self._erased.has_row(self._queue_id, queue_run_id=row.queue_run_id, id=row.id, added_at=row.added_at)
 
     def _is_reject(self, reject: Reject) -> bool:
         """Tell whether a row that was rejected was erased, where its text tells; count it if so."""
