@@ -227,11 +227,14 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.parametrize(("endpoint", "arrangement"), [("runs", "parquet"), ("items", "delta")])
 @pytest.mark.parametrize("kind", ["run", "age", "queue"])
-def test_an_erasure_that_was_cut_short_is_finished_by_the_next_export(kind: str, tmp_path: Path) -> None:
+def test_an_erasure_that_was_cut_short_is_finished_by_the_next_export(
+    kind: str, endpoint: str, arrangement: str, tmp_path: Path
+) -> None:
     """By id, by age, or of a queue: what is remembered goes from all tables, though nobody knows the ids any more."""
     with Sandbox(Population(rows=20, queues=2, days=2), seed=9) as sandbox:
-        path = write_config(tmp_path, sandbox)
+        path = write_config(tmp_path, sandbox, {"source.endpoint": endpoint, "lake.format": arrangement})
         annolake("run", "--quiet", "--config", path, key=sandbox.api_key, cwd=tmp_path)
         one, other = sandbox.queue_ids
         lake = open_lake(load_config(path, {}), {})
