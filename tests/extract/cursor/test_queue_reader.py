@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from annolake.errors import UnavailableError
+from annolake.extract.cursor.lanes import Lanes
 from annolake.extract.cursor.queue_reader import QueueReader
 from annolake.extract.cursor.section_reader import CursorSlice, Section
-from annolake.extract.cursor.windows import Lanes
 from annolake.extract.endpoints.items import SECTIONS
 from annolake.extract.paging.sort_order import Order
 from annolake.extract.paging.watermark import Watermark

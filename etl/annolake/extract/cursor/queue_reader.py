@@ -7,11 +7,11 @@ and what makes the verdict incomplete: docs/paging.md#sections-of-a-queue.
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from annolake.extract.cursor.lanes import Lanes
 from annolake.extract.cursor.overlapping import OverlappingReader
 from annolake.extract.cursor.section_pass import Look, SectionPass, Terms, measured
 from annolake.extract.cursor.section_reader import WHOLE, Section
 from annolake.extract.cursor.single_pass import SinglePassReader
-from annolake.extract.cursor.windows import Lanes
 from annolake.extract.paging.readings import Ledger, SeenKeys
 from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.sort_order import OrderMeasure

@@ -9,10 +9,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 
+from annolake.extract.cursor.lanes import Lanes
 from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Part, Section
 from annolake.extract.cursor.single_pass import Place, SinglePassReader
 from annolake.extract.cursor.window_plan import Plan, Starts, cut
-from annolake.extract.cursor.windows import Lanes, WindowsOrder, WindowsReader
+from annolake.extract.cursor.windows import WindowsOrder, WindowsReader
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Piece, Slice
 from annolake.extract.paging.sort_order import OrderMeasure
