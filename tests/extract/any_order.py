@@ -7,7 +7,6 @@ from typing import Any
 
 from annolake.extract.cursor.lanes import Lanes, at_once
 
-
 _EARLY = 0.3  # how often a request is answered that nobody waits for yet
 
 

@@ -134,8 +134,8 @@ def test_a_section_like_the_one_before_costs_one_round_of_counts(spread: str, th
     plan = plan_of(starts, counted, starts=starts_of([SPREADS[spread]() for _ in range(60_000)]))
 
     assert plan
-    assert counted.asked == [len(counted.asked) and min(16, (rows + threads) // 400) + 2]
-    assert max(plan.parts.values()) < 1.5 * rows / min(16, (rows + threads) // 400) + threads
+    assert counted.asked == [len(counted.asked) and min(16, (rows + threads) // 250) + 2]
+    assert max(plan.parts.values()) < 1.5 * rows / min(16, (rows + threads) // 250) + threads
     assert sum(plan.parts.values()) == rows + threads
     assert plan.counted == {part: counted.count(part) for part in plan.counted}
 
