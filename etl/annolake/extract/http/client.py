@@ -6,7 +6,6 @@ answer: the caller hands it a decoder.
 
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from threading import BoundedSemaphore
 from typing import Self, TypeVar
 
 import msgspec
@@ -17,6 +16,7 @@ from annolake.errors import UnavailableError
 from annolake.extract.http.attempt import Call, Caller, Sender, connected
 from annolake.extract.http.exchange import Bounds, Fault
 from annolake.extract.http.rate_limit import Cancelled, RateLimits, pause
+from annolake.extract.http.slots import Slots
 from annolake.observers.protocols import SILENCE, Log
 
 __all__ = ["Caller", "Cancelled", "Client"]
@@ -57,8 +57,8 @@ class Client:
     ) -> None:
         http = connected(base_url, headers, timeout_s, version)
         bounds = Bounds(request_timeout_s, max_response_mb * 1_000_000, max_inflight_mb * 1_000_000)
-        threads = BoundedSemaphore(lanes)
-        self._sender = Sender(http, bounds, threads, rate_limits, clock, log, max_wait_s, key_name)
+        slots = Slots(lanes)
+        self._sender = Sender(http, bounds, slots, rate_limits, clock, log, max_wait_s, key_name)
         self._max_attempts = max_attempts
         self._random = random
 
