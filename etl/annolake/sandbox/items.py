@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -162,6 +163,7 @@ def within(start: bytes | None, low: datetime | None, high: datetime | None, *, 
     return (low is None or at >= low) and (high is None or at <= high)
 
 
+@lru_cache(maxsize=100_000)  # the same rows are asked for again and again
 def _instant(start: bytes | None) -> datetime | None:
     return instant(json.loads(start)) if start else None
 
