@@ -99,10 +99,13 @@ class ItemsSource:
         """Yield items that another reading meets for the first time, with their runs. Raises ServiceError."""
         return self._joined(self._reader.read_again())
 
-    def _joined(self, pieces: Iterable[Piece]) -> Iterator[RowBatch]:
+    def _joined(self, pieces: Iterable[Piece | None]) -> Iterator[RowBatch]:
         batches, asked, most = self._batches, self._under_way, self._most
         try:
             for piece in pieces:
+                if piece is None:
+                    yield from self._answered(asked, most, those_there=True)
+                    continue
                 page = piece.slice.page
                 number_rows(page.items, piece)
                 if page.rejects:
@@ -117,7 +120,6 @@ class ItemsSource:
                 for batch in batches.add(wanted):
                     asked.append(self._asked(batch))
                     yield from self._answered(asked, most)
-                yield from self._answered(asked, most)  # there is time for what came meanwhile
             wait(list(asked)[:1])  # what it weighs tells how the rest is cut
             for batch in batches.rest():
                 asked.append(self._asked(batch))
@@ -148,9 +150,9 @@ class ItemsSource:
             self._access.query_size.asks()
         return self._access.query_lanes.submit(self._join, batch)
 
-    def _answered(self, asked: "deque[Future[_Joined]]", most: int) -> Iterator[RowBatch]:
-        """Yield what was asked for first as long as it is there; wait for it where more than `most` are under way."""
-        while len(asked) > most or (asked and asked[0].done()):
+    def _answered(self, asked: "deque[Future[_Joined]]", most: int, *, those_there: bool = False) -> Iterator[RowBatch]:
+        """Yield what was asked for first, until no more than `most` are under way; `those_there`: and what is there."""
+        while len(asked) > most or (those_there and asked and asked[0].done()):
             joined = asked.popleft().result()
             self.runs_asked += joined.asked
             if joined.rest.items:  # before what follows it: of a row's versions the last one counts

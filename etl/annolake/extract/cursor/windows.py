@@ -76,12 +76,17 @@ class WindowsReader:
         """Whether any part was seen to change."""
         return any(reader.moved for reader in self._parts)
 
-    def pages(self) -> Iterator[tuple[SinglePassReader, Piece]]:
-        """Yield the pages as they come, until all parts are read, one was seen to move, or they are given up."""
+    def pages(self) -> Iterator[tuple[SinglePassReader, Piece] | None]:
+        """Yield the pages as they come, until all parts are read, one was seen to move, or they are given up.
+
+        None where none of those asked for is there.
+        """
         for reader in self._parts:
             self._ask(reader)
         try:
             while self._answers and not (self.given_up or self.moved):
+                if not any(answer.done() for answer in self._answers):
+                    yield None
                 self._lanes.wait(self._answers)
                 for answer in [answer for answer in self._answers if answer.done()]:
                     reader = self._answers.pop(answer)
