@@ -120,7 +120,7 @@ class Watched(QueueReader):
         sections = [queue.section(name) for name in SECTIONS]
         super().__init__(sections, seen_keys=met, limit=lambda: LIMIT)
 
-    def _read_in_pairs(self, one: Any) -> Iterator[Piece]:
+    def _read_in_pairs(self, one: Any) -> Iterator[Piece | None]:
         self.joined.append((one.section.name, len(self._queue.log)))
         yield from super()._read_in_pairs(one)
 
