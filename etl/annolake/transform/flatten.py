@@ -152,11 +152,12 @@ def _models(rows: Sequence[Any]) -> dict[str, pa.Array]:
 
 def _model_and_provider(text: Raw | UnsetType) -> tuple[str | None, str | None]:
     metadata, parameters = _names(text)
-    models = (metadata.ls_model_name, parameters.model, parameters.model_name)
-    provider = metadata.ls_provider
-    return next((each for each in models if isinstance(each, str)), None), provider if isinstance(
-        provider, str
-    ) else None
+    model, provider = None, metadata.ls_provider
+    for name in (metadata.ls_model_name, parameters.model, parameters.model_name):
+        if isinstance(name, str):
+            model = name
+            break
+    return model, provider if isinstance(provider, str) else None
 
 
 def _names(text: Raw | UnsetType) -> tuple[_Names, _Names]:
