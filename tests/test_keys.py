@@ -33,7 +33,9 @@ _BLANKS = st.uuids().map(lambda value: f"{str(value)[:24]}  {str(value)[26:]}")
 _UPPER = st.uuids().map(lambda value: str(value).upper())
 
 
-@given(st.lists(st.uuids().map(str), max_size=9), st.lists(_ODD | _SHIFTED | _BLANKS | _UPPER, max_size=2), st.randoms())
+@given(
+    st.lists(st.uuids().map(str), max_size=9), st.lists(_ODD | _SHIFTED | _BLANKS | _UPPER, max_size=2), st.randoms()
+)
 def test_ids_together_have_the_keys_that_each_has(uuids: list[str], odd: list[str], order: Random) -> None:
     """All UUIDs, or others among them: of another case, with blanks, or with a dash elsewhere."""
     ids = [*uuids, *odd]

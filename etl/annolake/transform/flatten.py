@@ -130,7 +130,7 @@ def _flattened(column: Column, kind: pa.DataType, columns: dict[str, pa.Array], 
     if not key:
         return pc.list_value_length(columns[source]).cast(kind)
     maps = map(attrgetter(source), rows)
-    return pa.array([None if details is None else details.get(key) for details in maps], kind)
+    return pa.array([details.get(key) if details else None for details in maps], kind)
 
 
 def _seconds(columns: dict[str, pa.Array], end: str) -> pa.Array:

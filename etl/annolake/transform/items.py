@@ -91,8 +91,9 @@ def _runs() -> PageDecoder:
 class Item(msgspec.Struct, gc=False):
     """An item of a section: the row's metadata, normalized, and the text of its unmapped fields.
 
-    `hash` is over all that the item itself says (docs/lake.md#item-hash). `number` is the row's number in the index of
-    its queue, once it was met.
+    `hash` is over all that the item itself says (docs/lake.md#item-hash). `run_id` is the run that is to be asked for,
+    in the project of `project_id`; a THREAD has none, nor a RUN made from a proposed example. `start_time`: when the
+    run, or the thread, began. `number` is the row's number in the index of its queue, once it was met.
     """
 
     key: bytes
@@ -100,25 +101,10 @@ class Item(msgspec.Struct, gc=False):
     unmapped: bytes | None
     archived: bool
     hash: bytes
+    run_id: str | None
+    project_id: str | None
+    start_time: datetime | None
     number: int = -1
-
-    @property
-    def run_id(self) -> str | None:
-        """The run that is to be asked for; a THREAD has none, nor a RUN made from a proposed example."""
-        run_id: str | None = self.row.id
-        return run_id
-
-    @property
-    def project_id(self) -> str | None:
-        """The tracing project that the run is in."""
-        project_id: str | None = self.row.session_id
-        return project_id
-
-    @property
-    def start_time(self) -> datetime | None:
-        """When the run, or the thread, began."""
-        start_time: datetime | None = self.row.start_time
-        return start_time
 
 
 @dataclass(slots=True)
@@ -159,7 +145,7 @@ def decode_items(body: bytes, *, archived: bool, guard: Guard | None = None) -> 
     elements, cursor = _items().read_answer(body)
     met = told_apart(list(guard.elements(elements)) if guard else elements)
     items = [
-        Item(key, row, unmapped, archived, digest)
+        Item(key, row, unmapped, archived, digest, row.id, row.session_id, row.start_time)
         for key, digest, (row, unmapped) in zip(met.keys, met.hashes(archived=archived), met.rows, strict=True)
     ]
     return ItemsPage(len(body), cursor, met.in_order, items, met.rejects)
