@@ -6,7 +6,7 @@ nor a body ever stands in a message, a log or an exception.
 
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC
@@ -23,6 +23,7 @@ from annolake.extract.http.exchange import Answer, Bounds, Exchange, Fault, Over
 from annolake.extract.http.named_numbers import numbers_in
 from annolake.extract.http.rate_limit import Kind, RateLimits
 from annolake.extract.http.refusals import OVERSIZE, REDIRECTED, REFUSALS, REFUSED, UNTRUSTED, Refusal, refusal
+from annolake.extract.http.request_threads import RequestThreads
 from annolake.observers.protocols import Log
 from annolake.web_address import other_regions
 
@@ -35,6 +36,7 @@ _TOO_LARGE = {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}  # perhaps: a 
 _TWICE = 2
 _KEEPING = {HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT}  # redirects of a POST that stays one
 _JSON = {"Content-Type": "application/json"}
+_URLS = 1_000  # that are remembered: a queue has a handful
 _SHOWN = 200  # characters of an address
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
@@ -126,7 +128,44 @@ class Sender:
     log: Log
     max_wait_s: float
     key_name: str
+    _threads: RequestThreads = field(default_factory=RequestThreads)
     _turn: Lock = field(default_factory=Lock)
+    _urls: dict[str, httpx.URL] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Close every connection, and end the threads."""
+        self._threads.close()
+        self.http.close()
+
+    def request(
+        self,
+        method: str,
+        endpoint: str,
+        *,
+        params: Mapping[str, str | int | bool | Sequence[str]] | None = None,
+        content: bytes | None = None,
+    ) -> httpx.Request:
+        """Return a request as httpx would build it from the endpoint's path, a query and a body of JSON.
+
+        The path is read once, and the query handed on beside it: httpx would parse all of it three times (0.15 ms).
+        """
+        http, url = self.http, self._url(endpoint)
+        target = url.raw_path + b"?" + str(httpx.QueryParams(params)).encode("ascii") if params else url.raw_path
+        return httpx.Request(
+            method,
+            url,
+            content=content,
+            headers=httpx.Headers([*http.headers.multi_items(), *_JSON.items()]) if content else http.headers,
+            cookies=http.cookies or None,
+            extensions={"target": target, "timeout": http.timeout.as_dict()},
+        )
+
+    def _url(self, endpoint: str) -> httpx.URL:
+        if endpoint not in self._urls:
+            if len(self._urls) >= _URLS:
+                self._urls.clear()
+            self._urls[endpoint] = self.http.build_request("GET", endpoint).url
+        return self._urls[endpoint]
 
     def attempt(self, call: Call, decode: Callable[[bytes], T]) -> T:
         """Send the request once, and again wherever it is redirected within the service.
@@ -150,7 +189,7 @@ class Sender:
         call.caller.sent(call.kind)
         with self.lanes:
             try:
-                answer = exchange.run(self.http, self.clock, call.caller.stop)
+                answer = exchange.run(self.http, self._threads, self.clock, call.caller.stop)
             except UntrustedError as error:
                 raise self._refusal(call, UNTRUSTED, f" ({error})" if str(error) else "") from error
             except OversizeError:

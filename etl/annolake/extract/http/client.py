@@ -70,7 +70,7 @@ class Client:
 
     def close(self) -> None:
         """Close every connection."""
-        self._sender.http.close()
+        self._sender.close()
 
     def get(
         self,
@@ -90,7 +90,7 @@ class Client:
         larger than it may be, or (unless `patient`) than it may be while another large one is in memory; Cancelled
         once `caller.stop` is set. `divisible` is that of `post`; `optional`: a 501 says that it is not served.
         """
-        request = self._sender.http.build_request("GET", endpoint, params=dict(params))
+        request = self._sender.request("GET", endpoint, params=params)
         call = Call(request, endpoint, caller or Caller(), patient, divisible=divisible, optional=optional)
         return self._until_answered(call, decode)
 
@@ -110,8 +110,7 @@ class Client:
         502 or 504 in a row is the last attempt, and (unless `patient`) a body above `max_inflight_mb` is too large.
         """
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        headers = {"Content-Type": "application/json"}
-        request = self._sender.http.build_request("POST", endpoint, content=content, headers=headers)
+        request = self._sender.request("POST", endpoint, content=content)
         return self._until_answered(
             Call(request, endpoint, caller or Caller(), patient, "query", divisible, True), decode
         )
