@@ -5,7 +5,6 @@ nor a body ever stands in a message, a log or an exception.
 """
 
 import re
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -18,8 +17,8 @@ from typing import TypeVar
 import httpx
 
 from annolake.clock import Clock
-from annolake.errors import ConfigError, RefusedError, ServiceError
-from annolake.extract.http.exchange import Answer, Bounds, Exchange, Fault, OversizeError, UntrustedError, hide_location
+from annolake.errors import RefusedError, ServiceError
+from annolake.extract.http.exchange import Answer, Bounds, Exchange, Fault, OversizeError, UntrustedError
 from annolake.extract.http.named_numbers import numbers_in
 from annolake.extract.http.rate_limit import Kind, RateLimits
 from annolake.extract.http.refusals import OVERSIZE, REDIRECTED, REFUSALS, REFUSED, UNTRUSTED, Refusal, refusal
@@ -121,6 +120,7 @@ class Sender:
     """Makes attempts, for any number of threads; at most as many requests are under way as there are `lanes`."""
 
     http: httpx.Client
+    threads: RequestThreads
     bounds: Bounds
     lanes: BoundedSemaphore
     rate_limits: RateLimits
@@ -128,14 +128,8 @@ class Sender:
     log: Log
     max_wait_s: float
     key_name: str
-    _threads: RequestThreads = field(default_factory=RequestThreads)
     _turn: Lock = field(default_factory=Lock)
     _urls: dict[str, httpx.URL] = field(default_factory=dict)
-
-    def close(self) -> None:
-        """Close every connection, and end the threads."""
-        self._threads.close()
-        self.http.close()
 
     def request(
         self,
@@ -189,7 +183,7 @@ class Sender:
         call.caller.sent(call.kind)
         with self.lanes:
             try:
-                answer = exchange.run(self.http, self._threads, self.clock, call.caller.stop)
+                answer = exchange.run(self.http, self.threads, self.clock, call.caller.stop)
             except UntrustedError as error:
                 raise self._refusal(call, UNTRUSTED, f" ({error})" if str(error) else "") from error
             except OversizeError:
@@ -261,35 +255,6 @@ class Sender:
         if others := other_regions(base_url.host):  # not asked: the key goes nowhere but where it is to go
             facts["regions"] = f", and source.base_url: a key of another region ({', '.join(others)}) is refused too"
         return refusal(said, attempts=call.attempts, status=status, endpoint=call.endpoint, **facts)
-
-
-def connected(base_url: str, headers: Mapping[str, str], timeout_s: float, version: str) -> httpx.Client:
-    """Return an HTTP client; raises ConfigError where the environment's proxy or certificate settings do not fit."""
-    own = {"User-Agent": f"annolake/{version}", "Accept": "application/json", "Accept-Encoding": "gzip"}
-    try:
-        return httpx.Client(
-            base_url=base_url,
-            verify=_trust(base_url),
-            headers={**own, **headers},
-            timeout=timeout_s,
-            # Unbounded, for the lanes bound it: a pool that is full or trims itself while other threads ask
-            # closes connections under them (13 of 3,000 requests broke with 8 threads on 4 connections).
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-            follow_redirects=False,  # httpx would take X-API-Key along to another host
-            event_hooks={"response": [hide_location]},
-        )
-    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        raise ConfigError(
-            "the proxy or certificate settings of the environment cannot be used: check HTTPS_PROXY, "
-            "HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
-        ) from error
-
-
-def _trust(base_url: str) -> ssl.SSLContext:
-    """Return whom to trust: nobody where the service is reached without TLS, for no request leaves its origin."""
-    # Reading the authorities takes 30 ms, once more for each proxy.
-    is_tls = httpx.URL(base_url).scheme == "https"
-    return httpx.create_ssl_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _origin(url: httpx.URL) -> str:

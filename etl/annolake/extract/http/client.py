@@ -5,6 +5,7 @@ answer: the caller hands it a decoder.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import Self, TypeVar
@@ -14,10 +15,12 @@ import tenacity
 
 from annolake.clock import Clock
 from annolake.errors import UnavailableError
-from annolake.extract.http.attempt import Call, Caller, Sender, connected
+from annolake.extract.http.attempt import Call, Caller, Sender
+from annolake.extract.http.connections import Connections, connect
 from annolake.extract.http.exchange import Bounds, Fault
 from annolake.extract.http.rate_limit import Cancelled, RateLimits, pause
 from annolake.observers.protocols import SILENCE, Log
+from annolake.shared import shared
 
 __all__ = ["Caller", "Cancelled", "Client"]
 
@@ -32,8 +35,9 @@ class Client:
     `headers` authenticate every request and never leave the origin of `base_url`. A wait between two attempts
     is at most `max_wait_s`, a Retry-After included; `random` yields 0 to 1. `key_name` is what messages call
     the key. One request takes `request_timeout_s` at most, one body `max_response_mb` unpacked; of bodies above
-    `max_inflight_mb` one is read and decoded at a time. Raises ConfigError where the environment's proxy or
-    certificate settings cannot be used.
+    `max_inflight_mb` one is read and decoded at a time. Clients of one process that have the same `sharing` use the
+    same connections: those of the tasks of one export, whose service and key are the same.
+    Raises ConfigError where the environment's proxy or certificate settings cannot be used.
     """
 
     def __init__(
@@ -54,11 +58,16 @@ class Client:
         max_inflight_mb: int = 64,
         log: Log = SILENCE,
         key_name: str = "the API key",
+        sharing: str = "",
     ) -> None:
-        http = connected(base_url, headers, timeout_s, version)
+        def made() -> Connections:
+            return connect(base_url, headers, timeout_s, version)
+
+        self._open = ExitStack()
+        there = self._open.enter_context(shared(("connections", sharing or object()), made, Connections.close))
         bounds = Bounds(request_timeout_s, max_response_mb * 1_000_000, max_inflight_mb * 1_000_000)
         threads = BoundedSemaphore(lanes)
-        self._sender = Sender(http, bounds, threads, rate_limits, clock, log, max_wait_s, key_name)
+        self._sender = Sender(there.http, there.threads, bounds, threads, rate_limits, clock, log, max_wait_s, key_name)
         self._max_attempts = max_attempts
         self._random = random
 
@@ -69,8 +78,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close every connection."""
-        self._sender.close()
+        """Close every connection, unless another client uses it."""
+        self._open.close()
 
     def get(
         self,
