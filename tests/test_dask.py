@@ -331,8 +331,8 @@ def test_a_cluster_without_workers_is_told(tmp_path: Path) -> None:
 
 
 def test_queues_are_spread_over_the_workers_some_on_each(client: Client) -> None:
-    """As many on each as a process exports at once, fewer where there are few; never none."""
+    """As many on each as a process exports at once, fewer where there are few, more to spare a round; never none."""
     workers = DaskWorkers(client)
 
-    assert [workers.at_once(queues) for queues in (0, 1, 5, 40)] == [1, 1, 5, 8]
-    assert [workers.sharing(at_once) for at_once in (1, 5, 8)] == [1, 3, 4]
+    assert [workers.at_once(queues) for queues in (0, 1, 5, 11, 12, 20, 40)] == [1, 1, 5, 11, 8, 10, 8]
+    assert [workers.sharing(at_once) for at_once in (1, 5, 8, 11)] == [1, 3, 4, 6]

@@ -4,8 +4,8 @@ Owns which of them are shown, and in which form. Never what is said, and never s
 command's result.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from importlib import import_module
@@ -13,12 +13,9 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Any, TextIO
 
-import structlog
-from structlog.typing import FilteringBoundLogger
-
 from annolake.clock import Clock
 from annolake.observers.lines import ProgressLines
-from annolake.observers.protocols import SILENCE, Progress
+from annolake.observers.protocols import SILENCE, Log, Progress
 from annolake.printable import printable_lines
 from annolake.settings import LogFormat
 
@@ -52,7 +49,7 @@ class Console:
         self._above: Callable[[str], None] | None = None  # where a bar is drawn, what writes above it
         self._is_drawn_on = stream.isatty() and environ.get("TERM", "").lower() not in _DUMB and not self._as_json
         routine = not quiet and not self._is_drawn_on
-        self.log = _logger(self._write, now, as_json=self._as_json, routine=routine)
+        self.log: Log = _Log(self._write, now, as_json=self._as_json, routine=routine)
 
     def say(self, message: str) -> None:
         """Tell a person how it went; nothing when quiet."""
@@ -101,31 +98,52 @@ class Console:
             self._stream.flush()
 
 
-class _Lines:
-    """The end of the log: one call a line."""
+class _Log:
+    """A log whose lines are written by `write`: key=value (logfmt), or an object of JSON; `routine` events, or not."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self.msg = self.debug = self.info = self.warning = self.error = self.critical = write
+    def __init__(
+        self, write: Callable[[str], None], now: Callable[[], datetime], *, as_json: bool, routine: bool
+    ) -> None:
+        self._write, self._now = write, now
+        self._line = _json_line if as_json else _text_line
+        self._routine = routine
+
+    def debug(self, event: str, **facts: Any) -> None:
+        """Do nothing: no command shows developers more."""
+
+    def info(self, event: str, **facts: Any) -> None:
+        """Log a routine event, where those are shown."""
+        if self._routine:
+            self._log("info", event, facts)
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Log what someone may want to look at."""
+        self._log("warning", event, facts)
+
+    def error(self, event: str, **facts: Any) -> None:
+        """Log what must be looked at."""
+        self._log("error", event, facts)
+
+    def _log(self, level: str, event: str, facts: Mapping[str, Any]) -> None:
+        stamp = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._write(self._line(stamp, level, event, facts))
 
 
-def _logger(
-    write: Callable[[str], None], now: Callable[[], datetime], *, as_json: bool, routine: bool
-) -> FilteringBoundLogger:
-    def stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        event["timestamp"] = now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return event
+def _json_line(stamp: str, level: str, event: str, facts: Mapping[str, Any]) -> str:
+    return json.dumps({**facts, "event": event, "level": level, "timestamp": stamp}, default=repr)
 
-    def escape(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {fact: printable_lines(told) if isinstance(told, str) else told for fact, told in event.items()}
 
-    order = ["timestamp", "level", "event"]
-    rendering: list[Any] = [escape, structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True)]
-    if as_json:
-        rendering = [structlog.processors.JSONRenderer()]
-    level = logging.INFO if routine else logging.WARNING
-    logger: FilteringBoundLogger = structlog.wrap_logger(
-        _Lines(write),
-        processors=[structlog.processors.add_log_level, stamp, *rendering],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-    )
-    return logger
+def _text_line(stamp: str, level: str, event: str, facts: Mapping[str, Any]) -> str:
+    told = {"timestamp": stamp, "level": level, "event": event, **facts}
+    return " ".join(_pair(name, fact) for name, fact in told.items())
+
+
+def _pair(name: str, fact: object) -> str:
+    """Return a fact as logfmt has it: quoted where a reader would take it for several."""
+    if fact is True:
+        return name
+    text = "" if fact is None else "false" if fact is False else str(fact)
+    text = printable_lines(text) if isinstance(fact, str) else text
+    quoted = any(sign in text for sign in ' ="')
+    text = (text.replace("\\", "\\\\") if quoted else text).replace('"', '\\"').replace("\n", "\\n")
+    return f'{name}="{text}"' if quoted else f"{name}={text}"

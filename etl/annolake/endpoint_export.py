@@ -103,8 +103,9 @@ class EndpointExport:
         report.mode, report.mode_reason = plan.mode, plan.reason
         if report.endpoint == "runs":
             return RunsSource(self._access, self._upsert.index, plan.watermarks)
+        is_erased = None if self._erased.is_empty else self._erased.is_row
         return ItemsSource(
-            self._access, self._upsert.index, plan.watermarks, now=self._now, known=self, is_erased=self._erased.is_row
+            self._access, self._upsert.index, plan.watermarks, now=self._now, known=self, is_erased=is_erased
         )
 
     def keep(self, rows: Sequence[int], items: Sequence[bytes]) -> list[bool]:

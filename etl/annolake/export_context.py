@@ -106,7 +106,7 @@ def open_context(
 ) -> Iterator[ExportContext]:
     """Open the client and the lanes of an export. Raises ConfigError where the key is missing or unusable."""
     with (
-        open_client(config, environ, clock=around.clock, log=around.log) as client,
+        open_client(config, environ, clock=around.clock, log=around.log, sharing=workspace.export_id) as client,
         lanes_of(workspace.export_id, config.source.concurrency) as lanes,
     ):
         yield ExportContext(

@@ -26,8 +26,11 @@ from annolake.transform.row_types import HASH_VERSION
 from annolake.version import __version__
 
 
-def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log) -> Client:
-    """Return a client for the configured service. Raises ConfigError where the key is missing or unusable."""
+def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log: Log, sharing: str = "") -> Client:
+    """Return a client for the configured service; clients with the same `sharing` use the same connections.
+
+    Raises ConfigError where the key is missing or unusable.
+    """
     found = credentials(config, environ)
     if found.exposed:
         log.warning("key_file_exposed", setting="source.api_key_file", advice="others can read the file: chmod 600 it")
@@ -51,6 +54,7 @@ def open_client(config: Config, environ: Mapping[str, str], *, clock: Clock, log
         random=random.random,
         version=__version__,
         log=log,
+        sharing=sharing,
     )
 
 

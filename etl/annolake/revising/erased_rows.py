@@ -36,6 +36,11 @@ class ErasedRows:
         """How many rows, rejects among them, were met and left out so far, each once."""
         return self._rows + len(self._rejects)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever erased from the lake."""
+        return self._erased.is_empty
+
     def is_row(self, row: Any) -> bool:
         """Tell whether a row, or an item, was erased."""
         return self._erased.has_row(self._queue_id, queue_run_id=row.queue_run_id, id=row.id, added_at=row.added_at)
@@ -68,6 +73,8 @@ class ErasedRows:
 
     def sift(self, batch: RowBatch) -> RowBatch:
         """Return the batch without what was erased, which is counted."""
+        if self.is_empty:
+            return batch
         gone = [row for row in batch.rows if self.is_row(row.row)]
         self._count([*batch.left_out, *(row.number for row in gone)])
         left = {row.key for row in gone}

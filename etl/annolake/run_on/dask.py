@@ -60,8 +60,13 @@ class DaskWorkers:
         self._placed: dict[Future[QueueReport], str | None] = {}
 
     def at_once(self, queues: int) -> int:
-        """Return as many for each worker as a process exports at once: they wait more than they compute."""
-        return max(1, min(queues, QUEUES_AT_ONCE * len(self._workers())))
+        """Return as many for each worker as a process exports at once, for they wait more than they compute.
+
+        It is up to half as many more where the last round would leave most workers idle.
+        """
+        usual = QUEUES_AT_ONCE * max(1, len(self._workers()))
+        rounds = max(1, round(queues / usual))
+        return max(1, min(queues, max(usual, math.ceil(queues / rounds))))
 
     def sharing(self, at_once: int) -> int:
         """Return how many queues a worker has when they are spread evenly."""

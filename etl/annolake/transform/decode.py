@@ -10,7 +10,8 @@ row.
 import codecs
 import json
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -18,7 +19,7 @@ import msgspec
 from msgspec import Raw
 
 from annolake import contract
-from annolake.keys import key_of
+from annolake.keys import keys_of
 from annolake.transform.guard import Guard
 from annolake.transform.json_text import Members, as_object, joined, members, split_array, split_object
 from annolake.transform.rejected import rejected
@@ -36,6 +37,36 @@ NOT_KEPT = (*contract.RUNS.dropped, "share_url")
 
 Element = tuple[Any, bytes | None] | Reject
 """What becomes of an element of a list: its normalized row and the text of its unmapped fields, or why it is no row."""
+
+
+@dataclass(slots=True)
+class Elements:
+    """Elements of a list of rows: the rows and their `keys`, the rejects, and the keys of both in the list's order."""
+
+    rows: Sequence[tuple[Any, bytes | None]]
+    keys: list[bytes]
+    rejects: list[Reject]
+    in_order: list[bytes]
+
+    def hashes(self, *, archived: bool) -> list[bytes]:
+        """Return the rows' hashes, over what was sent for each and the list that it is in."""
+        which, buffer = b"archived" if archived else b"active", bytearray()
+        usual = hash_seed(which, b"")
+        return [
+            row_hash(row, usual if unmapped is None else hash_seed(which, unmapped), buffer)
+            for row, unmapped in self.rows
+        ]
+
+
+def told_apart(elements: Sequence[Element]) -> Elements:
+    """Return the rows and the rejects that elements are."""
+    rejects = [each for each in elements if isinstance(each, Reject)]
+    rows = [each for each in elements if not isinstance(each, Reject)]
+    keys = keys_of([row.queue_run_id for row, _ in rows])
+    if not rejects:
+        return Elements(rows, keys, rejects, keys)
+    own = iter(keys)
+    return Elements(rows, keys, rejects, [each.key if isinstance(each, Reject) else next(own) for each in elements])
 
 
 class PageDecoder:
@@ -59,21 +90,15 @@ class PageDecoder:
 
         The `guard` takes out what is not to be kept. Raises ValueError where the body is cut off or no JSON array.
         """
-        which, buffer = b"archived" if archived else b"active", bytearray()
-        usual_seed = hash_seed(which, b"")
-
-        def decoded(row: Any, unmapped: bytes | None) -> DecodedRow:
-            seed = usual_seed if unmapped is None else hash_seed(which, unmapped)
-            digest = row_hash(row, seed, buffer)
-            return DecodedRow(key_of(row.queue_run_id), row, digest, unmapped, archived, "RUN", True, unavailable)
-
-        read: Iterable[Element] = self.read(body)
+        elements = self.read(body)
         if guard:
-            read = guard.elements(read)
-        elements = [each if isinstance(each, Reject) else decoded(*each) for each in read]
-        rows = [each for each in elements if isinstance(each, DecodedRow)]
-        rejects = [each for each in elements if isinstance(each, Reject)]
-        return Page(len(body), rows, rejects, [each.key for each in elements])
+            elements = list(guard.elements(elements))
+        met = told_apart(elements)
+        rows = [
+            DecodedRow(key, row, digest, unmapped, archived, "RUN", True, unavailable)
+            for key, digest, (row, unmapped) in zip(met.keys, met.hashes(archived=archived), met.rows, strict=True)
+        ]
+        return Page(len(body), rows, met.rejects, met.in_order)
 
     def read(self, body: bytes) -> list[Element]:
         """Decode a JSON array: of each element the normalized row and the text of its unmapped fields, or a reject.
@@ -104,8 +129,7 @@ class PageDecoder:
     def _settled(self, strict: StrictDecoder, decoded: Sequence[Any]) -> list[Element]:
         """Normalize rows, and take their unmapped fields out of them. Raises MisfitError for the first that fails."""
         elements: list[Element] = [(row, strict.unmapped(row)) for row in decoded]
-        for row in decoded:
-            self._rows.normalize(row)
+        self._rows.normalize(decoded)
         return elements
 
     def _read_row(self, text: bytes) -> Element:
@@ -141,7 +165,7 @@ class PageDecoder:
         strict = self._strict
         row = strict.row.decode(text)
         unmapped = strict.unmapped(row)
-        self._rows.normalize(row)
+        self._rows.normalize((row,))
         return row, unmapped
 
     def _patiently(self, text: bytes, members: Members | None) -> tuple[Any, bytes | None]:
@@ -165,7 +189,7 @@ class PageDecoder:
             raise _surrogate(known) from None
         for name, value in apart.items():
             setattr(row, self._rows.fields[name].name, Raw(value))
-        self._rows.normalize(row)
+        self._rows.normalize((row,))
         whole = as_object(unknown)
         return row, None if whole is None else scrubbed(whole)
 

@@ -5,7 +5,7 @@ members of that object that the contract does not name are unmapped fields like 
 reviewer of the row is added here, for it is part of the hash.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -53,11 +53,12 @@ _Feedback = msgspec.defstruct(
 class _FeedbackRows(Rows):
     """Feedback in the endpoint's form; the source becomes a pair: what the columns hold, and the members beside."""
 
-    def normalize(self, row: Any) -> None:
-        super().normalize(row)
-        if isinstance(row.score, bool):
-            row.score = float(row.score)
-        row.feedback_source = _read_source(row.feedback_source)
+    def normalize(self, rows: Sequence[Any]) -> None:
+        super().normalize(rows)
+        for row in rows:
+            if isinstance(row.score, bool):
+                row.score = float(row.score)
+            row.feedback_source = _read_source(row.feedback_source)
 
 
 def feedback_rows() -> Rows:

@@ -130,7 +130,7 @@ def _flattened(column: Column, kind: pa.DataType, columns: dict[str, pa.Array], 
     if not key:
         return pc.list_value_length(columns[source]).cast(kind)
     maps = map(attrgetter(source), rows)
-    return pa.array([None if details is None else details.get(key) for details in maps], kind)
+    return pa.array([details.get(key) if details else None for details in maps], kind)
 
 
 def _seconds(columns: dict[str, pa.Array], end: str) -> pa.Array:
@@ -152,11 +152,12 @@ def _models(rows: Sequence[Any]) -> dict[str, pa.Array]:
 
 def _model_and_provider(text: Raw | UnsetType) -> tuple[str | None, str | None]:
     metadata, parameters = _names(text)
-    models = (metadata.ls_model_name, parameters.model, parameters.model_name)
-    provider = metadata.ls_provider
-    return next((each for each in models if isinstance(each, str)), None), provider if isinstance(
-        provider, str
-    ) else None
+    model, provider = None, metadata.ls_provider
+    for name in (metadata.ls_model_name, parameters.model, parameters.model_name):
+        if isinstance(name, str):
+            model = name
+            break
+    return model, provider if isinstance(provider, str) else None
 
 
 def _names(text: Raw | UnsetType) -> tuple[_Names, _Names]:

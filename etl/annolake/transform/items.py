@@ -5,20 +5,20 @@ the run that a query selects), enumerations in upper case, maps wrapped in `{"ra
 cursor. An element that does not fit never costs its neighbours. `join` makes rows of both.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from annolake.contract import RUNS
-from annolake.keys import key_of
-from annolake.transform.decode import NOT_KEPT, Element, PageDecoder
+from annolake.transform.decode import NOT_KEPT, Element, PageDecoder, told_apart
 from annolake.transform.guard import Guard
 from annolake.transform.row_batch import Reject
-from annolake.transform.row_types import Rows, hash_seed, row_hash
+from annolake.transform.row_types import Rows
 
 STATISTICS = "feedback_stats"
 LAST_PARENT = "parent_run_ids[-1]"
@@ -39,21 +39,23 @@ RUN_PLACES = _run_places()
 class _RunRows(Rows):
     """Runs in the query's form."""
 
-    def normalize(self, row: Any) -> None:
-        super().normalize(row)
+    def normalize(self, rows: Sequence[Any]) -> None:
+        super().normalize(rows)
         for name in _ENUMERATIONS:
-            if (value := getattr(row, name)) is not None:
-                setattr(row, name, value.lower())
+            for row in rows:
+                if (value := getattr(row, name)) is not None:
+                    setattr(row, name, value.lower())
 
 
 class _ItemRows(Rows):
     """Items, which called their project by the column's own name until August 2026."""
 
-    def normalize(self, row: Any) -> None:
-        if row.session_id is None:
-            row.session_id = row.former_session_id
-        row.former_session_id = None
-        super().normalize(row)
+    def normalize(self, rows: Sequence[Any]) -> None:
+        for row in rows:
+            if row.session_id is None:
+                row.session_id = row.former_session_id
+            row.former_session_id = None
+        super().normalize(rows)
 
 
 def item_rows() -> Rows:
@@ -86,12 +88,12 @@ def _runs() -> PageDecoder:
     return PageDecoder(run_rows())
 
 
-@dataclass(slots=True)
-class Item:
+class Item(msgspec.Struct, gc=False):
     """An item of a section: the row's metadata, normalized, and the text of its unmapped fields.
 
-    `hash` is over all that the item itself says (docs/lake.md#item-hash). `number` is the row's number in the index of
-    its queue, once it was met.
+    `hash` is over all that the item itself says (docs/lake.md#item-hash). `run_id` is the run that is to be asked for,
+    in the project of `project_id`; a THREAD has none, nor a RUN made from a proposed example. `start_time`: when the
+    run, or the thread, began. `number` is the row's number in the index of its queue, once it was met.
     """
 
     key: bytes
@@ -99,25 +101,10 @@ class Item:
     unmapped: bytes | None
     archived: bool
     hash: bytes
+    run_id: str | None
+    project_id: str | None
+    start_time: datetime | None
     number: int = -1
-
-    @property
-    def run_id(self) -> str | None:
-        """The run that is to be asked for; a THREAD has none, nor a RUN made from a proposed example."""
-        run_id: str | None = self.row.id
-        return run_id
-
-    @property
-    def project_id(self) -> str | None:
-        """The tracing project that the run is in."""
-        project_id: str | None = self.row.session_id
-        return project_id
-
-    @property
-    def start_time(self) -> datetime | None:
-        """When the run, or the thread, began."""
-        start_time: datetime | None = self.row.start_time
-        return start_time
 
 
 @dataclass(slots=True)
@@ -156,19 +143,12 @@ def decode_items(body: bytes, *, archived: bool, guard: Guard | None = None) -> 
     Raises ValueError where the body is cut off or of another shape.
     """
     elements, cursor = _items().read_answer(body)
-    page = ItemsPage(len(body), cursor)
-    which, buffer = b"archived" if archived else b"active", bytearray()
-    usual_seed = hash_seed(which, b"")
-    for element in guard.elements(elements) if guard else elements:
-        if isinstance(element, Reject):
-            page.keys.append(element.key)
-            page.rejects.append(element)
-            continue
-        row, unmapped = element
-        page.keys.append(key_of(row.queue_run_id))
-        digest = row_hash(row, usual_seed if unmapped is None else hash_seed(which, unmapped), buffer)
-        page.items.append(Item(page.keys[-1], row, unmapped, archived, digest))
-    return page
+    met = told_apart(list(guard.elements(elements)) if guard else elements)
+    items = [
+        Item(key, row, unmapped, archived, digest, row.id, row.session_id, row.start_time)
+        for key, digest, (row, unmapped) in zip(met.keys, met.hashes(archived=archived), met.rows, strict=True)
+    ]
+    return ItemsPage(len(body), cursor, met.in_order, items, met.rejects)
 
 
 def decode_runs(body: bytes, *, guard: Guard | None = None) -> RunsPage:

@@ -45,20 +45,29 @@ def join(
     `own` are runs whose descendants' usage the service refused to report: what is stored of their usage stays.
     """
     batch, buffer = RowBatch(), bytearray()
+    usual = _unavailable(None, found=True, unmapped=None, include_stats=include_stats)
     for item in items:
-        run = runs.get(item.run_id) if item.run_id else None
+        run_id = item.run_id
+        run = runs.get(run_id) if run_id else None
         if isinstance(run, Reject):
             path = f"$.run{run.path.removeprefix('$')}"
             batch.rejects.append(Reject(item.key, item.row.queue_run_id, path, run.reason, run.text))
         else:
-            row = _joined(item, run, buffer, include_stats=include_stats, own=item.run_id in own)
+            row = _joined(item, run, buffer, usual, include_stats=include_stats, own=run_id in own)
             batch.rows.append(row)
     return batch
 
 
 def _joined(
-    item: Item, run: tuple[Any, bytes | None] | None, buffer: bytearray, *, include_stats: bool, own: bool
+    item: Item,
+    run: tuple[Any, bytes | None] | None,
+    buffer: bytearray,
+    usual: frozenset[str],
+    *,
+    include_stats: bool,
+    own: bool,
 ) -> DecodedRow:
+    """Return the row; `usual` are the columns that stay where all that is asked for was told."""
     unmapped, found = item.unmapped, bool(run) if item.run_id else None
     values, parent = _NO_RUN, None
     if run:
@@ -70,7 +79,9 @@ def _joined(
         row.thread_id = run[0].thread_id
     # the item's hash is among them: a row is written anew whenever its item changes, be it in a field of no column
     parts = [b"items", item.hash.hex().encode(), str(found).encode(), unmapped or b""]
-    unavailable = _unavailable(row, found=found, unmapped=unmapped, include_stats=include_stats)
+    unavailable = usual
+    if unmapped or not found:
+        unavailable = _unavailable(row, found=found, unmapped=unmapped, include_stats=include_stats)
     if own:  # equal numbers mean another thing once descendants are reported
         parts.append(b"own usage")
         unavailable |= _OF_DESCENDANTS

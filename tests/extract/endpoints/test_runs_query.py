@@ -51,9 +51,13 @@ def test_batches_are_full_and_keep_the_order_whatever_the_project() -> None:
 
 def test_a_size_that_shrinks_meanwhile_is_kept_to() -> None:
     """What waited for a large batch is cut into smaller ones."""
-    sizes = iter([100] * 9 + [4] * 99)
-    batches: Batches = Batches(lambda: next(sizes))
-    made = [*batches.add([Subject(str(n)) for n in range(10)]), *batches.rest()]
+    size = [100]
+    batches: Batches = Batches(lambda: size[0])
+    waiting, last = [Subject(str(n)) for n in range(9)], Subject("9")
+
+    assert not list(batches.add(waiting))
+    size[0] = 4
+    made = [*batches.add([last]), *batches.rest()]
 
     assert [len(batch.items) for batch in made] == [4, 4, 2]
     assert [item.run_id for batch in made for item in batch.items] == [str(n) for n in range(10)]

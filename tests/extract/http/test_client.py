@@ -646,6 +646,20 @@ def test_lanes_share_connections_and_tally(service: Service, connect: Connect, j
     assert len(service.connections) <= 4
 
 
+def test_clients_of_one_export_share_their_connections(service: Service, connect: Connect) -> None:
+    """The first to leave closes none of them; where nobody uses them any more, others are made."""
+    first, second = connect(sharing="an export"), connect(sharing="an export")
+    first.get(ENDPOINT, {}, decode)
+    first.close()
+    second.get(ENDPOINT, {}, decode)
+    assert len(service.connections) == 1
+
+    second.close()
+    connect(sharing="an export").get(ENDPOINT, {}, decode)
+    connect().get(ENDPOINT, {}, decode)
+    assert len(service.connections) == 3
+
+
 def test_a_bug_in_a_decoder_is_not_asked_again(service: Service, connect: Connect) -> None:
     """Only a ValueError speaks of the body; anything else passes through untouched."""
 

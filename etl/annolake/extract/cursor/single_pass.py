@@ -125,9 +125,9 @@ class SinglePassReader(Reader):
     def _note(self, page: CursorSlice) -> Piece:
         """Note the rows as met, and which are wanted. No row may come twice, be it in one page."""
         noted = self._notes.note(page)
-        if self._touched_since is not None:
-            times = (time for values in page.times.values() for time in values if time is not None)
-            self._touched |= max(times, default=self._touched_since - 1) >= self._touched_since
+        if self._touched_since is not None and not self._touched:
+            times = [time for values in page.times.values() for time in values if time is not None]
+            self._touched = max(times, default=self._touched_since - 1) >= self._touched_since
         named = [key for key in page.keys if key not in page.ambiguous_keys]
         wanted = frozenset(named)
         self.reading.again += len(named) - len(wanted)

@@ -4,6 +4,7 @@ Owns that reading: which answer is waited for, and when the parts are given up. 
 by itself: what is compared, and what that proves, is P17 in docs/paging.md#windows.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -162,5 +163,5 @@ class WindowsOrder:
     def _around(self, column: str, page: Slice) -> tuple[int, int]:
         """Return how many rows come before, and after, the last one of the first page."""
         edge = self._edges[column][-1]
-        values = sortable(page.times, column) or []
-        return sum(value < edge for value in values), sum(value > edge for value in values)
+        values = sorted(sortable(page.times, column) or [])
+        return bisect_left(values, edge), len(values) - bisect_right(values, edge)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Protocol
 
 from annolake.errors import RefusedError, ServiceError, TooLargeError, UnavailableError
@@ -47,7 +48,7 @@ class Batch:
 
     items: Sequence[Any]
 
-    @property
+    @cached_property
     def asked(self) -> dict[str, Any]:
         """The items to ask for, by run."""
         return {item.run_id: item for item in self.items if item.run_id and item.project_id}
@@ -77,18 +78,21 @@ class Batches:
         for item in items:
             waiting = self._undated if item.run_id and item.start_time is None else self._dated
             waiting.append(item)
-            yield from self._cut(waiting, self._size())
+        for waiting in (self._dated, self._undated):
+            while len(waiting) >= self._size():
+                yield self._cut(waiting)
 
     def rest(self) -> Iterator[Batch]:
         """Yield what waits."""
         for waiting in (self._dated, self._undated):
-            yield from self._cut(waiting, 1)
+            while waiting:
+                yield self._cut(waiting)
 
-    def _cut(self, waiting: list[Subject], least: int) -> Iterator[Batch]:
-        while len(waiting) >= least:
-            size = self._size()
-            yield Batch(waiting[:size])
-            del waiting[:size]
+    def _cut(self, waiting: list[Subject]) -> Batch:
+        size = self._size()
+        batch = Batch(waiting[:size])
+        del waiting[:size]
+        return batch
 
 
 @dataclass

@@ -5,6 +5,7 @@ answer: the caller hands it a decoder.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Self, TypeVar
 
@@ -13,11 +14,13 @@ import tenacity
 
 from annolake.clock import Clock
 from annolake.errors import UnavailableError
-from annolake.extract.http.attempt import Call, Caller, Sender, connected
+from annolake.extract.http.attempt import Call, Caller, Sender
+from annolake.extract.http.connections import Connections, connect
 from annolake.extract.http.exchange import Bounds, Fault
 from annolake.extract.http.rate_limit import Cancelled, RateLimits, pause
 from annolake.extract.http.slots import Slots
 from annolake.observers.protocols import SILENCE, Log
+from annolake.shared import shared
 
 __all__ = ["Caller", "Cancelled", "Client"]
 
@@ -32,8 +35,9 @@ class Client:
     `headers` authenticate every request and never leave the origin of `base_url`. A wait between two attempts
     is at most `max_wait_s`, a Retry-After included; `random` yields 0 to 1. `key_name` is what messages call
     the key. One request takes `request_timeout_s` at most, one body `max_response_mb` unpacked; of bodies above
-    `max_inflight_mb` one is read and decoded at a time. Raises ConfigError where the environment's proxy or
-    certificate settings cannot be used.
+    `max_inflight_mb` one is read and decoded at a time. Clients of one process that have the same `sharing` use the
+    same connections: those of the tasks of one export, whose service and key are the same.
+    Raises ConfigError where the environment's proxy or certificate settings cannot be used.
     """
 
     def __init__(
@@ -54,11 +58,16 @@ class Client:
         max_inflight_mb: int = 64,
         log: Log = SILENCE,
         key_name: str = "the API key",
+        sharing: str = "",
     ) -> None:
-        http = connected(base_url, headers, timeout_s, version)
+        def made() -> Connections:
+            return connect(base_url, headers, timeout_s, version)
+
+        self._open = ExitStack()
+        there = self._open.enter_context(shared(("connections", sharing or object()), made, Connections.close))
         bounds = Bounds(request_timeout_s, max_response_mb * 1_000_000, max_inflight_mb * 1_000_000)
         slots = Slots(lanes)
-        self._sender = Sender(http, bounds, slots, rate_limits, clock, log, max_wait_s, key_name)
+        self._sender = Sender(there.http, there.threads, bounds, slots, rate_limits, clock, log, max_wait_s, key_name)
         self._max_attempts = max_attempts
         self._random = random
 
@@ -69,8 +78,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close every connection."""
-        self._sender.http.close()
+        """Close every connection, unless another client uses it."""
+        self._open.close()
 
     def get(
         self,
@@ -90,7 +99,7 @@ class Client:
         larger than it may be, or (unless `patient`) than it may be while another large one is in memory; Cancelled
         once `caller.stop` is set. `divisible` is that of `post`; `optional`: a 501 says that it is not served.
         """
-        request = self._sender.http.build_request("GET", endpoint, params=dict(params))
+        request = self._sender.request("GET", endpoint, params=params)
         call = Call(request, endpoint, caller or Caller(), patient, divisible=divisible, optional=optional)
         return self._until_answered(call, decode)
 
@@ -110,8 +119,7 @@ class Client:
         502 or 504 in a row is the last attempt, and (unless `patient`) a body above `max_inflight_mb` is too large.
         """
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        headers = {"Content-Type": "application/json"}
-        request = self._sender.http.build_request("POST", endpoint, content=content, headers=headers)
+        request = self._sender.request("POST", endpoint, content=content)
         return self._until_answered(
             Call(request, endpoint, caller or Caller(), patient, "query", divisible, True), decode
         )

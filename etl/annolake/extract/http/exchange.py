@@ -1,24 +1,26 @@
 """One request over the wire, within bounds of time and memory, and abandoned once its answer is not needed.
 
 Owns the reading of a body: how long all of it may take, how much of it is held, and what is said where it fails. It
-runs in a thread of its own: in a name's resolution, a connect, a handshake or a read nothing else ends a wait in time.
-The caller may stop waiting; the thread then ends with the next byte or the timeout, and never delays the exit.
+runs in another thread: in a name's resolution, a connect, a handshake or a read nothing else ends a wait in time.
+The caller may stop waiting; the request then ends with the next byte or the timeout, and never delays the exit.
 """
 
 import io
 import socket
 import ssl
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from threading import Event, Lock, Thread
+from functools import partial
+from threading import Event, Lock
 from typing import NoReturn, TypeVar
 
 import httpx
 
 from annolake.clock import Clock
 from annolake.extract.http.rate_limit import TICK_S, Cancelled
+from annolake.extract.http.request_threads import RequestThreads
 
 E = TypeVar("E", bound=BaseException)
 
@@ -124,13 +126,13 @@ class Exchange:
         self._error: BaseException | None = None
         self._holds = False
 
-    def run(self, http: httpx.Client, clock: Clock, stop: Event | None) -> Answer:
+    def run(self, http: httpx.Client, threads: RequestThreads, clock: Clock, stop: Event | None) -> Answer:
         """Send the request and return its answer; `close` when it is used.
 
         Raises Fault, UntrustedError, OversizeError; Cancelled once `stop` is set.
         """
         until = clock.monotonic() + self._bounds.seconds
-        Thread(target=self._exchange, args=(http,), name="request", daemon=True).start()
+        threads.run(partial(self._exchange, http))
         while not self._over.wait(TICK_S):
             if stop is not None and stop.is_set():
                 raise Cancelled
@@ -164,7 +166,7 @@ class Exchange:
 
     # --- in the thread
 
-    def _exchange(self, http: httpx.Client) -> None:
+    def _exchange(self, http: httpx.Client) -> Callable[[], None]:
         try:
             with closing(http.send(self._request, stream=True)) as response:
                 # Apart from the response, which is part of a circle: a body that it had would stay in memory
@@ -175,12 +177,14 @@ class Exchange:
             self._answer = answer
         except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
             self._error = error
-        finally:
-            with self._ends:
-                self._over.set()
-                if self._left.is_set():
-                    self._answer = self._error = None
-                    self._give_back()
+        return self._end
+
+    def _end(self) -> None:
+        with self._ends:
+            self._over.set()
+            if self._left.is_set():
+                self._answer = self._error = None
+                self._give_back()
 
     def _read(self, response: httpx.Response) -> bytes:
         """Return the body, unpacked; of one that only explains a failure no more than its beginning."""

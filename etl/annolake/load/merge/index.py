@@ -180,16 +180,23 @@ class Index:
 
     def find(self, keys: Bytes16) -> Numbers:
         """Return the rows' numbers, -1 where a key is unknown."""
-        numbers = np.full(len(keys), _FREE, np.int32)
-        at, sought, hop = self._home(keys), np.arange(len(keys)), 0
+        at = self._home(keys)
+        numbers: Numbers = self._slots[at]
+        sought = np.flatnonzero((numbers != _FREE) & ~self._are_at(numbers, keys))
+        at, hop = at[sought], 0
         while sought.size:
-            found = self._slots[at]
-            same = (self._keys[found] == keys[sought]).all(axis=1) & (found != _FREE)
-            numbers[sought[same]] = found[same]
-            elsewhere = (found != _FREE) & ~same
             hop += 1
-            sought, at = sought[elsewhere], (at[elsewhere] + hop) & (len(self._slots) - 1)
+            at = (at + hop) & (len(self._slots) - 1)
+            found = self._slots[at]
+            numbers[sought] = found
+            elsewhere = np.flatnonzero((found != _FREE) & ~self._are_at(found, keys[sought]))
+            sought, at = sought[elsewhere], at[elsewhere]
         return numbers
+
+    def _are_at(self, numbers: Numbers, keys: Bytes16) -> Bools:
+        """Tell which of the keys are those of the rows of these numbers."""
+        same = self._keys.take(numbers, axis=0) == keys
+        return np.asarray(same[:, 0] & same[:, 1])
 
     def days(self, numbers: Numbers) -> Days:
         """Return the day that the last known version of each row is in."""

@@ -163,6 +163,7 @@ class Upsert:
         left = self.index.days_left()
         self._to_merge = len(concerned | left)
         light = {day for day in concerned - left if self._nbytes(day) < self._format.row_group_bytes}
+        light = light if at_once > 1 else set()  # one after the other needs no other thread
         yield from self._merge_side_by_side(sorted(light), left, at_once, remove_gone=remove_gone)
         for day in sorted(concerned - left - light):
             yield self._counted(self._merge(day, left, remove_gone=remove_gone)[0])
