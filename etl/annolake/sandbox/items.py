@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -121,14 +122,14 @@ def _part(queue: Queue, status: str, item_type: str | None, low: datetime | None
     """Return what the filters leave of a section; every request for a page of it asks, so it is remembered."""
     memory = _MEMORY.setdefault(queue, _Memory())
     if memory.events != len(queue.history):
-        memory.parts, memory.events = {}, len(queue.history)
+        memory.parts, memory.types, memory.events = {}, {}, len(queue.history)
     filters = (status, item_type, low, high)
     if filters not in memory.parts:
-        rows = [row for row in _rows(queue, status) if item_type in (None, row.item_type)]
+        rows = memory.of_type(queue, status, item_type)
         if low or high:
             least, most = low or _LONG_AGO, high or _FAR_OFF
-            rows = [row for row in rows if (start := memory.start(row)) is not None and least <= start <= most]
-        memory.parts[filters] = rows
+            rows = [(row, start) for row, start in rows if start is not None and least <= start <= most]
+        memory.parts[filters] = [row for row, _ in rows]
     return memory.parts[filters]
 
 
@@ -138,9 +139,16 @@ class _Memory:
 
     events: int = 0
     parts: dict[Any, list[Row]] = field(default_factory=dict)
+    types: dict[Any, list[tuple[Row, datetime | None]]] = field(default_factory=dict)
     starts: dict[Row, datetime | None] = field(default_factory=dict)
 
-    def start(self, row: Row) -> datetime | None:
+    def of_type(self, queue: Queue, status: str, item_type: str | None) -> list[tuple[Row, datetime | None]]:
+        if (status, item_type) not in self.types:
+            rows = [row for row in _rows(queue, status) if item_type in (None, row.item_type)]
+            self.types[status, item_type] = [(row, self._start(row)) for row in rows]
+        return self.types[status, item_type]
+
+    def _start(self, row: Row) -> datetime | None:
         if row not in self.starts:
             self.starts[row] = _instant(row.members().get("start_time"))
         return self.starts[row]
@@ -162,6 +170,7 @@ def within(start: bytes | None, low: datetime | None, high: datetime | None, *, 
     return (low is None or at >= low) and (high is None or at <= high)
 
 
+@lru_cache(maxsize=100_000)  # the same rows are asked for again and again
 def _instant(start: bytes | None) -> datetime | None:
     return instant(json.loads(start)) if start else None
 

@@ -90,16 +90,19 @@ def page(
     asked = list(dict.fromkeys(_identifiers(body, "ids"))) if body.get("ids") else None
     rules.check_ids(asked)
     told = _all_usage if _boolean(body, SUBTREE_USAGE) else own
+    known = {json.dumps(project).encode() for project in projects}
     found = [
         (there.get("start_time", b"null"), row.id, told(there))
         for row in _candidates(queues, asked, existence)
-        if _in_project(there := row.members(), projects) and within(there.get("start_time"), low, high, unknown=True)
+        if (project := (there := row.members()).get("session_id", b"null")) in known or json.loads(project) in projects
+        if within(there.get("start_time"), low, high, unknown=True)
     ]
     found.sort(key=lambda one: (utc_text(one[0]), one[1]), reverse=True)
     page = found[offset : offset + min(size, page_cap or size)]
     last = offset + len(page)
     cursor = base64.urlsafe_b64encode(str(last).encode()).decode() if last < len(found) else None
-    texts = [showing.text(_selected(there, selects)) for _, _, there in page]
+    fields = [SELECTS[name] for name in selects]
+    texts = [showing.text(_selected(there, fields)) for _, _, there in page]
     body_text = b'{"items":[' + b",".join(texts) + b'],"next_cursor":' + json.dumps(cursor).encode() + b"}"
     return rules.weigh(Answer(200, body_text, rows=len(page)))
 
@@ -111,10 +114,6 @@ def _candidates(queues: Iterable[Queue], asked: list[str] | None, existence: Exi
             if row is None or existence.is_gone(run_id) or existence.comes_late(run_id):
                 continue
             yield row
-
-
-def _in_project(there: Members, projects: set[str]) -> bool:
-    return json.loads(there.get("session_id", b"null")) in projects
 
 
 def _identifiers(body: Mapping[str, Any], name: str) -> list[str]:
@@ -166,14 +165,8 @@ def _offset(cursor: object) -> int:
         raise invalid(("body", "cursor"), "Invalid cursor", "value_error") from None
 
 
-def _selected(there: Members, selects: list[str]) -> bytes:
-    texts = {}
-    for name in selects:
-        key, field = SELECTS[name]
-        value = field(there)
-        if value is not None:
-            texts[key] = value
-    return join(texts)
+def _selected(there: Members, fields: Iterable[tuple[str, Field]]) -> bytes:
+    return join({key: value for key, field in fields if (value := field(there)) is not None})
 
 
 # How each field is told
@@ -196,11 +189,13 @@ def _cost(name: str) -> Field:
 
 
 def _raw(name: str, value: Callable[[bytes], bytes] = bytes) -> Field:
+    @lru_cache(maxsize=10_000)  # most runs have one of a few
+    def told(text: bytes) -> bytes:
+        return b'{"raw":' + join({key: value(member) for key, member in members(text).items()}) + b"}"
+
     def field(there: Members) -> bytes | None:
         text = there.get(name)
-        if text is None or text == b"null":
-            return text
-        return b'{"raw":' + join({key: value(member) for key, member in members(text).items()}) + b"}"
+        return text if text is None or text == b"null" else told(text)
 
     return field
 

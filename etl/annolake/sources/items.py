@@ -12,9 +12,9 @@ from itertools import compress
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from annolake.errors import TooLargeError
+from annolake.extract.cursor.lanes import Lanes
 from annolake.extract.cursor.queue_reader import QueueReader
 from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, FetchAt, Part, Section
-from annolake.extract.cursor.windows import Lanes
 from annolake.extract.endpoints.items import SECTIONS, Filters, ItemsListing
 from annolake.extract.endpoints.runs_query import Batch, Batches, RunsQuery
 from annolake.extract.paging.readings import SeenKeys
@@ -70,6 +70,7 @@ class ItemsSource:
         self._batches = Batches(self._at_once)
         self._decode_runs = partial(decode_runs, guard=access.guards.runs)
         self._under_way: deque[Future[_Joined]] = deque()
+        self._most = min(settings.concurrency, access.query_size.at_once)
         self._listing = ItemsListing(access.client, access.queue_id, access.caller)
         self._names = SECTIONS if settings.include_archived else tuple(n for n in SECTIONS if n != "archived")
         self.usage: Usage = "subtree" if settings.subtree_usage else "own"
@@ -98,11 +99,13 @@ class ItemsSource:
         """Yield items that another reading meets for the first time, with their runs. Raises ServiceError."""
         return self._joined(self._reader.read_again())
 
-    def _joined(self, pieces: Iterable[Piece]) -> Iterator[RowBatch]:
-        batches, asked = self._batches, self._under_way
-        most = min(self._access.settings.concurrency, self._access.query_size.at_once)
+    def _joined(self, pieces: Iterable[Piece | None]) -> Iterator[RowBatch]:
+        batches, asked, most = self._batches, self._under_way, self._most
         try:
             for piece in pieces:
+                if piece is None:
+                    yield from self._answered(asked, most, those_there=True)
+                    continue
                 page = piece.slice.page
                 number_rows(page.items, piece)
                 if page.rejects:
@@ -128,7 +131,7 @@ class ItemsSource:
 
     def _ask_for_rest(self) -> None:
         """Have the runs that wait be asked for now, where it is known what they weigh: no item is expected any more."""
-        if all(future.done() for future in self._under_way):
+        if self._access.query_size.is_known and len(self._under_way) < self._most:
             self._under_way.extend(map(self._asked, self._batches.rest()))
 
     def _sorted_out(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
@@ -147,9 +150,9 @@ class ItemsSource:
             self._access.query_size.asks()
         return self._access.query_lanes.submit(self._join, batch)
 
-    def _answered(self, asked: "deque[Future[_Joined]]", most: int) -> Iterator[RowBatch]:
-        """Yield what was asked for first, until no more than `most` are under way."""
-        while len(asked) > most:
+    def _answered(self, asked: "deque[Future[_Joined]]", most: int, *, those_there: bool = False) -> Iterator[RowBatch]:
+        """Yield what was asked for first, until no more than `most` are under way; `those_there`: and what is there."""
+        while len(asked) > most or (those_there and asked and asked[0].done()):
             joined = asked.popleft().result()
             self.runs_asked += joined.asked
             if joined.rest.items:  # before what follows it: of a row's versions the last one counts

@@ -120,7 +120,7 @@ class Watched(QueueReader):
         sections = [queue.section(name) for name in SECTIONS]
         super().__init__(sections, seen_keys=met, limit=lambda: LIMIT)
 
-    def _read_in_pairs(self, one: Any) -> Iterator[Piece]:
+    def _read_in_pairs(self, one: Any) -> Iterator[Piece | None]:
         self.joined.append((one.section.name, len(self._queue.log)))
         yield from super()._read_in_pairs(one)
 
@@ -139,7 +139,7 @@ class AllSections(Changing):
         self.before = {name: list(rows) for name, rows in self.queue.sections.items()}
         self.queue.told = int if told else lambda _: None
         self.reader = Watched(self.queue, self.met)
-        self.steps = self.reader.read()
+        self.steps = filter(None, self.reader.read())
 
     @rule(way=st.sampled_from([(MINE, THEIRS), (MINE, ARCHIVED), (THEIRS, ARCHIVED)]), at=PLACES, to=PLACES, n=counts)
     def pass_on(self, way: tuple[str, str], at: int, to: int, n: int) -> None:

@@ -7,11 +7,11 @@ and what makes the verdict incomplete: docs/paging.md#sections-of-a-queue.
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from annolake.extract.cursor.lanes import Lanes
 from annolake.extract.cursor.overlapping import OverlappingReader
 from annolake.extract.cursor.section_pass import Look, SectionPass, Terms, measured
 from annolake.extract.cursor.section_reader import WHOLE, Section
 from annolake.extract.cursor.single_pass import SinglePassReader
-from annolake.extract.cursor.windows import Lanes
 from annolake.extract.paging.readings import Ledger, SeenKeys
 from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.sort_order import OrderMeasure
@@ -54,7 +54,7 @@ class QueueReader:
     `limit` is asked before every request and may answer differently each time. Requests that need not wait for each
     other are made on `lanes`. `touched_since` is when the export began
     (microseconds since 1970), less what two clocks may differ by: a row with a time from then on was touched meanwhile.
-    `before_looks` is called when each section was read once, and it is about to be asked whether that was enough.
+    `before_looks` is called when each section was read once, and it is being asked whether that was enough.
     A section with a watermark is read from it only where its newest rows come first, for there is no cursor to begin at
     but the start's; else it is read whole. `verdict` is valid when `read` has ended.
     """
@@ -81,9 +81,10 @@ class QueueReader:
             if one.watermark and not one.watermark.order.descending:
                 self._sweep(self._sections[one.name])
 
-    def read(self) -> Iterator[Piece]:
-        """Yield every page to be taken; of a row's versions the last one counts.
+    def read(self) -> Iterator[Piece | None]:
+        """Yield every page to be taken, and None where answers are waited for next: there is time for other things.
 
+        Of a row's versions the last one counts.
         Raises what a request raises; UnavailableError where a section never ends.
         """
         self._ask_sizes(0)
@@ -95,20 +96,20 @@ class QueueReader:
                 break
             if one is not last or once.counted is not None:
                 looks += once.looks
-        if not once.moved:
-            self._before_looks()
-        if once.moved or self._has_changed(looks):
+        if once.moved or (yield from self._has_changed(looks)):
             yield from self._read_overlapping()
         else:
             yield from self._read_gaps_again()
         self._conclude()
 
-    def read_again(self) -> Iterator[Piece]:
+    def read_again(self) -> Iterator[Piece | None]:
         """Read every section once more from its start, as `read` does, and conclude anew; only new rows are wanted."""
         for one in self._sections.values():
             once = yield from self._read_once(one, again=True)
             if once.moved:
                 break
+        if not once.moved:
+            self._note_sizes(1)
         if once.moved or self._is_recounted():
             yield from self._read_overlapping()
             self._note_sizes(1)
@@ -131,7 +132,7 @@ class QueueReader:
 
     def _read_once(
         self, one: _Section, *, again: bool = False, limit: Callable[[], int] | None = None
-    ) -> Generator[Piece, None, SectionPass]:
+    ) -> Generator[Piece | None, None, SectionPass]:
         once = SectionPass(
             one.section,
             replace(self._terms, limit=limit) if limit else self._terms,
@@ -139,11 +140,10 @@ class QueueReader:
             size=lambda: one.reported(1) or one.reported(0),
             again=again,
         )
-        pages = once.pages(windows=limit is None)
-        first = next(pages)
-        self._wait_for_sizes(0)  # asked for beside the first page of all
-        yield first
-        yield from pages
+        for piece in once.pages(windows=limit is None):
+            if piece:
+                self._wait_for_sizes(0)  # asked for beside the first page of all
+            yield piece
         one.measure, one.seen, one.counted = once.measure, once.seen, once.counted
         for reader in once.readers:
             self._account(reader)
@@ -152,7 +152,7 @@ class QueueReader:
             once = yield from self._read_once(one)
         return once
 
-    def _read_gaps_again(self) -> Iterator[Piece]:
+    def _read_gaps_again(self) -> Iterator[Piece | None]:
         """Read each section again that shows less than is reported, until two readings agree."""
         for size in _OTHER_SIZES:
             for one in [one for one in self._sections.values() if one.lacks_rows and not one.agrees]:
@@ -167,25 +167,28 @@ class QueueReader:
     def _scaled(self, size: float) -> Callable[[], int]:
         return lambda: max(1, int(self._terms.limit() * size))
 
-    def _has_changed(self, looks: Sequence[Look]) -> bool:
+    def _has_changed(self, looks: Sequence[Look]) -> Generator[None, None, bool]:
         """Tell whether a section has another size than before, or another page where one is asked for again."""
         lanes = self._terms.lanes
         pages = [lanes.submit(reader.section.fetch, *place.ask) for reader, place in looks]
         self.requests += len(pages)
-        recounted = self._is_recounted()
+        self._ask_sizes(1)
+        self._before_looks()
+        yield None
         lanes.wait_for_all(pages)
+        recounted = self._is_recounted()
         moved = sum(not place.fits(page.result()) for (_, place), page in zip(looks, pages, strict=True))
         self.verdict.signs.shifts += moved
         return self.verdict.is_resized() or recounted or moved > 0
 
     def _is_recounted(self) -> bool:
-        """Ask for the sizes; tell whether a section that was read in windows has another one now, or none."""
-        self._note_sizes(1)
+        """Tell whether a section that was read in windows has another size now, or none."""
+        self._wait_for_sizes(1)
         return any(one.counted not in {None, one.reported(1)} for one in self._sections.values())
 
     # --- in overlapping pages
 
-    def _read_overlapping(self) -> Iterator[Piece]:
+    def _read_overlapping(self) -> Iterator[Piece | None]:
         *others, archived = self._sections.values()
         for one in others:
             yield from self._read_in_pairs(one)
@@ -198,7 +201,7 @@ class QueueReader:
             ):
                 return
 
-    def _read_in_pairs(self, one: _Section) -> Iterator[Piece]:
+    def _read_in_pairs(self, one: _Section) -> Iterator[Piece | None]:
         self.verdict.signs.rereadings += 1
         reader = OverlappingReader(
             one.section,
@@ -209,7 +212,8 @@ class QueueReader:
             earlier=one.last,
         )
         one.measure = OrderMeasure()
-        yield from measured(one.measure if one.whole else None, reader.pages(), share_rows=True)
+        for piece in measured(one.measure if one.whole else None, reader.pages(), share_rows=True):
+            yield from (piece, None)
         one.seen = reader.seen
         self._account(reader)
         if reader.reading.contradicted:

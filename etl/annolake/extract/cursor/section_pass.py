@@ -9,10 +9,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 
+from annolake.extract.cursor.lanes import Lanes
 from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Part, Section
 from annolake.extract.cursor.single_pass import Place, SinglePassReader
 from annolake.extract.cursor.window_plan import Plan, Starts, cut
-from annolake.extract.cursor.windows import Lanes, WindowsOrder, WindowsReader
+from annolake.extract.cursor.windows import WindowsOrder, WindowsReader
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Piece, Slice
 from annolake.extract.paging.sort_order import OrderMeasure
@@ -56,14 +57,21 @@ class SectionPass:
         self.measure = OrderMeasure()
         self.counted: int | None = None
 
-    def pages(self, *, windows: bool) -> Iterator[Piece]:
-        """Yield the pages up to the end, or until rows were seen to move. Raises what `SinglePassReader.pages` does."""
+    def pages(self, *, windows: bool) -> Iterator[Piece | None]:
+        """Yield the pages up to the end, or until rows were seen to move, and None where answers are waited for next.
+
+        Raises what `SinglePassReader.pages` does.
+        """
+        measure = self.measure if self._section.watermark is None else None
+        pages = measured(measure, self._straight.pages(self._terms.lanes))
+        yield next(pages)
         counted = self._count_ahead() if windows else {}
-        pages = measured(self.measure if self._section.watermark is None else None, self._straight.pages())
+        yield None
         first = next(pages)
-        yield first
+        yield from (first, None)
         self._terms.lanes.wait_for_all(counted.values())
-        plan = self._plan(first.slice, counted) if windows and not (self.moved or self._straight.read_to_end) else None
+        cuttable = windows and not (self.moved or self._straight.read_to_end)
+        plan = self._plan(first.slice, counted) if first and cuttable else None
         if plan:
             yield from self._read_windows(plan)
         if self.counted is None and not self.moved:
@@ -115,7 +123,7 @@ class SectionPass:
             counted={part: count.result() for part, count in counted.items()},
         )
 
-    def _read_windows(self, plan: Plan) -> Iterator[Piece]:
+    def _read_windows(self, plan: Plan) -> Iterator[Piece | None]:
         """Read the parts; where they do not show all that was counted, the section has to be read on straight."""
         terms = self._terms
         self._windows = WindowsReader(
@@ -128,11 +136,13 @@ class SectionPass:
             touched_since=terms.touched_since,
         )
         order = WindowsOrder(plan.first)
-        for reader, piece in self._windows.pages():
-            order.watch(reader, piece.slice)
-            if isinstance(piece.slice, CursorSlice):
-                terms.starts.add(piece.slice.starts)
-            yield piece
+        for step in self._windows.pages():
+            if step:
+                reader, piece = step
+                order.watch(reader, piece.slice)
+                if isinstance(piece.slice, CursorSlice):
+                    terms.starts.add(piece.slice.starts)
+            yield step and step[1]
         if self._windows.is_enough:
             self.measure, self.counted = order.conclude(), plan.counted[WHOLE]
         else:
@@ -140,13 +150,15 @@ class SectionPass:
             terms.starts.clear()
 
 
-def measured(measure: OrderMeasure | None, pages: Iterable[Piece], *, share_rows: bool = False) -> Iterator[Piece]:
+def measured(
+    measure: OrderMeasure | None, pages: Iterable[Piece | None], *, share_rows: bool = False
+) -> Iterator[Piece | None]:
     """Hand the pages on; unless they share rows, the neighbours of two pages count for the order as well."""
     last: dict[str, Sequence[int | None]] = {}
     for piece in pages:
-        times = piece.slice.times
-        if measure:
+        times = piece.slice.times if piece else {}
+        if piece and measure:
             measure.watch({column: [*last.get(column, ()), *times[column]] for column in times})
-        if not share_rows:
+        if piece and not share_rows:
             last = {column: values[-1:] for column, values in times.items()}
         yield piece

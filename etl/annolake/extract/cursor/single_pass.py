@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from annolake.extract.cursor.lanes import Lanes
 from annolake.extract.cursor.section_reader import CursorSlice, Reader, Section, unknown
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Piece
@@ -77,13 +78,16 @@ class SinglePassReader(Reader):
         self._apart = 1  # pages between two cursors to be asked again
         self._checks: deque[Place] = deque()
 
-    def pages(self) -> Iterator[Piece]:
-        """Yield the pages up to the end, or to the first that shows that rows moved.
+    def pages(self, lanes: Lanes) -> Iterator[Piece | None]:
+        """Yield the pages up to the end, or to the first that shows that rows moved; None once each is asked for.
 
         Raises UnavailableError where a cursor comes again or the section never ends, and what `fetch` raises.
         """
         while ask := self.ask():
-            piece = self.take(self.section.fetch(*ask))
+            page = lanes.submit(self.section.fetch, *ask)
+            yield None
+            lanes.wait_for_all([page])
+            piece = self.take(page.result())
             if piece:
                 yield piece
 

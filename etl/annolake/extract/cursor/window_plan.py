@@ -14,8 +14,11 @@ from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Part
 MOST_WINDOWS = 16
 
 _FEWEST_PAGES = 16  # of a section that is cut
-_PAGES_A_WINDOW = 4
-_FAT = (1.5, 4.0)  # a stretch with so many times the items of a window is looked into, in each round
+_PAGES_A_WINDOW = 2.5  # so that three requests bring it, though windows differ
+_UNEVEN = 1.5  # windows of so many times their share are not even
+_FAT = 4.0  # a stretch with so many times the items of a window is looked into
+_ROUNDS = 2  # of looking into stretches, and of counting between windows
+_LONG = 1.5  # pages: a window with so many more than its share is worth another round of counts
 _NEAR = 0.2  # of a window: a bound need not be more exact
 _FAR = 60 * 86_400 * 1_000_000  # microseconds: so far out, where the items lie further out than expected
 _UNITS = (1_000_000, 1_000, 1)  # microseconds: bounds are as round as the stretch they lie in allows
@@ -81,7 +84,7 @@ class Starts:
 
 def _windows(pages: int, lanes: int) -> int:
     """Return how many windows a section of so many pages is cut into; 0: none."""
-    windows = min(lanes, MOST_WINDOWS, pages // _PAGES_A_WINDOW)
+    windows = min(lanes, MOST_WINDOWS, int(pages / _PAGES_A_WINDOW))
     return windows if windows > 1 and pages >= _FEWEST_PAGES else 0
 
 
@@ -101,22 +104,33 @@ def cut(
     if plan := _at_those_bounds(first, size, windows, counted):
         return plan
     counts = _beside(counted, counts)
-    asked = [WHOLE, RUNS, Part("RUN", high=min(sample)), Part("RUN", high=max(sample))]
-    total, started, low, high = counts(asked)
-    if total != size or started is None or low is None or high is None:
+    guessed = [] if counted else _guessed(sample, size, windows, newest)
+    times = sorted({min(sample), max(sample), *guessed})
+    total, started, threads, *until = counts([WHOLE, RUNS, THREADS, *(Part("RUN", high=time) for time in times)])
+    known = {part.high: count for part, count in counted.items() if part.high is not None and count is not None}
+    known |= {time: count for time, count in zip(times, until, strict=True) if count is not None}
+    if total != size or started is None or not {min(sample), max(sample)} <= known.keys():
         return None
-    threads = [THREADS] if started < total else []
-    known = {WHOLE: total, RUNS: started} | {
-        part: told or 0 for part, told in zip(threads, counts(threads), strict=True)
-    }
-    before = {part.high: count for part, count in counted.items() if part.high is not None and count is not None}
-    spread = _Spread(sample, started, {**before, min(sample): low, max(sample): high}, newest)
-    if started + known.get(THREADS, 0) != total:
+    if started + (threads or 0) != total:
         return None  # of some items no window would know
+    spread = _Spread(sample, started, known, newest)
     spread.look_into(windows, counts)
-    bounds = spread.bounds(windows, counts)
-    known |= {Part("RUN", high=bound): count for bound, count in bounds.items()}
-    return Plan(first, tuple(bounds), known) if bounds and spread.is_plausible else None
+    bounds = spread.bounds(windows, len(first.keys), counts)
+    if not (bounds and spread.is_plausible):
+        return None
+    parts = {Part("RUN", high=bound): count for bound, count in bounds.items()}
+    return Plan(first, tuple(bounds), {WHOLE: total, RUNS: started, **parts, **({THREADS: threads} if threads else {})})
+
+
+def _guessed(sample: Sequence[int], size: int, windows: int, newest: int | None) -> list[int]:
+    """Return times between every other window as the first page alone has it: all items follow each other like its own.
+
+    They are counted beside the size of all, and right where items are added day by day: a round trip less.
+    """
+    later = sample[len(sample) // 2 :]
+    rising = sum(one < other for one, other in zip(sample, later, strict=False)) * 4 / len(later)
+    before, until = (1, len(sample)) if rising > 3 else (size - len(sample), size) if rising < 1 else (1, size)  # noqa: PLR2004
+    return _Spread(sample, size, {min(sample): before, max(sample): until}, newest).quantiles(windows)[1::2]
 
 
 def _beside(counted: Mapping[Part, int | None], counts: Counts) -> Counts:
@@ -139,7 +153,7 @@ def _at_those_bounds(first: CursorSlice, size: int, windows: int, counted: Mappi
     until = {count: part for part, count in known.items() if 0 < count < items}
     rising = list(known.values()) == sorted(known.values())
     largest = max(high - low for low, high in pairwise([0, *sorted(until), items]))
-    if total != size or items + threads != total or not rising or largest > items / windows * _FAT[0]:
+    if total != size or items + threads != total or not rising or largest > items / windows * _UNEVEN:
         return None
     bounds = tuple(part.high for part in until.values() if part.high is not None)
     kept = {part: count for count, part in until.items()} | ({THREADS: threads} if threads else {})
@@ -169,19 +183,33 @@ class _Spread:
 
     def look_into(self, windows: int, counts: Counts) -> None:
         """Find out where too many items lie together: with half as many counts as windows, and again if need be."""
-        for fat in _FAT:
-            times = self._quantiles(windows, fat)
+        self._reach_out(self._items / windows * _UNEVEN)
+        for _ in range(_ROUNDS):
+            times = self.quantiles(windows, _FAT)
             if not times:
                 return
             self._count(times[:: -(-2 * len(times) // windows)], counts)
-            self._reach_out(self._items / windows * fat)
+            self._reach_out(self._items / windows * _FAT)
 
-    def bounds(self, windows: int, counts: Counts) -> dict[int, int]:
-        """Return times between windows of about as many items, and how many began until then."""
+    def bounds(self, windows: int, page: int, counts: Counts) -> dict[int, int]:
+        """Return times between windows of about as many items, and how many began until then.
+
+        They are counted once more where that makes the longest window shorter by round trips, of a `page` each.
+        """
         share = self._items / windows
-        self._count([time for time in self._quantiles(windows, 0) if not self._is_near(time, share)], counts)
+        chosen: dict[int, int] = {}
+        for _ in range(_ROUNDS):
+            times = [time for time in self.quantiles(windows) if not self._is_near(time, share)]
+            self._count(times, counts)
+            chosen = self._chosen(windows)
+            longest = max(high - low for low, high in pairwise([0, *chosen.values(), self._items]))
+            if not times or longest <= share + _LONG * page:
+                break
+        return chosen
+
+    def _chosen(self, windows: int) -> dict[int, int]:
         inside = {count: time for time, count in self._known.items() if 0 < count < self._items}
-        sought = [share * number for number in range(1, windows)]
+        sought = [self._items * number / windows for number in range(1, windows)]
         nearest = {min(inside, key=lambda count: abs(count - one)) for one in sought} if inside else set()
         return {inside[count]: count for count in sorted(nearest)}
 
@@ -206,7 +234,7 @@ class _Spread:
         if self._items - self._known[high] > fat:
             self._high = self._no_later_than(max(self._high, high + _FAR))
 
-    def _quantiles(self, windows: int, fat: float) -> list[int]:
+    def quantiles(self, windows: int, fat: float = 0) -> list[int]:
         """Return the times between windows of as many items, those in stretches of `fat` times as many alone."""
         points = self._points()
         found = set()

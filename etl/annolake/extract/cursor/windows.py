@@ -8,53 +8,16 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Protocol
 
 from annolake.errors import ServiceError
+from annolake.extract.cursor.lanes import Lanes
+from annolake.extract.cursor.page_ahead import PageAhead
 from annolake.extract.cursor.section_reader import CursorSlice, Part, Section
 from annolake.extract.cursor.single_pass import SinglePassReader
 from annolake.extract.cursor.window_plan import Plan
 from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.slices import Piece, Slice
 from annolake.extract.paging.sort_order import OrderMeasure, sortable
-from annolake.extract.paging.waiting import Wait, wait_for_one
-
-
-class Submit(Protocol):
-    """Has a lane call the function."""
-
-    def __call__(self, call: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
-        """Return what will have the result."""
-
-
-def at_once(call: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
-    """Call the function here and now: what `Submit` is where there are no lanes."""
-    future: Future[Any] = Future()
-    try:
-        future.set_result(call(*arguments))
-    except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it
-        future.set_exception(error)
-    return future
-
-
-class Lanes:
-    """Where requests are made: so `many` at once, by `submit`; a reader that waits for answers does it by `wait`."""
-
-    def __init__(self, many: int = 1, submit: Submit = at_once, wait: Wait = wait_for_one) -> None:
-        self.many = many
-        self.submit = submit
-        self.wait = wait
-
-    def each(self, call: Callable[..., Any], arguments: Collection[Any]) -> list[Any]:
-        """Call the function once for each argument, side by side; return the results."""
-        futures = [self.submit(call, argument) for argument in arguments]
-        self.wait_for_all(futures)
-        return [future.result() for future in futures]
-
-    def wait_for_all(self, futures: Collection[Future[Any]]) -> None:
-        """Wait until all are answered."""
-        while waited := [future for future in futures if not future.done()]:
-            self.wait(waited)
 
 
 class WindowsReader:
@@ -80,6 +43,7 @@ class WindowsReader:
         self._lanes = lanes
         self._plan = plan
         self._parts: dict[SinglePassReader, Part] = {}
+        self._ahead: dict[SinglePassReader, PageAhead] = {}
         self._answers: dict[Future[CursorSlice], SinglePassReader] = {}
         self._shared: dict[int, set[bytes]] = {bound: set() for bound in plan.bounds}  # those that began right then
         self._elsewhere = set(plan.first.keys)
@@ -93,6 +57,7 @@ class WindowsReader:
                 again=True,
             )
             self._parts[reader] = part
+            self._ahead[reader] = PageAhead(reader.section.fetch, lanes.submit, limit)
 
     @property
     def readers(self) -> list[SinglePassReader]:
@@ -112,12 +77,17 @@ class WindowsReader:
         """Whether any part was seen to change."""
         return any(reader.moved for reader in self._parts)
 
-    def pages(self) -> Iterator[tuple[SinglePassReader, Piece]]:
-        """Yield the pages as they come, until all parts are read, one was seen to move, or they are given up."""
+    def pages(self) -> Iterator[tuple[SinglePassReader, Piece] | None]:
+        """Yield the pages as they come, until all parts are read, one was seen to move, or they are given up.
+
+        None where none of those asked for is there.
+        """
         for reader in self._parts:
             self._ask(reader)
         try:
             while self._answers and not (self.given_up or self.moved):
+                if not any(answer.done() for answer in self._answers):
+                    yield None
                 self._lanes.wait(self._answers)
                 for answer in [answer for answer in self._answers if answer.done()]:
                     reader = self._answers.pop(answer)
@@ -125,13 +95,15 @@ class WindowsReader:
                     if piece:
                         yield reader, piece
         finally:
+            for ahead in self._ahead.values():
+                ahead.end()
             for answer in self._answers:
                 answer.cancel()
 
     def _ask(self, reader: SinglePassReader) -> None:
         ask = reader.ask()
         if ask and not self.given_up:
-            self._answers[self._lanes.submit(reader.section.fetch, *ask)] = reader
+            self._answers[self._ahead[reader].ask(ask)] = reader
 
     def _take(self, reader: SinglePassReader, answer: Future[CursorSlice]) -> Piece | None:
         """Take a page and ask for the next; a refusal, and a page from elsewhere, mean that there are no windows."""

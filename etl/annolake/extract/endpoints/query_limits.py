@@ -98,6 +98,11 @@ class QuerySize:
             return max(1, min(MOST, int(self.answer / self._weight)))
         return MOST if self._asked else self._first
 
+    @property
+    def is_known(self) -> bool:
+        """Whether runs were weighed."""
+        return self._weight > 0
+
     def asks(self) -> None:
         """Note that a query is under way."""
         self._asked = True

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from threading import BoundedSemaphore, Event, Lock
+from threading import Event, Lock
 from typing import TypeVar
 
 import httpx
@@ -23,6 +23,7 @@ from annolake.extract.http.named_numbers import numbers_in
 from annolake.extract.http.rate_limit import Kind, RateLimits
 from annolake.extract.http.refusals import OVERSIZE, REDIRECTED, REFUSALS, REFUSED, UNTRUSTED, Refusal, refusal
 from annolake.extract.http.request_threads import RequestThreads
+from annolake.extract.http.slots import Slots
 from annolake.observers.protocols import Log
 from annolake.web_address import other_regions
 
@@ -117,12 +118,12 @@ class Call:
 
 @dataclass
 class Sender:
-    """Makes attempts, for any number of threads; at most as many requests are under way as there are `lanes`."""
+    """Makes attempts, for any number of threads; at most as many requests are under way as there are `slots`."""
 
     http: httpx.Client
     threads: RequestThreads
     bounds: Bounds
-    lanes: BoundedSemaphore
+    slots: Slots
     rate_limits: RateLimits
     clock: Clock
     log: Log
@@ -181,7 +182,7 @@ class Sender:
         sent = self.rate_limits.acquire(call.kind, call.caller.stop)
         call.caller.throttle(call.kind, seconds=self.clock.monotonic() - begun)
         call.caller.sent(call.kind)
-        with self.lanes:
+        with self.slots:
             try:
                 answer = exchange.run(self.http, self.threads, self.clock, call.caller.stop)
             except UntrustedError as error:

@@ -7,7 +7,6 @@ answer: the caller hands it a decoder.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from http import HTTPStatus
-from threading import BoundedSemaphore
 from typing import Self, TypeVar
 
 import msgspec
@@ -19,6 +18,7 @@ from annolake.extract.http.attempt import Call, Caller, Sender
 from annolake.extract.http.connections import Connections, connect
 from annolake.extract.http.exchange import Bounds, Fault
 from annolake.extract.http.rate_limit import Cancelled, RateLimits, pause
+from annolake.extract.http.slots import Slots
 from annolake.observers.protocols import SILENCE, Log
 from annolake.shared import shared
 
@@ -66,8 +66,8 @@ class Client:
         self._open = ExitStack()
         there = self._open.enter_context(shared(("connections", sharing or object()), made, Connections.close))
         bounds = Bounds(request_timeout_s, max_response_mb * 1_000_000, max_inflight_mb * 1_000_000)
-        threads = BoundedSemaphore(lanes)
-        self._sender = Sender(there.http, there.threads, bounds, threads, rate_limits, clock, log, max_wait_s, key_name)
+        slots = Slots(lanes)
+        self._sender = Sender(there.http, there.threads, bounds, slots, rate_limits, clock, log, max_wait_s, key_name)
         self._max_attempts = max_attempts
         self._random = random
 

@@ -5,13 +5,13 @@ slices are taken, `ending` when the list ends. Pure logic over a function that f
 threads. What is claimed and why it holds: docs/paging.md#overlaps and docs/paging.md#the-end-of-a-list (P1 to P5).
 """
 
-from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from annolake.extract.offset.asker import Asker
 from annolake.extract.offset.ending import Ending
+from annolake.extract.offset.handing_out import handed_out
 from annolake.extract.offset.in_flight import Fetch, Window
 from annolake.extract.offset.list_end import EndCheck
 from annolake.extract.offset.prefetch import Capacity, Prefetch
@@ -112,26 +112,28 @@ class ListReader:
         return self._notes.seen
 
     def pieces(self) -> Generator[Piece, None, None]:
-        """Yield every slice that is to be taken, in the list's order.
+        """Yield every slice that is to be taken, in the list's order, as `handed_out` does; `steps` tells the rest."""
+        return handed_out(self.steps(), spare=self._pace.spare, is_ready=self.is_ready)
 
-        Before one is handed out the next ones are asked for, and as many as may be spare are taken, if they are there.
+    def steps(self) -> Generator[Piece | None, None, None]:
+        """Yield every slice that is to be taken, in the list's order, and None where answers are waited for next.
+
         When it ends, no request is under way any more. Called again it goes on from the frontier: a look at the
         end, with a `Reading` of its own. Raises the first error of any request, and UnavailableError where the
         listing repeats itself or never ends; requests under way are then cancelled, or their answers dropped.
         """
-        taken: deque[Piece] = deque()
         try:
-            for piece in self._take_all():
-                taken.append(piece)
-                while taken and (len(taken) > self._pace.spare() or not self._window.is_ready()):
-                    yield taken.popleft()
-            yield from taken
+            yield from self._take_all()
             self._window.settle()
         finally:
             self._window.drop()
 
-    def _take_all(self) -> Iterator[Piece]:
-        """Yield every slice once it is taken and the next request is under way."""
+    def is_ready(self) -> bool:
+        """Tell whether the answer that is waited for next is there. Raises the error of any request."""
+        return self._window.is_ready()
+
+    def _take_all(self) -> Iterator[Piece | None]:
+        """Yield every slice once it is taken, and None once the next request is under way."""
         self._begin()
         before = self.requests
         taken: Piece | None = None
@@ -139,17 +141,14 @@ class ListReader:
             if self.requests - before > MOST_REQUESTS + 4 * max(self._hint() or 0, self.seen):
                 raise self._patience.error("shows too little of what is asked for")
             self._asker.send()
-            if taken:
-                yield taken
+            yield from (taken, None)
             ask, page = self._window.take(meanwhile=self._asker.send)  # by then more may be known, the size above all
             taken = self._taker.take(ask, page)
             look = self._ending.after(ask, page, taken=taken is not None)
             if look:
-                if taken:
-                    yield taken
+                yield from (taken, None)
                 taken = look()
-        if taken:
-            yield taken
+        yield taken
         self._ending.look_only = True
 
     def _begin(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from annolake.extract.offset.handing_out import handed_out
 from annolake.extract.offset.list_reader import Listing, ListReader, Pace
 from annolake.extract.paging.readings import Ledger, SeenKeys
 from annolake.extract.paging.slices import Piece
@@ -76,6 +77,7 @@ class QueueReader:
         self._ledger = Ledger(seen_keys)
         self._pace = Pace(lanes, limit, spare, self._wait_for_any)
         self._wait = wait
+        self._now: ListReader | None = None  # it makes the requests
         self._is_compared = False  # the sizes reported before and after
         self._is_stirred = False  # something moved in the first readings
         self._is_fresh = False  # rows never met before were met by a look of this round
@@ -85,6 +87,16 @@ class QueueReader:
 
         Raises what a request raises, promptly; other requests are cancelled, or their answers dropped.
         """
+        return self._handed_out(self._all_lists())
+
+    def read_again(self) -> Generator[Piece, None, None]:
+        """Read every list once more from its start, as `read` does, and conclude anew."""
+        return self._handed_out(self._all_lists_again())
+
+    def _handed_out(self, steps: Generator[Piece | None, None, None]) -> Generator[Piece, None, None]:
+        return handed_out(steps, spare=self._pace.spare, is_ready=lambda: bool(self._now and self._now.is_ready()))
+
+    def _all_lists(self) -> Generator[Piece | None, None, None]:
         try:
             for one in self._lists.values():
                 one.ask_size(0)
@@ -96,8 +108,7 @@ class QueueReader:
                 for size in one.sizes.values():
                     size.cancel()
 
-    def read_again(self) -> Iterator[Piece]:
-        """Read every list once more from its start, as `read` does, and conclude anew."""
+    def _all_lists_again(self) -> Generator[Piece | None, None, None]:
         for one in self._lists.values():
             yield from self._read(one)
         for one in self._lists.values():
@@ -105,7 +116,7 @@ class QueueReader:
         self._wait_for_sizes(1)
         self._conclude()
 
-    def _read_until_quiet(self) -> Iterator[Piece]:
+    def _read_until_quiet(self) -> Iterator[Piece | None]:
         """Read again and look again until no list is open, and conclude."""
         self._wait_for_sizes(0)
         for one in self._lists.values():
@@ -120,7 +131,7 @@ class QueueReader:
                 break
         self._conclude()
 
-    def _round(self) -> Iterator[Piece]:
+    def _round(self) -> Iterator[Piece | None]:
         """Read each list again that is open, look at the end of each that is not."""
         for one in self._lists.values():
             if not one.is_open and len(self._lists) > 1:
@@ -133,7 +144,7 @@ class QueueReader:
                     one.is_open = one.last.restless or one.last.fresh > 0
                     self._active.is_open |= one.last.fresh > 0
 
-    def _look(self, one: _List) -> Iterator[Piece]:
+    def _look(self, one: _List) -> Iterator[Piece | None]:
         """Look at the end of a list again, and read on if rows came behind it."""
         if not one.reader:
             return
@@ -176,7 +187,7 @@ class QueueReader:
     def _active(self) -> _List:
         return next(iter(self._lists.values()))
 
-    def _read(self, one: _List) -> Iterator[Piece]:
+    def _read(self, one: _List) -> Iterator[Piece | None]:
         """Read a list from start to end; whole if it is no longer sorted as recorded."""
         names = tuple(self._lists)
         while True:
@@ -197,13 +208,14 @@ class QueueReader:
                 one.last = one.latest
                 return
 
-    def _follow(self, one: _List, reader: ListReader) -> Iterator[Piece]:
+    def _follow(self, one: _List, reader: ListReader) -> Iterator[Piece | None]:
         verdict = self.verdict
         requests, rows = reader.requests, verdict.rows
-        with closing(reader.pieces()) as pieces:
-            for piece in pieces:
+        self._now = reader
+        with closing(reader.steps()) as steps:
+            for piece in steps:
                 verdict.rows = rows + reader.reading.rows
-                if one.whole:
+                if piece and one.whole:
                     one.measure.watch(piece.slice.times)
                 yield piece
         reading = reader.reading
