@@ -204,7 +204,7 @@ def one(ended: health.Ended = "good", hours: float | None = 2, *, name: str = "Q
         ([one(), one("bad")], [], "1 of 2 queues needs a look: its last export was not good", "1 of 2"),
         ([one("bad", None)] * 2, [], "2 of 2 queues need a look: their last exports were not good", "2 of 2"),
         ([one("running", None)], [], "The first export is running", "running"),
-        ([one()], ["The last export failed: no key"], "The last export failed: no key", "failed"),
+        ([one()], ["The last export failed: no key"], "The lake needs a look", "failed"),
         ([], [], "No queue has been exported into this lake yet", "none"),
     ],
 )
@@ -218,6 +218,7 @@ def test_exports_are_told_by_the_worst_of_them(
     assert section.tile
     assert section.tile.value == tile
     assert section.opened is any(queue.ended == "bad" for queue in queues)
+    assert all(section.note.startswith(reason) for reason in wrong)
 
 
 def test_what_is_missing_is_counted_by_reason() -> None:

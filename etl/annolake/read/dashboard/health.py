@@ -75,7 +75,8 @@ def exports(queues: Sequence[QueueHealth], wrong: Sequence[str], *, now: datetim
         title = f"{_all(len(queues))} exported well {when}"
         tile = Tile("Exports", "all good", when, "good")
     if wrong:
-        title, tile = words.short(wrong[0], _LONGEST_REASON), Tile("Exports", "failed", "see below", "bad")
+        title, tile = "The lake needs a look", Tile("Exports", "failed", "see below", "bad")
+        note = f"{words.short(wrong[0].replace('`', ''), _LONGEST_REASON)} {note}"
     return Section(
         "exports",
         title,
