@@ -14,22 +14,25 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from threading import Event as ThreadEvent
-from threading import RLock, Thread
+from threading import Lock, RLock, Thread
 from typing import Any
 
 import msgspec
 from distributed import Client, Event, Worker, get_client, get_worker, secede
 
+from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import ConfigError, WorkerError
 from annolake.observers.events import LiveQueue, ProgressEvent, ToldQueue
 from annolake.observers.protocols import Log, Progress
 from annolake.queue_task import QUEUES_AT_ONCE, PackedTask, QueueTask, foreign_disk, work
 from annolake.report import QueueReport
+from annolake.shared import shared
 from annolake.wiring import is_on_disk
 
 CONNECT_S = 10
 STOP_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.9 * STOP_EVERY_S  # of all tasks together: one alone looks each time
 _TELL_EVERY_S = 0.5
 _WHERE = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}")
 
@@ -119,9 +122,12 @@ def export_on_worker(packed: PackedTask, topic: str) -> QueueReport:
     worker = get_worker()
     _stop_profiler(worker, sys.version_info[:2])
     teller = _Teller(worker, topic)
-    stop = _Stop(Event(topic, get_client()))
-    secede()
-    with teller.telling():
+
+    def made() -> _Stop:
+        return _Stop(Event(topic, get_client()))
+
+    with shared(("stop", topic, worker.address), made, lambda _: None) as stop, teller.telling():
+        secede()
         return work(packed, environ=os.environ, log=teller, progress=teller, stop=stop, stop_every_s=STOP_EVERY_S)
 
 
@@ -137,17 +143,25 @@ def _stop_profiler(worker: Worker, python: tuple[int, ...]) -> None:
 
 
 class _Stop:
-    """The event of an export; a scheduler that does not answer has not set it."""
+    """The event of an export, which its tasks on a worker look at together: each look is 1 ms of CPU.
+
+    A scheduler that does not answer has not set it.
+    """
 
     def __init__(self, event: Event) -> None:
         self._event = event
+        self._clock = Clock()
+        self._lock = Lock()
+        self._is_set, self._due = False, -math.inf
 
     def is_set(self) -> bool:
-        """Tell whether the export shall stop."""
-        try:
-            return bool(self._event.is_set())
-        except OSError:
-            return False
+        """Tell whether the export shall stop, or should just before."""
+        with self._lock:
+            if not self._is_set and self._clock.monotonic() >= self._due:
+                with suppress(OSError):
+                    self._is_set = bool(self._event.is_set())
+                self._due = self._clock.monotonic() + _LOOK_EVERY_S
+            return self._is_set
 
 
 class _Teller:
