@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from types import ModuleType
 
 import httpx
@@ -12,6 +13,7 @@ from annolake.clock import Clock
 from annolake.errors import RefusedError, UnavailableError
 from annolake.extract.http.client import Client
 from annolake.extract.http.rate_limit import RateLimits
+from annolake.extract.http.request_threads import RequestThreads
 
 ASKED_AGAIN = {
     httpx.CloseError,
@@ -75,9 +77,8 @@ def _client(error: BaseException, attempts: list[httpx.Request]) -> Client:
         random=lambda: 0.0,
         version="0",
     )
-    client._sender.http.close()
     # A socket cannot be made to raise each class, a transport can.
-    client._sender.http = httpx.Client(base_url="https://service.example", transport=httpx.MockTransport(fail))
+    client._sender.threads = RequestThreads(partial(httpx.Client, transport=httpx.MockTransport(fail)))
     return client
 
 

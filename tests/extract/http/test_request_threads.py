@@ -4,11 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from threading import Event, Thread, current_thread
 
+import httpx
+
 from annolake.extract.http.request_threads import RequestThreads, Work
 
 
 def _noting(names: list[str], done: Event, until: Event | None = None) -> Work:
-    def work() -> Callable[[], None]:
+    def work(_http: httpx.Client) -> Callable[[], None]:
         names.append(str(current_thread().ident))
         if until:
             until.wait()
@@ -19,7 +21,7 @@ def _noting(names: list[str], done: Event, until: Event | None = None) -> Work:
 
 def test_a_thread_that_is_done_does_the_next_work() -> None:
     """And another one is there only for work beside it."""
-    threads, names = RequestThreads(), list[str]()
+    threads, names = RequestThreads(httpx.Client), list[str]()
     for _ in range(3):
         threads.run(_noting(names, done := Event()))
         done.wait()
@@ -37,9 +39,9 @@ def test_a_thread_that_is_done_does_the_next_work() -> None:
 
 def test_closed_threads_end_and_one_at_work_when_it_has_done_it() -> None:
     """Nobody waits for them meanwhile."""
-    threads, seen = RequestThreads(), list[Thread]()
+    threads, seen = RequestThreads(httpx.Client), list[Thread]()
 
-    def work(began: Event, until: Event) -> Callable[[], None]:
+    def work(began: Event, until: Event, _http: httpx.Client) -> Callable[[], None]:
         seen.append(current_thread())
         began.set()
         until.wait()

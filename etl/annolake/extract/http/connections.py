@@ -5,7 +5,8 @@ Owns how they are made: headers, proxies, whom to trust.
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from http.cookiejar import CookieJar
 
 import httpx
 
@@ -16,10 +17,10 @@ from annolake.extract.http.request_threads import RequestThreads
 
 @dataclass(frozen=True)
 class Connections:
-    """As many as requests were ever under way at once; for any number of clients."""
+    """As many as requests were ever under way at once; for any number of clients. `http` itself sends nothing."""
 
     http: httpx.Client
-    threads: RequestThreads = field(default_factory=RequestThreads)
+    threads: RequestThreads
 
     def close(self) -> None:
         """Close every connection, and end the threads."""
@@ -33,24 +34,29 @@ def connect(base_url: str, headers: Mapping[str, str], timeout_s: float, version
     Raises ConfigError where the environment's proxy or certificate settings do not fit.
     """
     own = {"User-Agent": f"annolake/{version}", "Accept": "application/json", "Accept-Encoding": "gzip"}
-    try:
-        http = httpx.Client(
+
+    cookies = CookieJar()  # of them all
+
+    def made() -> httpx.Client:
+        return httpx.Client(
             base_url=base_url,
-            verify=_trust(base_url),
+            verify=trusted,
             headers={**own, **headers},
+            cookies=cookies,
             timeout=timeout_s,
-            # Unbounded, for the lanes bound it: a pool that is full or trims itself while other threads ask
-            # closes connections under them (13 of 3,000 requests broke with 8 threads on 4 connections).
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             follow_redirects=False,  # httpx would take X-API-Key along to another host
             event_hooks={"response": [hide_location]},
         )
+
+    try:
+        trusted = _trust(base_url)
+        http = made()
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         raise ConfigError(
             "the proxy or certificate settings of the environment cannot be used: check HTTPS_PROXY, "
             "HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
         ) from error
-    return Connections(http)
+    return Connections(http, RequestThreads(made))
 
 
 def _trust(base_url: str) -> ssl.SSLContext:

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from threading import Event, Lock
 from typing import NoReturn, TypeVar
 
@@ -132,7 +131,7 @@ class Exchange:
         Raises Fault, UntrustedError, OversizeError; Cancelled once `stop` is set.
         """
         until = clock.monotonic() + self._bounds.seconds
-        threads.run(partial(self._exchange, http))
+        threads.run(self._exchange)
         while not self._over.wait(TICK_S):
             if stop is not None and stop.is_set():
                 raise Cancelled

@@ -118,7 +118,9 @@ def in_slices(table: pa.Table, order: Ints) -> pa.Table | None:
     That is where the slices would be small. Measured on rows of 300 kB: a tenth of what a merge takes is saved.
     """
     begins = np.concatenate([[0], np.flatnonzero(np.diff(order) != 1) + 1])
-    if len(begins) > 1 and table.nbytes / max(table.num_rows, 1) * len(order) / len(begins) < _SLICE_BYTES:
+    least = _SLICE_BYTES * len(begins) / max(len(order), 1) * table.num_rows  # bytes of the table
+    # what its buffers take is known at once, and never less than what its rows do, each column looked at (0.2 ms)
+    if len(begins) > 1 and (table.get_total_buffer_size() < least or table.nbytes < least):
         return None
     ends = np.append(begins[1:], len(order))
     return pa.concat_tables(

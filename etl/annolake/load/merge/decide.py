@@ -249,13 +249,14 @@ def _gathered(
     if not keeping.any() and (sliced := in_slices(table, takes)) is not None:
         return sliced
     table = table.combine_chunks()
-    columns = {name: table.column(name).take(pa.array(takes)) for name in schema.names}
+    found = table.take(pa.array(takes))  # all at once: column by column costs three times as much where rows are few
     for name in {name for known in unavailable_sets for name in known} if keeping.any() else ():
         lacking = np.array([name in known for known in unavailable_sets])
         stays = keeping & lacking[decision.unavailable[rows]]
         candidates = one_chunk(pa.chunked_array([*table.column(name).chunks, *preserved.column(name).chunks]))
-        columns[name] = candidates.take(pa.array(np.where(stays, keeps, takes)))
-    return pa.table(columns, schema=schema)
+        values = candidates.take(pa.array(np.where(stays, keeps, takes)))
+        found = found.set_column(schema.get_field_index(name), schema.field(name), values)
+    return found
 
 
 def _stamped(table: pa.Table, decision: Decision, rows: slice, now: datetime) -> pa.Table:

@@ -7,7 +7,7 @@ the name by content. Knows nothing of where files lie and which of them is true.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from annolake.load.table.file_format import FileFormat, Footer
 NAME_START, NAME_END = "part-", ".parquet"
 REMOVED_AT = "removed_at"
 _UNNAMED = "part.parquet"
+_WRITE_BYTES = 64 << 10  # pages of small partitions come together: unbuffered, each column is two writes and more
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _write(
     """Write the tables; return how many rows they have, and how many of these have left the queue."""
     rows, removed, step = 0, 0, workspace.local.step
     with ExitStack() as closing:
-        sink = step("write", path, lambda: pa.OSFile(str(path), "wb"))
+        sink = step("write", path, lambda: pa.output_stream(str(path), compression=None, buffer_size=_WRITE_BYTES))
         closing.callback(_quietly, sink.close)
         writer = step("write", path, lambda: _writer(sink, file_format, closing))
         for number, table in enumerate(tables):
@@ -206,7 +207,6 @@ def _removed_of(table: pa.Table) -> int:
 
 
 def _writer(sink: pa.NativeFile, file_format: FileFormat, closing: ExitStack) -> pq.ParquetWriter:
-    order = [(name, "ascending") for name in file_format.sort_by]
     writer = pq.ParquetWriter(
         sink,
         file_format.schema,
@@ -215,10 +215,18 @@ def _writer(sink: pa.NativeFile, file_format: FileFormat, closing: ExitStack) ->
         # take 10.0 us a row in place of 7.3, and files are a tenth larger
         use_dictionary=False,
         write_page_checksum=True,
-        sorting_columns=pq.SortingColumn.from_ordering(file_format.schema, order) if order else None,
+        sorting_columns=_sorting(file_format.schema, file_format.sort_by) if file_format.sort_by else None,
     )
     closing.callback(_quietly, writer.close)
     return writer
+
+
+@cache
+def _sorting(schema: pa.Schema, names: Sequence[str]) -> Sequence[pq.SortingColumn]:
+    """Return what a file says of its order; looked up once a table: it takes 0.2 ms."""
+    order = [(name, "ascending") for name in names]
+    sorting: Sequence[pq.SortingColumn] = pq.SortingColumn.from_ordering(schema, order)
+    return sorting
 
 
 def _quietly(close: Callable[[], None]) -> None:
