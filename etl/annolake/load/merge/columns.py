@@ -23,7 +23,8 @@ Days = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 Number = TypeVar("Number", bound=np.number[Any])
 
-_SLICE_BYTES = 100_000  # a slice costs what a copy of so much does: each of the 85 columns has one
+SLICE_BYTES = 100_000
+"""A slice costs what a copy of so much does, for each of the 85 columns has one: heavier rows are never copied."""
 
 _DAY_US = 86_400_000_000
 _UUID_CHARS = 36
@@ -118,7 +119,7 @@ def in_slices(table: pa.Table, order: Ints) -> pa.Table | None:
     That is where the slices would be small. Measured on rows of 300 kB: a tenth of what a merge takes is saved.
     """
     begins = np.concatenate([[0], np.flatnonzero(np.diff(order) != 1) + 1])
-    if len(begins) > 1 and table.nbytes / max(table.num_rows, 1) * len(order) / len(begins) < _SLICE_BYTES:
+    if len(begins) > 1 and table.nbytes / max(table.num_rows, 1) * len(order) / len(begins) < SLICE_BYTES:
         return None
     ends = np.append(begins[1:], len(order))
     return pa.concat_tables(
