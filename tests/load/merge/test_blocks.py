@@ -1,6 +1,7 @@
 """Rows in consecutive blocks, of which few are held."""
 
 from itertools import pairwise
+from weakref import ref
 
 import pyarrow as pa
 from hypothesis import given
@@ -28,6 +29,24 @@ def test_ranges_read_forward_are_the_rows_and_load_each_block_once(sizes: list[i
     assert len(blocks) == total
     assert [row for rows in read for row in rows] == list(range(total))
     assert loaded == list(range(len(sizes)))
+
+
+def test_of_what_was_read_to_its_end_nothing_is_held() -> None:
+    """Only a block that there is more of stays: a partition has rows in many chunks, and is done with most of them."""
+    loaded = []
+
+    def load(_: int) -> pa.Table:
+        table = pa.table({"row": [1, 2]})
+        loaded.append(ref(table))
+        return table
+
+    blocks = Blocks([2, 2], load)
+    blocks.read(0, 1)
+    held = loaded[0]() is not None
+    blocks.read(1, 4)
+
+    assert held
+    assert [block() for block in loaded] == [None, None]
 
 
 def test_of_no_blocks_there_is_no_row() -> None:

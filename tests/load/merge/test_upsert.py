@@ -1,5 +1,6 @@
 """What exports make of a queue's rows in the lake, read back from the files."""
 
+import random
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -7,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from annolake.errors import LakeError
@@ -237,6 +239,25 @@ def test_the_last_version_read_wins(tmp_path: Path, budget: int) -> None:
 
     assert stored(lake) == {first.key: expected(versions[-1], exported=1)}
     assert done.counts == Counts(inserted=1)
+
+
+@pytest.mark.parametrize("budget", [1 << 20, 1 << 30], ids=["spilled", "in memory"])
+@pytest.mark.parametrize("heavy_first", [True, False], ids=["heavy first", "heavy last"])
+def test_heavy_rows_are_stored_whatever_order_they_come_in(tmp_path: Path, budget: int, *, heavy_first: bool) -> None:
+    """Rows too heavy to be copied, beside ordinary ones, are stored in order, the last version of each."""
+    lake, light = lake_at(tmp_path, row_group_mb=2), rows(80, days=2)
+    heavy = [replace(row, payload=150_000) for row in light[20:40]]
+    again = [changed(row) for row in heavy[::3]]
+    random.Random(1).shuffle(heavy)
+    others = [*light[:20], *light[40:]]
+    queue = [*heavy, *again, *others] if heavy_first else [*others, *heavy, *again]
+
+    export(lake, queue, budget=budget, page=7)
+
+    assert stored(lake) == {row.key: expected(row, exported=1) for row in queue}
+    for path in folder_of(lake).rglob("*.parquet"):
+        in_file = pq.read_table(path, columns=["added_at", "queue_run_id"])
+        assert in_file == in_file.sort_by([("added_at", "ascending"), ("queue_run_id", "ascending")])
 
 
 @pytest.mark.usefixtures("arrangement")

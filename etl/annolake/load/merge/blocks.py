@@ -9,7 +9,8 @@ import pyarrow as pa
 class Blocks:
     """Rows that lie in consecutive blocks of `sizes` rows, of which `load` returns one by its position.
 
-    Reads go forward; no more blocks are held than one read spans, and none is loaded twice in a row.
+    Reads go forward; no more blocks are held than one read spans, none is loaded twice, and none stays that was read to
+    its end.
     """
 
     def __init__(self, sizes: Sequence[int], load: Callable[[int], pa.Table], *, row_bytes: float = 0.0) -> None:
@@ -29,6 +30,6 @@ class Blocks:
             if block not in self._held:
                 self._held[block] = self._load(block)
         table = pa.concat_tables([self._held[block] for block in range(first, last + 1)])
-        self._held = {last: self._held[last]}
+        self._held = {last: self._held[last]} if stop < self.ends[last] else {}  # of what was read to its end nothing
         begin = int(self.ends[first - 1]) if first else 0
         return table.slice(start - begin, stop - start)

@@ -23,7 +23,8 @@ Days = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 Number = TypeVar("Number", bound=np.number[Any])
 
-_SLICE_BYTES = 100_000  # a slice costs what a copy of so much does: each of the 85 columns has one
+SLICE_BYTES = 100_000
+"""A slice costs what a copy of so much does, for each of the 85 columns has one: heavier rows are never copied."""
 
 _DAY_US = 86_400_000_000
 _UUID_CHARS = 36
@@ -118,7 +119,7 @@ def in_slices(table: pa.Table, order: Ints) -> pa.Table | None:
     That is where the slices would be small. Measured on rows of 300 kB: a tenth of what a merge takes is saved.
     """
     begins = np.concatenate([[0], np.flatnonzero(np.diff(order) != 1) + 1])
-    least = _SLICE_BYTES * len(begins) / max(len(order), 1) * table.num_rows  # bytes of the table
+    least = SLICE_BYTES * len(begins) / max(len(order), 1) * table.num_rows  # bytes of the table
     # what its buffers take is known at once, and never less than what its rows do, each column looked at (0.2 ms)
     if len(begins) > 1 and (table.get_total_buffer_size() < least or table.nbytes < least):
         return None

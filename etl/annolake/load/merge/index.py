@@ -47,15 +47,14 @@ class Index:
         self._readings: npt.NDArray[np.uint8] = np.zeros(_SMALLEST, np.uint8)
         self._exported: Ints = np.zeros(_SMALLEST, np.int64)  # only while the lake is read back
         self._items: Bytes16 = np.zeros((_SMALLEST if items else 0, 2), np.uint64)  # zeros: not read over items
-        # grown in place (mremap), never copied: a copy would double the peak
-        self._arrays: list[npt.NDArray[Any]] = [
-            self._keys,
-            self._hashes,
-            self._days,
-            self._flags,
-            self._readings,
-            *([self._items] if items else []),
-            self._exported,
+        self._columns = [
+            "_keys",
+            "_hashes",
+            "_days",
+            "_flags",
+            "_readings",
+            *(["_items"] if items else []),
+            "_exported",
         ]
         self._stale: set[int] = set()  # days with a row whose true version is in another partition
         self._moved: list[tuple[Numbers, Days]] = []  # stored rows read with another day, and the day they left
@@ -102,7 +101,7 @@ class Index:
 
     def close_reading(self) -> None:
         """Forget what only the reading back needed: no partition is entered after this."""
-        self._arrays.pop()
+        self._columns.remove("_exported")
         self._exported = np.zeros(0, np.int64)
 
     # --- what the export meets, a page at a time
@@ -254,8 +253,9 @@ class Index:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by the arrays."""
-        return self._slots.nbytes + sum(array.nbytes for array in self._arrays)
+        """Bytes that the rows take, with the table; what there is room for besides was never written to."""
+        columns: list[npt.NDArray[Any]] = [getattr(self, name) for name in self._columns]
+        return self._slots.nbytes + sum(column[: self.size].nbytes for column in columns)
 
     # --- the table
 
@@ -293,9 +293,9 @@ class Index:
 
     def _room(self, size: int) -> None:
         if size > len(self._days):
-            room = max(size, len(self._days) * 9 // 8)
-            for array in self._arrays:
-                array.resize((room, *array.shape[1:]), refcheck=False)
+            room = max(size, len(self._days) * 2)
+            for name in self._columns:  # one after the other, so that only one is there twice
+                setattr(self, name, _with_room(getattr(self, name), room))
         slots = len(self._slots)
         while size > slots * _FULLEST:
             slots *= 2
@@ -304,3 +304,13 @@ class Index:
             self._slots = np.full(slots, _FREE, np.int32)
             for start in range(0, self.size, _REHASHED_AT_ONCE):
                 self._settle(np.arange(start, min(start + _REHASHED_AT_ONCE, self.size), dtype=np.int32))
+
+
+def _with_room(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+    """Return the array with zeros behind it: the system gives memory for them when they are written to.
+
+    Resized in place, all of them are written to at once: measured at 2 million rows, 10 MB more.
+    """
+    larger = np.zeros((rows, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger
