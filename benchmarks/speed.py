@@ -66,6 +66,7 @@ CASES = {
     "unchanged": Case("20,000 rows, nothing changed", 20_000, "same"),
     "changed": Case("20,000 rows, 1% changed", 20_000, "older"),
     "latency": Case("20,000 rows, 100 ms, 16 lanes", 20_000, lanes=16, contenders=ALL, options={"latency_ms": 100}),
+    "latency-6k": Case("6,000 rows, 100 ms, 16 lanes", 6_000, lanes=16, options={"latency_ms": 100}),
     "first-200k": Case("200,000 rows, first export", 200_000, contenders=ALL),
     "unchanged-200k": Case("200,000 rows, nothing changed", 200_000, "same"),
     "heavy": Case("5,000 rows of 300 kB, first export", 5_000, contenders=ALL, options={"payload_kb": 300}),
