@@ -11,7 +11,7 @@ from functools import cache
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # glibc, malloc.h
 _LARGE = 9 << 20  # a little more than a page, and than what is flattened at once
-_KEPT = 16 << 20
+_KEPT = 8 << 20
 _ARENAS = 2
 _COLLECT_AFTER = (20_000, 50, 10)  # new containers, then collections of the younger ones
 
