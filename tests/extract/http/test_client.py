@@ -113,7 +113,7 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
                 self.connection.close()
                 self.close_connection = True
 
-        do_POST = do_GET  # noqa: N815 - the name the base class looks for
+        do_POST = do_CONNECT = do_GET  # noqa: N815 - the names the base class looks for
 
         def finish(self) -> None:
             with contextlib.suppress(OSError):  # we reset the connection ourselves
@@ -690,6 +690,22 @@ def test_an_unusable_proxy_is_a_setting_to_mend(
         connect(base_url=service.url.replace("http:", "https:"))
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_proxy_is_asked_for_the_whole_address(
+    service: Service, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the query; and of a service with TLS for a way to its host alone."""
+    monkeypatch.setenv("HTTP_PROXY", service.url)
+    monkeypatch.setenv("HTTPS_PROXY", service.url)
+
+    assert connect(base_url="http://langsmith.example/api").get(ENDPOINT, {"offset": 5}, decode) == [1, 2]
+    service.script = [Answer(status=403)]
+    with pytest.raises(UnavailableError, match="the proxy did not let it through"):
+        connect(base_url="https://langsmith.example", max_attempts=1).get(ENDPOINT, {"offset": 5}, decode)
+
+    asked = [(method, path) for method, path, _, _ in service.requests]
+    assert asked == [("GET", f"http://langsmith.example/api{ENDPOINT}?offset=5"), ("CONNECT", "langsmith.example:443")]
 
 
 def test_without_tls_no_certificate_is_read(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

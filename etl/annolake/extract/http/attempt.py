@@ -142,17 +142,16 @@ class Sender:
     ) -> httpx.Request:
         """Return a request as httpx would build it from the endpoint's path, a query and a body of JSON.
 
-        The path is read once, and the query handed on beside it: httpx would parse all of it three times (0.15 ms).
+        Its path is read once: httpx would parse an address three times (0.15 ms).
         """
         http, url = self.http, self._url(endpoint)
-        target = url.raw_path + b"?" + str(httpx.QueryParams(params)).encode("ascii") if params else url.raw_path
         return httpx.Request(
             method,
-            url,
+            url.copy_with(query=str(httpx.QueryParams(params)).encode("ascii")) if params else url,
             content=content,
             headers=httpx.Headers([*http.headers.multi_items(), *_JSON.items()]) if content else http.headers,
             cookies=http.cookies or None,
-            extensions={"target": target, "timeout": http.timeout.as_dict()},
+            extensions={"timeout": http.timeout.as_dict()},
         )
 
     def _url(self, endpoint: str) -> httpx.URL:
