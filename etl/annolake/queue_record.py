@@ -10,9 +10,9 @@ from annolake.errors import ServiceError, UnavailableError
 from annolake.extract.endpoints.queues import read_queue
 from annolake.observers.protocols import Log
 from annolake.sources.source import Access
-from annolake.transform.decode import decode_queue
 from annolake.transform.flatten import flatten
 from annolake.transform.guard import nulls_of
+from annolake.transform.queue_row import decode_queue
 from annolake.transform.row_batch import DecodedRow
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from annolake import contract
 from annolake.sandbox import Population, Sandbox
-from annolake.transform import decode
+from annolake.transform import queue_row
+from annolake.transform.decode import PageDecoder
 from annolake.transform.row_types import Rows
 from exporting import ROWS_ALONE, export_once, files_of, one_queue
 
@@ -149,8 +150,8 @@ def test_an_older_lake_gets_the_columns_once(tmp_path: Path, monkeypatch: pytest
         with monkeypatch.context() as patched:
             patched.setattr(contract, "QUEUES", old)
             patched.setattr(contract, "TABLES", (contract.RUNS, old))
-            patched.setattr(decode, "_queue_record", decode.PageDecoder(Rows(old, fields, name="QueueRecord")))
-            patched.setattr(decode, "read_rubric", lambda _: {})
+            patched.setattr(queue_row, "_queue_record", PageDecoder(Rows(old, fields, name="QueueRecord")))
+            patched.setattr(queue_row, "read_rubric", lambda _: {})
             export_once(sandbox, tmp_path, ROWS_ALONE)
         (first,) = pl.scan_parquet(lake / "queues").collect().to_dicts()
         before = files_of(lake)

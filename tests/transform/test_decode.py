@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from annolake.keys import key_of
-from annolake.transform.decode import PageDecoder, decode_queue, runs_decoder
+from annolake.transform.decode import PageDecoder, runs_decoder
 from annolake.transform.json_text import joined, split_object
+from annolake.transform.queue_row import decode_queue
 from annolake.transform.row_batch import Page, Reject
 
 KEY = "3c90c3cc-0d44-4b50-8888-8dd25736052a"

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 import openapi_rows
 import oracle
 from annolake import contract
-from annolake.transform.decode import decode_queue, runs_decoder
+from annolake.transform.decode import runs_decoder
 from annolake.transform.flatten import flatten
+from annolake.transform.queue_row import decode_queue
 from annolake.transform.row_batch import Page
 
 EXPORTED_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -11,10 +11,11 @@ from annolake.columns.found_names import Found
 from annolake.columns.pseudonyms import Pseudonyms
 from annolake.columns.rules import ColumnRules
 from annolake.load.table.mask import Mask
-from annolake.transform.decode import decode_queue, runs_decoder
+from annolake.transform.decode import runs_decoder
 from annolake.transform.feedback import decode_feedback
 from annolake.transform.flatten import flatten
 from annolake.transform.guard import Guards
+from annolake.transform.queue_row import decode_queue
 from annolake.transform.row_batch import Page, Reject
 from exporting import now
 

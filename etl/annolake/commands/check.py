@@ -29,8 +29,9 @@ from annolake.printable import json_line, printable
 from annolake.report import Endpoint, worst
 from annolake.sources.source import explained, is_retired
 from annolake.streams import Streams
-from annolake.transform.decode import decode_queue, runs_decoder
+from annolake.transform.decode import runs_decoder
 from annolake.transform.items import Item, decode_items, decode_runs, selects
+from annolake.transform.queue_row import decode_queue
 from annolake.wiring import column_rules, open_client, open_lake
 
 _UNTIL = ", which the service has announced to remove after 31 January 2027"

@@ -130,9 +130,10 @@ class ItemsSource:
                 asked.pop().cancel()
 
     def _ask_for_rest(self) -> None:
-        """Have the runs that wait be asked for now, where it is known what they weigh: no item is expected any more."""
-        if self._access.query_size.is_known and len(self._under_way) < self._most:
-            self._under_way.extend(map(self._asked, self._batches.rest()))
+        """Have the runs that wait be asked for now, as far as they may be: no item is expected any more."""
+        rest = self._batches.rest() if self._access.query_size.is_known else iter(())
+        while len(self._under_way) < self._most and (batch := next(rest, None)):
+            self._under_way.append(self._asked(batch))
 
     def _sorted_out(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
         """Return the items whose runs are to be asked for, and those whose rows stay."""

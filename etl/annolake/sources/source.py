@@ -94,12 +94,8 @@ def explained(error: NotFoundError, *, alive: Callable[[], bool]) -> NotFoundErr
     return NotFoundError(message, status=error.status, endpoint=error.endpoint, attempts=error.attempts)
 
 
-def number_rows(rows: Sequence[Any], piece: Piece) -> None:
-    """Give each row, in the slice's order, the number that its key has: it is looked up once and goes with the row."""
-    if len(rows) == len(piece.numbers):
-        for row, number in zip(rows, piece.numbers, strict=True):
-            row.number = number
-        return
+def number_rows(rows: Iterable[Any], piece: Piece) -> None:
+    """Give each row the number that its key has: it is looked up once and goes with the row."""
     numbers = piece.numbers_by_key()
     for row in rows:
         row.number = numbers[row.key]

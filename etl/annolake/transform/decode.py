@@ -11,7 +11,6 @@ import codecs
 import json
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,13 +18,12 @@ import msgspec
 from msgspec import Raw
 
 from annolake import contract
-from annolake.keys import keys_of
+from annolake.transform.elements import Element, told_apart
 from annolake.transform.guard import Guard
 from annolake.transform.json_text import Members, as_object, joined, members, split_array, split_object
 from annolake.transform.rejected import rejected
-from annolake.transform.row_batch import DecodedRow, Page, Reject
-from annolake.transform.row_types import MisfitError, Place, Rows, hash_seed, row_hash
-from annolake.transform.rubric import RUBRIC, read_rubric
+from annolake.transform.row_batch import DecodedRow, Page
+from annolake.transform.row_types import MisfitError, Place, Rows
 from annolake.transform.secrets import scrubbed
 from annolake.transform.strict_decoder import MOST_LEARNED, StrictDecoder
 
@@ -34,39 +32,6 @@ _any = msgspec.json.Decoder(Raw)
 
 NOT_KEPT = (*contract.RUNS.dropped, "share_url")
 """Fields of a run that are read and forgotten; one that the documents do not name holds a share token."""
-
-Element = tuple[Any, bytes | None] | Reject
-"""What becomes of an element of a list: its normalized row and the text of its unmapped fields, or why it is no row."""
-
-
-@dataclass(slots=True)
-class Elements:
-    """Elements of a list of rows: the rows and their `keys`, the rejects, and the keys of both in the list's order."""
-
-    rows: Sequence[tuple[Any, bytes | None]]
-    keys: list[bytes]
-    rejects: list[Reject]
-    in_order: list[bytes]
-
-    def hashes(self, *, archived: bool) -> list[bytes]:
-        """Return the rows' hashes, over what was sent for each and the list that it is in."""
-        which, buffer = b"archived" if archived else b"active", bytearray()
-        usual = hash_seed(which, b"")
-        return [
-            row_hash(row, usual if unmapped is None else hash_seed(which, unmapped), buffer)
-            for row, unmapped in self.rows
-        ]
-
-
-def told_apart(elements: Sequence[Element]) -> Elements:
-    """Return the rows and the rejects that elements are."""
-    rejects = [each for each in elements if isinstance(each, Reject)]
-    rows = [each for each in elements if not isinstance(each, Reject)]
-    keys = keys_of([row.queue_run_id for row, _ in rows])
-    if not rejects:
-        return Elements(rows, keys, rejects, keys)
-    own = iter(keys)
-    return Elements(rows, keys, rejects, [each.key if isinstance(each, Reject) else next(own) for each in elements])
 
 
 class PageDecoder:
@@ -231,24 +196,6 @@ def listed_rows() -> Rows:
 def runs_decoder() -> PageDecoder:
     """Return the decoder of the runs listing: one for the process, with what it has learned."""
     return PageDecoder(listed_rows())
-
-
-_queue_fields = {column.queue: column for column in contract.QUEUES.column if column.queue}
-_queue_record = PageDecoder(Rows(contract.QUEUES, _queue_fields, name="QueueRecord", unread=RUBRIC))
-
-
-def decode_queue(body: bytes, *, guard: Guard | None = None) -> DecodedRow:
-    """Decode a queue's own record, as a row of the table `queues`, from which the guard takes what is not to be kept.
-
-    Raises MisfitError, a ValueError, where the body is no such record.
-    """
-    row, unmapped = _queue_record.decode_row(body)
-    if more := read_rubric(row):
-        unmapped = with_more(unmapped, more)
-    if guard:
-        guard.row(row)
-        unmapped = None
-    return DecodedRow(b"", row, row_hash(row, hash_seed(unmapped or b"")), unmapped, archived=False)
 
 
 def with_more(unmapped: bytes | None, more: Mapping[str, bytes]) -> bytes:

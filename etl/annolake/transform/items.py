@@ -15,7 +15,8 @@ import msgspec
 from msgspec.structs import replace
 
 from annolake.contract import RUNS
-from annolake.transform.decode import NOT_KEPT, Element, PageDecoder, told_apart
+from annolake.transform.decode import NOT_KEPT, PageDecoder
+from annolake.transform.elements import Element, told_apart
 from annolake.transform.guard import Guard
 from annolake.transform.row_batch import Reject
 from annolake.transform.row_types import Rows

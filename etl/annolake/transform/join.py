@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from annolake.contract import RUNS
-from annolake.transform.decode import Element
+from annolake.transform.elements import Element
 from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item
 from annolake.transform.json_text import as_object, members
 from annolake.transform.row_batch import DecodedRow, Reject, RowBatch

@@ -72,13 +72,6 @@ class Notes:
             self._ledger.shown.add(self.name)
         asked_for = self._watermark.span(page) if self._watermark else range(len(page.keys))
         reading, lists = self.reading, self._ledger.lists
-        named = frozenset(page.keys)
-        if not any(readings) and len(named) == len(page.keys) and not page.ambiguous_keys:
-            # The usual slice, of rows that nothing met before; what follows comes to the same.
-            reading.rows += len(named)
-            reading.fresh += len(asked_for)
-            self.seen += len(named)
-            return Noted(numbers, named, frozenset(), progress=bool(named))
         anew: set[bytes] = set()
         again: set[bytes] = set()
         for index, (key, last) in enumerate(zip(page.keys, readings, strict=True)):
