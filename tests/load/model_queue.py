@@ -181,10 +181,12 @@ def export(
     hold: int = 1,
     budget: int = 32 << 20,
     at_once: int = 1,
+    prepared: int | None = None,
 ) -> Done:
     """Export what was `read`, in that order, as the `number`th export, a second after the one before.
 
-    Changed rows wait until there are `hold` of them, as in the pipeline.
+    Changed rows wait until there are `hold` of them, as in the pipeline. Once `prepared` rows were read, what can be
+    merged of them is.
     """
     now, line = FIRST_EXPORT + timedelta(seconds=number), list(read)
     waiting: list[Row] = []
@@ -195,6 +197,8 @@ def export(
         lake.upsert(queue_id, workspace, now=now, budget=budget) as upsert,
     ):
         for start in range(0, len(line), page):
+            if prepared is not None and start >= prepared:
+                waiting, prepared = _prepare(upsert, waiting, unavailable, at_once), None
             some = line[start : start + page]
             wanted = upsert.index.changed(numbers_of(upsert, some), [row.hash for row in some])
             waiting += [row for row, want in zip(some, wanted, strict=True) if want]
@@ -203,8 +207,19 @@ def export(
                 waiting = []
         if waiting:
             upsert.add(batch(waiting), numbers_of(upsert, waiting), unavailable=unavailable)
+        if prepared is not None:
+            _prepare(upsert, [], unavailable, at_once)
         outcomes = list(upsert.publish(remove_gone=complete, at_once=at_once))
         return Done(upsert.counts, upsert.unchanged, outcomes)
+
+
+def _prepare(upsert: Upsert, waiting: list[Row], unavailable: frozenset[str], at_once: int) -> list[Row]:
+    """Merge what can be merged of what was read, and return the rows that still wait: none."""
+    if waiting:
+        upsert.add(batch(waiting), numbers_of(upsert, waiting), unavailable=unavailable)
+    while upsert.prepare(at_once=at_once):
+        pass
+    return []
 
 
 def parts(lake: Lake, queue_id: str = QUEUE) -> dict[str, tuple[object, ...]]:
