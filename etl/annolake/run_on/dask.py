@@ -156,23 +156,26 @@ def _stop_profiler(worker: Worker, python: tuple[int, ...]) -> None:
 class _Stop:
     """The event of an export, which its tasks on a worker look at together: each look is 1 ms of CPU.
 
-    A scheduler that does not answer has not set it.
+    It is a round trip, of 10 to 400 ms where the scheduler has much to do: no task waits for it to begin. A scheduler
+    that does not answer has not set it.
     """
 
     def __init__(self, event: Event) -> None:
         self._event = event
         self._clock = Clock()
         self._lock = Lock()
-        self._is_set, self._due = False, -math.inf
+        self._is_set, self._due = False, self._clock.monotonic() + _LOOK_EVERY_S
 
     def is_set(self) -> bool:
-        """Tell whether the export shall stop, or should just before."""
-        with self._lock:
-            if not self._is_set and self._clock.monotonic() >= self._due:
+        """Tell whether the export shall stop, or should just before; while one task looks the others go on."""
+        if not self._is_set and self._clock.monotonic() >= self._due and self._lock.acquire(blocking=False):
+            try:
                 with suppress(OSError):
                     self._is_set = bool(self._event.is_set())
                 self._due = self._clock.monotonic() + _LOOK_EVERY_S
-            return self._is_set
+            finally:
+                self._lock.release()
+        return self._is_set
 
 
 class _Teller:
