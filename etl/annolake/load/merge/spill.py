@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annolake.load.merge.blocks import Blocks
-from annolake.load.merge.columns import SLICE_BYTES, Bools, Ints, Numbers, days_of, in_slices, one_chunk
+from annolake.load.merge.columns import SLICE_BYTES, Bools, Ints, Numbers, days_of, in_slices, one_chunk, places_of
 from annolake.load.storage.local import LocalFiles
 from annolake.load.table.file_format import FileFormat
 
@@ -224,7 +224,7 @@ def _rows(table: pa.Table, blocks: Sequence[Ints], place: int) -> pa.Table:
 
 def _taken(table: pa.Table, order: Ints) -> pa.Table:
     sliced = in_slices(table, order)
-    return table.take(pa.array(order)) if sliced is None else sliced
+    return table.take(places_of(order)) if sliced is None else sliced
 
 
 def sort_order(keys: pa.Table) -> Ints:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from annolake.errors import AnnolakeError, LakeError
 from annolake.load.merge.blocks import Blocks
-from annolake.load.merge.columns import Bytes16, days_of
+from annolake.load.merge.columns import Bytes16, days_of, mask_of
 from annolake.load.merge.decide import Counts, Decision, decide, merged
 from annolake.load.merge.index import ACCEPTED, STORED
 from annolake.load.merge.inputs import arriving_side, known_numbers, nothing_stored, stored_side, stored_values
@@ -150,7 +150,7 @@ class Upsert:
             with PartReader(self._files, part.path, self._format) as reader:
                 for table in reader.key_columns(wanted):
                     gone = self.index.gone(known_numbers(self.index, table, self._format.key, part.path))
-                    missing = table.filter(pa.array(gone))
+                    missing = table.filter(mask_of(gone))
                     for column, ids in found.items():
                         ids.update(missing.column(column).drop_null().to_pylist())
         return {column: sorted(ids) for column, ids in found.items()}
