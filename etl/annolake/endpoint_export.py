@@ -150,7 +150,7 @@ class EndpointExport:
     def _prepare(self) -> bool:
         """Merge some of what was read while it is being looked whether that was all; tell whether there is more."""
         self._buffer.flush()
-        return self._upsert.prepare(at_once=self._merges)
+        return self._upsert.prepare(may_remove=self._is_whole, at_once=self._merges)
 
     def _expected_rows(self) -> int | None:
         """Return how many rows there are to read: as many as are reported, or as the lake has where nothing is."""
@@ -185,9 +185,12 @@ class EndpointExport:
     @property
     def _may_remove(self) -> bool:
         """Whether this export can know that a row has left the queue (docs/guarantees.md#removals)."""
-        report = self._report
-        whole = report.mode == "full" and not report.filtered
-        return whole and self._source.verdict.complete and not self._rejects.unreadable
+        return self._is_whole and self._source.verdict.complete and not self._rejects.unreadable
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether it reads all that the queue has."""
+        return self._report.mode == "full" and not self._report.filtered
 
     def _conclude_reading(self) -> None:
         report, verdict = self._report, self._source.verdict

@@ -113,6 +113,28 @@ def test_what_rows_leave_is_not_merged_ahead(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("arrangement")
+@pytest.mark.parametrize("removes", [False, True])
+def test_an_export_that_reads_a_part_merges_days_with_rows_it_did_not_meet(tmp_path: Path, *, removes: bool) -> None:
+    """What it prepared stays as long as none of these rows is to be removed."""
+    lake = lake_at(tmp_path)
+    export(lake, QUEUE_ROWS)
+    new = [Row(100 + number, row.added_at) for number, row in enumerate(QUEUE_ROWS[:6])]
+    with opened(lake, 2) as (upsert, folder):
+        take(upsert, new)
+        while upsert.prepare(may_remove=False, at_once=2):
+            pass
+        built = list(folder.rglob("part-*"))
+        list(upsert.publish(remove_gone=removes, at_once=2))
+
+    removed = 2 if removes else None
+    assert len(built) == 6
+    assert stored(lake) == {
+        row.key: expected(row, exported=2 if row in new or removes else 1, removed=None if row in new else removed)
+        for row in [*QUEUE_ROWS, *new]
+    }
+
+
+@pytest.mark.usefixtures("arrangement")
 def test_no_more_is_merged_ahead_than_may_lie_beside_the_old_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,8 +4,10 @@ Owns what was merged so, and that nothing of it is left once another row comes. 
 """
 
 from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+
+import msgspec
 
 from annolake.errors import LakeError
 from annolake.load.merge.decide import Counts
@@ -15,8 +17,7 @@ MOST_BYTES = 64 << 20
 """Of new files that lie beside the old ones. Published one by one, each would take the place of its old one first."""
 
 
-@dataclass(frozen=True)
-class Merged:
+class Merged(msgspec.Struct, frozen=True):
     """What becomes of a partition by its merge: `part` is its new file, None where no row is left.
 
     With `changed` false it stays as it is.
@@ -72,7 +73,10 @@ class Prepared:
             if merged.part:
                 self._discard(day, merged.part)
 
-    def take(self) -> list[tuple[int, Merged]]:
-        """Hand out what was merged, by day."""
-        done, self._done = sorted(self._done.items()), {}
+    def take(self, *, but: AbstractSet[int]) -> list[tuple[int, Merged]]:
+        """Hand out what was merged, by day, `but` the days that are to be merged otherwise."""
+        done = sorted((day, merged) for day, merged in self._done.items() if day not in but)
+        for day, _ in done:
+            del self._done[day]
+        self.void()
         return done

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -155,20 +156,20 @@ class Upsert:
                         ids.update(missing.column(column).drop_null().to_pylist())
         return {column: sorted(ids) for column, ids in found.items()}
 
-    def prepare(self, *, at_once: int = 1) -> bool:
+    def prepare(self, *, may_remove: bool = True, at_once: int = 1) -> bool:
         """Merge a few partitions ahead of `publish`, which then only puts their files in place; tell whether to go on.
 
         For the time in which answers are waited for that will hardly bring a row. One that comes all the same makes
-        what was prepared void. Left to `publish` is what rows leave, what may lose rows that are gone, and all of it
-        where rows were spilled: so many that they would not be merged in such a time.
+        what was prepared void. Left to `publish` is what rows leave for another day; where it `may_remove`, what rows
+        that were not met may leave; and all of it where rows were spilled: so many would not be merged in that time.
         """
-        return self._prepared.go_on(self._to_prepare, at_once=at_once)
+        return self._prepared.go_on(partial(self._to_prepare, may_remove=may_remove), at_once=at_once)
 
-    def _to_prepare(self) -> set[int]:
+    def _to_prepare(self, *, may_remove: bool) -> set[int]:
         if not self._spill.in_memory or self.index.awaited:
             return set()
         self._spill.seal()
-        left = self.index.days_left() | self.index.days_of_gone()
+        left = self.index.days_left() | (self.index.days_of_gone() if may_remove else set())
         return self._light((self._spill.days() | self._outdated()) - left)
 
     def _merge_alone(self, day: int) -> Merged:
@@ -189,11 +190,11 @@ class Upsert:
             raise RuntimeError(f"{self.index.awaited} changed rows were read and never added")
         self._spill.seal()
         pa.default_memory_pool().release_unused()  # what the pages took
-        concerned = self._spill.days() | self._outdated()
-        concerned |= self.index.days_of_gone() if remove_gone else set()
+        gone = self.index.days_of_gone() if remove_gone else set()
+        concerned = self._spill.days() | self._outdated() | gone
         left = self.index.days_left()
         self._to_merge = len(concerned | left)
-        for day, result in self._prepared.take():
+        for day, result in self._prepared.take(but=gone):
             concerned.discard(day)
             yield self._counted(self._put(day, result))
         light = self._light(concerned - left) if at_once > 1 else set()  # one after the other needs no other thread
