@@ -5,9 +5,9 @@ to be asked for (docs/guarantees.md#how-old-a-value-can-be). Heals one thing: of
 partition the later one stays.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -34,16 +34,14 @@ _INDEX_BYTES = 50  # of a row of a large queue
 _NO_HASH = pa.scalar(bytes(16), pa.binary(16))
 
 
-@dataclass(frozen=True)
-class ItemFacts:
+class ItemFacts(msgspec.Struct, frozen=True):
     """What is read back for an export over items that began at `now`; `refresh`: every run is asked for in any case."""
 
     now: datetime
     refresh: bool
 
 
-@dataclass
-class State:
+class State(msgspec.Struct):
     """What the lake holds of a queue in one table: its rows' keys and owners."""
 
     index: Index
