@@ -39,6 +39,10 @@ class KnownItems(Protocol):
     def keep(self, rows: Sequence[int], items: Sequence[bytes]) -> list[bool]:
         """Tell, of rows met, by their numbers and their items' hashes, which stay without asking for their runs."""
 
+    @property
+    def starts(self) -> Sequence[int]:
+        """When the runs of some of the rows began, in microseconds since 1970."""
+
 
 class _Joined(NamedTuple):
     """The rows of some items, how many runs were asked for, and the items that are left."""
@@ -88,6 +92,7 @@ class ItemsSource:
             lanes=Lanes(settings.concurrency, access.lanes.submit),
             touched_since=microseconds(now - _CLOCKS_DIFFER),
             before_looks=self._ask_for_rest,
+            starts=known.starts if known else (),
         )
         self.verdict = self._reader.verdict
 
