@@ -86,7 +86,7 @@ def _item_facts(
     names += [] if items.refresh else ["item_hash"]
     names += ["end_time", "added_at"] if recent else []
     table = reader.row_group(group, names)
-    lost = _true(pc.equal(table.column("run_found"), False))
+    lost = _true(pc.invert(table.column("run_found")))
     marks = np.where(_without_payload(reader, group, lost), NO_PAYLOAD, 0).astype(np.uint8)
     if recent:
         marks |= np.where(_unfinished(table, lost, items.now), DUE, 0).astype(np.uint8)
