@@ -3,12 +3,12 @@
 import random
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from annolake.errors import RefusedError
 from annolake.extract.offset.list_reader import Listing
