@@ -178,11 +178,12 @@ class Spill:
             # Column by column, so that only one is there twice; in pieces, so that they fit where the batches before
             # them lay. Measured on 20,000 rows: 7,000 page faults fewer than in one piece, with rows taken later.
             pieces = [pa.array(order[start : start + step]) for start in range(0, len(order), step)]
-            columns = []
-            for _ in self._schema:
-                column = one_chunk(table.column(0))
-                table = table.remove_column(0)
-                columns.append(pa.chunked_array([column.take(piece) for piece in pieces], column.type))
+            columns = dict(zip(table.column_names, table.columns, strict=True))
+            del table
+            for name in sorted(columns, key=lambda name: columns[name].nbytes, reverse=True):
+                column = one_chunk(columns[name])
+                columns[name] = pa.chunked_array([column.take(piece) for piece in pieces], column.type)
+                del column
             table, order = pa.table(columns, schema=self._schema), np.arange(len(order))
         cuts = [0, *(int(cut) for cut in np.flatnonzero(days[1:] != days[:-1]) + 1), len(days)]
         blocks = {
