@@ -25,6 +25,7 @@ BUFFER_BYTES = 64 << 20  # of a queue of few rows: a first export of 20,000 then
 LEAST_BUFFER_BYTES = 16 << 20
 _BLOCK_BYTES = 1 << 20
 _HEAVY_BLOCK_BYTES = 3 << 20  # of heavy rows 1 MB would be a few, and each block has a slice of each of the 85 columns
+_PIECE_BYTES = 2 << 20  # about a batch: measured, with half of it a merge takes 5% longer, as a day is of more pieces
 _COLUMN_BYTES = 1_000  # measured: what a column of a batch takes besides its values, were it of one row
 
 UNAVAILABLE = "_unavailable"
@@ -175,15 +176,9 @@ class Spill:
         step = max(1, int(self._block_bytes(row_bytes) / row_bytes))
         days = days_of(one_chunk(table.column(self._format.time)))[order]
         if not _heavy(row_bytes) and (np.diff(order) != 1).any():
-            # Column by column, so that only one is there twice; in pieces, so that they fit where the batches before
-            # them lay. Measured on 20,000 rows: 7,000 page faults fewer than in one piece, with rows taken later.
-            pieces = [pa.array(order[start : start + step]) for start in range(0, len(order), step)]
             columns = dict(zip(table.column_names, table.columns, strict=True))
-            del table
-            for name in sorted(columns, key=lambda name: columns[name].nbytes, reverse=True):
-                column = one_chunk(columns[name])
-                columns[name] = pa.chunked_array([column.take(piece) for piece in pieces], column.type)
-                del column
+            del table  # or it would keep what is replaced
+            _put_in_order(columns, order, rows_at_once=max(1, int(_PIECE_BYTES / row_bytes)))
             table, order = pa.table(columns, schema=self._schema), np.arange(len(order))
         cuts = [0, *(int(cut) for cut in np.flatnonzero(days[1:] != days[:-1]) + 1), len(days)]
         blocks = {
@@ -199,6 +194,19 @@ class Spill:
         """
         share = BUFFER_BYTES // (len(self._filed) + 1)
         return min(max(_BLOCK_BYTES, share), _HEAVY_BLOCK_BYTES) if _heavy(row_bytes) else _BLOCK_BYTES
+
+
+def _put_in_order(columns: dict[str, pa.ChunkedArray], order: Ints, *, rows_at_once: int) -> None:
+    """Replace columns by ones whose rows are in order, so that memory hardly grows: only one column is there twice.
+
+    In pieces, so that they fit where the batches before them lay; the largest columns first, for the others find room
+    where those were. Measured on 20,000 rows: 8,000 page faults fewer than in one piece, with rows taken later.
+    """
+    pieces = [pa.array(order[start : start + rows_at_once]) for start in range(0, len(order), rows_at_once)]
+    for name in sorted(columns, key=lambda name: columns[name].nbytes, reverse=True):
+        column = one_chunk(columns[name])
+        columns[name] = pa.chunked_array([column.take(piece) for piece in pieces], column.type)
+        del column
 
 
 def _heavy(row_bytes: float) -> bool:
