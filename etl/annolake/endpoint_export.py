@@ -113,6 +113,11 @@ class EndpointExport:
         self._await_tables()
         return self._upsert.index.keep(rows, items)
 
+    @property
+    def starts(self) -> Sequence[int]:
+        """When some of the lake's runs began, as `KnownItems` says."""
+        return self._upsert.starts
+
     def _await_tables(self) -> None:
         for table in self._beside:
             table.ready()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ def windows(sandbox: Sandbox) -> set[str]:
     return {query["status"] for query in pages if bounds & query.keys()}
 
 
+def bounds_counted(sandbox: Sandbox, section: str) -> list[str]:
+    """Return the times up to which a section was counted, in the order of the answers."""
+    counts = [record.query for record in sandbox.requests if record.endpoint == "count"]
+    return [query["max_start_time"] for query in counts if query["status"] == section and "max_start_time" in query]
+
+
 def test_windows_bring_every_field_of_every_row(tmp_path: Path) -> None:
     """What is read in windows is what the service holds, first and again, THREADs included."""
     with Sandbox(Population(rows=600, threads=40, odd=False, days=2), seed=1) as sandbox:
@@ -38,6 +45,19 @@ def test_windows_bring_every_field_of_every_row(tmp_path: Path) -> None:
     assert (first.complete, first.inserted, first.repairs) == (True, 640, 0)
     assert (again.complete, again.inserted, again.updated) == (True, 0, 0)
     assert {row_id for row_id, row in rows.items() if row["item_type"] == "THREAD"} == threads
+
+
+def test_another_export_cuts_windows_where_the_rows_of_the_lake_began(tmp_path: Path) -> None:
+    """Its first section is counted once, at starts that the lake holds; the first export had to look for bounds."""
+    with Sandbox(Population(rows=900, odd=False, days=9, order="oldest_first"), seed=4) as sandbox:
+        export_once(sandbox, tmp_path, ITEMS)
+        looked = bounds_counted(sandbox, "needs_my_review")
+        export_once(sandbox, tmp_path, ITEMS)
+        known = bounds_counted(sandbox, "needs_my_review")[len(looked) :]
+        starts = {row["start_time"] for row in with_polars(tmp_path / "lake").values()}
+
+    assert {datetime.fromisoformat(bound) for bound in known} <= starts
+    assert 0 < len(known) < len(looked)
 
 
 def _without_start(queue: Queue) -> None:

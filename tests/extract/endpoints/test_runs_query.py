@@ -38,7 +38,8 @@ class Answer:
 def batches_of(items: list[Subject], size: int) -> list[list[str | None]]:
     """Return the runs of each batch that these items make."""
     batches: Batches = Batches(lambda: size)
-    made = [*batches.add(items), *batches.rest()]
+    batches.add(items)
+    made = [*batches.full(), *batches.rest()]
     return [[item.run_id for item in batch.items] for batch in made]
 
 
@@ -55,9 +56,11 @@ def test_a_size_that_shrinks_meanwhile_is_kept_to() -> None:
     batches: Batches = Batches(lambda: size[0])
     waiting, last = [Subject(str(n)) for n in range(9)], Subject("9")
 
-    assert not list(batches.add(waiting))
+    batches.add(waiting)
+    assert not list(batches.full())
     size[0] = 4
-    made = [*batches.add([last]), *batches.rest()]
+    batches.add([last])
+    made = [*batches.full(), *batches.rest()]
 
     assert [len(batch.items) for batch in made] == [4, 4, 2]
     assert [item.run_id for batch in made for item in batch.items] == [str(n) for n in range(10)]

@@ -54,7 +54,8 @@ class QueueReader:
     `limit` is asked before every request and may answer differently each time. Requests that need not wait for each
     other are made on `lanes`. `touched_since` is when the export began
     (microseconds since 1970), less what two clocks may differ by: a row with a time from then on was touched meanwhile.
-    `before_looks` is called when each section was read once, and it is being asked whether that was enough.
+    `before_looks` is called when each section was read once, and it is being asked whether that was enough. `starts`
+    are those of some rows that may be in the queue (microseconds since 1970).
     A section with a watermark is read from it only where its newest rows come first, for there is no cursor to begin at
     but the start's; else it is read whole. `verdict` is valid when `read` has ended.
     """
@@ -68,6 +69,7 @@ class QueueReader:
         lanes: Lanes | None = None,
         touched_since: int | None = None,
         before_looks: Callable[[], None] = lambda: None,
+        starts: Sequence[int] = (),
     ) -> None:
         self.requests = 0
         self._before_looks = before_looks
@@ -77,6 +79,7 @@ class QueueReader:
         }
         self.verdict = Verdict(self._sections)
         self._terms = Terms(Ledger(seen_keys), limit, lanes or Lanes(), touched_since)
+        self._terms.starts.add(starts)
         for one in sections:
             if one.watermark and not one.watermark.order.descending:
                 self._sweep(self._sections[one.name])
@@ -87,7 +90,7 @@ class QueueReader:
         Of a row's versions the last one counts.
         Raises what a request raises; UnavailableError where a section never ends.
         """
-        self._ask_sizes(0)
+        self._ask_sizes(0)  # beside the first page of all
         *_, last = self._sections.values()
         looks: list[Look] = []
         for one in self._sections.values():
@@ -140,10 +143,10 @@ class QueueReader:
             size=lambda: one.reported(1) or one.reported(0),
             again=again,
         )
-        for piece in once.pages(windows=limit is None):
-            if piece:
-                self._wait_for_sizes(0)  # asked for beside the first page of all
-            yield piece
+        pages = once.pages(windows=limit is None)
+        yield next(pages)
+        self._wait_for_sizes(0)
+        yield from pages
         one.measure, one.seen, one.counted = once.measure, once.seen, once.counted
         for reader in once.readers:
             self._account(reader)

@@ -103,7 +103,7 @@ class SectionPass:
         return [(self._straight, place) for place in self._straight.ends]
 
     def _count_ahead(self) -> dict[Part, Future[int | None]]:
-        """Count, beside the first page, what windows at the bounds of the sections before would hold."""
+        """Count, beside the first page, what windows would hold that are cut where known rows began."""
         section, terms, size = self._section, self._terms, self._size()
         if section.part is None or section.watermark or size is None:
             return {}

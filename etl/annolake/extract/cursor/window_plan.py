@@ -55,16 +55,16 @@ class Plan:
 
 
 class Starts:
-    """A sample of the starts that were met in windows: the next section of the queue may be cut there as well."""
+    """A sample of starts, of the lake's rows and of those met in windows: a section may be cut there as well."""
 
     def __init__(self) -> None:
         self._kept: list[int] = []
         self._every = 1
 
     def add(self, starts: Sequence[int | None]) -> None:
-        """Take a page's starts."""
+        """Take starts, a page's or those of a queue's rows."""
         self._kept += [start for start in starts if start is not None][:: self._every]
-        if len(self._kept) > _SAMPLE:
+        while len(self._kept) > _SAMPLE:
             del self._kept[::2]
             self._every *= 2
 

@@ -86,10 +86,12 @@ class WindowsReader:
             self._ask(reader)
         try:
             while self._answers and not (self.given_up or self.moved):
-                if not any(answer.done() for answer in self._answers):
+                there = [answer for answer in self._answers if answer.done()]
+                if not there:
                     yield None
-                self._lanes.wait(self._answers)
-                for answer in [answer for answer in self._answers if answer.done()]:
+                    self._lanes.wait(self._answers)
+                    there = [answer for answer in self._answers if answer.done()]
+                for answer in there:
                     reader = self._answers.pop(answer)
                     piece = self._take(reader, answer)
                     if piece:
@@ -147,6 +149,8 @@ class WindowsOrder:
         self._measure.watch({column: [*last.get(column, ()), *page.times[column]] for column in page.times})
         self._last[reader] = {column: values[-1:] for column, values in page.times.items()}
         for column, (lower, higher) in self._met.items():
+            if not self._measure.is_sorted(column):
+                continue
             less, more = self._around(column, page)
             self._met[column] = (lower + less, higher + more)
 

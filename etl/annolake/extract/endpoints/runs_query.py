@@ -73,11 +73,14 @@ class Batches:
         self._dated: list[Subject] = []
         self._undated: list[Subject] = []
 
-    def add(self, items: Iterable[Subject]) -> Iterator[Batch]:
-        """Take items in; yield the batches that are full."""
+    def add(self, items: Iterable[Subject]) -> None:
+        """Take items in."""
         for item in items:
             waiting = self._undated if item.run_id and item.start_time is None else self._dated
             waiting.append(item)
+
+    def full(self) -> Iterator[Batch]:
+        """Yield the batches that are full."""
         for waiting in (self._dated, self._undated):
             while len(waiting) >= self._size():
                 yield self._cut(waiting)

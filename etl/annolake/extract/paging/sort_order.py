@@ -57,9 +57,9 @@ class OrderMeasure:
     def watch(self, times: Mapping[str, Sequence[int | None]]) -> None:
         """Look at one slice's times (see `Slice.times`)."""
         for column in times:
-            rose, fell = self._rises.get(column, False), self._falls.get(column, False)
-            if column in self._unfit or (rose and fell):
+            if not self.is_sorted(column):
                 continue
+            rose, fell = self._rises.get(column, False), self._falls.get(column, False)
             values = sortable(times, column)
             if values is None:
                 self._unfit.add(column)
@@ -68,6 +68,10 @@ class OrderMeasure:
                 uneven = rising[0] < rising[-1]
                 self._rises[column] = rose or (uneven and values != rising[::-1])
                 self._falls[column] = fell or (uneven and values != rising)
+
+    def is_sorted(self, column: str) -> bool:
+        """Tell whether the list may still be sorted by that column."""
+        return column not in self._unfit and not (self._rises.get(column) and self._falls.get(column))
 
     def refuse(self, column: str) -> None:
         """Take it that the list is not sorted by that column."""

@@ -41,6 +41,12 @@ def halves(values: bytes) -> Bytes16:
     return np.frombuffer(values, np.uint64).reshape(-1, 2)
 
 
+def equal(values: Bytes16, others: Bytes16) -> Bools:
+    """Tell which values are the same as the other at their place."""
+    same = values == others
+    return np.asarray(same[:, 0] & same[:, 1])  # measured, a hundred: 1 us, and 4 us by `all`
+
+
 def keys_of(ids: pa.Array) -> Bytes16:
     """Return the keys of a string column without nulls: `annolake.keys.key_of`, a column at a time."""
     size = len(ids)

@@ -1,8 +1,7 @@
 """What is known of every row of a queue, in flat arrays: about 50 bytes a row, over items 16 more.
 
-Owns the numbering of keys (open addressing over 16-byte keys; a row's number is its position in the arrays) and the
-flags of each row: what the lake holds, and what this export read. Written by one thread, while no other looks things
-up. Never holds a Python object per row, never touches a file.
+Owns the flags of each row: what the lake holds, and what this export read. A row's number (`key_table`) is its position
+in the arrays. Written by one thread, while no other looks things up. Never touches a file.
 """
 
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annolake.load.merge.columns import Bools, Bytes16, Days, Ints, Numbers, distinct, halves, repeated
+from annolake.load.merge.columns import Bools, Bytes16, Days, Ints, Numbers, distinct, equal, halves, repeated
+from annolake.load.merge.key_table import FREE, KeyTable, with_room
 from annolake.load.table.days import NO_TIME
 
 Flags = npt.NDArray[np.uint8]
@@ -25,22 +25,15 @@ TAKEN = 32  # and spilled it: the day is that of the version read
 DUE = 64  # over items: its run is to be asked for, or was
 NO_PAYLOAD = 128  # over items: its run is gone, and the lake never had it
 
-_FREE = -1
-_FULLEST = 0.6
 _SMALLEST = 1024
-_MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
-_HALF = np.uint64(32)
-_REHASHED_AT_ONCE = 1 << 16
 
 
 class Index:
     """The rows of one queue by their keys (`annolake.keys.key_of`), with the hashes of their `items` where wanted."""
 
     def __init__(self, *, items: bool = False) -> None:
-        self.size = 0
         self.newest_export = NO_TIME  # the latest exported_at in the lake, microseconds since 1970
-        self._slots: Numbers = np.full(_SMALLEST, _FREE, np.int32)
-        self._keys: Bytes16 = np.zeros((_SMALLEST, 2), np.uint64)
+        self._table = KeyTable()
         self._hashes: Bytes16 = np.zeros((_SMALLEST, 2), np.uint64)
         self._days: Days = np.zeros(_SMALLEST, np.int32)
         self._flags: Flags = np.zeros(_SMALLEST, np.uint8)
@@ -48,7 +41,6 @@ class Index:
         self._exported: Ints = np.zeros(_SMALLEST, np.int64)  # only while the lake is read back
         self._items: Bytes16 = np.zeros((_SMALLEST if items else 0, 2), np.uint64)  # zeros: not read over items
         self._columns = [
-            "_keys",
             "_hashes",
             "_days",
             "_flags",
@@ -58,6 +50,11 @@ class Index:
         ]
         self._stale: set[int] = set()  # days with a row whose true version is in another partition
         self._moved: list[tuple[Numbers, Days]] = []  # stored rows read with another day, and the day they left
+
+    @property
+    def size(self) -> int:
+        """How many rows have a number."""
+        return len(self._table)
 
     # --- what the lake holds
 
@@ -78,7 +75,8 @@ class Index:
         export writes.
         """
         known = self.size
-        numbers = self._number(keys)
+        numbers = self._table.number(keys)
+        self._room()
         again = numbers < known
         old = numbers[again]
         if len(distinct(numbers)) < len(numbers) or bool((self._days[old] == day).any()):
@@ -111,11 +109,13 @@ class Index:
 
         Returns the reading noted before for each, 0: none, and the number of each row.
         """
-        numbers = self._number(halves(b"".join(keys)))
+        rows = self._table.number_each(keys)
+        self._room()
+        numbers = np.array(rows, np.int32)
         before: list[int] = self._readings[numbers].tolist()
         self._readings[numbers] = reading
         self._flags[numbers] |= MET
-        return before, numbers.tolist()
+        return before, rows
 
     def keep(self, rows: Sequence[int], items: Sequence[bytes]) -> list[bool]:
         """Note items by their hashes; True where the lake's version of the row stays, without asking for its run.
@@ -125,8 +125,10 @@ class Index:
         """
         numbers, sent = np.array(rows, np.int32), halves(b"".join(items))
         flags = self._flags[numbers]
-        kept = ((flags & (STORED | REMOVED | DUE)) == STORED) & ~repeated(numbers)
-        kept &= (self._items[numbers] == sent).all(axis=1) if len(self._items) else False
+        kept = (flags & (STORED | REMOVED | DUE)) == STORED
+        kept &= equal(self._items[numbers], sent) if len(self._items) else False
+        if len(set(rows)) < len(rows):
+            kept &= ~repeated(numbers)
         self._flags[numbers] = flags | np.where(kept, MET | ACCEPTED, MET | DUE).astype(np.uint8)
         listed: list[bool] = kept.tolist()
         return listed
@@ -134,7 +136,7 @@ class Index:
     def ask_for(self, keys: Sequence[bytes]) -> None:
         """Have the runs of rows that the lake holds asked for, whatever their items say."""
         numbers = self.find(halves(b"".join(keys)))
-        self._flags[numbers[numbers != _FREE]] |= DUE
+        self._flags[numbers[numbers != FREE]] |= DUE
 
     def note_found(self, rows: Sequence[int], found: Sequence[bool | None]) -> None:
         """Note which runs that were asked for were found (None: there is none to find)."""
@@ -152,9 +154,10 @@ class Index:
         """
         numbers, sent = np.array(rows, np.int32), halves(b"".join(hashes))
         flags = self._flags[numbers]
-        same = (self._hashes[numbers] == sent).all(axis=1)
-        current = ((flags & ASKED) != 0) | ((flags & (STORED | REMOVED)) == STORED)
-        wanted = ~(same & current) | repeated(numbers)
+        same = equal(self._hashes[numbers], sent)
+        wanted = ~(same & (((flags & ASKED) != 0) | ((flags & (STORED | REMOVED)) == STORED)))
+        if len(set(rows)) < len(rows):
+            wanted |= repeated(numbers)
         self._flags[numbers] = flags | MET | ACCEPTED
         self._flags[numbers[wanted]] = (flags[wanted] | MET | ACCEPTED | ASKED) & ~np.uint8(TAKEN)
         self._hashes[numbers] = sent
@@ -178,24 +181,8 @@ class Index:
     # --- what the merge asks
 
     def find(self, keys: Bytes16) -> Numbers:
-        """Return the rows' numbers, -1 where a key is unknown."""
-        at = self._home(keys)
-        numbers: Numbers = self._slots[at]
-        sought = np.flatnonzero((numbers != _FREE) & ~self._are_at(numbers, keys))
-        at, hop = at[sought], 0
-        while sought.size:
-            hop += 1
-            at = (at + hop) & (len(self._slots) - 1)
-            found = self._slots[at]
-            numbers[sought] = found
-            elsewhere = np.flatnonzero((found != _FREE) & ~self._are_at(found, keys[sought]))
-            sought, at = sought[elsewhere], at[elsewhere]
-        return numbers
-
-    def _are_at(self, numbers: Numbers, keys: Bytes16) -> Bools:
-        """Tell which of the keys are those of the rows of these numbers."""
-        same = self._keys.take(numbers, axis=0) == keys
-        return np.asarray(same[:, 0] & same[:, 1])
+        """Return the rows' numbers, `FREE` where a key is unknown."""
+        return self._table.find(keys)
 
     def days(self, numbers: Numbers) -> Days:
         """Return the day that the last known version of each row is in."""
@@ -255,62 +242,10 @@ class Index:
     def nbytes(self) -> int:
         """Bytes that the rows take, with the table; what there is room for besides was never written to."""
         columns: list[npt.NDArray[Any]] = [getattr(self, name) for name in self._columns]
-        return self._slots.nbytes + sum(column[: self.size].nbytes for column in columns)
+        return self._table.nbytes + sum(column[: self.size].nbytes for column in columns)
 
-    # --- the table
-
-    def _home(self, keys: Bytes16) -> npt.NDArray[np.int64]:
-        # the upper half is folded into the lower one: ids that differ in few bytes must spread as well
-        mixed = (keys * _MIX).sum(axis=1, dtype=np.uint64)
-        mixed ^= mixed >> _HALF
-        mixed *= _MIX[0]
-        return np.asarray(mixed >> np.uint64(65 - len(self._slots).bit_length())).astype(np.int64)
-
-    def _number(self, keys: Bytes16) -> Numbers:
-        """Return the rows' numbers, giving new ones to unknown keys."""
-        numbers = self.find(keys)
-        unknown = np.flatnonzero(numbers == _FREE)
-        if unknown.size:
-            ordered = unknown[np.lexsort(keys[unknown].T)]
-            first = np.append(True, (keys[ordered[1:]] != keys[ordered[:-1]]).any(axis=1))
-            numbers[ordered] = self.size + np.cumsum(first) - 1
-            new = numbers[ordered[first]]
-            self._room(self.size + len(new))
-            self._keys[new] = keys[ordered[first]]
-            self._settle(new)
-            self.size += len(new)
-        return numbers
-
-    def _settle(self, numbers: Numbers) -> None:
-        """Give each numbered key, none of which is in the table yet, a free slot."""
-        at, hop = self._home(self._keys[numbers]), 0
-        while numbers.size:
-            free = self._slots[at] == _FREE
-            self._slots[at[free]] = numbers[free]
-            homeless = self._slots[at] != numbers
-            hop += 1
-            numbers, at = numbers[homeless], (at[homeless] + hop) & (len(self._slots) - 1)
-
-    def _room(self, size: int) -> None:
-        if size > len(self._days):
-            room = max(size, len(self._days) * 2)
+    def _room(self) -> None:
+        """Make room for the rows that have numbers."""
+        if self.size > len(self._days):
             for name in self._columns:  # one after the other, so that only one is there twice
-                setattr(self, name, _with_room(getattr(self, name), room))
-        slots = len(self._slots)
-        while size > slots * _FULLEST:
-            slots *= 2
-        if slots > len(self._slots):
-            self._slots = np.zeros(0, np.int32)  # lets the old table go first
-            self._slots = np.full(slots, _FREE, np.int32)
-            for start in range(0, self.size, _REHASHED_AT_ONCE):
-                self._settle(np.arange(start, min(start + _REHASHED_AT_ONCE, self.size), dtype=np.int32))
-
-
-def _with_room(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
-    """Return the array with zeros behind it: the system gives memory for them when they are written to.
-
-    Resized in place, all of them are written to at once: measured at 2 million rows, 10 MB more.
-    """
-    larger = np.zeros((rows, *array.shape[1:]), array.dtype)
-    larger[: len(array)] = array
-    return larger
+                setattr(self, name, with_room(getattr(self, name), self.size))

@@ -5,7 +5,7 @@ to be asked for (docs/guarantees.md#how-old-a-value-can-be). Heals one thing: of
 partition the later one stays.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annolake.errors import LakeError
-from annolake.load.merge.columns import Bools, Bytes16, hashes_of, one_chunk, times_of
+from annolake.load.merge.columns import Bools, Bytes16, Ints, hashes_of, one_chunk, times_of
 from annolake.load.merge.index import DUE, NO_PAYLOAD, Index
 from annolake.load.merge.inputs import enter_rows, key_columns
 from annolake.load.merge.owners import Owners
@@ -30,6 +30,7 @@ _OF_ANY_RUN = ("name", "run_type", "trace_id")
 """Columns of which every run has one: where all are null, the lake never had the run."""
 
 _INDEX_BYTES = 50  # of a row of a large queue
+_ROWS_A_START = 16
 
 _NO_HASH = pa.scalar(bytes(16), pa.binary(16))
 
@@ -44,11 +45,15 @@ class ItemFacts:
 
 @dataclass
 class State:
-    """What the lake holds of a queue in one table: its rows' keys and owners."""
+    """What the lake holds of a queue in one table: its rows' keys and owners.
+
+    `starts`, over items: when the runs of some of the rows began, in microseconds since 1970.
+    """
 
     index: Index
     owners: Owners
     expected: int = 0
+    starts: list[Ints] = field(default_factory=list)
 
     @property
     def nbytes(self) -> int:
@@ -69,24 +74,25 @@ def read_state(partitions: Partitions, *, items: ItemFacts | None = None) -> Sta
 def _enter(state: State, reader: PartReader, file_format: FileFormat, day: int, items: ItemFacts | None) -> None:
     key, owners = file_format.key, state.owners if file_format.owners else None
     for group, table in enumerate(reader.key_columns(key_columns(file_format))):
-        hashes, marks = _item_facts(reader, group, day, items) if items else (None, None)
+        hashes, marks = _item_facts(state, reader, group, day, items) if items else (None, None)
         if not enter_rows(state.index, table, day, key, owners=owners, items=hashes, marks=marks):
             raise LakeError(f"cannot trust {reader.part.path}: it has a row twice; move it away")
 
 
 def _item_facts(
-    reader: PartReader, group: int, day: int, items: ItemFacts
+    state: State, reader: PartReader, group: int, day: int, items: ItemFacts
 ) -> tuple[Bytes16 | None, npt.NDArray[np.uint8]]:
     """Return the hashes of a row group's items, where they are wanted, and the flags that its rows begin with."""
     recent = not items.refresh and _is_recent(day, items.now)
-    names = ["run_found"]
+    names = ["run_found", "start_time"]
     names += [] if items.refresh else ["item_hash"]
-    names += ["start_time", "end_time", "added_at"] if recent else []
+    names += ["end_time", "added_at"] if recent else []
     table = reader.row_group(group, names)
     lost = _true(pc.equal(table.column("run_found"), False))
     marks = np.where(_without_payload(reader, group, lost), NO_PAYLOAD, 0).astype(np.uint8)
     if recent:
         marks |= np.where(_unfinished(table, lost, items.now), DUE, 0).astype(np.uint8)
+    state.starts.append(times_of(one_chunk(table.column("start_time").drop_null()))[::_ROWS_A_START])
     hashes = None if items.refresh else hashes_of(pc.fill_null(one_chunk(table.column("item_hash")), _NO_HASH))
     return hashes, marks
 

@@ -93,6 +93,11 @@ class Upsert:
         """How many partitions were merged so far, of how many."""
         return self._merged, self._to_merge
 
+    @property
+    def starts(self) -> list[int]:
+        """Some of the times at which the runs of stored rows began, in microseconds since 1970; over items."""
+        return [int(start) for starts in self._state.starts for start in starts]
+
     def expect(self, rows: int) -> None:
         """Leave memory for the index of a queue of so many rows: fewer changed ones then wait in it from the start."""
         self._state.expected = max(self._state.expected, rows)
