@@ -25,7 +25,6 @@ BUFFER_BYTES = 64 << 20  # of a queue of few rows: a first export of 20,000 then
 LEAST_BUFFER_BYTES = 16 << 20
 _BLOCK_BYTES = 1 << 20
 _HEAVY_BLOCK_BYTES = 3 << 20  # of heavy rows 1 MB would be a few, and each block has a slice of each of the 85 columns
-_PIECE_BYTES = 2 << 20  # about a batch: measured, with half of it a merge takes 5% longer, as a day is of more pieces
 _COLUMN_BYTES = 1_000  # measured: what a column of a batch takes besides its values, were it of one row
 
 UNAVAILABLE = "_unavailable"
@@ -175,12 +174,12 @@ class Spill:
         row_bytes = table.nbytes / table.num_rows
         step = max(1, int(self._block_bytes(row_bytes) / row_bytes))
         days = days_of(one_chunk(table.column(self._format.time)))[order]
+        cuts = [0, *(int(cut) for cut in np.flatnonzero(days[1:] != days[:-1]) + 1), len(days)]
         if not _heavy(row_bytes) and (np.diff(order) != 1).any():
             columns = dict(zip(table.column_names, table.columns, strict=True))
             del table  # or it would keep what is replaced
-            _put_in_order(columns, order, rows_at_once=max(1, int(_PIECE_BYTES / row_bytes)))
+            _put_in_order(columns, [*_in_pieces(order, cuts, step)])
             table, order = pa.table(columns, schema=self._schema), np.arange(len(order))
-        cuts = [0, *(int(cut) for cut in np.flatnonzero(days[1:] != days[:-1]) + 1), len(days)]
         blocks = {
             int(days[start]): [order[first : min(first + step, stop)] for first in range(start, stop, step)]
             for start, stop in pairwise(cuts)
@@ -196,16 +195,28 @@ class Spill:
         return min(max(_BLOCK_BYTES, share), _HEAVY_BLOCK_BYTES) if _heavy(row_bytes) else _BLOCK_BYTES
 
 
-def _put_in_order(columns: dict[str, pa.ChunkedArray], order: Ints, *, rows_at_once: int) -> None:
+def _in_pieces(order: Ints, cuts: Sequence[int], rows: int) -> Iterator[Ints]:
+    """Cut an order into pieces of at least so many rows, and not of many more: at the ends of days as far as it goes.
+
+    Measured on days of 1,000 rows: all merges take 4% less where a day is one piece, and there are fewer page faults.
+    """
+    begin = 0
+    for stop in cuts[1:]:
+        if stop - begin >= rows or stop == len(order):
+            yield from np.array_split(order[begin:stop], max(1, (stop - begin) // (2 * rows)))
+            begin = stop
+
+
+def _put_in_order(columns: dict[str, pa.ChunkedArray], pieces: Sequence[Ints]) -> None:
     """Replace columns by ones whose rows are in order, so that memory hardly grows: only one column is there twice.
 
     In pieces, so that they fit where the batches before them lay; the largest columns first, for the others find room
     where those were. Measured on 20,000 rows: 8,000 page faults fewer than in one piece, with rows taken later.
     """
-    pieces = [pa.array(order[start : start + rows_at_once]) for start in range(0, len(order), rows_at_once)]
+    places = [pa.array(piece) for piece in pieces]
     for name in sorted(columns, key=lambda name: columns[name].nbytes, reverse=True):
         column = one_chunk(columns[name])
-        columns[name] = pa.chunked_array([column.take(piece) for piece in pieces], column.type)
+        columns[name] = pa.chunked_array([column.take(some) for some in places], column.type)
         del column
 
 
