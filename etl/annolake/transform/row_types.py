@@ -72,7 +72,10 @@ def json_type(column: Column) -> Any:
 def struct_type(
     name: str, fields: Iterable[tuple[Any, ...]], rename: Mapping[str, str], extra: Collection[str] | None
 ) -> type[msgspec.Struct]:
-    """Return a struct that keeps the text of `extra` fields and refuses others; with None it skips all others."""
+    """Return a struct that keeps the text of `extra` fields and refuses others; with None it skips all others.
+
+    The extra ones come last, so that rows of one endpoint have their columns in the same places, whatever was learned.
+    """
     learned = extra_attributes(extra or ())
     return msgspec.defstruct(
         name,
