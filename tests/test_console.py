@@ -3,11 +3,11 @@
 import io
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from annolake.clock import Clock
 from annolake.console import Console

@@ -1,11 +1,11 @@
 """The metrics file: the report's own figures, there while an export runs and however it ends."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from annolake.clock import Clock
 from annolake.config import load_config

@@ -15,6 +15,14 @@ import pyarrow
 print(os.environ["OPENBLAS_NUM_THREADS"], pyarrow.default_memory_pool().backend_name)
 """
 
+COMMAND = """
+import gc, sys
+from annolake.cli import main
+sys.argv = ["annolake", "schema"]
+assert main() == 0
+assert gc.isenabled() and gc.get_freeze_count() > 10_000 > gc.get_count()[0]
+"""
+
 
 # The process tells its own peak: what the system tells of a child begins with its parent's.
 RUN = """
@@ -36,6 +44,11 @@ def test_what_the_environment_says_stays() -> None:
     """Whoever set threads or a memory pool has a reason."""
     assert settled() == "1 system"
     assert settled(OPENBLAS_NUM_THREADS="3", ARROW_DEFAULT_MEMORY_POOL="mimalloc") == "3 mimalloc"
+
+
+def test_what_is_imported_is_not_looked_at_for_cycles() -> None:
+    """A command's own objects are, as ever."""
+    subprocess.run([sys.executable, "-c", COMMAND], check=True, capture_output=True)
 
 
 def test_heavy_rows_pass_through_little_memory(tmp_path: Path) -> None:

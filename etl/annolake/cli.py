@@ -57,9 +57,7 @@ def _run_command(argv: Sequence[str], arguments: argparse.Namespace, streams: St
             parser.error(f"unrecognized arguments: {' '.join(arguments.options)}")
         if arguments.config and not arguments.reads_settings:
             parser.error(f"argument --config: {arguments.command} reads no settings")
-        command: Command = import_module(f"annolake.commands.{arguments.command}").run
-        if process_is_ours:  # nothing imported need be looked at for cycles; measured, 0.06 s of CPU
-            gc.freeze()
+        command = _imported(arguments.command, process_is_ours=process_is_ours)
         return command(arguments, os.environ, streams)
     except SystemExit as end:  # argparse's: after --help and --version, or of a wrong option of the sandbox
         if end.code and "--json" in argv:
@@ -71,6 +69,17 @@ def _run_command(argv: Sequence[str], arguments: argparse.Namespace, streams: St
         if "--json" in argv:
             streams.answer(_failure(argv, error))
         return outcome(error)[1]
+
+
+def _imported(name: str, *, process_is_ours: bool) -> Command:
+    """Return what runs a command. Nothing that it imports need be looked at for cycles: measured, 0.08 s of CPU."""
+    if process_is_ours:
+        gc.disable()
+    command: Command = import_module(f"annolake.commands.{name}").run
+    if process_is_ours:
+        gc.freeze()
+        gc.enable()
+    return command
 
 
 def _logs_json(argv: Sequence[str], arguments: argparse.Namespace) -> bool:

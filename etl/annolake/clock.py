@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 
 def _utc_now() -> datetime:
@@ -18,8 +19,7 @@ def _since_boot() -> float:
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-@dataclass(frozen=True)
-class Clock:
+class Clock(msgspec.Struct, frozen=True):
     """Wall time (aware, UTC), two monotonic second counters, and a way to wait that many seconds.
 
     `since_boot` counts a machine's sleep too: for what others may do meanwhile.

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
+
+import msgspec
 
 from annolake.clock import Clock
 from annolake.columns.rules import ColumnRules
@@ -27,8 +28,7 @@ from annolake.sources.source import Access
 from annolake.wiring import open_client
 
 
-@dataclass(frozen=True)
-class Wishes:
+class Wishes(msgspec.Struct, frozen=True):
     """What an export is asked for, beside its settings.
 
     In mode "new" only rows added since the last complete exports are read, where those allow it (`plan`). With
@@ -41,8 +41,7 @@ class Wishes:
     refresh: bool = False
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(msgspec.Struct, frozen=True):
     """What surrounds an export in a process: its time, who is told of it, and what ends it early."""
 
     clock: Clock
@@ -51,8 +50,7 @@ class Surroundings:
     interruption: Interruption
 
 
-@dataclass(frozen=True)
-class ExportContext(Surroundings):
+class ExportContext(Surroundings, frozen=True):
     """What the queues of one export, which began at `started_at`, share in a process.
 
     A lock that the same export has already is waited for so many seconds.
@@ -69,12 +67,11 @@ class ExportContext(Surroundings):
     reported_proofs: ReportedProofs
     rules: ColumnRules
     wait_for_lock_s: float = 0.0
-    query_limits: QueryLimits = field(default_factory=QueryLimits)
-    feedback_terms: FeedbackTerms = field(default_factory=FeedbackTerms)
+    query_limits: QueryLimits = msgspec.field(default_factory=QueryLimits)
+    feedback_terms: FeedbackTerms = msgspec.field(default_factory=FeedbackTerms)
 
 
-@dataclass(frozen=True)
-class QueueParts:
+class QueueParts(msgspec.Struct, frozen=True):
     """What a table that is filled beside the rows of a queue needs of its export, which began at `now`.
 
     `at_once` queues share the lanes. What was `erased` is left out.

@@ -4,7 +4,6 @@ Owns what becomes of each column, and the forms CSV, NDJSON and Parquet (docs/re
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from io import RawIOBase
 from typing import Any, BinaryIO, Literal
@@ -59,8 +58,7 @@ def _plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-@dataclass
-class Written:
+class Written(msgspec.Struct):
     """What was written: `rows`, and of CSV the cells that a spreadsheet takes for `formulas`."""
 
     rows: int = 0

@@ -10,11 +10,11 @@ from annolake import config as settings
 from annolake import pipeline
 from annolake.config import Config
 from annolake.errors import ConfigError
+from annolake.executor_workers import ExecutorWorkers
 from annolake.interruption import Interruption, Stop, heeding
 from annolake.observers.events import ProgressEvent, ProgressRelay
 from annolake.observers.protocols import SILENCE, LibraryLog, Progress
 from annolake.report import Mode, Report
-from annolake.workers import ExecutorWorkers
 
 
 def load_config(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ) -> Config:

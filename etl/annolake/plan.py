@@ -4,8 +4,9 @@ Owns that decision, from what earlier exports proved (docs/guarantees.md#new-onl
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from annolake.extract.paging.sort_order import Order
 from annolake.extract.paging.watermark import Watermark
@@ -15,8 +16,7 @@ from annolake.report import Mode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """The mode of an export, why it is not the one asked for, and from where on each list is read.
 
     A list that is not in `watermarks` is read whole: in mode "new" because its order is not known to be of use.
@@ -24,7 +24,7 @@ class Plan:
 
     mode: Mode
     reason: str | None = None
-    watermarks: Mapping[str, Watermark] = field(default_factory=dict)
+    watermarks: Mapping[str, Watermark] = msgspec.field(default_factory=dict)
 
 
 FULL = Plan("full")

@@ -6,10 +6,11 @@ is bounded by the number of groups, however many rejects there are.
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import heappush, heapreplace
 from typing import Any
+
+import msgspec
 
 from annolake.contract import RUNS, TABLES
 from annolake.load.lake import Lake
@@ -30,8 +31,7 @@ Kind = tuple[str | None, str | None, str]
 """Table, path and reason."""
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(msgspec.Struct, frozen=True):
     """One reject; `value` is the JSON text that does not fit, `file` where the whole row is, within the lake.
 
     `id` is what its table's rows are told apart by: of a row of `runs` the `queue_run_id`.
@@ -46,17 +46,16 @@ class Example:
     file: str
 
 
-@dataclass
-class Group:
+class Group(msgspec.Struct):
     """The rejects of one table with one path and one reason. Table and path are None where a file is unreadable."""
 
     table: str | None
     path: str | None
     reason: str
-    queues: dict[str, int] = field(default_factory=dict)
+    queues: dict[str, int] = msgspec.field(default_factory=dict)
     oldest: datetime | None = None
     newest: datetime | None = None
-    _examples: list[tuple[tuple[datetime, str, str], Example]] = field(default_factory=list)
+    _examples: list[tuple[tuple[datetime, str, str], Example]] = msgspec.field(default_factory=list)
 
     @property
     def rejects(self) -> int:
@@ -110,8 +109,7 @@ def _kind(record: Mapping[str, Any] | None) -> Kind:
     return table, path, reason
 
 
-@dataclass(frozen=True)
-class _Describe:
+class _Describe(msgspec.Struct, frozen=True):
     """Makes an example of a reject: only where it is called is the row's text looked into."""
 
     root: Location

@@ -3,7 +3,7 @@
 Owns that decision, from counts alone. A wrong one marks rows removed that are all still there.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 MANY = 20
 """More rows than these, and more than a fifth of those that the lake holds, are marked only on stronger evidence."""
@@ -11,8 +11,7 @@ MANY = 20
 _SHARE = 5
 
 
-@dataclass(frozen=True)
-class Absence:
+class Absence(msgspec.Struct, frozen=True):
     """What is known of the rows that were not met.
 
     `missing` is their number, `live` that of all rows the lake holds as present. `excess` is by how much the reported

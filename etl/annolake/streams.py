@@ -9,8 +9,9 @@ import io
 import os
 import select
 import sys
-from dataclasses import dataclass
 from typing import Any, TextIO
+
+import msgspec
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
@@ -49,8 +50,7 @@ class Drain(io.RawIOBase):
         return size
 
 
-@dataclass
-class Streams:
+class Streams(msgspec.Struct):
     """Where a command's result goes, and where everything else does; `answered`: with `--json`, its line is out."""
 
     out: TextIO

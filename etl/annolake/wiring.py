@@ -5,8 +5,9 @@ Owns which setting goes where, and nothing else.
 
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from annolake import contract
 from annolake.clock import Clock

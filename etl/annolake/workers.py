@@ -1,13 +1,12 @@
-"""Where the queues of an export run when it is not in its own process: on the workers of an executor.
+"""Where the queues of an export run when it is not in its own process: on the workers of a cluster or an executor.
 
 Owns how many run at once, each one's share of the limits on requests, and what is said of a worker that was lost.
 """
 
-import multiprocessing
 import signal
 import socket
-from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +16,7 @@ from annolake.config import Config
 from annolake.errors import AnnolakeError, ConfigError, InterruptedExport, WorkerError
 from annolake.export_context import Wishes
 from annolake.observers.protocols import Log, Progress
-from annolake.queue_task import QUEUES_AT_ONCE, QueueTask, export_queue
+from annolake.queue_task import QueueTask
 from annolake.report import QueueReport, Report
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -43,48 +42,6 @@ class Workers(Protocol):
 
     def stop(self) -> None:
         """Tell those that run to end, beside the file of their task."""
-
-
-class ExecutorWorkers:
-    """The workers of any executor of the standard library's kind; at most `most` queues are handed to it at once.
-
-    Raises ConfigError where the executor's processes could hang.
-    """
-
-    def __init__(self, executor: Executor, most: int | None = None) -> None:
-        self._executor = executor
-        self._most = most or getattr(executor, "_max_workers", None)
-        if isinstance(executor, ProcessPoolExecutor) and _forks(executor):
-            raise ConfigError(
-                "executor: its processes are forks of this one, which has threads, and would hang: make it with "
-                'ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))'
-            )
-
-    def at_once(self, queues: int) -> int:
-        """Return the number of the executor's workers, or of all queues where it does not tell."""
-        return max(1, min(queues, self._most or queues))
-
-    def sharing(self, at_once: int) -> int:
-        """Return how many queues may share one process."""
-        if isinstance(self._executor, ProcessPoolExecutor):
-            return 1
-        return at_once if isinstance(self._executor, ThreadPoolExecutor) else min(at_once, QUEUES_AT_ONCE)
-
-    def serving(self, _config: Config, _export_id: str, _log: Log, _progress: Progress) -> AbstractContextManager[None]:
-        """Do nothing: the executor is there, and stays."""
-        return nullcontext()
-
-    def submit(self, task: QueueTask) -> Future[QueueReport]:
-        """Have a queue exported."""
-        return self._executor.submit(export_queue, task.pack())
-
-    def stop(self) -> None:
-        """Do nothing: the file of their task tells them."""
-
-
-def _forks(executor: ProcessPoolExecutor) -> bool:
-    context = getattr(executor, "_mp_context", None) or multiprocessing
-    return bool(context.get_start_method() == "fork")
 
 
 def share_of(config: Config, at_once: int) -> Config:

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from msgspec import structs
 
 from annolake.clock import Clock
 from annolake.extract.http.client import Client
@@ -36,7 +37,7 @@ SMALL = Population(rows=120, days=6, threads=4, odd=False)
 
 def at(hours: float) -> Clock:
     """Return a clock that stands so many hours after the end of the data."""
-    return replace(FakeClock().clock, now=lambda: UNTIL + timedelta(hours=hours))
+    return structs.replace(FakeClock().clock, now=lambda: UNTIL + timedelta(hours=hours))
 
 
 class Lake:

@@ -1,12 +1,12 @@
 """`--new-only`: what it reads, when it is not allowed, and that nothing is lost between exports."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from annolake.clock import Clock
 from annolake.sandbox import Changes, Faults, Population, Sandbox

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from errno import ENOSPC
 from pathlib import Path
@@ -11,6 +10,7 @@ from threading import get_ident
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from annolake.clock import Clock
 from annolake.config import Config

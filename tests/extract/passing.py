@@ -96,7 +96,7 @@ class Passing:
             keys = [UNREADABLE if row in self.unreadable else row for row in shown]
             starts = [self.start_of(row) for row in shown if row not in self.unreadable]
             ambiguous_keys = frozenset({UNREADABLE}) if self.unreadable else frozenset()
-            return CursorSlice(keys, times, shown, None if ends else behind, starts, ambiguous_keys=ambiguous_keys)
+            return CursorSlice(keys, times, shown, ambiguous_keys, cursor=None if ends else behind, starts=starts)
 
         return ask
 

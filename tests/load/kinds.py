@@ -5,7 +5,6 @@ A test names a lake by a local folder. Of a lake in the object store that folder
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from hashlib import blake2b
 from io import BytesIO
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis.strategies import SearchStrategy
+from msgspec.structs import replace
 
 from annolake.clock import Clock
 from annolake.load.lake import Lake

@@ -12,6 +12,7 @@ from uuid import UUID
 import duckdb
 import polars as pl
 import pyarrow as pa
+from msgspec import structs
 
 from annolake.clock import Clock
 from annolake.contract import RUNS, TABLES
@@ -131,7 +132,7 @@ def lake_of(
     """Return the lake in a folder or at an address, as a process of its own opens it."""
     where = address if "://" in address else Path(address)
     place = open_place(where, {}, environ, clock=Clock(), scratch=scratch, gate=gate)
-    return Lake(replace(place, wanted=wanted, delta=DeltaSettings(keep_s)), tables=TABLES, hash_version=1)
+    return Lake(structs.replace(place, wanted=wanted, delta=DeltaSettings(keep_s)), tables=TABLES, hash_version=1)
 
 
 def root_of(lake: Lake) -> Path:

@@ -6,8 +6,9 @@ Owns which columns can be named there, why others cannot, and what goes with one
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
+
+import msgspec
 
 from annolake.columns.pseudonyms import Pseudonyms
 from annolake.contract import TABLES, Column, Table
@@ -125,8 +126,7 @@ def _short(table: Table, column: str) -> str:
     return column if table.name == _RUNS else f"{table.name}.{column}"
 
 
-@dataclass(frozen=True)
-class TableRules:
+class TableRules(msgspec.Struct, frozen=True, dict=True):
     """What is asked for in one table: columns that are null, and columns of ids that are pseudonymized.
 
     `excluded` has what goes with a column that is named, too; `names` the columns with names of people.
@@ -159,13 +159,12 @@ class TableRules:
         )
 
 
-@dataclass(frozen=True)
-class ColumnRules:
+class ColumnRules(msgspec.Struct, frozen=True, dict=True):
     """The settings of [columns], each column as `table.column`; `pseudonyms` where ids are pseudonymized."""
 
     exclude: frozenset[str] = frozenset()
     pseudonymize: frozenset[str] = frozenset()
-    pseudonyms: Pseudonyms | None = field(default=None, compare=False)
+    pseudonyms: Pseudonyms | None = None
 
     @classmethod
     def of(

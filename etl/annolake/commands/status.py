@@ -8,12 +8,12 @@ import argparse
 import shutil
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from annolake.clock import Clock
 from annolake.commands.status_words import in_words
@@ -158,8 +158,7 @@ def _id(attempt: Attempt | None) -> str:
     return str(attempt.report.get("export_id")) if attempt else ""
 
 
-@dataclass(frozen=True)
-class AgeRule:
+class AgeRule(msgspec.Struct, frozen=True):
     """`--max-age`: which queues are to have a good export that ended less than `max_age_s` before `now`."""
 
     max_age_s: float | None

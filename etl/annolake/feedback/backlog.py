@@ -5,8 +5,9 @@ Owns that compact form. Reviewers are few, so each set of them is kept once.
 
 import struct
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from uuid import UUID
+
+import msgspec
 
 from annolake.keys import KEY_BYTES
 
@@ -24,12 +25,11 @@ def uuid_key(run_id: str) -> bytes:
         return b""
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(msgspec.Struct, frozen=True):
     """Runs that are asked for together, in lower case: who has completed their rows, and which of them were found."""
 
-    reviewers: dict[str, Reviewing] = field(default_factory=dict)
-    found: set[str] = field(default_factory=set)
+    reviewers: dict[str, Reviewing] = msgspec.field(default_factory=dict)
+    found: set[str] = msgspec.field(default_factory=set)
 
 
 class Backlog:

@@ -8,12 +8,12 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from annolake.contract import FEEDBACK
 from annolake.errors import ServiceError

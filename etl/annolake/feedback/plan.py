@@ -3,14 +3,14 @@
 Owns that decision, from what earlier exports proved (docs/guarantees.md#feedback). Pure: proofs in, plan out.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import msgspec
 
 from annolake.report import Mode
 
 
-@dataclass(frozen=True)
-class FeedbackPlan:
+class FeedbackPlan(msgspec.Struct, frozen=True):
     """`whole`: the feedback of every row that is met. Runs with feedback `since` then are looked for; None: not."""
 
     whole: bool

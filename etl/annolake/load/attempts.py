@@ -5,9 +5,10 @@ Owns how the reports of all exports are read in one pass, the newest first, and 
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
+
+import msgspec
 
 from annolake.load.records import PastExport, Reports, time_from
 
@@ -17,8 +18,7 @@ RECENT = timedelta(days=1)
 """How long before the newest report that names queues an older one still adds to what is known of."""
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """An export, as its report tells it; `entry` is that of the queue concerned, None where it has none of any.
 
     `state` is the queue's own: "finished" as soon as its export has ended, however that of the others does.
@@ -70,8 +70,7 @@ class Attempt:
         return self.state != "finished" or self.time >= later.started_at
 
 
-@dataclass
-class History:
+class History(msgspec.Struct):
     """The attempts to export one queue that matter: the one that runs, the last of the others, the last good one.
 
     `full` is the last that read all rows. An attempt that was skipped, because another had the queue's lock, is the
@@ -107,13 +106,12 @@ class History:
         return all(each is not None for each in (self._tried, self.last, self.good, self.full))
 
 
-@dataclass
-class Attempts:
+class Attempts(msgspec.Struct):
     """What the reports say: `newest` of all, `listed` the queues that the newest export of all queues was of."""
 
     newest: Attempt | None = None
     listed: frozenset[str] | None = None
-    histories: dict[str, History] = field(default_factory=dict)
+    histories: dict[str, History] = msgspec.field(default_factory=dict)
 
 
 def read_attempts(
@@ -160,8 +158,7 @@ def _read(reports: Reports, found: Attempts, states: "_States", now: datetime) -
             break
 
 
-@dataclass(frozen=True)
-class _States:
+class _States(msgspec.Struct, frozen=True):
     """What became of exports: `unfinished` takes the ids of those whose lock is free and whose report has no end."""
 
     unfinished: set[str]

@@ -6,11 +6,11 @@ their item or their own run.
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -33,8 +33,7 @@ Keys = npt.NDArray[Any]
 """Keys of ids, as texts of 16 bytes."""
 
 
-@dataclass(frozen=True)
-class RejectedRow:
+class RejectedRow(msgspec.Struct, frozen=True):
     """What the reject of a row of `runs` tells of it: `ids` of the row and its run, in lower case.
 
     `run` or `thread` is what feedback on it is on.
@@ -47,8 +46,7 @@ class RejectedRow:
     added_at: datetime | None
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """Rows by ids of theirs or of their runs, in lower case; or by a time that they were added before.
 
     `remembered` tells of further ids, which nobody knows any more, whether they are among them.
@@ -85,18 +83,17 @@ class Rule:
         return _true(pc.less(table.column("added_at"), pa.scalar(self.before, pa.timestamp("us", "UTC"))))
 
 
-@dataclass
-class Found:
+class Found(msgspec.Struct, dict=True):
     """The rows of a queue that a rule concerns: how many, their ids, and what no other row of the queue is of.
 
     Ids are kept where the rule names ids, for rows by age may be many. `items` are those of threads. `owners` are keys.
     """
 
     rows: int = 0
-    rows_of: set[str] = field(default_factory=set)
-    runs: set[str] = field(default_factory=set)
-    items: set[str] = field(default_factory=set)
-    owners: Keys = field(default_factory=lambda: np.zeros(0, _KEY))
+    rows_of: set[str] = msgspec.field(default_factory=set)
+    runs: set[str] = msgspec.field(default_factory=set)
+    items: set[str] = msgspec.field(default_factory=set)
+    owners: Keys = msgspec.field(default_factory=lambda: np.zeros(0, _KEY))
 
     @cached_property
     def owner_keys(self) -> frozenset[bytes]:

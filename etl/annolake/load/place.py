@@ -8,12 +8,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from random import random
+
+import msgspec
 
 from annolake.clock import Clock
 from annolake.errors import ConfigError, LakeError
@@ -31,20 +32,18 @@ from annolake.load.table.swapped import SwappedTable
 OWN = "_annolake"
 
 
-@dataclass(frozen=True)
-class DeltaSettings:
+class DeltaSettings(msgspec.Struct, frozen=True):
     """How Delta tables are written: replaced files stay for `keep_s` seconds.
 
     `clock` and `random` (0 to 1) are for commits.
     """
 
     keep_s: int = 7 * 86400
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = msgspec.field(default_factory=Clock)
     random: Callable[[], float] = random
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """The place of a lake: `root` is where its tables lie.
 
     `announces`: an export holds a lock in the place as long as it runs, since its scratch is on another machine.
@@ -61,7 +60,7 @@ class Place:
     announces: bool = False
     wanted: Arrangement | None = None
     usual: Arrangement = "parquet"
-    delta: DeltaSettings = field(default_factory=DeltaSettings)
+    delta: DeltaSettings = msgspec.field(default_factory=DeltaSettings)
     options: Callable[[], Mapping[str, str]] = dict
     delta_options: Callable[[], Mapping[str, str]] = dict
 

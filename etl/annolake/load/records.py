@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -24,8 +23,7 @@ _NEVER = "99991231T235959"
 _PLAIN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 
 
-@dataclass(frozen=True)
-class PastExport:
+class PastExport(msgspec.Struct, frozen=True):
     """One queue's entry in the report of an earlier export, and that report's own head."""
 
     report: Mapping[str, Any]
@@ -196,8 +194,7 @@ class Rejects:
         self._staged, self._unwanted = set(), set()
 
 
-@dataclass(frozen=True)
-class KeptReject:
+class KeptReject(msgspec.Struct, frozen=True):
     """A reject of a table as the lake has it: its file, and what that says, None where it cannot be read."""
 
     table: str

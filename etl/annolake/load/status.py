@@ -4,10 +4,11 @@ Owns the facts behind `annolake status`. Takes no queue's lock. One queue that c
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
+
+import msgspec
 
 from annolake.errors import LakeError
 from annolake.load.attempts import Attempt, History, read_attempts
@@ -17,8 +18,7 @@ from annolake.load.table.partitions import Held
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class QueueStatus:
+class QueueStatus(msgspec.Struct, frozen=True):
     """One queue: what is `held` of it in `runs`, and in the `other` tables.
 
     That, and `rejects`, are None where they can't be read, and `error` says why in one sentence.
@@ -33,8 +33,7 @@ class QueueStatus:
     history: History
 
 
-@dataclass(frozen=True)
-class LakeStatus:
+class LakeStatus(msgspec.Struct, frozen=True):
     """The lake; `listed` are the queues that the newest export of all queues was of, `error` is not of one queue."""
 
     queues: list[QueueStatus]

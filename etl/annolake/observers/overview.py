@@ -5,8 +5,9 @@ Owns the sums and the estimate of the time that is left.
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock
+
+import msgspec
 
 from annolake.observers.events import LiveQueue, Phase, ProgressEvent, ended
 from annolake.report import QueueReport
@@ -22,8 +23,7 @@ _SHARES: dict[Phase, tuple[float, float]] = {
 _LEAST_DONE = 0.02
 
 
-@dataclass(frozen=True)
-class Totals:
+class Totals(msgspec.Struct, frozen=True):
     """How far an export is. `queues` are to be exported; `at_work` run, in the order in which they began.
 
     `outcomes` counts the ended ones by their status. `rows` were read, of `rows_total`; None while it is not known of

@@ -1,9 +1,9 @@
 """What a view is to each engine: a SELECT for DuckDB beside a frame for polars, which give the same rows."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import polars as pl
 
 
@@ -21,8 +21,7 @@ class Frames(Protocol):
         """Return a view."""
 
 
-@dataclass(frozen=True)
-class Definition:
+class Definition(msgspec.Struct, frozen=True):
     """One view.
 
     `sql` is a SELECT that names other views; `{runs}`, `{queues}`, `{feedback}` and `{turns}` stand for the tables,

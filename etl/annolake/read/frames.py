@@ -3,10 +3,10 @@
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+import msgspec
 import polars as pl
 
 from annolake.clock import Clock
@@ -19,13 +19,12 @@ from annolake.setting_values import UnfitError, read_lake_path
 from annolake.web_address import web_address
 
 
-@dataclass(frozen=True)
-class LakeFrames:
+class LakeFrames(msgspec.Struct, frozen=True):
     """The views of a lake as frames; `web` is the address of the service's web application, where that is known."""
 
     tables: LakeTables
     web: str | None
-    _opened: dict[str, pl.LazyFrame] = field(default_factory=dict)
+    _opened: dict[str, pl.LazyFrame] = msgspec.field(default_factory=dict)
 
     def table(self, name: str) -> pl.LazyFrame:
         """Return a table, with its partition columns: the same frame each time, so that polars reads it once."""

@@ -7,7 +7,6 @@ older schema versions have null where they lack a column.
 import inspect
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from annolake.clock import Clock
@@ -37,8 +37,7 @@ _TABLES = {table.name: table for table in TABLES}
 _STATISTICS = "_table_statistics" in inspect.signature(pl.scan_parquet).parameters
 
 
-@dataclass(frozen=True)
-class LakeTables:
+class LakeTables(msgspec.Struct, frozen=True, dict=True):
     """The tables of the lake in a place."""
 
     place: Place

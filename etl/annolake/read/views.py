@@ -6,9 +6,10 @@ asked: it stays true when later exports bring files.
 
 import glob
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import urlsplit
+
+import msgspec
 
 from annolake.contract import ARROW_TYPES, TABLES, Table
 from annolake.errors import ConfigError
@@ -20,8 +21,7 @@ from annolake.web_address import APP_PATH
 _EMPTY_GLOBS = (2,)  # the version of DuckDB that reads a pattern that no file fits yet
 
 
-@dataclass(frozen=True)
-class LakeViews:
+class LakeViews(msgspec.Struct, frozen=True, dict=True):
     """The views of a lake as statements of SQL; `web` is the address of the service's web application, if known.
 
     `version` is the version of DuckDB that they are for.

@@ -5,7 +5,6 @@ Owns what becomes of an error in one queue: the others are changed all the same,
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 import msgspec
 
@@ -43,8 +42,7 @@ class Changes(msgspec.Struct, kw_only=True):
         self.exit_code = worst([self.exit_code, *(queue.exit_code for queue in self.queues)])
 
 
-@dataclass(frozen=True)
-class Hands:
+class Hands(msgspec.Struct, frozen=True):
     """What changes a lake: the lake itself, a folder for unfinished files, the time."""
 
     lake: Lake

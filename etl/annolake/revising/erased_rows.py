@@ -4,9 +4,10 @@ Owns what of a queue counts as erased: by the ids of a row or of its run, or by 
 (docs/privacy.md#erasing).
 """
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from annolake.contract import FEEDBACK, RUNS
 from annolake.keys import joint_key_of, key_of

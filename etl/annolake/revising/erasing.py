@@ -8,8 +8,9 @@ the queue (`taking_out`), or by the same erasure once more.
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
+
+import msgspec
 
 from annolake.errors import LakeError, LockedError
 from annolake.load.erased import read_erased
@@ -22,8 +23,7 @@ from annolake.revising.taking_out import take_out
 _LATER_TABLES = ("feedback", "turns")
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """What is to be erased: one of the three. `runs` are ids of runs or of rows, `queues` ids of queues."""
 
     runs: Sequence[str] = ()

@@ -5,10 +5,11 @@ new feedback, and what shows that the service ignores a parameter. All of it is 
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from annolake.errors import RefusedError, ServiceError, TooLargeError, UnavailableError
 from annolake.extract.endpoints.feedback import ENDPOINT, MOST_ROWS, MOST_RUNS, FeedbackListing, Question
@@ -29,16 +30,15 @@ from annolake.transform.row_batch import DecodedRow, Page, Reject
 _ANSWERED = 200
 
 
-@dataclass
-class FeedbackTerms:
+class FeedbackTerms(msgspec.Struct):
     """What is known of the service, for all queues of an export: how many runs may be asked for, its longest answer.
 
     `relying`: the queues some of whose feedback was taken for whole by its size. That is in doubt if answers are cut.
     """
 
-    limits: QueryLimits = field(default_factory=lambda: QueryLimits(MOST_RUNS))
-    longest: LongestAnswer = field(default_factory=lambda: LongestAnswer(MOST_ROWS))
-    relying: set[str] = field(default_factory=set)
+    limits: QueryLimits = msgspec.field(default_factory=lambda: QueryLimits(MOST_RUNS))
+    longest: LongestAnswer = msgspec.field(default_factory=lambda: LongestAnswer(MOST_ROWS))
+    relying: set[str] = msgspec.field(default_factory=set)
 
     def begin(self, queue_id: str, *, cuts: bool) -> None:
         """Note that a queue is read from the start; `cuts`: it is known of earlier exports that answers are cut."""
@@ -47,8 +47,7 @@ class FeedbackTerms:
             self.longest.cuts = True
 
 
-@dataclass
-class Said:
+class Said(msgspec.Struct):
     """What was said on some runs, or on a thread: on the `whole` ones all of it, of the `unread` ones nothing is known.
 
     In neither are those on which something was said whose id cannot be read: it can be any that is missing. Runs are in
@@ -57,12 +56,12 @@ class Said:
     """
 
     size: int = 0
-    rows: list[DecodedRow] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    whole: list[str] = field(default_factory=list)
-    by_size: set[str] = field(default_factory=set)
-    unread: list[str] = field(default_factory=list)
-    refused: dict[str, int | None] = field(default_factory=dict)
+    rows: list[DecodedRow] = msgspec.field(default_factory=list)
+    rejects: list[Reject] = msgspec.field(default_factory=list)
+    whole: list[str] = msgspec.field(default_factory=list)
+    by_size: set[str] = msgspec.field(default_factory=set)
+    unread: list[str] = msgspec.field(default_factory=list)
+    refused: dict[str, int | None] = msgspec.field(default_factory=dict)
     error: ServiceError | None = None
 
     def add(self, owners: Collection[str], read: Whole[Page]) -> None:

@@ -207,12 +207,7 @@ class ItemsSource:
             rows = [item.row for item in page.items]
             starts = [None if row.item_type == "THREAD" else microseconds(row.start_time) for row in rows]
             return CursorSlice(
-                page.keys,
-                times_of(rows, _TIMES),
-                page,
-                page.cursor,
-                starts,
-                ambiguous_keys=ambiguous_keys(page.rejects),
+                page.keys, times_of(rows, _TIMES), page, ambiguous_keys(page.rejects), cursor=page.cursor, starts=starts
             )
 
         return fetch

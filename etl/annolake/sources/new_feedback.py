@@ -3,9 +3,10 @@
 Owns what shows that this cannot be told: that the service ignores a parameter, or that there is too much of it.
 """
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
+
+import msgspec
 
 from annolake.keys import key_of
 from annolake.transform.feedback import decode_feedback, owner_of
@@ -31,11 +32,10 @@ class Mention(NamedTuple):
     modified_at: datetime | None
 
 
-@dataclass(slots=True)
 class NewPage(Page):
     """An answer of which only the mentions are wanted."""
 
-    mentions: dict[bytes, Mention] = field(default_factory=dict)
+    mentions: dict[bytes, Mention] = msgspec.field(default_factory=dict)
 
 
 class NewFeedback:
@@ -57,4 +57,4 @@ class NewFeedback:
             for each in page.rows
             if (owner := owner_of(each.row))
         }
-        return NewPage(page.size, [], page.rejects, page.keys, mentions=mentions)
+        return NewPage(page.size, [], page.rejects, keys=page.keys, mentions=mentions)

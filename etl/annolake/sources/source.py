@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, Protocol
+
+import msgspec
 
 from annolake.config import Source as Settings
 from annolake.errors import GoneError, NotFoundError
@@ -23,8 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(msgspec.Struct, frozen=True):
     """How a queue is asked: the client, its lanes, and what bounds and stops it; queues share `query_limits`.
 
     Queries of runs have lanes of their own: while they wait for their turn, listings go on. `guards` take out of

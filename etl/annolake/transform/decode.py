@@ -63,7 +63,7 @@ class PageDecoder:
             DecodedRow(key, row, digest, unmapped, archived, "RUN", True, unavailable)
             for key, digest, (row, unmapped) in zip(met.keys, met.hashes(archived=archived), met.rows, strict=True)
         ]
-        return Page(len(body), rows, met.rejects, met.in_order)
+        return Page(len(body), rows, met.rejects, keys=met.in_order)
 
     def read(self, body: bytes) -> list[Element]:
         """Decode a JSON array: of each element the normalized row and the text of its unmapped fields, or a reject.

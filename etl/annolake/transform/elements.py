@@ -4,8 +4,9 @@ The same over both endpoints, whatever their rows are made into.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from annolake.keys import keys_of
 from annolake.transform.row_batch import Reject
@@ -15,8 +16,7 @@ Element = tuple[Any, bytes | None] | Reject
 """What becomes of an element of a list: its normalized row and the text of its unmapped fields, or why it is no row."""
 
 
-@dataclass(slots=True)
-class Elements:
+class Elements(msgspec.Struct):
     """Elements of a list of rows: the rows and their `keys`, the rejects, and the keys of both in the list's order."""
 
     rows: Sequence[tuple[Any, bytes | None]]

@@ -6,7 +6,6 @@ cursor. An element that does not fit never costs its neighbours. `join` makes ro
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -108,24 +107,22 @@ class Item(msgspec.Struct, gc=False):
     number: int = -1
 
 
-@dataclass(slots=True)
-class ItemsPage:
+class ItemsPage(msgspec.Struct):
     """One answer of a section: `keys` of all its elements in order, rejects included; `size` in bytes."""
 
     size: int
     cursor: str | None
-    keys: list[bytes] = field(default_factory=list)
-    items: list[Item] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
+    keys: list[bytes] = msgspec.field(default_factory=list)
+    items: list[Item] = msgspec.field(default_factory=list)
+    rejects: list[Reject] = msgspec.field(default_factory=list)
 
 
-@dataclass(slots=True)
-class RunsPage:
+class RunsPage(msgspec.Struct):
     """One answer of a query: the runs by their id; one whose id cannot be read is left out. `size` in bytes."""
 
     size: int
     cursor: str | None
-    runs: dict[str, Element] = field(default_factory=dict)
+    runs: dict[str, Element] = msgspec.field(default_factory=dict)
 
 
 def selects(*, include_stats: bool = True, without: Collection[str] = ()) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """What decoding makes of the service's answers, the same for each endpoint: rows that fit the contract, and rejects."""
 
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 
 class DecodedRow(msgspec.Struct, gc=False):
@@ -26,8 +26,7 @@ class DecodedRow(msgspec.Struct, gc=False):
     item_hash: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(msgspec.Struct, frozen=True):
     """A row that does not fit the contract: where and why, and its text without anything secret.
 
     `queue_run_id` is None where not even that could be read; `key` then stands for the text.
@@ -40,8 +39,7 @@ class Reject:
     text: str
 
 
-@dataclass(slots=True)
-class RowBatch:
+class RowBatch(msgspec.Struct):
     """Rows in reading order, and the rejects among them; `size` of the answers in bytes.
 
     `kept` are the typed values of items whose runs were not asked for: their rows stay as the lake has them. `left_out`
@@ -49,10 +47,10 @@ class RowBatch:
     """
 
     size: int = 0
-    rows: list[DecodedRow] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    kept: list[Any] = field(default_factory=list, kw_only=True)
-    left_out: list[int] = field(default_factory=list, kw_only=True)
+    rows: list[DecodedRow] = msgspec.field(default_factory=list)
+    rejects: list[Reject] = msgspec.field(default_factory=list)
+    kept: list[Any] = msgspec.field(default_factory=list)
+    left_out: list[int] = msgspec.field(default_factory=list)
 
     def latest(self) -> "RowBatch":
         """Return the same with the last version alone of each row: one that moves can be on a page twice."""
@@ -60,11 +58,10 @@ class RowBatch:
         return self if len(last) == len(self.rows) else replace(self, rows=list(last.values()))
 
 
-@dataclass(slots=True)
 class Page(RowBatch):
     """One answer of a list: `keys` has the key of each of its elements in order, rejects included."""
 
-    keys: list[bytes] = field(default_factory=list)
+    keys: list[bytes] = msgspec.field(default_factory=list)
 
     def append(self, other: "Page") -> None:
         """Add the rows of a page that follows."""

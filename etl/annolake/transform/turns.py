@@ -5,7 +5,6 @@ a turn does not say which item it is a turn of.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -37,8 +36,7 @@ _Turn = msgspec.defstruct(
 _read = reader(tuple(column.name for column in _COLUMNS))
 
 
-@dataclass(frozen=True, slots=True)
-class Thread:
+class Thread(msgspec.Struct, frozen=True):
     """A THREAD item, and where its turns are asked for."""
 
     queue_run_id: str
@@ -54,7 +52,6 @@ class Thread:
         return cls(row.queue_run_id, row.thread_id, row.session_id, row.added_at)
 
 
-@dataclass(slots=True)
 class TurnsPage(Page):
     """One answer of a thread, and the cursor behind it, None at the thread's end."""
 

@@ -23,7 +23,7 @@ class Lane:
     def _fetch(self, cursor: str | None, limit: int) -> CursorSlice:
         number = int(cursor or 0) + 1
         self.asked.append(Ask(cursor, limit))
-        return CursorSlice([], {}, number, str(number) if number < PAGES else None)
+        return CursorSlice([], {}, number, cursor=str(number) if number < PAGES else None)
 
     def _submit(self, call: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
         future: Future[Any] = Future()

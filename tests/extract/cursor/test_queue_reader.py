@@ -313,7 +313,7 @@ def _endless(pages: Iterator[CursorSlice]) -> QueueReader:
 
 def _page(rows: range, cursor: str) -> CursorSlice:
     keys = tuple(key(number) for number in rows)
-    return CursorSlice(keys, {"added_at": [None] * len(keys)}, keys, cursor)
+    return CursorSlice(keys, {"added_at": [None] * len(keys)}, keys, cursor=cursor)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 100])

@@ -40,7 +40,7 @@ def plan_of(
     rows: Sequence[int], counted: Counted, *, lanes: int = 16, size: int | None = None, starts: Starts | None = None
 ) -> Plan | None:
     """Plan a section whose items began then, in this order; `starts`: of the sections before it."""
-    first = CursorSlice([b"x"] * 100, {}, None, "more", rows[:100])
+    first = CursorSlice([b"x"] * 100, {}, None, cursor="more", starts=rows[:100])
     size = len(rows) + counted.threads if size is None else size
     parts = starts.parts(size, 100, lanes=lanes) if starts else []
     beside = dict(zip(parts, counted(parts), strict=True))

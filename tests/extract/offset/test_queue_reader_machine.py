@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
+from msgspec.structs import replace
 
 from annolake.errors import UnavailableError
 from annolake.extract.offset.queue_reader import QueueReader

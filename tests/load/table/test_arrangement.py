@@ -1,11 +1,11 @@
 """How a lake is arranged: fixed when it is made, recorded, and found where the record is missing."""
 
 import sys
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from annolake.clock import Clock
 from annolake.contract import TABLES

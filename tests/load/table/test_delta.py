@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from deltalake.transaction import AddAction
+from msgspec import structs
 
 from annolake.errors import LakeError, LockedError
 from annolake.load.table.days import NO_DAY
@@ -334,7 +335,7 @@ def test_bounds_in_the_log_hold_though_they_are_rounded(site: Site) -> None:
 def test_columns_of_a_later_version_are_added_and_old_files_stay(site: Site) -> None:
     """The older file reads as null in them, and is not written anew."""
     runs = FORMATS["runs"]
-    older = replace(runs, version=1, schema=pa.schema([f for f in runs.schema if f.name != "thread_id"]))
+    older = structs.replace(runs, version=1, schema=pa.schema([f for f in runs.schema if f.name != "thread_id"]))
     old = site.partitions(site.log(file_format=older))
     old.publish(DAY, [pa.Table.from_pylist([DAYS[DAY][0].values()], schema=older.schema)])
     old.finish({})
@@ -353,7 +354,7 @@ def test_a_column_of_another_type_is_refused(site: Site) -> None:
     """A table can't change a column's type: the message says which, and nothing is committed."""
     runs = FORMATS["runs"]
     narrow = [pa.field(f.name, pa.int32()) if f.name == "total_tokens" else f for f in runs.schema]
-    old = site.partitions(site.log(file_format=replace(runs, version=1, schema=pa.schema(narrow))))
+    old = site.partitions(site.log(file_format=structs.replace(runs, version=1, schema=pa.schema(narrow))))
     old.publish(DAY, [pa.Table.from_pylist([DAYS[DAY][0].values()], schema=pa.schema(narrow))])
     old.finish({})
 

@@ -7,7 +7,8 @@ docs/paging.md#overlapping-passes.
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from annolake.extract.cursor.section_reader import CursorSlice, Reader, Section, unknown
 from annolake.extract.paging.overlap import JOINING, LEAST, Overlap, Tail
@@ -17,8 +18,7 @@ from annolake.extract.paging.slices import Piece
 _PLACES = 64  # cursors that can be gone back to
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True):
     """A cursor, and how many rows were before it when it was given."""
 
     at: int

@@ -5,7 +5,8 @@ and what makes the verdict incomplete: docs/paging.md#sections-of-a-queue.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec.structs import replace
 
 from annolake.extract.cursor.lanes import Lanes
 from annolake.extract.cursor.overlapping import OverlappingReader
@@ -22,8 +23,7 @@ READINGS = 3
 _OTHER_SIZES = (0.73, 0.41)  # of a page, for reading again
 
 
-@dataclass(kw_only=True)
-class _Section(ListState):
+class _Section(ListState, kw_only=True):
     """One of the sections; of its readings `last` and `latest` are the one in overlapping pages."""
 
     section: Section

@@ -6,8 +6,9 @@ first page always is as good as before: docs/paging.md#windows.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from functools import partial
+
+import msgspec
 
 from annolake.extract.cursor.lanes import Lanes
 from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Part, Section
@@ -22,15 +23,14 @@ Look = tuple[SinglePassReader, Place]
 """A page that is to be asked for again in the end, and who read it."""
 
 
-@dataclass(frozen=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     """What is the same for all sections of a queue; see `QueueReader`."""
 
     ledger: Ledger
     limit: Callable[[], int]
     lanes: Lanes
     touched_since: int | None
-    starts: Starts = field(default_factory=Starts)
+    starts: Starts = msgspec.field(default_factory=Starts)
 
 
 class SectionPass:

@@ -5,9 +5,10 @@ fetches the page at a cursor: no HTTP, no threads. What a cursor is taken for: d
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
+
+import msgspec
 
 from annolake.extract.paging.notes import Notes
 from annolake.extract.paging.patience import STALLED, Patience
@@ -20,8 +21,7 @@ MOST_HIDDEN = 100_000  # reported rows that may be left out of pages in a row, t
 RESTARTS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class CursorSlice(Slice):
+class CursorSlice(Slice, frozen=True, kw_only=True):
     """A page of a section, and the cursor behind it: None where the section ends with it.
 
     `starts` has when the run of each readable item began (microseconds since 1970); None for one that has no start, and
@@ -32,8 +32,7 @@ class CursorSlice(Slice):
     starts: Sequence[int | None] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """Items of a section: of one type, or of both (None); those that began in [`low`, `high`], both of them included.
 
     Bounds are microseconds since 1970; None: no bound. With a bound, items without a start are in no part.
@@ -64,8 +63,7 @@ def _refused(_part: Part) -> None:
     """Do as a service that reports no sizes."""
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """A section to read: its name, its pages, and from which watermark on (None: all of it).
 
     `part` returns the pages of a part of it, `count` the number of items that the service reports for one (None: it

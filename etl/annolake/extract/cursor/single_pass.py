@@ -7,8 +7,9 @@ looks for, is P10 in docs/paging.md#single-pass.
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from annolake.extract.cursor.lanes import Lanes
 from annolake.extract.cursor.section_reader import CursorSlice, Reader, Section, unknown
@@ -27,8 +28,7 @@ class Ask(NamedTuple):
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """What was behind a cursor: a page, and whether the section ended with it; or its first row alone (None)."""
 
     ask: Ask

@@ -6,8 +6,9 @@ requests and never an item: docs/paging.md#windows.
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+import msgspec
 
 from annolake.extract.cursor.section_reader import WHOLE, CursorSlice, Part
 
@@ -31,8 +32,7 @@ THREADS = Part("THREAD")
 Counts = Callable[[Sequence[Part]], Sequence[int | None]]
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """The parts of a section: windows between `bounds`, THREADs apart; `first` is the section's first page.
 
     `counted` has what the service counted before they are read, of the section, of the THREADs, of the RUNs and of

@@ -7,7 +7,8 @@ by itself: what is compared, and what that proves, is P17 in docs/paging.md#wind
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from annolake.errors import ServiceError
 from annolake.extract.cursor.lanes import Lanes

@@ -4,9 +4,10 @@ Owns the endpoint's path and parameters (docs/service.md#feedback). How an answe
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
+
+import msgspec
 
 from annolake.errors import RefusedError, ServiceError
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
@@ -24,8 +25,7 @@ MOST_RUNS = 50
 """The most runs (or projects) that are asked for at once: so the URL stays below 4 kB."""
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """Which feedback is meant: that on these runs, in these projects, on this thread, created since then."""
 
     runs: Sequence[str] = ()
@@ -44,8 +44,7 @@ class Question:
         return told
 
 
-@dataclass
-class FeedbackListing:
+class FeedbackListing(msgspec.Struct):
     """The feedback that a key can see; `names` is False once the service was found to refuse to name the authors."""
 
     client: Client

@@ -4,7 +4,6 @@ Owns the endpoints' paths and parameters. In which pages a section is read is pa
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -27,8 +26,7 @@ class _Count(msgspec.Struct):
 _decode_count = msgspec.json.Decoder(_Count).decode
 
 
-@dataclass(frozen=True)
-class Filters:
+class Filters(msgspec.Struct, frozen=True):
     """Which items of a section are meant: those of a type, and those that began within bounds, these included.
 
     With a bound the service leaves items without a start out.
@@ -48,8 +46,7 @@ class Filters:
 ALL = Filters()
 
 
-@dataclass(frozen=True)
-class ItemsListing:
+class ItemsListing(msgspec.Struct, frozen=True):
     """The items of one queue, RUN and THREAD ones."""
 
     client: Client

@@ -6,7 +6,6 @@ Owns their endpoints (docs/service.md#queue-records). What an answer means beyon
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 from uuid import UUID
@@ -46,8 +45,7 @@ class ListedQueue(msgspec.Struct, frozen=True):
     reviewers: tuple[str, ...] = ()
 
 
-@dataclass
-class Listing:
+class Listing(msgspec.Struct):
     """The queues that a key can see, each once, and how many records had no id."""
 
     queues: list[ListedQueue]

@@ -4,16 +4,16 @@ Owns the endpoint's path and parameters. In which slices a list is read is pagin
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
+
+import msgspec
 
 from annolake.extract.http.client import Caller, Client
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class RunsListing:
+class RunsListing(msgspec.Struct, frozen=True):
     """The listing of one queue as an export asks for it; `status` empty asks for every row."""
 
     client: Client

@@ -7,10 +7,11 @@ earliest and the latest start of its items, a little widened: without bounds it 
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol
+
+import msgspec
 
 from annolake.errors import RefusedError, ServiceError, TooLargeError, UnavailableError
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, QueryLimits
@@ -42,8 +43,7 @@ class Subject(Protocol):
     def start_time(self) -> datetime | None: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True, dict=True):
     """Items in reading order whose runs are asked for together; some may have none."""
 
     items: Sequence[Any]
@@ -98,20 +98,18 @@ class Batches:
         return batch
 
 
-@dataclass
-class Payloads:
+class Payloads(msgspec.Struct):
     """The runs of a batch that were found, by their id, and the bytes that were read.
 
     `own` are the runs whose tokens and costs are their own alone, since the service refuses to include descendants.
     """
 
-    runs: dict[str, Any] = field(default_factory=dict)
-    own: set[str] = field(default_factory=set)
+    runs: dict[str, Any] = msgspec.field(default_factory=dict)
+    own: set[str] = msgspec.field(default_factory=set)
     size: int = 0
 
 
-@dataclass(frozen=True)
-class RunsQuery:
+class RunsQuery(msgspec.Struct, frozen=True):
     """The query as an export asks it: `selects` are the names of the fields that come back, ID among them.
 
     `subtree_usage`: tokens and costs of a run are to include its descendants'.
@@ -120,7 +118,7 @@ class RunsQuery:
     client: Client
     selects: Sequence[str]
     caller: Caller
-    query_limits: QueryLimits = field(default_factory=QueryLimits)
+    query_limits: QueryLimits = msgspec.field(default_factory=QueryLimits)
     subtree_usage: bool = True
 
     def read(self, batch: Batch, decode: Decode, *, enough: float = math.inf) -> tuple[Payloads, Batch]:

@@ -4,9 +4,10 @@ Owns the endpoint's path and parameters. When a thread is known to be read whole
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import quote
+
+import msgspec
 
 from annolake.extract.endpoints.cursors import require_short
 from annolake.extract.http.client import Caller, Client
@@ -28,8 +29,7 @@ def url_name(thread_id: str) -> str | None:
     return name if len(name) <= MOST_NAME else None
 
 
-@dataclass(frozen=True)
-class ThreadsListing:
+class ThreadsListing(msgspec.Struct, frozen=True):
     """The turns of threads; `selects` names the fields that come back."""
 
     client: Client

@@ -7,7 +7,6 @@ nor a body ever stands in a message, a log or an exception.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -15,6 +14,8 @@ from threading import Event, Lock
 from typing import TypeVar
 
 import httpx
+import msgspec
+from msgspec.structs import replace
 
 from annolake.clock import Clock
 from annolake.errors import RefusedError, ServiceError
@@ -41,16 +42,14 @@ _SHOWN = 200  # characters of an address
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
-@dataclass
-class Throttled:
+class Throttled(msgspec.Struct):
     """How the rate was limited: the 429s received, and the seconds that requests waited for their turn, in all."""
 
     answers: int = 0
     seconds: float = 0.0
 
 
-@dataclass
-class Caller:
+class Caller(msgspec.Struct, eq=False):
     """On whose behalf requests are made: once `stop` is set they end, and what was asked is counted.
 
     `requests` counts each one sent, repeated and redirected ones too, `queries` those of them that are queries of runs,
@@ -58,13 +57,15 @@ class Caller:
     side.
     """
 
-    stop: Event = field(default_factory=Event, repr=False, compare=False)
+    stop: Event = msgspec.field(default_factory=Event)
     requests: int = 0
     queries: int = 0
     retries: int = 0
     bytes_read: int = 0
-    throttled: dict[Kind, Throttled] = field(default_factory=lambda: {"listing": Throttled(), "query": Throttled()})
-    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+    throttled: dict[Kind, Throttled] = msgspec.field(
+        default_factory=lambda: {"listing": Throttled(), "query": Throttled()}
+    )
+    _lock: Lock = msgspec.field(default_factory=Lock)
 
     @property
     def answers_429(self) -> int:
@@ -101,8 +102,7 @@ class Caller:
             self.throttled[kind].seconds += seconds
 
 
-@dataclass
-class Call:
+class Call(msgspec.Struct):
     """One request on its way to an answer."""
 
     request: httpx.Request
@@ -116,8 +116,7 @@ class Call:
     too_large: int = 0  # answers in a row that look as if too much was asked for
 
 
-@dataclass
-class Sender:
+class Sender(msgspec.Struct):
     """Makes attempts, for any number of threads; at most as many requests are under way as there are `slots`."""
 
     http: httpx.Client
@@ -129,8 +128,8 @@ class Sender:
     log: Log
     max_wait_s: float
     key_name: str
-    _turn: Lock = field(default_factory=Lock)
-    _urls: dict[str, httpx.URL] = field(default_factory=dict)
+    _turn: Lock = msgspec.field(default_factory=Lock)
+    _urls: dict[str, httpx.URL] = msgspec.field(default_factory=dict)
 
     def request(
         self,

@@ -5,18 +5,17 @@ Owns how they are made: headers, proxies, whom to trust.
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http.cookiejar import CookieJar
 
 import httpx
+import msgspec
 
 from annolake.errors import ConfigError
 from annolake.extract.http.exchange import hide_location
 from annolake.extract.http.request_threads import RequestThreads
 
 
-@dataclass(frozen=True)
-class Connections:
+class Connections(msgspec.Struct, frozen=True):
     """As many as requests were ever under way at once; for any number of clients. `http` itself sends nothing."""
 
     http: httpx.Client

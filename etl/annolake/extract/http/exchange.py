@@ -11,11 +11,11 @@ import ssl
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from threading import Event, Lock
 from typing import NoReturn, TypeVar
 
 import httpx
+import msgspec
 
 from annolake.clock import Clock
 from annolake.extract.http.rate_limit import TICK_S, Cancelled
@@ -31,8 +31,7 @@ _EXPLANATION = 1 << 16  # bytes of a body that are of interest where it only say
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True):
     """Of one request: seconds for all of it, bytes of its body, and those above which it is the only one in memory."""
 
     seconds: float
@@ -40,8 +39,7 @@ class Bounds:
     alone: int
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """An answer that was read: `location` is where it redirects to, `wire_bytes` what the body took on its way."""
 
     status: int

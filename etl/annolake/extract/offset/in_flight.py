@@ -7,8 +7,9 @@ means, and never starts a thread.
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.waiting import Wait, wait_for_one
@@ -16,8 +17,7 @@ from annolake.extract.paging.waiting import Wait, wait_for_one
 Fetch = Callable[[int, int], Future[Slice]]  # (offset, limit)
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """A request: `expected` rows by what the server gave so far, the first `shared` of them met before.
 
     Where no row is shared, it looks behind the end of the list.

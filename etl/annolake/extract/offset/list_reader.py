@@ -7,7 +7,8 @@ threads. What is claimed and why it holds: docs/paging.md#overlaps and docs/pagi
 
 from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+
+import msgspec
 
 from annolake.extract.offset.asker import Asker
 from annolake.extract.offset.ending import Ending
@@ -29,8 +30,7 @@ RESTARTS = 12
 MOST_REQUESTS = 2_000  # of a reading, and four for each row reported or met
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True):
     """A list to read: its name, its slices, and from which watermark on (None: all of it).
 
     `size` asks what the service reports as the list's size (None: nothing). What that counts is not known for certain
@@ -48,8 +48,7 @@ class Listing:
         return answered(None) if self.partly else self.size()
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True):
     """How much may be asked for, for all readings of a queue.
 
     `limit` is asked before every request and may answer differently each time. At most `lanes` and `spare()` requests
@@ -60,7 +59,7 @@ class Pace:
     limit: Callable[[], int]
     spare: Callable[[], int] = lambda: 0
     wait: Wait = wait_for_one
-    capacity: Capacity = field(default_factory=Capacity)
+    capacity: Capacity = msgspec.field(default_factory=Capacity)
 
 
 class ListReader:

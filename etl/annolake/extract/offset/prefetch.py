@@ -5,7 +5,8 @@ elsewhere, whatever was asked for (docs/paging.md#overlaps).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from annolake.extract.offset.in_flight import Ask
 from annolake.extract.paging.overlap import JOINING, LEAST
@@ -15,8 +16,7 @@ _STILL = 1 / 20  # of a page, as long as none was seen to leave; heavy rows make
 _REGAINED = 0.25  # lanes, for each slice that joins
 
 
-@dataclass
-class Capacity:
+class Capacity(msgspec.Struct):
     """What this server's pages hold, as far as seen; shared by all readings of a queue."""
 
     longest: int = 0  # rows of the longest slice ever returned

@@ -7,9 +7,10 @@ verdict incomplete: docs/paging.md#both-lists-of-a-queue.
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from annolake.extract.offset.handing_out import handed_out
 from annolake.extract.offset.list_reader import Listing, ListReader, Pace
@@ -22,8 +23,7 @@ READINGS = 3
 LOOKS = 3
 
 
-@dataclass(kw_only=True)
-class _List(ListState):
+class _List(ListState, kw_only=True):
     """One of the lists, and its readings so far. `seen_before`: rows met in the reading before the last one."""
 
     listing: Listing

@@ -6,9 +6,10 @@ that moves too much is handed back unread: the caller asks for less of it, or re
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, Protocol, TypeVar
+
+import msgspec
 
 from annolake.extract.paging.overlap import JOINING
 
@@ -57,8 +58,7 @@ class LongestAnswer:
         return len(answer.keys) < max(self._asked, self.rows)
 
 
-@dataclass(frozen=True)
-class Whole(Generic[A]):
+class Whole(msgspec.Struct, Generic[A], frozen=True):
     """The answers that together show a whole list, in its order. An element can be in two of them.
 
     `by_size`: the last one was taken for uncut since it was small. That is in doubt once the server is known to cut.

@@ -4,7 +4,8 @@ Words: docs/paging.md#words. What follows from the counts is decided by the queu
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from annolake.extract.paging.overlap import Overlap, Tail
 from annolake.extract.paging.readings import Ledger, Reading
@@ -14,8 +15,7 @@ from annolake.extract.paging.watermark import Watermark
 _NO_OVERLAP = Overlap()
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(msgspec.Struct, frozen=True):
     """What was noted of a slice: the number of each row, and what its keys tell.
 
     `anew` are the rows met for the first time, or last in another list; `again` those that this reading had met

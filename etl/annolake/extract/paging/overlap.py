@@ -6,8 +6,9 @@ Owns the memory of the last rows read and the comparison; what follows from it i
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
+
+import msgspec
 
 from annolake.extract.paging.slices import NAMELESS
 
@@ -16,8 +17,7 @@ LEAST = 2  # rows: the fewest that can hold a known row and a new one
 TAIL_ROWS = 1024  # at least so many of the last rows are remembered, at most twice as many: about 0.3 MB
 
 
-@dataclass(frozen=True, slots=True)
-class Overlap:
+class Overlap(msgspec.Struct, frozen=True):
     """A slice held against the tail. A *known* row of the slice is one that is in the tail."""
 
     anchors: tuple[tuple[int, int], ...] = ()  # of every known row: its index in the slice, its place in the tail

@@ -4,8 +4,9 @@ Owns these records and nothing else: `notes` and the readers fill them, the queu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from annolake.errors import UnavailableError
 
@@ -23,13 +24,12 @@ class SeenKeys(Protocol):
 MOST_READINGS = 255  # of a queue: `SeenKeys` keeps a byte of each row's last one
 
 
-@dataclass
-class Ledger:
+class Ledger(msgspec.Struct):
     """What the readings of one queue share."""
 
     seen_keys: SeenKeys
-    lists: list[str] = field(default_factory=list)  # the list that each reading was of, from number 1
-    shown: set[str] = field(default_factory=set)  # the lists of which any row was met
+    lists: list[str] = msgspec.field(default_factory=list)  # the list that each reading was of, from number 1
+    shown: set[str] = msgspec.field(default_factory=set)  # the lists of which any row was met
 
     def open(self, name: str) -> int:
         """Return the number of a new reading of that list. Raises UnavailableError above `MOST_READINGS`."""
@@ -44,8 +44,7 @@ class Ledger:
         return len(self.lists)
 
 
-@dataclass
-class Reading:
+class Reading(msgspec.Struct):
     """What one reading saw. `first`: its number, or the first of its numbers if it had to start over."""
 
     first: int

@@ -1,14 +1,14 @@
 """What one answer shows of a list: the type that both ways of paging, by offset and by cursor, hand on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 NAMELESS = b""  # stands for a row that can't be told from others
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(msgspec.Struct, frozen=True):
     """What one answer shows of a window of a list at one moment: the rows in it, or fewer, in the list's order.
 
     `keys` has the 16-byte key of every element, in order, unreadable ones included (by their content). `times` has,
@@ -20,7 +20,7 @@ class Slice:
     keys: Sequence[bytes]
     times: Mapping[str, Sequence[int | None]]
     page: Any
-    ambiguous_keys: frozenset[bytes] = field(default=frozenset(), kw_only=True)
+    ambiguous_keys: frozenset[bytes] = frozenset()
 
     @property
     def names(self) -> Sequence[bytes]:
@@ -30,8 +30,7 @@ class Slice:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """A slice that is to be taken, of the list `name`; `numbers` has the number of each of its keys.
 
     By cursor only the rows `wanted` are: those met for the first time, or where they had not been.

@@ -4,14 +4,14 @@ Owns the measurement and its small value. What follows from an order is `waterma
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 ADDED_AT = "added_at"
 LATER = 1 << 63  # stands for a missing added_at: such a row counts as newer than every other
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """A list is sorted by a time column; `str(order)` and `Order.parse` are its recorded form ("added_at asc").
 
     By `added_at` itself rows without one come last (asc) or first (desc). Any other column was never null and never

@@ -6,14 +6,14 @@ incomplete: docs/paging.md#both-lists-of-a-queue and docs/paging.md#sections-of-
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+
+import msgspec
 
 from annolake.extract.paging.readings import Reading
 from annolake.extract.paging.sort_order import Order, OrderMeasure
 
 
-@dataclass
-class Signs:
+class Signs(msgspec.Struct):
     """What was seen of movement, over all readings of a queue; see `Reading` for most of them."""
 
     breaks: int = 0
@@ -42,8 +42,7 @@ class Signs:
         self.finished += reading.crossed - reading.back
 
 
-@dataclass(kw_only=True)
-class ListState:
+class ListState(msgspec.Struct, kw_only=True):
     """What is known of one list of a queue. `title` names it in a sentence ("the active list").
 
     `last` is the last reading that counts, `latest` the same or a look at the list's end after it. `sizes` are the
@@ -53,11 +52,11 @@ class ListState:
     title: str
     whole: bool  # it is read whole, not from a watermark on
     partly: bool = False  # the reported size counts rows that are not listed
-    measure: OrderMeasure = field(default_factory=OrderMeasure)
+    measure: OrderMeasure = msgspec.field(default_factory=OrderMeasure)
     last: Reading | None = None
     latest: Reading | None = None
     seen: int | None = None
-    sizes: dict[int, "Future[int | None]"] = field(default_factory=dict)
+    sizes: dict[int, "Future[int | None]"] = msgspec.field(default_factory=dict)
 
     def reported(self, time: int) -> int | None:
         """Return the size asked for before (0) or after (1), as reported; None where it is not, or not yet."""

@@ -4,14 +4,13 @@ Owns the checks on every row read; nothing here asks for anything. What is claim
 docs/paging.md#reading-from-a-watermark
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from annolake.extract.paging.slices import Slice
 from annolake.extract.paging.sort_order import Order, sortable
 
 
-@dataclass(frozen=True)
-class Watermark:
+class Watermark(msgspec.Struct, frozen=True):
     """Rows of a list in this order whose time is at or after `time` (microseconds since 1970)."""
 
     order: Order

@@ -10,10 +10,10 @@ partition leaves; an unavailable column keeps the stored value.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -27,8 +27,7 @@ NONE = -1
 PIECE_BYTES = 8 << 20
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """The rows that a partition's file holds, in its order."""
 
     numbers: Numbers
@@ -39,8 +38,7 @@ class Stored:
     gone: Bools  # the row left the queue
 
 
-@dataclass(frozen=True)
-class Arriving:
+class Arriving(msgspec.Struct, frozen=True):
     """The rows of a sorted chunk that arrive for a partition, in its order; a later chunk was read later."""
 
     numbers: Numbers
@@ -51,8 +49,7 @@ class Arriving:
     unavailable: npt.NDArray[np.uint8]  # which set of columns the export could not know, 0: none
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(msgspec.Struct, frozen=True):
     """Rows by what happened to them."""
 
     inserted: int = 0
@@ -63,8 +60,7 @@ class Counts:
         return Counts(self.inserted + other.inserted, self.updated + other.updated, self.removed + other.removed)
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The rows of the new file, in its order; `input_number` 0 is the stored file, n the nth chunk."""
 
     input_number: Numbers
@@ -134,8 +130,7 @@ def decide(stored: Stored, arriving: Sequence[Arriving]) -> Decision:
     )
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(msgspec.Struct, frozen=True):
     """The rows of all inputs in one line, the stored ones first."""
 
     input_number: Numbers

@@ -40,14 +40,7 @@ class Index:
         self._readings: npt.NDArray[np.uint8] = np.zeros(_SMALLEST, np.uint8)
         self._exported: Ints = np.zeros(_SMALLEST, np.int64)  # only while the lake is read back
         self._items: Bytes16 = np.zeros((_SMALLEST if items else 0, 2), np.uint64)  # zeros: not read over items
-        self._columns = [
-            "_hashes",
-            "_days",
-            "_flags",
-            "_readings",
-            *(["_items"] if items else []),
-            "_exported",
-        ]
+        self._columns = ["_hashes", "_days", "_flags", "_readings", *(["_items"] if items else []), "_exported"]
         self._stale: set[int] = set()  # days with a row whose true version is in another partition
         self._moved: list[tuple[Numbers, Days]] = []  # stored rows read with another day, and the day they left
 

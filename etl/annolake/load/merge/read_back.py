@@ -5,9 +5,9 @@ to be asked for (docs/guarantees.md#how-old-a-value-can-be). Heals one thing: of
 partition the later one stays.
 """
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -35,16 +35,14 @@ _ROWS_A_START = 16
 _NO_HASH = pa.scalar(bytes(16), pa.binary(16))
 
 
-@dataclass(frozen=True)
-class ItemFacts:
+class ItemFacts(msgspec.Struct, frozen=True):
     """What is read back for an export over items that began at `now`; `refresh`: every run is asked for in any case."""
 
     now: datetime
     refresh: bool
 
 
-@dataclass
-class State:
+class State(msgspec.Struct):
     """What the lake holds of a queue in one table: its rows' keys and owners.
 
     `starts`, over items: when the runs of some of the rows began, in microseconds since 1970.
@@ -53,7 +51,7 @@ class State:
     index: Index
     owners: Owners
     expected: int = 0
-    starts: list[Ints] = field(default_factory=list)
+    starts: list[Ints] = msgspec.field(default_factory=list)
 
     @property
     def nbytes(self) -> int:
@@ -88,7 +86,7 @@ def _item_facts(
     names += [] if items.refresh else ["item_hash"]
     names += ["end_time", "added_at"] if recent else []
     table = reader.row_group(group, names)
-    lost = _true(pc.equal(table.column("run_found"), False))
+    lost = _true(pc.invert(table.column("run_found")))
     marks = np.where(_without_payload(reader, group, lost), NO_PAYLOAD, 0).astype(np.uint8)
     if recent:
         marks |= np.where(_unfinished(table, lost, items.now), DUE, 0).astype(np.uint8)

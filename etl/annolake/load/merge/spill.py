@@ -7,11 +7,11 @@ in a chunk is kept, and a later chunk's counts (`decide`). Knows nothing of what
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,16 +31,14 @@ UNAVAILABLE = "_unavailable"
 """Column of the spill beside the table's own: the number of the set of columns the export could not know."""
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """The rows of a sorted chunk that belong to one partition: their key columns, and themselves."""
 
     keys: pa.Table
     rows: Blocks
 
 
-@dataclass(frozen=True)
-class _SortedChunk:
+class _SortedChunk(msgspec.Struct, frozen=True):
     """A chunk in memory: for each day its blocks, each of them the places of its rows in `table`.
 
     Ordinary rows lie there in this order, so that a block is a slice; heavy ones are sliced from where they are.
@@ -51,8 +49,7 @@ class _SortedChunk:
     row_bytes: float
 
 
-@dataclass(frozen=True)
-class _FiledChunk:
+class _FiledChunk(msgspec.Struct, frozen=True):
     """A chunk in the file: for each day the number of its first block, and the rows of each block from there."""
 
     days: dict[int, tuple[int, list[int]]]

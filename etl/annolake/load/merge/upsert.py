@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 
+import msgspec
 import numpy as np
 import pyarrow as pa
+from msgspec.structs import asdict
 
 from annolake.errors import AnnolakeError, LakeError
 from annolake.load.merge.blocks import Blocks
@@ -33,8 +34,7 @@ EMPTY_DAY = 0
 _UNPACKED = 8  # bytes in memory for one of a file, of ordinary rows
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What became of one partition; `day` None: of the rows without a time. `size` of its file in bytes."""
 
     day: date | None
@@ -43,11 +43,10 @@ class Outcome:
     size: int = 0
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """What an export published of a table: its rows by what happened to them, files, and their size in bytes."""
 
-    counts: Counts = field(default_factory=Counts)
+    counts: Counts = msgspec.field(default_factory=Counts)
     partitions: int = 0
     size: int = 0
 

@@ -4,7 +4,8 @@ Owns words only. Nothing here knows obstore.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 _STEPS = {
     "read": "read",
@@ -16,8 +17,7 @@ _STEPS = {
 } | dict.fromkeys(("make the table", "commit to", "add columns to"), "write")
 
 
-@dataclass(frozen=True)
-class StoreKind:
+class StoreKind(msgspec.Struct, frozen=True):
     """One kind of object store.
 
     `scheme` begins its addresses, `extra` is annolake's that brings its client; `grants` are by what is done: "read",

@@ -10,10 +10,11 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from annolake.errors import LakeError
 from annolake.load.storage.files import Hold, Location, MissingError, Unlocked
@@ -27,8 +28,7 @@ _HOLDER_BYTES = 500
 _HOLDER = re.compile(r"pid ([0-9]{1,9}) on host (\S+) since \S+")
 
 
-@dataclass(frozen=True)
-class FileHold:
+class FileHold(msgspec.Struct, frozen=True):
     """A lock on a file: it ends with its holder's process, and with nothing else, so that it never passes on."""
 
     holder: str | None

@@ -9,9 +9,11 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from annolake.errors import LakeError
 from annolake.load.storage.files import Files, Location
@@ -23,8 +25,7 @@ _OTHERS = 0o077  # the rights of everybody but the owner
 _ID = re.compile(r"[0-9A-Za-z-]+")
 
 
-@dataclass(frozen=True)
-class Workspace:
+class Workspace(msgspec.Struct, frozen=True):
     """The folder of one export, or one within it: what is published is first a whole file here.
 
     `spill` is the folder for what is never published.

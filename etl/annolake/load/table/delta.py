@@ -7,10 +7,10 @@ a plain table; one that was replaced stays for readers of older versions, until 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime
 
 import pyarrow as pa
+from msgspec.structs import replace
 
 from annolake.errors import LakeError
 from annolake.load.storage.files import Hold, Location, MissingError, look_again

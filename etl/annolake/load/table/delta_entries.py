@@ -1,14 +1,14 @@
 """What the log of a Delta table tells of files, and what it is told."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 _LONGEST_WAIT = 2.0
 
 
-@dataclass(frozen=True)
-class LiveFile:
+class LiveFile(msgspec.Struct, frozen=True):
     """A file that the log has: `name` below the table's folder, `size` in bytes, `removed` of its `rows` left.
 
     `newest` is the latest time that partitions go by, rounded up to milliseconds; None where no row has one.
@@ -21,8 +21,7 @@ class LiveFile:
     newest: datetime | None
 
 
-@dataclass(frozen=True)
-class QueueFiles:
+class QueueFiles(msgspec.Struct, frozen=True):
     """What one version of the log has of a queue: the files of each day, and the `base` that a commit has to prove."""
 
     base: int
@@ -34,8 +33,7 @@ class QueueFiles:
         return {file.name for files in self.files.values() for file in files}
 
 
-@dataclass(frozen=True)
-class NewFile:
+class NewFile(msgspec.Struct, frozen=True):
     """A file that is in its place and not in the log yet; `statistics` are those of `statistics_of`."""
 
     name: str
@@ -43,8 +41,7 @@ class NewFile:
     statistics: str
 
 
-@dataclass(frozen=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True):
     """How a commit that others overtook waits for its next attempt: `random` yields 0 to 1, `sleep` takes seconds."""
 
     random: Callable[[], float]

@@ -8,10 +8,10 @@ import errno
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
@@ -54,8 +54,7 @@ class _NoTableError(Exception):
     """There is no table."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A file as an action of the log names it: `path` below the table's folder, `size` in bytes.
 
     `values` are those of the partition columns as text; `statistics` (JSON) is needed to add a file only.

@@ -6,11 +6,12 @@ Owns the footer's metadata, the names of partition folders and the sort order. T
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Protocol
 
+import msgspec
 import pyarrow as pa
+from msgspec.structs import asdict
 
 from annolake.load.storage.files import Location
 from annolake.load.table.days import NO_DAY, date_of, day_from
@@ -56,8 +57,7 @@ class Contract(Protocol):
         """The columns of what a row belongs to."""
 
 
-@dataclass(frozen=True)
-class Footer:
+class Footer(msgspec.Struct, frozen=True):
     """What a file says of itself: versions of schema and hash, the export that wrote it, its generation.
 
     `lease` is the generation of the lease under which it was written, 0 where there are locks that need none.
@@ -91,8 +91,7 @@ class Footer:
         return cls(version, hashing, texts["export_id"], generation, lease)
 
 
-@dataclass(frozen=True)
-class FileFormat:
+class FileFormat(msgspec.Struct, frozen=True):
     """How files of one table are written: the contract's schema, key and time, versions, and the config's bounds.
 
     The `mask` makes of stored rows what they may be now, where the settings leave columns out.

@@ -7,12 +7,12 @@ and removed (docs/lake.md#partitions). Knows no rows.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
+from msgspec.structs import replace
 
 from annolake.errors import LakeError, LockedError
 from annolake.load.storage.files import Files, Hold, Location, look_again

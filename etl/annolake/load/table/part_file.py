@@ -6,11 +6,11 @@ the name by content. Knows nothing of where files lie and which of them is true.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,8 +25,7 @@ _UNNAMED = "part.parquet"
 _WRITE_BYTES = 64 << 10  # pages of small partitions come together: unbuffered, each column is two writes and more
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """A file that is there: `size` in bytes, `removed` the rows of its `rows` that have removed_at."""
 
     path: Location

@@ -1,9 +1,10 @@
 """What the page says of the exports themselves: how the last ones ended, and what is not in the lake."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+import msgspec
 
 from annolake.read.dashboard import words
 from annolake.read.dashboard.parts import Section, Tile, as_table
@@ -17,8 +18,7 @@ A row that does not fit the tables is set aside with its reason; the command ann
 is missing where the service had lost the run before it was exported."""
 
 
-@dataclass(frozen=True)
-class QueueHealth:
+class QueueHealth(msgspec.Struct, frozen=True):
     """How exports of a queue went; `ended` is the last one's, `reasons` say why it was not good.
 
     `rows` (that the lake holds), `rejects` and `payloads_missing` are None where they are not known. `good_at` is when
@@ -34,8 +34,7 @@ class QueueHealth:
     payloads_missing: int | None
 
 
-@dataclass(frozen=True)
-class RejectKind:
+class RejectKind(msgspec.Struct, frozen=True):
     """Rows that could not be taken, by table, place in the row and reason; `queues` are names."""
 
     table: str | None

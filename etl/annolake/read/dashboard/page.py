@@ -4,9 +4,9 @@ Owns escaping: whatever comes from the lake goes through the template, which esc
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -14,8 +14,7 @@ from annolake.read.dashboard.charts import NARROW, SMALL, WIDE, drawn
 from annolake.read.dashboard.parts import Chart, Period, Section
 
 
-@dataclass(frozen=True)
-class _Drawn:
+class _Drawn(msgspec.Struct, frozen=True):
     """A chart with its drawings; of a small one there is but one."""
 
     chart: Chart

@@ -1,10 +1,10 @@
 """What the page consists of, before it is drawn: sections with a title that says what is seen, charts, a table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
 
+import msgspec
 import polars as pl
 
 Step = Literal["day", "week", "month"]
@@ -13,8 +13,7 @@ _MOST_DAYS, _MOST_WEEKS = 62, 420
 _WEEK = 7
 
 
-@dataclass(frozen=True)
-class Period:
+class Period(msgspec.Struct, frozen=True):
     """The days that the page is about, `first` and `last` among them, all UTC."""
 
     first: date
@@ -60,8 +59,7 @@ class Period:
         return pl.col(column).dt.truncate({"day": "1d", "week": "1w", "month": "1mo"}[self.step])
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """A table of text; columns in `numbers` are aligned to the right, `left_out` rows are counted only."""
 
     heads: tuple[str, ...]
@@ -70,8 +68,7 @@ class Table:
     left_out: int = 0
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(msgspec.Struct, frozen=True):
     """One line or colour of a chart, as its key names it; `figure` is a number worth reading beside the name.
 
     `place` is its number among all, from 0 on, whether they are in this chart or not.
@@ -82,8 +79,7 @@ class Series:
     figure: str
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(msgspec.Struct, frozen=True):
     """A chart. `what` says in words what it shows, `series` are its key, none where there is but one.
 
     A small chart has a `title` and its `unit`. Of "lines" and "bars" `points` has day, series (a place in the key) and
@@ -100,8 +96,7 @@ class Chart:
     percent: bool = False
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(msgspec.Struct, frozen=True):
     """A figure at the top of the page; `tone` is "good", "bad" or "" and is told in words too."""
 
     label: str
@@ -110,8 +105,7 @@ class Tile:
     tone: str = ""
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """One part of the page. `note` says what was counted. Where nothing is to be seen there is no chart.
 
     `has_tones`: the table's first column says good or bad. `wide`: it takes the page's whole width.

@@ -1,9 +1,9 @@
 """What the page says of reviewers, and of what they answered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from annolake.read.dashboard import words
@@ -84,8 +84,7 @@ def _agreement(view: View) -> pl.LazyFrame:
     return both.group_by("id").agg(percent=weighted, compared=pl.col("n").sum())
 
 
-@dataclass
-class _Look:
+class _Look(msgspec.Struct):
     """What is shown of a key: `what` by step in `points`, and its mean over all days, the last week, the week before.
 
     `change` tells how far the last two weeks are apart, in standard deviations; None where they hold too little.
