@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import openapi_rows
 import oracle
 from annolake import contract
-from annolake.transform.decode import runs_decoder
+from annolake.transform.decode import PageDecoder, listed_rows, runs_decoder
 from annolake.transform.flatten import flatten
 from annolake.transform.queue_row import decode_queue
 from annolake.transform.row_batch import Page
@@ -120,6 +120,21 @@ def test_kinds_of_tokens_and_costs_have_columns_of_their_own() -> None:
     assert batch.column("prompt_cache_creation_tokens").to_pylist() == [None, None]
     assert batch.column("prompt_audio_tokens").to_pylist() == [2, None]
     assert batch.column("completion_reasoning_cost").to_pylist() == [Decimal("0.25"), None]
+
+
+def test_rows_with_learned_fields_lie_beside_rows_without() -> None:
+    """A field that is learned meanwhile changes the form of the rows after it, and no column of theirs."""
+    decoder = PageDecoder(listed_rows())
+    plain, later = (dict.fromkeys(oracle.REQUIRED, "x") | more for more in ({}, {"aaa_new": 1}))
+    pages = [decoder.decode(json.dumps([row]).encode(), archived=False) for row in (plain, later, later, plain)]
+    rows = [row for page in pages for row in page.rows]
+
+    assert len({type(each.row) for each in rows}) > 1
+    for order in (rows, rows[::-1]):
+        batch = flatten(contract.RUNS, order, exported_at=EXPORTED_AT)
+        assert batch.column("unmapped").to_pylist() == [None, '{"aaa_new":1}', '{"aaa_new":1}', None]
+        for name in oracle.REQUIRED:
+            assert batch.column(name).to_pylist() == ["x"] * 4
 
 
 def test_seconds_are_between_two_times() -> None:

@@ -5,16 +5,16 @@ its column is a bug, never a reject.
 """
 
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate
-from operator import attrgetter
 from typing import Any, TypeVar
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import UNSET, Raw, UnsetType
+from msgspec.structs import astuple
 
 from annolake.contract import Column, Table
 from annolake.transform.feedback import plain_texts
@@ -65,7 +65,9 @@ def flatten(
 
     So are those in `nulls`, which other columns can be made from all the same.
     """
-    rows, same = [each.row for each in decoded], len(decoded)
+    if not decoded:
+        return pa.RecordBatch.from_pylist([], schema=table.schema)
+    rows, same = _by_name([each.row for each in decoded]), len(decoded)
     types = dict(zip(table.schema.names, table.schema.types, strict=True))
     own: dict[str, pa.Array] = {
         "unmapped": _texts([each.unmapped for each in decoded]),
@@ -78,7 +80,7 @@ def flatten(
         "run_found": pa.array([each.run_found for each in decoded], pa.bool_()),
     }
     if "model" in types:
-        own |= _models(rows)
+        own |= _models(rows["extra"])
     columns: dict[str, pa.Array] = {}
     for column in table.column:
         name, kind = column.name, types[column.name]
@@ -90,47 +92,57 @@ def flatten(
             columns[name] = _seconds(columns, _ENDS[name])
         elif column.kind == "derived":
             columns[name] = pa.array(plain_texts(columns[str(column.source)].to_pylist()), kind)
+        elif name in rows:
+            columns[name] = _column(column, kind, rows[name])
         else:
-            columns[name] = _column(column, kind, rows)
+            columns[name] = pa.nulls(same, kind)
     columns |= {name: pa.nulls(same, types[name]) for name in nulls}
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=table.schema)
 
 
-def _column(column: Column, kind: pa.DataType, rows: Sequence[Any]) -> pa.Array:
-    if not rows or not hasattr(rows[0], column.name):
-        return pa.nulls(len(rows), kind)
-    values = map(attrgetter(column.name), rows)
+def _by_name(rows: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
+    """Return what the rows of one endpoint hold, the values of all of them by the attribute.
+
+    Row by row, as a row lies together in memory: measured, a quarter of the time that one attribute of all rows after
+    the other takes. What was learned of some rows alone comes last (`struct_type`), and is in no column.
+    """
+    return dict(zip(rows[0].__struct_fields__, zip(*map(astuple, rows), strict=False), strict=False))
+
+
+def _column(column: Column, kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
     if column.json:
-        return _json_texts([None if value is UNSET or value == _NULL else value for value in values])
+        return _json_texts(values)
     if pa.types.is_timestamp(kind):
         # by way of text: measured, a quarter of the time that Arrow takes for aware datetimes
-        return pa.array(msgspec.to_builtins(list(values)), pa.string()).cast(kind)
+        return pa.array(msgspec.to_builtins(values), pa.string()).cast(kind)
     if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
-        return pa.array(msgspec.to_builtins(list(values)), kind)
-    return pa.array(list(values), kind)
+        return pa.array(msgspec.to_builtins(values), kind)
+    return pa.array(values, kind)
 
 
 def _texts(values: Sequence[bytes | None]) -> pa.Array:
     return pa.array(values, pa.binary()).cast(pa.string())
 
 
-def _json_texts(values: Sequence[Raw | None]) -> pa.Array:
+def _json_texts(values: Sequence[Raw | UnsetType]) -> pa.Array:
     """Return texts as a string column; decoding has seen to it that they are UTF-8.
 
     They are copied once: measured on 5,000 rows of 300 kB, by way of `bytes` and Arrow's builder it is three times.
     """
-    sent = [value or b"" for value in values]
-    ends = array("i", accumulate(map(len, sent), initial=0))
-    valid = pa.array([value is not None for value in values], pa.bool_()).buffers()[1]
+    sent = [b"" if value is UNSET or value == _NULL else value for value in values]
+    sizes = [*map(len, sent)]
+    ends = array("i", accumulate(sizes, initial=0))
+    valid = None if all(sizes) else pa.array(map(bool, sizes), pa.bool_()).buffers()[1]  # no JSON text is empty
     return pa.StringArray.from_buffers(len(sent), pa.py_buffer(ends), pa.py_buffer(b"".join(sent)), valid)
 
 
-def _flattened(column: Column, kind: pa.DataType, columns: dict[str, pa.Array], rows: Sequence[Any]) -> pa.Array:
+def _flattened(
+    column: Column, kind: pa.DataType, columns: dict[str, pa.Array], rows: Mapping[str, Sequence[Any]]
+) -> pa.Array:
     source, _, key = (column.source or "").partition(".")
     if not key:
         return pc.list_value_length(columns[source]).cast(kind)
-    maps = map(attrgetter(source), rows)
-    return pa.array([details.get(key) if details else None for details in maps], kind)
+    return pa.array([details.get(key) if details else None for details in rows[source]], kind)
 
 
 def _seconds(columns: dict[str, pa.Array], end: str) -> pa.Array:
@@ -141,9 +153,9 @@ def _seconds(columns: dict[str, pa.Array], end: str) -> pa.Array:
 _ENDS = {"latency_s": "end_time", "first_token_s": "first_token_time"}
 
 
-def _models(rows: Sequence[Any]) -> dict[str, pa.Array]:
+def _models(extras: Sequence[Raw | UnsetType]) -> dict[str, pa.Array]:
     """Return the columns model and provider, found in the rows' `extra`."""
-    named = [_model_and_provider(row.extra) for row in rows]
+    named = [*map(_model_and_provider, extras)]
     return {
         "model": pa.array([model for model, _ in named], pa.string()),
         "provider": pa.array([provider for _, provider in named], pa.string()),

@@ -8,19 +8,21 @@ not found, `thread_id` the run's where the item has none.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import astuple
 
 from annolake.contract import RUNS
 from annolake.transform.elements import Element
-from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item
+from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item, run_rows
 from annolake.transform.json_text import as_object, members
 from annolake.transform.row_batch import DecodedRow, Reject, RowBatch
-from annolake.transform.row_types import hash_seed, reader, row_hash
+from annolake.transform.row_types import hash_seed, row_hash
 
 _TOLD = tuple(column for column in RUNS.column if column.items)
 _OF_RUN = frozenset(RUN_PLACES) - {"thread_id"}
@@ -31,10 +33,7 @@ _COPIED = tuple(name for name in RUN_PLACES if name in _OF_RUN and name != _PARE
 _Row = msgspec.defstruct(
     "JoinedRow", [(column.name, Any, UNSET if column.json else None) for column in _TOLD], omit_defaults=True, gc=False
 )
-# measured, a row: 6 us, and 30 us where one attribute is set after another
-_read_item, _read_run = reader(_OF_ITEM), reader(_COPIED)
-_NO_RUN = tuple(UNSET if column.json else None for name in _COPIED for column in _TOLD if column.name == name)
-_in_order = itemgetter(*((*_OF_ITEM, *_COPIED, _PARENT).index(column.name) for column in _TOLD))
+_NO_RUN: Any = run_rows().struct(None)(id="")
 
 
 def join(
@@ -69,14 +68,15 @@ def _joined(
 ) -> DecodedRow:
     """Return the row; `usual` are the columns that stay where all that is asked for was told."""
     unmapped, found = item.unmapped, bool(run) if item.run_id else None
-    values, parent = _NO_RUN, None
+    of_run = _NO_RUN
     if run:
-        values, parent = _read_run(run[0]), (run[0].parent_run_ids or [None])[-1]
-        unmapped = _merged(item.unmapped, run[1])
-    row: Any = _Row(*_in_order((*_read_item(item.row), *values, parent)))
-    row.start_time = row.start_time or item.start_time
-    if run and row.thread_id is None:
-        row.thread_id = run[0].thread_id
+        of_run, unmapped = run[0], _merged(item.unmapped, run[1])
+    in_order = _in_order(item.row.__class__, of_run.__class__)
+    row: Any = _Row(*in_order((*astuple(item.row), *astuple(of_run), (of_run.parent_run_ids or [None])[-1])))
+    if row.start_time is None:
+        row.start_time = item.start_time
+    if row.thread_id is None:
+        row.thread_id = of_run.thread_id
     # the item's hash is among them: a row is written anew whenever its item changes, be it in a field of no column
     parts = [b"items", item.hash.hex().encode(), str(found).encode(), unmapped or b""]
     unavailable = usual
@@ -89,6 +89,19 @@ def _joined(
     return DecodedRow(
         item.key, row, digest, unmapped, item.archived, row.item_type, found, unavailable, item.number, item.hash
     )
+
+
+@cache
+def _in_order(item: Any, run: Any) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Return what puts the values of an item, of a run and its parent into the order of the table.
+
+    Measured, a row: 1.2 us with `astuple`, 2.0 where attributes are read by name, 30 where they are set by it.
+    """
+    of_item, of_run = item.__struct_fields__, run.__struct_fields__
+    places = {name: place for place, name in enumerate(of_run, len(of_item)) if name in _COPIED}
+    places |= {name: place for place, name in enumerate(of_item) if name in _OF_ITEM}
+    places[_PARENT] = len(of_item) + len(of_run)
+    return itemgetter(*(places[column.name] for column in _TOLD))
 
 
 def _merged(of_item: bytes | None, of_run: bytes | None) -> bytes | None:
