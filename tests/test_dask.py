@@ -336,3 +336,19 @@ def test_queues_are_spread_over_the_workers_some_on_each(client: Client) -> None
 
     assert [workers.at_once(queues) for queues in (0, 1, 5, 11, 12, 20, 40)] == [1, 1, 5, 11, 8, 10, 8]
     assert [workers.sharing(at_once) for at_once in (1, 5, 8, 11)] == [1, 3, 4, 6]
+
+
+def test_workers_are_not_asked_for_with_each_queue(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the many questions of a hand-out one goes to the scheduler."""
+    looks, nthreads = list[Any](), client.nthreads
+
+    def look() -> Any:
+        looks.append(nthreads())
+        return looks[-1]
+
+    monkeypatch.setattr(client, "nthreads", look)
+    monkeypatch.setattr("annolake.run_on.dask._LOOK_AT_WORKERS_EVERY_S", 60)
+    workers = DaskWorkers(client)
+
+    assert {workers.sharing(workers.at_once(20)) for _ in range(20)} == {5}
+    assert len(looks) == 1

@@ -50,6 +50,21 @@ def test_importing_annolake_costs_nothing_and_every_name_is_there() -> None:
         annolake.exprot  # noqa: B018 - the look-up is what is tested
 
 
+def test_a_first_export_imports_nothing_for_masked_arrays(tmp_path: Path) -> None:
+    """numpy.ma, which `pa.array` of an array and `np.unique` ask for, takes 10 ms of each start."""
+    with Sandbox(Population(rows=40, odd=False, days=2), seed=2) as sandbox:
+        config = write_config(tmp_path, sandbox)
+        program = (
+            "import sys, annolake; "
+            f"report = annolake.export(annolake.load_config({str(config)!r})); "
+            "print(report.exit_code, 'pyarrow' in sys.modules, 'numpy.ma' in sys.modules)"
+        )
+        environ = {**os.environ, KEY_VARIABLE: sandbox.api_key}
+        done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "0 True False\n"
+
+
 def test_export_then_new_only_then_one_queue(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What a notebook does: reports are typed objects, and nothing is printed."""
     with Sandbox(Population(rows=120, queues=2, odd=False, days=2), seed=2) as sandbox:

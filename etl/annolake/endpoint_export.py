@@ -47,12 +47,12 @@ class BesideTable(Protocol):
 
 
 class EndpointExport:
-    """The export of one queue over one endpoint, and of the tables `beside` its rows."""
+    """The export of one queue over one endpoint, and of the tables `beside` its rows: `merges` partitions at once."""
 
-    def __init__(self, parts: QueueParts, upsert: Upsert, beside: Sequence[BesideTable]) -> None:
+    def __init__(self, parts: QueueParts, upsert: Upsert, beside: Sequence[BesideTable], *, merges: int) -> None:
         self._context, self._access, self._record = parts.context, parts.access, parts.record
         self._report, self._proofs, self._now = parts.report, parts.proofs, parts.now
-        self._progress = parts.progress
+        self._progress, self._merges = parts.progress, merges
         self._upsert, self._beside, self._erased = upsert, beside, parts.erased
         self._source = self._planned_source()
         lake, workspace = parts.context.lake, parts.context.workspace
@@ -67,8 +67,8 @@ class EndpointExport:
         """The rows that were set aside, of each table."""
         return [self._rejects, *(table.rejects for table in self._beside if table.rejects)]
 
-    def run(self, *, merges: int) -> None:
-        """Export; `merges` partitions are merged at once. The report is filled on the way.
+    def run(self) -> None:
+        """Export; the report is filled on the way.
 
         Rows are published last: an export that is killed before that meets them as changed once more, and with them all
         that belongs to them. Who finds a row finds what is beside it too.
@@ -82,9 +82,9 @@ class EndpointExport:
         if self._beside:
             self._progress.enter("feedback")
         for table in self._beside:
-            table.publish(merges=merges)
+            table.publish(merges=self._merges)
         self._write_record()
-        self._publish(remove_gone=remove, merges=merges)
+        self._publish(remove_gone=remove)
 
     def _planned_source(self) -> RowSource:
         """Return the source of the rows to read, and report why where they are not those that were asked for."""
@@ -102,7 +102,7 @@ class EndpointExport:
             )
         report.mode, report.mode_reason = plan.mode, plan.reason
         if report.endpoint == "runs":
-            return RunsSource(self._access, self._upsert.index, plan.watermarks)
+            return RunsSource(self._access, self._upsert.index, plan.watermarks, meanwhile=self._prepare)
         is_erased = None if self._erased.is_empty else self._erased.is_row
         return ItemsSource(
             self._access, self._upsert.index, plan.watermarks, now=self._now, known=self, is_erased=is_erased
@@ -147,6 +147,11 @@ class EndpointExport:
             self._progress.rows, self._progress.total = report.rows_seen, self._expected_rows()
         self._buffer.flush()
 
+    def _prepare(self) -> bool:
+        """Merge some of what was read while it is being looked whether that was all; tell whether there is more."""
+        self._buffer.flush()
+        return self._upsert.prepare(may_remove=self._is_whole, at_once=self._merges)
+
     def _expected_rows(self) -> int | None:
         """Return how many rows there are to read: as many as are reported, or as the lake has where nothing is."""
         if self._report.mode == "new":
@@ -180,9 +185,12 @@ class EndpointExport:
     @property
     def _may_remove(self) -> bool:
         """Whether this export can know that a row has left the queue (docs/guarantees.md#removals)."""
-        report = self._report
-        whole = report.mode == "full" and not report.filtered
-        return whole and self._source.verdict.complete and not self._rejects.unreadable
+        return self._is_whole and self._source.verdict.complete and not self._rejects.unreadable
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether it reads all that the queue has."""
+        return self._report.mode == "full" and not self._report.filtered
 
     def _conclude_reading(self) -> None:
         report, verdict = self._report, self._source.verdict
@@ -215,12 +223,17 @@ class EndpointExport:
         table = self._record.table(context.clock.now())
         context.lake.write_queue(self._access.queue_id, context.workspace, table)
 
-    def _publish(self, *, remove_gone: bool, merges: int) -> None:
+    def _publish(self, *, remove_gone: bool) -> None:
         report, upsert = self._report, self._upsert
         self._progress.enter("merging", lambda: upsert.merges)
         try:
             publish(
-                upsert, report, self._access.caller.stop, remove_gone=remove_gone, at_once=merges, merged=self._merged
+                upsert,
+                report,
+                self._access.caller.stop,
+                remove_gone=remove_gone,
+                at_once=self._merges,
+                merged=self._merged,
             )
         finally:
             report.partitions_written, report.bytes_written = upsert.partitions_written, upsert.bytes_written

@@ -171,9 +171,10 @@ class QueueExport:
             )
             feedback = opened.enter_context(feedback_of(parts, upsert, budget=budget // OTHER_TABLES_SHARE))
             turns = opened.enter_context(turns_of(parts, budget=budget // OTHER_TABLES_SHARE))
-            export = EndpointExport(parts, upsert, [table for table in (feedback, turns) if table])
+            tables = [table for table in (feedback, turns) if table]
+            export = EndpointExport(parts, upsert, tables, merges=merges)
             try:
-                export.run(merges=merges)
+                export.run()
             except NotFoundError as error:
                 raise explained(error, alive=lambda: record.row is not None) from error
             return export.rejects

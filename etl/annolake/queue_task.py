@@ -61,13 +61,14 @@ class PackedTask(NamedTuple):
     content: bytes
 
 
-class _FileStop(NamedTuple):
-    """Set once there is a file of that name."""
+class _TaskStop(NamedTuple):
+    """Set once there is a file of that name, or the `other` stop is set: one thread looks at both."""
 
     path: Path
+    other: Stop | None
 
     def is_set(self) -> bool:
-        return self.path.exists()
+        return self.path.exists() or (self.other is not None and self.other.is_set())
 
 
 def export_queue(packed: PackedTask) -> QueueReport:
@@ -92,7 +93,7 @@ def work(
     begun = clock.monotonic()
     try:
         task = _unpacked(packed, host)
-        with heeding(_FileStop(task.stop_file), interruption), heeding(stop, interruption, every_s=stop_every_s):
+        with heeding(_TaskStop(task.stop_file, stop), interruption, every_s=stop_every_s):
             return _export(task, environ, around)
     except (ConfigError, LakeError) as error:
         kind = ConfigError if isinstance(error, ConfigError) else LakeError

@@ -182,11 +182,14 @@ def export(
     hold: int = 1,
     budget: int = 32 << 20,
     at_once: int = 1,
+    prepared: int | None = None,
 ) -> Done:
     """Export what was `read`, in that order, as the `number`th export, a second after the one before.
 
-    Changed rows wait until there are `hold` of them, as in the pipeline.
+    Changed rows wait until there are `hold` of them, as in the pipeline. Once `prepared` rows were read, what can be
+    merged of them is; in every other export it is not foreseen that rows will be removed.
     """
+    foreseen = complete and number % 2 == 1
     now, line = FIRST_EXPORT + timedelta(seconds=number), list(read)
     waiting: list[Row] = []
     lake.prepare()
@@ -196,16 +199,32 @@ def export(
         lake.upsert(queue_id, workspace, now=now, budget=budget) as upsert,
     ):
         for start in range(0, len(line), page):
+            if prepared is not None and start >= prepared:
+                _add(upsert, waiting, unavailable)
+                _prepare(upsert, at_once, may_remove=foreseen)
+                waiting, prepared = [], None
             some = line[start : start + page]
             wanted = upsert.index.changed(numbers_of(upsert, some), [row.hash for row in some])
             waiting += [row for row, want in zip(some, wanted, strict=True) if want]
             if len(waiting) >= hold:
-                upsert.add(batch(waiting), numbers_of(upsert, waiting), unavailable=unavailable)
+                _add(upsert, waiting, unavailable)
                 waiting = []
-        if waiting:
-            upsert.add(batch(waiting), numbers_of(upsert, waiting), unavailable=unavailable)
+        _add(upsert, waiting, unavailable)
+        if prepared is not None:
+            _prepare(upsert, at_once, may_remove=foreseen)
         outcomes = list(upsert.publish(remove_gone=complete, at_once=at_once))
         return Done(upsert.counts, upsert.unchanged, outcomes)
+
+
+def _add(upsert: Upsert, some: Sequence[Row], unavailable: frozenset[str]) -> None:
+    if some:
+        upsert.add(batch(some), numbers_of(upsert, some), unavailable=unavailable)
+
+
+def _prepare(upsert: Upsert, at_once: int, *, may_remove: bool) -> None:
+    """Merge what can be merged of what was read."""
+    while upsert.prepare(may_remove=may_remove, at_once=at_once):
+        pass
 
 
 def parts(lake: Lake, queue_id: str = QUEUE) -> dict[str, tuple[object, ...]]:

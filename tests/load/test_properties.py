@@ -40,6 +40,7 @@ class Export:
     hold: int
     budget: int
     at_once: int
+    prepared: int | None
     mode: str
     at: int
 
@@ -53,6 +54,7 @@ EXPORTS = st.builds(
     hold=st.sampled_from([1, 4]),
     budget=st.sampled_from([1, 32 << 20]),
     at_once=st.integers(1, 2),
+    prepared=st.sampled_from([None, 0, 3, 100]),
     mode=st.sampled_from(["", "", "before", "after", "kill"]),
     at=st.integers(0, 160),
 )
@@ -89,6 +91,7 @@ def _run(lake_root: Path, done: Export, number: int, gate: Gate | None) -> None:
         hold=done.hold,
         budget=done.budget,
         at_once=done.at_once,
+        prepared=done.prepared,
     )
 
 

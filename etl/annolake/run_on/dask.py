@@ -34,6 +34,7 @@ CONNECT_S = 10
 STOP_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.9 * STOP_EVERY_S  # of all tasks together: one alone looks each time
 _TELL_EVERY_S = 0.5
+_LOOK_AT_WORKERS_EVERY_S = 0.5
 _WHERE = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}")
 
 
@@ -61,6 +62,8 @@ class DaskWorkers:
         self._host = host or socket.gethostname()
         self._topic, self._is_stopped = "", False
         self._placed: dict[Future[QueueReport], str | None] = {}
+        self._clock = Clock()
+        self._there, self._there_until = list[str](), -math.inf
 
     def at_once(self, queues: int) -> int:
         """Return as many for each worker as a process exports at once, for they wait more than they compute.
@@ -76,7 +79,15 @@ class DaskWorkers:
         return math.ceil(at_once / max(1, len(self._workers())))
 
     def _workers(self) -> list[str]:
-        return [*self._client.nthreads()]
+        """Return the workers, as they were just now.
+
+        Each look is a round trip, which takes the longer the more the scheduler has to do: 20 queues would be handed
+        out in a tenth of a second and more, 40 looks. A task whose worker has gone meanwhile runs on another one.
+        """
+        if self._clock.monotonic() >= self._there_until:
+            self._there = [*self._client.nthreads()]
+            self._there_until = self._clock.monotonic() + _LOOK_AT_WORKERS_EVERY_S
+        return self._there
 
     @contextmanager
     def serving(self, config: Config, export_id: str, log: Log, progress: Progress) -> Iterator[None]:
@@ -145,23 +156,26 @@ def _stop_profiler(worker: Worker, python: tuple[int, ...]) -> None:
 class _Stop:
     """The event of an export, which its tasks on a worker look at together: each look is 1 ms of CPU.
 
-    A scheduler that does not answer has not set it.
+    It is a round trip, of 10 to 400 ms where the scheduler has much to do: no task waits for it to begin. A scheduler
+    that does not answer has not set it.
     """
 
     def __init__(self, event: Event) -> None:
         self._event = event
         self._clock = Clock()
         self._lock = Lock()
-        self._is_set, self._due = False, -math.inf
+        self._is_set, self._due = False, self._clock.monotonic() + _LOOK_EVERY_S
 
     def is_set(self) -> bool:
-        """Tell whether the export shall stop, or should just before."""
-        with self._lock:
-            if not self._is_set and self._clock.monotonic() >= self._due:
+        """Tell whether the export shall stop, or should just before; while one task looks the others go on."""
+        if not self._is_set and self._clock.monotonic() >= self._due and self._lock.acquire(blocking=False):
+            try:
                 with suppress(OSError):
                     self._is_set = bool(self._event.is_set())
                 self._due = self._clock.monotonic() + _LOOK_EVERY_S
-            return self._is_set
+            finally:
+                self._lock.release()
+        return self._is_set
 
 
 class _Teller:

@@ -1,6 +1,6 @@
 """The runs endpoint as a source: its active and its archived list, read by offset."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
 
@@ -28,12 +28,22 @@ _UNAVAILABLE = frozenset(column.name for column in contract.RUNS.columns_of("fie
 
 
 class RunsSource:
-    """The active and the archived list; `watermarks` are those of lists that are not read whole."""
+    """The active and the archived list; `watermarks` are those of lists that are not read whole.
+
+    `meanwhile` is that of `QueueReader`.
+    """
 
     usage: Usage = "subtree"
     runs_asked = 0
 
-    def __init__(self, access: Access, seen_keys: SeenKeys, watermarks: Mapping[str, Watermark]) -> None:
+    def __init__(
+        self,
+        access: Access,
+        seen_keys: SeenKeys,
+        watermarks: Mapping[str, Watermark],
+        *,
+        meanwhile: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._access = access
         self._decoder = runs_decoder()
         settings = access.settings
@@ -54,6 +64,7 @@ class RunsSource:
             lanes=settings.concurrency,
             limit=access.page_size,
             spare=access.page_size.spare,
+            meanwhile=meanwhile,
         )
         self.verdict = self._reader.verdict
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from annolake.errors import RefusedError
 from annolake.extract.offset.list_reader import Listing
@@ -20,7 +21,13 @@ from extract.rows import PlainSeenKeys
 
 
 def reader_of(
-    model: Model, *, lanes: int = 1, spare: int = 0, hints: bool = False, wait: Wait | None = None
+    model: Model,
+    *,
+    lanes: int = 1,
+    spare: int = 0,
+    hints: bool = False,
+    wait: Wait | None = None,
+    meanwhile: Callable[[], bool] = lambda: False,
 ) -> QueueReader:
     """Return a reader of the model's lists; without `hints` nothing is reported of their sizes."""
     if not hints:
@@ -32,12 +39,15 @@ def reader_of(
         limit=lambda: 100,
         spare=lambda: spare,
         wait=wait or model.wait,
+        meanwhile=meanwhile,
     )
 
 
-def reader_over(*listings: Listing, lanes: int = 1, wait: Wait = wait_for_one) -> QueueReader:
+def reader_over(*listings: Listing, lanes: int = 1, spare: int = 0, wait: Wait = wait_for_one) -> QueueReader:
     """Return a reader of these lists."""
-    return QueueReader(listings, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100, wait=wait)
+    return QueueReader(
+        listings, seen_keys=PlainSeenKeys(), lanes=lanes, limit=lambda: 100, spare=lambda: spare, wait=wait
+    )
 
 
 def read(reader: QueueReader, model: Model, change: Change = still, seed: float = 0) -> dict[bytes, str]:
@@ -339,6 +349,63 @@ def test_sizes_told_late_are_used_at_once() -> None:
     assert busy[0] == 1
     assert max(busy[:3]) < 8
     assert busy[3] == 8
+
+
+def test_rows_are_handed_out_when_the_next_list_is_asked_for() -> None:
+    """The last page of the active list does not hold up the first ones of the archived list."""
+    model, asked = Model(600, 300), list[str]()
+
+    def listing(name: str) -> Listing:
+        there = model.listing(name)
+
+        def fetch(offset: int, limit: int) -> Answer:
+            asked.append(name)
+            return there.fetch(offset, limit)
+
+        return replace(there, fetch=fetch)
+
+    def wait(requests: Collection[Future[Any]]) -> None:
+        for request in requests:
+            model.answer(request)
+
+    reader = reader_over(*map(listing, model.lists), lanes=8, spare=8, wait=wait)
+    handed_out = [(piece.name, asked[-1]) for piece in reader.read()]
+
+    assert handed_out.index(("archived", "active")) == 8  # when the look at the active list is under way
+    assert handed_out[:8] == [("active", "active"), *[("active", "archived")] * 7]
+
+
+def test_other_work_is_done_while_looks_alone_are_waited_for() -> None:
+    """By then every row was handed out; it ends when there is no more, or an answer is there."""
+    model, met, done = Model(500, 300), list[bytes](), list[int]()
+
+    def meanwhile() -> bool:
+        done.append(len(set(met)))
+        return len(done) < 3
+
+    reader = reader_of(model, hints=True, meanwhile=meanwhile)
+    for piece in reader.read():
+        met += piece.slice.keys
+
+    assert done[:3] == [800] * 3
+    assert sequence(model) == ["active", "archived", "active", "archived"]
+    assert len(done) <= 3 + 4  # asked once more for each wait of the looks and sizes
+
+
+def test_no_other_work_is_done_while_a_list_is_to_be_read_again() -> None:
+    """A row that moved while the active list was read has it read again: only then may all be known."""
+    model, done = Model(300, 300), list[int]()
+
+    def meanwhile() -> bool:
+        done.append(reader.verdict.signs.rereadings)
+        return False
+
+    model.change = when(2, "active", lambda model: model.move("active", 0, 250))
+    reader = reader_of(model, meanwhile=meanwhile)
+    list(reader.read())
+
+    assert reader.verdict.signs.rereadings == 1
+    assert set(done) == {1}
 
 
 def test_slices_are_taken_while_the_caller_is_busy() -> None:

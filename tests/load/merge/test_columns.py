@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from annolake.keys import key_of
-from annolake.load.merge.columns import days_of, hashes_of, keys_of
+from annolake.load.merge.columns import days_of, hashes_of, keys_of, mask_of, places_of
 from annolake.load.table.days import NO_DAY
 
 UUIDS = st.uuids().map(str)
@@ -42,3 +43,14 @@ def test_days_are_utc_dates(times: list[datetime | None]) -> None:
     assert days == [
         NO_DAY if time is None else (time.date() - datetime(1970, 1, 1, tzinfo=UTC).date()).days for time in aware
     ]
+
+
+@given(st.lists(st.integers(0, 2**40)), st.lists(st.booleans()))
+def test_places_and_masks_are_what_arrow_makes_of_them(places: list[int], mask: list[bool]) -> None:
+    """Of any length, and of every other number of an array too."""
+    order, chosen = np.array(places, np.int64), np.array(mask, np.bool_)
+
+    assert places_of(order).equals(pa.array(order))
+    assert places_of(order[::2]).equals(pa.array(order[::2]))
+    assert places_of(np.arange(3, dtype=np.int32)).equals(pa.array([0, 1, 2], pa.int64()))
+    assert mask_of(chosen).equals(pa.array(chosen))

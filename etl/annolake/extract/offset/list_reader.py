@@ -147,7 +147,8 @@ class ListReader:
             if look:
                 yield from (taken, None)
                 taken = look()
-        yield taken
+        if taken:  # None would tell of an answer to wait for, and there is none
+            yield taken
         self._ending.look_only = True
 
     def _begin(self) -> None:

@@ -55,7 +55,9 @@ class _List(ListState, kw_only=True):
 class QueueReader:
     """Reads the lists of a queue: `listings` is the active list, or the active and the archived one.
 
-    `lanes`, `limit`, `spare` and `wait` are those of `list_reader.Pace`. `verdict` is valid when `read` has ended.
+    `lanes`, `limit`, `spare` and `wait` are those of `list_reader.Pace`. `meanwhile` is called again and again while
+    nothing but looks is waited for: it does a little of what is to be done when all was read, and tells whether there
+    is more. `verdict` is valid when `read` has ended.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class QueueReader:
         limit: Callable[[], int],
         spare: Callable[[], int] = lambda: 0,
         wait: Wait = wait_for_one,
+        meanwhile: Callable[[], bool] = lambda: False,
     ) -> None:
         self.requests = 0
         self._lists = {
@@ -76,11 +79,12 @@ class QueueReader:
         self.verdict = Verdict(self._lists)
         self._ledger = Ledger(seen_keys)
         self._pace = Pace(lanes, limit, spare, self._wait_for_any)
-        self._wait = wait
+        self._wait, self._meanwhile = wait, meanwhile
         self._now: ListReader | None = None  # it makes the requests
         self._is_compared = False  # the sizes reported before and after
         self._is_stirred = False  # something moved in the first readings
         self._is_fresh = False  # rows never met before were met by a look of this round
+        self._only_looks = False  # each list was read, and none is to be read again as far as is known
 
     def read(self) -> Generator[Piece, None, None]:
         """Yield every slice to be taken, waiting for answers; of a row's versions the last one counts.
@@ -148,6 +152,7 @@ class QueueReader:
         """Look at the end of a list again, and read on if rows came behind it."""
         if not one.reader:
             return
+        self._only_looks = not any(each.may_be_read for each in self._lists.values())
         yield from self._follow(one, one.reader)
         active, seen = self._active, one.reader.reading
         one.is_open = seen.moved or seen.gaps > 0 or seen.contradicted or (seen.crossed > 0 and one is active)
@@ -175,11 +180,16 @@ class QueueReader:
     def _wait_for_any(self, requests: Collection[Future[Any]]) -> None:
         """Wait for a slice, or a size: it says how far the list is known to reach."""
         sizes = (size for one in self._lists.values() for size in one.sizes.values() if not size.done())
-        self._wait([*requests, *sizes])
+        self._wait_for([*requests, *sizes])
+
+    def _wait_for(self, requests: Collection[Future[Any]]) -> None:
+        while self._only_looks and not any(request.done() for request in requests) and self._meanwhile():
+            pass
+        self._wait(requests)
 
     def _wait_for_sizes(self, time: int) -> None:
         while waiting := [one for one in self._lists.values() if time in one.sizes and not one.sizes[time].done()]:
-            self._wait([one.sizes[time] for one in waiting])
+            self._wait_for([one.sizes[time] for one in waiting])
 
     # --- one list
 
@@ -189,7 +199,7 @@ class QueueReader:
 
     def _read(self, one: _List) -> Iterator[Piece | None]:
         """Read a list from start to end; whole if it is no longer sorted as recorded."""
-        names = tuple(self._lists)
+        names, self._only_looks = tuple(self._lists), False
         while True:
             if one.listing.watermark:
                 self._wait_for_sizes(0)  # where new rows begin is sought from the list's end

@@ -20,7 +20,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annolake.load.merge.blocks import Blocks
-from annolake.load.merge.columns import Bools, Bytes16, Ints, Numbers, in_slices, one_chunk, times_of
+from annolake.load.merge.columns import (
+    Bools,
+    Bytes16,
+    Ints,
+    Numbers,
+    in_slices,
+    mask_of,
+    one_chunk,
+    places_of,
+    times_of,
+)
 from annolake.load.merge.spill import last_of, sort_order
 
 NONE = -1
@@ -175,7 +185,7 @@ def _order(line: _Line, keep: Bools) -> Ints:
     kept = np.flatnonzero(keep)
     if not line.input_number[kept].any():
         return kept
-    return kept[sort_order(line.keys.take(pa.array(kept)))]
+    return kept[sort_order(line.keys.take(places_of(kept)))]
 
 
 def merged(
@@ -244,12 +254,12 @@ def _gathered(
     if not keeping.any() and (sliced := in_slices(table, takes)) is not None:
         return sliced
     table = table.combine_chunks()
-    found = table.take(pa.array(takes))  # all at once: column by column costs three times as much where rows are few
+    found = table.take(places_of(takes))  # all at once: column by column costs thrice as much where rows are few
     for name in {name for known in unavailable_sets for name in known} if keeping.any() else ():
         lacking = np.array([name in known for known in unavailable_sets])
         stays = keeping & lacking[decision.unavailable[rows]]
         candidates = one_chunk(pa.chunked_array([*table.column(name).chunks, *preserved.column(name).chunks]))
-        values = candidates.take(pa.array(np.where(stays, keeps, takes)))
+        values = candidates.take(places_of(np.where(stays, keeps, takes)))
         found = found.set_column(schema.get_field_index(name), schema.field(name), values)
     return found
 
@@ -265,6 +275,6 @@ def _stamped(table: pa.Table, decision: Decision, rows: slice, now: datetime) ->
     ):
         if mask.any():
             place = table.schema.get_field_index(name)
-            column = pc.if_else(pa.array(mask), value, table.column(name))
+            column = pc.if_else(mask_of(mask), value, table.column(name))
             table = table.set_column(place, table.schema.field(name), column)
     return table

@@ -10,7 +10,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from annolake.errors import LakeError
-from annolake.load.merge.columns import Bytes16, Days, Numbers, distinct, hashes_of, one_chunk, row_keys, times_of
+from annolake.load.merge.columns import (
+    Bytes16,
+    Days,
+    Numbers,
+    distinct,
+    hashes_of,
+    mask_of,
+    one_chunk,
+    places_of,
+    row_keys,
+    times_of,
+)
 from annolake.load.merge.decide import Arriving, Stored
 from annolake.load.merge.index import STORED, Index
 from annolake.load.merge.owners import Owners
@@ -107,13 +118,13 @@ def stored_values(
                 here = np.isin(numbers, preserved_numbers) & (index.origins(numbers) == day)
                 if here.any():
                     found.append(numbers[here])
-                    tables.append(reader.row_group(group, columns).filter(pa.array(here)))
+                    tables.append(reader.row_group(group, columns).filter(mask_of(here)))
     line = np.concatenate(found)
     if len(line) != len(preserved_numbers):
         raise LakeError("cannot trust the lake: a row that was read from it is no longer there; run again")
     by_number = np.argsort(line)
     places = by_number[np.searchsorted(line, preserved_numbers, sorter=by_number)]
-    return pa.concat_tables(tables).combine_chunks().take(pa.array(places))
+    return pa.concat_tables(tables).combine_chunks().take(places_of(places))
 
 
 def known_numbers(index: Index, table: pa.Table, key: Sequence[str], path: Location) -> Numbers:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annolake.load.merge.blocks import Blocks
-from annolake.load.merge.columns import SLICE_BYTES, Bools, Ints, Numbers, days_of, in_slices, one_chunk
+from annolake.load.merge.columns import SLICE_BYTES, Bools, Ints, Numbers, days_of, in_slices, one_chunk, places_of
 from annolake.load.storage.local import LocalFiles
 from annolake.load.table.file_format import FileFormat
 
@@ -76,7 +76,13 @@ class Spill:
         self._source: pa.NativeFile | None = None
 
     def add(self, batch: pa.RecordBatch, numbers: Numbers, unavailable: frozenset[str]) -> None:
-        """Keep rows in reading order; `numbers` is theirs in the index, `unavailable` the unavailable columns."""
+        """Keep rows in reading order; `numbers` is theirs in the index, `unavailable` the unavailable columns.
+
+        After `seal` only while all were `in_memory`: those then come before these.
+        """
+        if self._last:
+            self._file(self._last)
+            self._last = None
         if unavailable not in self.unavailable_sets:
             self.unavailable_sets.append(unavailable)
         mark = pa.repeat(pa.scalar(self.unavailable_sets.index(unavailable), pa.uint8()), batch.num_rows)
@@ -86,6 +92,11 @@ class Spill:
         self._size += batch.nbytes + _COLUMN_BYTES * len(self._schema)
         if self._size >= self._budget():
             self._overflow()
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether nothing was spilled so far."""
+        return not self._filed
 
     def seal(self) -> None:
         """End the spilling: what is in the buffer becomes the last chunk; if it is the only one it stays in memory."""
@@ -145,7 +156,10 @@ class Spill:
 
     def _overflow(self) -> None:
         """Append the buffer to the file as one chunk, in blocks small enough to hold one of every chunk."""
-        chunk, days = self._sorted(), dict[int, tuple[int, list[int]]]()
+        self._file(self._sorted())
+
+    def _file(self, chunk: _SortedChunk) -> None:
+        days = dict[int, tuple[int, list[int]]]()
         writer = self._writer = self._writer or self._open(heavy=_heavy(chunk.row_bytes))
         for day, blocks in chunk.days.items():
             days[day] = (self._blocks, [len(block) for block in blocks])
@@ -233,7 +247,7 @@ def _rows(table: pa.Table, blocks: Sequence[Ints], place: int) -> pa.Table:
 
 def _taken(table: pa.Table, order: Ints) -> pa.Table:
     sliced = in_slices(table, order)
-    return table.take(pa.array(order)) if sliced is None else sliced
+    return table.take(places_of(order)) if sliced is None else sliced
 
 
 def sort_order(keys: pa.Table) -> Ints:

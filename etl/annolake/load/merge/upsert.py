@@ -1,7 +1,7 @@
 """One queue's table on its way into the lake: the rows that an export met and spilled, and the publishing of them.
 
-Owns the order of things: rows are noted and spilled page by page, then each partition concerned is merged once and
-published, so that the caller can stop between two. Never decides which rows have left the queue.
+Owns the order of things: rows are noted and spilled page by page, then each partition concerned is merged once, some
+ahead of time, and published, so that the caller can stop between two. Never decides which rows have left the queue.
 """
 
 from collections import deque
@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import date, datetime
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -17,10 +18,11 @@ from msgspec.structs import asdict
 
 from annolake.errors import AnnolakeError, LakeError
 from annolake.load.merge.blocks import Blocks
-from annolake.load.merge.columns import Bytes16, days_of
+from annolake.load.merge.columns import Bytes16, days_of, mask_of
 from annolake.load.merge.decide import Counts, Decision, decide, merged
 from annolake.load.merge.index import ACCEPTED, STORED
 from annolake.load.merge.inputs import arriving_side, known_numbers, nothing_stored, stored_side, stored_values
+from annolake.load.merge.prepared import Merged, Prepared
 from annolake.load.merge.read_back import State
 from annolake.load.merge.spill import Spill
 from annolake.load.table.days import NO_DAY, date_of
@@ -63,6 +65,7 @@ class Upsert:
         self._state, self._owners = state, state.owners
         self._partitions, self._parts, self._spill = partitions, partitions.parts, spill
         self._files, self._format = partitions.files, partitions.file_format
+        self._prepared = Prepared(self._merge_alone, partitions.discard)
         self._done = Done()
         self._finished = False
         self._merged = self._to_merge = 0
@@ -107,6 +110,7 @@ class Upsert:
         `unavailable` names the columns that this export could not have received for these rows: the stored values
         stay. exported_at and removed_at are set here, whatever the batch holds.
         """
+        self._prepared.void()
         numbers = np.array(rows, np.int32)
         self.index.take(numbers, days_of(batch.column(self._format.time)))
         self._spill.add(batch, numbers, unavailable)
@@ -146,10 +150,33 @@ class Upsert:
             with PartReader(self._files, part.path, self._format) as reader:
                 for table in reader.key_columns(wanted):
                     gone = self.index.gone(known_numbers(self.index, table, self._format.key, part.path))
-                    missing = table.filter(pa.array(gone))
+                    missing = table.filter(mask_of(gone))
                     for column, ids in found.items():
                         ids.update(missing.column(column).drop_null().to_pylist())
         return {column: sorted(ids) for column, ids in found.items()}
+
+    def prepare(self, *, may_remove: bool = True, at_once: int = 1) -> bool:
+        """Merge a few partitions ahead of `publish`, which then only puts their files in place; tell whether to go on.
+
+        For the time in which answers are waited for that will hardly bring a row. One that comes all the same makes
+        what was prepared void. Left to `publish` is what rows leave for another day; where it `may_remove`, what rows
+        that were not met may leave; and all of it where rows were spilled: so many would not be merged in that time.
+        """
+        return self._prepared.go_on(partial(self._to_prepare, may_remove=may_remove), at_once=at_once)
+
+    def _to_prepare(self, *, may_remove: bool) -> set[int]:
+        if not self._spill.in_memory or self.index.awaited:
+            return set()
+        self._spill.seal()
+        left = self.index.days_left() | (self.index.days_of_gone() if may_remove else set())
+        return self._light((self._spill.days() | self._outdated()) - left)
+
+    def _merge_alone(self, day: int) -> Merged:
+        return self._merge_aside(day, set(), remove_gone=False)[0]
+
+    def _light(self, days: set[int]) -> set[int]:
+        """Return those whose rows are so few that two can be in memory at a time."""
+        return {day for day in days if self._nbytes(day) < self._format.row_group_bytes}
 
     def publish(self, *, remove_gone: bool, at_once: int = 1) -> Generator[Outcome, None, None]:
         """Merge and publish each partition concerned, one a step; stop between two steps as you like.
@@ -162,12 +189,14 @@ class Upsert:
             raise RuntimeError(f"{self.index.awaited} changed rows were read and never added")
         self._spill.seal()
         pa.default_memory_pool().release_unused()  # what the pages took
-        concerned = self._spill.days() | self._outdated()
-        concerned |= self.index.days_of_gone() if remove_gone else set()
+        gone = self.index.days_of_gone() if remove_gone else set()
+        concerned = self._spill.days() | self._outdated() | gone
         left = self.index.days_left()
         self._to_merge = len(concerned | left)
-        light = {day for day in concerned - left if self._nbytes(day) < self._format.row_group_bytes}
-        light = light if at_once > 1 else set()  # one after the other needs no other thread
+        for day, result in self._prepared.take(but=gone):
+            concerned.discard(day)
+            yield self._counted(self._put(day, result))
+        light = self._light(concerned - left) if at_once > 1 else set()  # one after the other needs no other thread
         yield from self._merge_side_by_side(sorted(light), left, at_once, remove_gone=remove_gone)
         for day in sorted(concerned - left - light):
             yield self._counted(self._merge(day, left, remove_gone=remove_gone)[0])
@@ -233,6 +262,11 @@ class Upsert:
 
         The second value tells whether rows were kept that are to leave for a day still `ahead`.
         """
+        result, held = self._merge_aside(day, ahead, remove_gone=remove_gone)
+        return self._put(day, result), held
+
+    def _merge_aside(self, day: int, ahead: set[int], *, remove_gone: bool) -> tuple[Merged, bool]:
+        """Merge one partition into a file that nobody sees yet; the second value is that of `_merge`."""
         part = self._parts.get(day)
         with ExitStack() as closing:
             stored, held = nothing_stored(self._format), False
@@ -246,15 +280,22 @@ class Upsert:
             if part and not decision.forward:
                 raise LakeError(f"cannot trust {part.path}: its rows are not sorted; move it away, then run again")
             if not decision.changed and not self._is_outdated(part):
-                return Outcome(_date(day), Counts(), written=False), held
-            size = self._write(day, decision, [blocks, *(arrival.rows for arrival in arrivals)])
-        return Outcome(_date(day), decision.counts, written=True, size=size), held
+                return Merged(Counts(), None, changed=False), held
+            new = self._built(day, decision, [blocks, *(arrival.rows for arrival in arrivals)])
+        return Merged(decision.counts, new), held
 
-    def _write(self, day: int, decision: Decision, inputs: Sequence[Blocks]) -> int:
-        """Publish a partition's new file, or its end where no row is left; return the file's size."""
-        if not len(decision):
+    def _put(self, day: int, result: Merged) -> Outcome:
+        """Publish what a partition was merged to."""
+        if result.part:
+            self._partitions.put(day, result.part)
+        elif result.changed:
             self._withdraw(day)
-            return 0
+        return Outcome(_date(day), result.counts, written=result.changed, size=result.size)
+
+    def _built(self, day: int, decision: Decision, inputs: Sequence[Blocks]) -> Part | None:
+        """Write a partition's new file; there is none where no row is left."""
+        if not len(decision):
+            return None
         unavailable_sets = self._spill.unavailable_sets
         preserved = stored_values(
             self._partitions,
@@ -270,7 +311,7 @@ class Upsert:
             now=self.now,
             schema=self._format.schema,
         )
-        return self._partitions.publish(day, rows).size
+        return self._partitions.build(day, rows)
 
     def _withdraw(self, day: int) -> None:
         if day in self._parts:

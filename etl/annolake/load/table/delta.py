@@ -20,6 +20,7 @@ from annolake.load.table.days import NO_DAY
 from annolake.load.table.delta_entries import LiveFile, NewFile
 from annolake.load.table.delta_log import NO_LOG, DeltaLog
 from annolake.load.table.delta_statistics import statistics_of
+from annolake.load.table.file_format import Footer
 from annolake.load.table.folders import true_part
 from annolake.load.table.part_file import Part, PartReader, prove, write_part
 from annolake.load.table.partitions import Held, Remark
@@ -64,11 +65,17 @@ class DeltaPartitions:
 
     def publish(self, day: int, tables: Iterable[pa.Table]) -> Part:
         """Write the rows as the file of a day; readers see it when all is finished."""
+        return self.put(day, self.build(day, tables))
+
+    def build(self, day: int, tables: Iterable[pa.Table]) -> Part:
+        """Write the rows as a file in the workspace."""
         replaced = self._proved(day)
         footer = self.file_format.footer(self._workspace.export_id, replaced.footer if replaced else None)
-        folder = self.file_format.folder(self._log.folder / f"{_QUEUE_FOLDER}{self._queue_id}", day)
-        aside = self._workspace.within(f"{folder.name}.{footer.generation}")
-        built = write_part(aside, tables, file_format=self.file_format, footer=footer)
+        return write_part(self._aside(day, footer), tables, file_format=self.file_format, footer=footer)
+
+    def put(self, day: int, built: Part) -> Part:
+        """Put a built file into the table's folder; readers see it when all is finished."""
+        folder, aside = self._of(day), self._aside(day, built.footer)
         with PartReader(aside.local, built.path, self.file_format) as reader:
             statistics = statistics_of(reader, self.file_format)
         part = replace(built, path=folder / built.path.name)
@@ -83,6 +90,16 @@ class DeltaPartitions:
         self._added[day] = part, NewFile(below + part.path.name, part.size, statistics)
         self.parts[day] = part
         return part
+
+    def discard(self, day: int, built: Part) -> None:
+        """Remove a built file with its folder."""
+        self._workspace.local.remove(self._aside(day, built.footer).folder)
+
+    def _of(self, day: int) -> Location:
+        return self.file_format.folder(self._log.folder / f"{_QUEUE_FOLDER}{self._queue_id}", day)
+
+    def _aside(self, day: int, footer: Footer) -> Workspace:
+        return self._workspace.within(f"{self._of(day).name}.{footer.generation}")
 
     def withdraw(self, day: int) -> None:
         """Take the file of a day out of the table; readers see that when all is finished."""

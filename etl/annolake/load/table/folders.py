@@ -19,7 +19,7 @@ from annolake.load.storage.files import Files, Hold, Location, look_again
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.counts import Counts, all_counts, counts_of, keep_counts, wrong_counts
 from annolake.load.table.days import ALL_DAYS, NO_DAY
-from annolake.load.table.file_format import FileFormat
+from annolake.load.table.file_format import FileFormat, Footer
 from annolake.load.table.part_file import Part, PartReader, prove, write_part
 from annolake.load.table.partitions import Held, Partitions, Remark
 from annolake.load.table.strangers import others, part_names, passed_over
@@ -78,22 +78,33 @@ class PlainPartitions:
         return true
 
     def publish(self, day: int, tables: Iterable[pa.Table]) -> Part:
-        """Write the rows as the one file of a day's folder, in the place of the one that is there.
+        """Write the rows as the one file of a day's folder, in the place of the one that is there."""
+        return self.put(day, self.build(day, tables))
 
-        Where this raises, nothing was published, or both files are there and the next export keeps the later one.
-        """
-        replaced, target = self.parts.get(day), self._of(day)
+    def build(self, day: int, tables: Iterable[pa.Table]) -> Part:
+        """Write the rows as a file in the workspace."""
+        replaced = self.parts.get(day)
         if replaced:
             prove(self.files, replaced.path)
         footer = self.file_format.footer(
             self._workspace.export_id, replaced.footer if replaced else None, lease=self._hold.generation
         )
-        aside = self._workspace.within(f"{target.name}.{footer.generation}")
-        built = write_part(aside, tables, file_format=self.file_format, footer=footer)
+        return write_part(self._aside(day, footer), tables, file_format=self.file_format, footer=footer)
+
+    def put(self, day: int, built: Part) -> Part:
+        """Have a built file take the place of the one file of a day's folder.
+
+        Where this raises, nothing was published, or both files are there and the next export keeps the later one.
+        """
+        replaced, target = self.parts.get(day), self._of(day)
         self._check(target, replaced)
-        self._replace(aside, built, target, replaced)
+        self._replace(self._aside(day, built.footer), built, target, replaced)
         self.parts[day] = part = replace(built, path=target / built.path.name)
         return part
+
+    def discard(self, day: int, built: Part) -> None:
+        """Remove a built file with its folder."""
+        self._workspace.local.remove(self._aside(day, built.footer).folder)
 
     def withdraw(self, day: int) -> None:
         """Take the file of a day out of the table."""
@@ -111,6 +122,9 @@ class PlainPartitions:
 
     def _of(self, day: int) -> Location:
         return self.file_format.folder(self._folder, day)
+
+    def _aside(self, day: int, footer: Footer) -> Workspace:
+        return self._workspace.within(f"{self._of(day).name}.{footer.generation}")
 
     def _check(self, target: Location, replaced: Part | None) -> None:
         """Raise LakeError or LockedError where another export was here meanwhile."""

@@ -73,12 +73,21 @@ class Partitions(Protocol):
     def stored(self) -> Iterator[tuple[int, PartReader]]:
         """Yield each day with its true file, open until the next one is asked for; remove others that a kill left."""
 
-    def publish(self, day: int, tables: Iterable[pa.Table]) -> Part:
-        """Write the rows as the file of a day, in the place of the one that is there.
+    def build(self, day: int, tables: Iterable[pa.Table]) -> Part:
+        """Write the rows as a file for a day, which nobody sees before it is `put`.
 
         No row is taken from `tables` before the old file was found to be as it was written: what bit rot made of it
         would get a new checksum.
         """
+
+    def put(self, day: int, built: Part) -> Part:
+        """Put what was built in the place of the file of a day, if that is still the one that was there then."""
+
+    def discard(self, day: int, built: Part) -> None:
+        """Remove what was built and will not be put: of a day one file is built at a time."""
+
+    def publish(self, day: int, tables: Iterable[pa.Table]) -> Part:
+        """Build and put."""
 
     def withdraw(self, day: int) -> None:
         """Take the file of a day out of the table: none of its rows is true there any more."""
