@@ -646,6 +646,17 @@ def test_lanes_share_connections_and_tally(service: Service, connect: Connect, j
     assert len(service.connections) <= 4
 
 
+def test_a_cookie_of_the_service_comes_back_on_every_connection(service: Service, connect: Connect) -> None:
+    """A balancer may tell its servers apart by one."""
+    service.script = [Answer(headers={"Set-Cookie": "server=7; Path=/"})]
+    client = connect(lanes=4)
+    client.get(ENDPOINT, {}, decode)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda n: client.get(ENDPOINT, {"offset": n}, decode), range(12)))
+
+    assert {headers.get("Cookie") for _, _, headers, _ in service.requests[1:]} == {"server=7"}
+
+
 def test_clients_of_one_export_share_their_connections(service: Service, connect: Connect) -> None:
     """The first to leave closes none of them; where nobody uses them any more, others are made."""
     first, second = connect(sharing="an export"), connect(sharing="an export")

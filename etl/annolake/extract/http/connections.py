@@ -11,7 +11,6 @@ import httpx
 import msgspec
 
 from annolake.errors import ConfigError
-from annolake.extract.http.exchange import hide_location
 from annolake.extract.http.request_threads import RequestThreads
 
 
@@ -44,7 +43,6 @@ def connect(base_url: str, headers: Mapping[str, str], timeout_s: float, version
             cookies=cookies,
             timeout=timeout_s,
             follow_redirects=False,  # httpx would take X-API-Key along to another host
-            event_hooks={"response": [hide_location]},
         )
 
     try:

@@ -23,9 +23,6 @@ from annolake.extract.http.request_threads import RequestThreads
 
 E = TypeVar("E", bound=BaseException)
 
-LOCATION = "annolake.location"
-"""Where a response's Location is (see `hide_location`)."""
-
 _STEP = 1 << 20  # bytes that are unpacked at once
 _EXPLANATION = 1 << 16  # bytes of a body that are of interest where it only says why there is no answer
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -99,12 +96,6 @@ _UNCONNECTED: Mapping[type[Exception], str] = {
 _OF_THE_PROXY = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 
 
-def hide_location(response: httpx.Response) -> None:
-    """Take a response's Location away before httpx reads it, which no address of another kind survives."""
-    if response.status_code in _REDIRECTS and "Location" in response.headers:
-        response.extensions[LOCATION] = response.headers.pop("Location")
-
-
 class Exchange:
     """One request under way. `turn` is held by the one answer above `Bounds.alone` that is in memory.
 
@@ -139,8 +130,7 @@ class Exchange:
                     advice="try again later, or set source.request_timeout_s higher",
                 )
         if self._answer is None:
-            # httpx has no other word for whether a proxy of the environment serves an address
-            self._raise(proxied=http._transport_for_url(self._request.url) is not http._transport)  # noqa: SLF001
+            self._raise(proxied=_transport(http, self._request) is not http._transport)  # noqa: SLF001 - see there
         return self._answer
 
     def _raise(self, *, proxied: bool) -> NoReturn:
@@ -165,11 +155,14 @@ class Exchange:
 
     def _exchange(self, http: httpx.Client) -> Callable[[], None]:
         try:
-            with closing(http.send(self._request, stream=True)) as response:
+            with closing(_transport(http, self._request).handle_request(self._request)) as response:
                 # Apart from the response, which is part of a circle: a body that it had would stay in memory
                 # until Python looks for such. Measured on rows of 300 kB: 776 MB at the peak against 463.
                 body = self._read(response)
-                location = response.extensions.get(LOCATION)
+                location = response.headers.get("Location") if response.status_code in _REDIRECTS else None
+                if "Set-Cookie" in response.headers:
+                    response.request = self._request
+                    http.cookies.extract_cookies(response)
                 answer = Answer(response.status_code, response.headers, body, location, response.num_bytes_downloaded)
             self._answer = answer
         except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
@@ -212,6 +205,15 @@ class Exchange:
         if self._holds:
             self._holds = False
             self._turn.release()
+
+
+def _transport(http: httpx.Client, request: httpx.Request) -> httpx.BaseTransport:
+    """Return what a request goes through: a proxy of the environment, or nothing; httpx has no other word for it.
+
+    Sent through it and not by the client, an answer's Location is not read, which no address of another kind survives,
+    and no request is made for a jar of cookies that none has: measured, 0.1 of 0.4 ms.
+    """
+    return http._transport_for_url(request.url)  # noqa: SLF001
 
 
 def _unpacked(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
