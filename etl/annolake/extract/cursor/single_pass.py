@@ -7,6 +7,7 @@ looks for, is P10 in docs/paging.md#single-pass.
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -126,8 +127,8 @@ class SinglePassReader(Reader):
         """Note the rows as met, and which are wanted. No row may come twice, be it in one page."""
         noted = self._notes.note(page)
         if self._touched_since is not None and not self._touched:
-            times = [time for values in page.times.values() for time in values if time is not None]
-            self._touched = max(times, default=self._touched_since - 1) >= self._touched_since
+            newest = max(filter(None, chain.from_iterable(page.times.values())), default=0)
+            self._touched = newest >= self._touched_since
         named = [key for key in page.keys if key not in page.ambiguous_keys]
         wanted = frozenset(named)
         self.reading.again += len(named) - len(wanted)

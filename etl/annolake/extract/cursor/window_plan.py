@@ -24,7 +24,7 @@ _NEAR = 0.2  # of a window: a bound need not be more exact
 _FAR = 60 * 86_400 * 1_000_000  # microseconds: so far out, where the items lie further out than expected
 _UNITS = (1_000_000, 1_000, 1)  # microseconds: bounds are as round as the stretch they lie in allows
 _STEPS = 64
-_SAMPLE = 8_192
+_SAMPLE = 2_048
 
 RUNS = Part("RUN", low=0)  # those with a start
 THREADS = Part("THREAD")

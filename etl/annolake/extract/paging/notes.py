@@ -72,6 +72,11 @@ class Notes:
             self._ledger.shown.add(self.name)
         asked_for = self._watermark.span(page) if self._watermark else range(len(page.keys))
         reading, lists = self.reading, self._ledger.lists
+        if not (any(readings) or page.ambiguous_keys):  # as below; measured, a fifth of the time
+            reading.rows += len(readings)
+            self.seen += len(readings)
+            reading.fresh += len(asked_for)
+            return Noted(numbers, frozenset(page.keys), frozenset(), bool(readings))
         anew: set[bytes] = set()
         again: set[bytes] = set()
         for index, (key, last) in enumerate(zip(page.keys, readings, strict=True)):

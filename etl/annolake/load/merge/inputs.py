@@ -108,9 +108,11 @@ def stored_values(
 ) -> pa.Table:
     """Return some columns of rows of the lake, in the order of `preserved_numbers`, wherever they are stored."""
     files, file_format, parts = partitions.files, partitions.file_format, partitions.parts
+    if not len(preserved_numbers):
+        return _empty(file_format.schema, columns)
     found = [np.zeros(0, np.int32)]
     tables = [_empty(file_format.schema, columns)]
-    for day in distinct(index.origins(preserved_numbers)) if len(preserved_numbers) else ():
+    for day in distinct(index.origins(preserved_numbers)):
         with PartReader(files, parts[int(day)].path, file_format) as reader:
             prove(files, reader.part.path)
             for group, table in enumerate(reader.key_columns(file_format.key)):
