@@ -174,3 +174,33 @@ def test_a_disk_that_is_full_by_then_is_the_publishing_s_matter(tmp_path: Path, 
 
     assert left == []
     assert len(parts(lake)) == 6
+
+
+@pytest.mark.usefixtures("arrangement")
+def test_a_file_that_could_neither_be_finished_nor_removed_stays_out_of_the_lake(tmp_path: Path) -> None:
+    """The disk fails when a file is flushed that has its name already, and again when it is to be removed."""
+    failing = iter(["flush", "remove"])
+    fails = ""
+
+    def gate(verb: str, path: Path, call: Callable[[], Any]) -> Any:
+        nonlocal fails
+        if verb == fails and (verb == "remove" or path.name.startswith("part-")):
+            fails = next(failing, "")
+            raise OSError(errno.EIO, "the disk failed", str(path))
+        return call()
+
+    lake = lake_at(tmp_path, gate=gate)
+    again = Row(0, START, version=1)
+    with opened(lake) as (upsert, folder):
+        take(upsert, QUEUE_ROWS)
+        fails = next(failing)
+        upsert.prepare(at_once=1)
+        left = list(folder.rglob("part-*"))
+        take(upsert, [again])
+        list(upsert.publish(remove_gone=True))
+
+    assert (len(left), fails) == (1, "")
+    assert len(parts(lake)) == 6
+    with opened(lake, 2) as (upsert, _):
+        assert upsert.rows == 60
+    assert stored(lake) == {row.key: expected(row, exported=1) for row in [*QUEUE_ROWS[1:], again]}

@@ -90,7 +90,8 @@ def _item_facts(
     marks = np.where(_without_payload(reader, group, lost), NO_PAYLOAD, 0).astype(np.uint8)
     if recent:
         marks |= np.where(_unfinished(table, lost, items.now), DUE, 0).astype(np.uint8)
-    state.starts.append(times_of(one_chunk(table.column("start_time").drop_null()))[::_ROWS_A_START])
+    starts = times_of(one_chunk(table.column("start_time").drop_null()))
+    state.starts.append(starts[::_ROWS_A_START].copy())  # a view would keep them all
     hashes = None if items.refresh else hashes_of(pc.fill_null(one_chunk(table.column("item_hash")), _NO_HASH))
     return hashes, marks
 

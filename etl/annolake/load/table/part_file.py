@@ -162,9 +162,11 @@ def _other_columns(path: Location, footer: Footer) -> LakeError:
 def write_part(workspace: Workspace, tables: Iterable[pa.Table], *, file_format: FileFormat, footer: Footer) -> Part:
     """Write the tables, in their order, as the one file of a workspace's folder; flushed, and named by its content.
 
-    A folder that was begun and not finished is removed.
+    A folder that was begun and not finished is removed: at once, or where that fails too by who writes there next, for
+    all that is in it comes into the lake.
     """
     local, folder = workspace.local, workspace.folder
+    local.remove(folder)
     local.make_folder(folder)
     path = folder / _UNNAMED
     try:
