@@ -172,3 +172,16 @@ def test_a_payload_is_missing_where_neither_the_lake_nor_the_service_has_the_run
     assert [bool(index.flagged(np.array([number]), NO_PAYLOAD)[0]) for number in numbers] == [
         *(False, True, False, True, False)
     ]
+
+
+def test_when_all_rows_were_met_only_what_merges_ask_is_kept() -> None:
+    """Half of the room is free while partitions are merged."""
+    index = _stored_items(100_000)
+    index.meet([_key(number) for number in range(1, 50_001)])
+    before = index.nbytes
+    index.no_more_rows()
+
+    every = index.find(halves(b"".join(_key(number) for number in range(1, 100_001))))
+    assert before - index.nbytes == 33 * 100_000
+    assert index.gone(every).tolist() == [False] * 50_000 + [True] * 50_000
+    assert (index.live, index.missing, set(index.days(every).tolist())) == (100_000, 50_000, {1})

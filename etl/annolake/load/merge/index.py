@@ -171,6 +171,12 @@ class Index:
         """How many rows were asked for and not taken."""
         return self.count(ASKED) - self.count(ASKED | TAKEN)
 
+    def no_more_rows(self) -> None:
+        """Forget what only rows that come need, none of which does after this: 17 bytes a row, 33 over items."""
+        self._columns = ["_days", "_flags"]
+        self._hashes = self._items = np.zeros((0, 2), np.uint64)
+        self._readings = np.zeros(0, np.uint8)
+
     # --- what the merge asks
 
     def find(self, keys: Bytes16) -> Numbers:

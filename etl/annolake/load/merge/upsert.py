@@ -188,6 +188,7 @@ class Upsert:
         if self.index.awaited:
             raise RuntimeError(f"{self.index.awaited} changed rows were read and never added")
         self._spill.seal()
+        self.index.no_more_rows()
         pa.default_memory_pool().release_unused()  # what the pages took
         gone = self.index.days_of_gone() if remove_gone else set()
         concerned = self._spill.days() | self._outdated() | gone
