@@ -224,7 +224,7 @@ def _put_in_order(columns: dict[str, pa.ChunkedArray], pieces: Sequence[Ints]) -
     In pieces, so that they fit where the batches before them lay; the largest columns first, for the others find room
     where those were. Measured on 20,000 rows: 8,000 page faults fewer than in one piece, with rows taken later.
     """
-    places = [pa.array(piece) for piece in pieces]
+    places = [places_of(piece) for piece in pieces]
     for name in sorted(columns, key=lambda name: columns[name].nbytes, reverse=True):
         column = one_chunk(columns[name])
         columns[name] = pa.chunked_array([column.take(some) for some in places], column.type)
