@@ -13,6 +13,7 @@ from annolake.errors import LakeError
 from annolake.load.lake import Lake
 from annolake.load.merge import prepared
 from annolake.load.merge.decide import Counts
+from annolake.load.merge.partition_merge import PartitionMerge
 from annolake.load.merge.upsert import Upsert
 from load.model_queue import FIRST_EXPORT, QUEUE, START, Row, expected, export, lake_at, numbers_of, parts, stored, take
 
@@ -50,7 +51,7 @@ def test_what_was_merged_ahead_is_put_in_place_and_not_merged_again(
         take(upsert, QUEUE_ROWS)
         assert prepare(upsert) == 3
         before, built = stored(lake), list(folder.rglob("part-*"))
-        monkeypatch.setattr(Upsert, "_merge_aside", None)
+        monkeypatch.setattr(PartitionMerge, "merged", None)
         outcomes = list(upsert.publish(remove_gone=True, at_once=2))
 
     assert (before, len(built)) == ({}, 6)

@@ -7,30 +7,12 @@ from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 
-import msgspec
-
 from annolake.errors import LakeError
-from annolake.load.merge.decide import Counts
+from annolake.load.merge.partition_merge import Merged
 from annolake.load.table.part_file import Part
 
 MOST_BYTES = 64 << 20
 """Of new files that lie beside the old ones. Published one by one, each would take the place of its old one first."""
-
-
-class Merged(msgspec.Struct, frozen=True):
-    """What becomes of a partition by its merge: `part` is its new file, None where no row is left.
-
-    With `changed` false it stays as it is.
-    """
-
-    counts: Counts
-    part: Part | None
-    changed: bool = True
-
-    @property
-    def size(self) -> int:
-        """The new file's size in bytes."""
-        return self.part.size if self.part else 0
 
 
 class Prepared:

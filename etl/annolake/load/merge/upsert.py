@@ -7,7 +7,7 @@ ahead of time, and published, so that the caller can stop between two. Never dec
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import date, datetime
 from functools import partial
 
@@ -16,17 +16,17 @@ import numpy as np
 import pyarrow as pa
 from msgspec.structs import asdict
 
-from annolake.errors import AnnolakeError, LakeError
-from annolake.load.merge.blocks import Blocks
+from annolake.errors import AnnolakeError
 from annolake.load.merge.columns import Bytes16, days_of, mask_of
-from annolake.load.merge.decide import Counts, Decision, decide, merged
+from annolake.load.merge.decide import Counts
 from annolake.load.merge.index import ACCEPTED, STORED
-from annolake.load.merge.inputs import arriving_side, known_numbers, nothing_stored, stored_side, stored_values
-from annolake.load.merge.prepared import Merged, Prepared
+from annolake.load.merge.inputs import known_numbers
+from annolake.load.merge.partition_merge import Merged, PartitionMerge
+from annolake.load.merge.prepared import Prepared
 from annolake.load.merge.read_back import State
 from annolake.load.merge.spill import Spill
 from annolake.load.table.days import NO_DAY, date_of
-from annolake.load.table.part_file import Part, PartReader
+from annolake.load.table.part_file import PartReader
 from annolake.load.table.partitions import Partitions
 
 EMPTY_DAY = 0
@@ -65,6 +65,7 @@ class Upsert:
         self._state, self._owners = state, state.owners
         self._partitions, self._parts, self._spill = partitions, partitions.parts, spill
         self._files, self._format = partitions.files, partitions.file_format
+        self._partition_merge = PartitionMerge(partitions, state.index, spill, now=now)
         self._prepared = Prepared(self._merge_alone, partitions.discard)
         self._done = Done()
         self._finished = False
@@ -172,7 +173,7 @@ class Upsert:
         return self._light((self._spill.days() | self._outdated()) - left)
 
     def _merge_alone(self, day: int) -> Merged:
-        return self._merge_aside(day, set(), remove_gone=False)[0]
+        return self._partition_merge.merged(day, set(), remove_gone=False)[0]
 
     def _light(self, days: set[int]) -> set[int]:
         """Return those whose rows are so few that two can be in memory at a time."""
@@ -251,39 +252,15 @@ class Upsert:
 
     def _outdated(self) -> set[int]:
         """Return the days whose file has a schema version that may not stay: they are rewritten in any case."""
-        return {day for day, part in self._parts.items() if self._is_outdated(part)}
-
-    def _is_outdated(self, part: Part | None) -> bool:
-        if part is None or self._partitions.mixes_versions:
-            return False
-        return part.footer.schema_version != self._format.version
+        return {day for day, part in self._parts.items() if self._partition_merge.is_outdated(part)}
 
     def _merge(self, day: int, ahead: set[int], *, remove_gone: bool) -> tuple[Outcome, bool]:
         """Merge one partition and publish it where that changes it.
 
         The second value tells whether rows were kept that are to leave for a day still `ahead`.
         """
-        result, held = self._merge_aside(day, ahead, remove_gone=remove_gone)
+        result, held = self._partition_merge.merged(day, ahead, remove_gone=remove_gone)
         return self._put(day, result), held
-
-    def _merge_aside(self, day: int, ahead: set[int], *, remove_gone: bool) -> tuple[Merged, bool]:
-        """Merge one partition into a file that nobody sees yet; the second value is that of `_merge`."""
-        part = self._parts.get(day)
-        with ExitStack() as closing:
-            stored, held = nothing_stored(self._format), False
-            blocks = Blocks([], _no_block)
-            if part:
-                reader = closing.enter_context(PartReader(self._files, part.path, self._format))
-                stored, held = stored_side(self.index, reader, self._format, day, ahead=ahead, remove_gone=remove_gone)
-                blocks = Blocks(reader.row_groups, reader.row_group, row_bytes=reader.row_bytes)
-            arrivals = list(self._spill.arrivals(day))
-            decision = decide(stored, [arriving_side(self.index, arrival, self._format, day) for arrival in arrivals])
-            if part and not decision.forward:
-                raise LakeError(f"cannot trust {part.path}: its rows are not sorted; move it away, then run again")
-            if not decision.changed and not self._is_outdated(part):
-                return Merged(Counts(), None, changed=False), held
-            new = self._built(day, decision, [blocks, *(arrival.rows for arrival in arrivals)])
-        return Merged(decision.counts, new), held
 
     def _put(self, day: int, result: Merged) -> Outcome:
         """Publish what a partition was merged to."""
@@ -292,27 +269,6 @@ class Upsert:
         elif result.changed:
             self._withdraw(day)
         return Outcome(_date(day), result.counts, written=result.changed, size=result.size)
-
-    def _built(self, day: int, decision: Decision, inputs: Sequence[Blocks]) -> Part | None:
-        """Write a partition's new file; there is none where no row is left."""
-        if not len(decision):
-            return None
-        unavailable_sets = self._spill.unavailable_sets
-        preserved = stored_values(
-            self._partitions,
-            self.index,
-            preserved_numbers=decision.preserved_numbers,
-            columns=sorted({name for known in unavailable_sets for name in known}),
-        )
-        rows = merged(
-            decision,
-            inputs,
-            preserved=preserved,
-            unavailable_sets=unavailable_sets,
-            now=self.now,
-            schema=self._format.schema,
-        )
-        return self._partitions.build(day, rows)
 
     def _withdraw(self, day: int) -> None:
         if day in self._parts:
@@ -332,7 +288,3 @@ class Upsert:
 
 def _date(day: int) -> date | None:
     return None if day == NO_DAY else date_of(day)
-
-
-def _no_block(_: int) -> pa.Table:
-    raise LookupError("there is no stored file")
