@@ -33,7 +33,7 @@ print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if
 """
 MOST_MB = 300  # measured: 241, and 353 where bodies stay with their responses
 
-UNUSED = ("httpx._main", "rich", "tornado", "asyncio", "h2")
+UNUSED = ("httpx._main", "rich", "tornado", "asyncio", "h2", "anyio")
 
 # The command as its process runs it, what it has imported then, and each of the parts imported after all.
 WITHOUT = f"""
@@ -46,6 +46,7 @@ print([name for name in {UNUSED} if name in sys.modules])
 parts = [import_module(name) for name in {UNUSED}]
 print(parts[0].main.name, import_module("tenacity.tornadoweb").TornadoRetrying.__name__)
 print(import_module("httpcore._sync.http2").HTTP2Connection.__name__)
+print(import_module("httpcore._backends.anyio").AnyIOBackend.__name__)
 """
 
 # A program that has a use for one of them, runs the command, and imports it again.
@@ -94,7 +95,7 @@ def test_the_command_leaves_out_what_it_never_uses_of_libraries(tmp_path: Path) 
     without, *parts = imported(WITHOUT, tmp_path)
 
     assert without == "[]"
-    assert parts == ["main TornadoRetrying", "HTTP2Connection"]
+    assert parts == ["main TornadoRetrying", "HTTP2Connection", "AnyIOBackend"]
 
 
 def test_what_was_imported_before_stays() -> None:

@@ -19,8 +19,8 @@ _ARENAS = 2
 _COLLECT_AFTER = (20_000, 50, 10)  # new containers, then collections of the younger ones
 
 # What httpx and httpcore import where it is installed, and do without where it is not. No command uses it: httpx's own
-# command line, which brings click, rich and Pygments, and HTTP/2. httpcore comes with the first request.
-UNUSED = ("httpx._main", "h2")
+# command line, which brings click, rich and Pygments, HTTP/2, and coroutines. httpcore comes with the first request.
+UNUSED = ("httpx._main", "h2", "anyio", "trio")
 # The same of tenacity, which brings asyncio. It is Dask's, too, which comes after what a command imports.
 UNUSED_AT_FIRST = ("tornado",)
 
