@@ -33,7 +33,7 @@ print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if
 """
 MOST_MB = 300  # measured: 241, and 353 where bodies stay with their responses
 
-UNUSED = ("httpx._main", "rich", "tornado", "asyncio", "h2", "anyio")
+UNUSED = ("httpx._main", "rich", "tornado", "asyncio", "h2", "anyio", "pyarrow._s3fs")
 
 # The command as its process runs it, what it has imported then, and each of the parts imported after all.
 WITHOUT = f"""

@@ -18,9 +18,13 @@ _KEPT = 8 << 20
 _ARENAS = 2
 _COLLECT_AFTER = (20_000, 50, 10)  # new containers, then collections of the younger ones
 
-# What httpx and httpcore import where it is installed, and do without where it is not. No command uses it: httpx's own
-# command line, which brings click, rich and Pygments, HTTP/2, and coroutines. httpcore comes with the first request.
-UNUSED = ("httpx._main", "h2", "anyio", "trio")
+# What libraries import where it is installed, and do without where it is not. No command uses it: httpx's own command
+# line, which brings click, rich and Pygments; httpcore's HTTP/2 and coroutines, which come with the first request;
+# pyarrow's object stores (annolake's are obstore's).
+UNUSED = (
+    *("httpx._main", "h2", "anyio", "trio"),
+    *("pyarrow._azurefs", "pyarrow._gcsfs", "pyarrow._hdfs", "pyarrow._s3fs"),
+)
 # The same of tenacity, which brings asyncio. It is Dask's, too, which comes after what a command imports.
 UNUSED_AT_FIRST = ("tornado",)
 
@@ -61,7 +65,8 @@ def _settle_malloc() -> None:
 def left_out(*names: str) -> Iterator[None]:
     """Have libraries take modules for not installed; afterwards these can be imported as ever.
 
-    Measured, for those above: 0.08 s of CPU of each start of an export. What has been imported before stays.
+    Measured, for those above: 0.1 s of CPU of each start of an export; without click, tornado and h2, a tenth of that.
+    What has been imported before stays.
     """
     modules: dict[str, Any] = sys.modules
     absent = [name for name in names if name not in modules]
