@@ -33,6 +33,37 @@ print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if
 """
 MOST_MB = 300  # measured: 241, and 353 where bodies stay with their responses
 
+UNUSED = ("httpx._main", "rich", "tornado", "asyncio", "h2", "anyio", "pyarrow._s3fs")
+
+# The command as its process runs it, what it has imported then, and each of the parts imported after all.
+WITHOUT = f"""
+import sys
+from importlib import import_module
+from annolake.cli import main
+sys.argv = ["annolake", "run", "--quiet", "--config", sys.argv[1]]
+assert main() == 0
+print([name for name in {UNUSED} if name in sys.modules])
+parts = [import_module(name) for name in {UNUSED}]
+print(parts[0].main.name, import_module("tenacity.tornadoweb").TornadoRetrying.__name__)
+print(import_module("httpcore._sync.http2").HTTP2Connection.__name__)
+print(import_module("httpcore._backends.anyio").AnyIOBackend.__name__)
+"""
+
+# A program that has a use for one of them, runs the command, and imports it again.
+BEFORE = """
+import sys, tornado
+from annolake.cli import main
+sys.argv = ["annolake", "schema"]
+assert main() == 0
+assert sys.modules["tornado"] is tornado
+"""
+
+AS_A_LIBRARY = f"""
+import sys, annolake
+assert annolake.export(annolake.load_config(sys.argv[1])).exit_code == 0
+print([name for name in {UNUSED} if name in sys.modules])
+"""
+
 
 def settled(**environ: str) -> str:
     """Return what a process with that environment comes to."""
@@ -49,6 +80,32 @@ def test_what_the_environment_says_stays() -> None:
 def test_what_is_imported_is_not_looked_at_for_cycles() -> None:
     """A command's own objects are, as ever."""
     subprocess.run([sys.executable, "-c", COMMAND], check=True, capture_output=True)
+
+
+def imported(program: str, folder: Path) -> list[str]:
+    """Return the lines that a program prints, which is given the settings of an export."""
+    with Sandbox(Population(rows=20, odd=False, days=2), seed=2) as sandbox:
+        command = [sys.executable, "-c", program, str(write_config(folder, sandbox))]
+        ran = subprocess.run(command, env={KEY_VARIABLE: sandbox.api_key}, check=True, capture_output=True, text=True)
+    return ran.stdout.splitlines()
+
+
+def test_the_command_leaves_out_what_it_never_uses_of_libraries(tmp_path: Path) -> None:
+    """Neither the parts are imported, nor what these would import; later on each of them can be, as Dask does."""
+    without, *parts = imported(WITHOUT, tmp_path)
+
+    assert without == "[]"
+    assert parts == ["main TornadoRetrying", "HTTP2Connection", "AnyIOBackend"]
+
+
+def test_what_was_imported_before_stays() -> None:
+    """A program that starts the command keeps its modules."""
+    subprocess.run([sys.executable, "-c", BEFORE], check=True, capture_output=True)
+
+
+def test_a_program_keeps_all_parts_of_its_libraries(tmp_path: Path) -> None:
+    """It may send requests of its own, over HTTP/2 or with coroutines."""
+    assert imported(AS_A_LIBRARY, tmp_path) == [str([*UNUSED])]
 
 
 def test_heavy_rows_pass_through_little_memory(tmp_path: Path) -> None:

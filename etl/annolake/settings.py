@@ -269,10 +269,8 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = get_type_hints(Config)
 
 def _settings() -> Iterator[Setting]:
     for section, struct in SECTIONS.items():
-        hints = get_type_hints(struct, include_extras=True)
         for field in msgspec.structs.fields(struct):
-            hint = hints[field.name]
-            yield Setting(f"{section}.{field.name}", hint, get_args(hint)[1], field.default)
+            yield Setting(f"{section}.{field.name}", field.type, get_args(field.type)[1], field.default)
 
 
 SETTINGS = {setting.key: setting for setting in _settings()}
