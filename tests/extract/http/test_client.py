@@ -5,6 +5,7 @@ import gzip
 import logging
 import socket
 import struct
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -59,7 +60,7 @@ class Service:
         self.connections: set[int] = set()
         self.patience = threading.Event()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
@@ -78,6 +79,13 @@ class Service:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, _request: Any, _address: Any) -> None:
+        """Pass over a client that gave a request up; anything else is a bug and is shown."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(_request, _address)
 
 
 def _handler(service: Service) -> type[BaseHTTPRequestHandler]:

@@ -67,7 +67,7 @@ class Client:
         there = self._open.enter_context(shared(("connections", sharing or object()), made, Connections.close))
         bounds = Bounds(request_timeout_s, max_response_mb * 1_000_000, max_inflight_mb * 1_000_000)
         slots = Slots(lanes)
-        self._sender = Sender(there.http, there.threads, bounds, slots, rate_limits, clock, log, max_wait_s, key_name)
+        self._sender = Sender(there, bounds, slots, rate_limits, clock, log, max_wait_s, key_name)
         self._max_attempts = max_attempts
         self._random = random
 
@@ -99,7 +99,7 @@ class Client:
         larger than it may be, or (unless `patient`) than it may be while another large one is in memory; Cancelled
         once `caller.stop` is set. `divisible` is that of `post`; `optional`: a 501 says that it is not served.
         """
-        request = self._sender.request("GET", endpoint, params=params)
+        request = self._sender.connections.requests.get(endpoint, params)
         call = Call(request, endpoint, caller or Caller(), patient, divisible=divisible, optional=optional)
         return self._until_answered(call, decode)
 
@@ -119,7 +119,7 @@ class Client:
         502 or 504 in a row is the last attempt, and (unless `patient`) a body above `max_inflight_mb` is too large.
         """
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        request = self._sender.request("POST", endpoint, content=content)
+        request = self._sender.connections.requests.post(endpoint, content)
         return self._until_answered(
             Call(request, endpoint, caller or Caller(), patient, "query", divisible, True), decode
         )
@@ -138,7 +138,7 @@ class Client:
         except Fault as fault:
             often = "1 attempt" if call.attempts == 1 else f"{call.attempts} attempts"
             raise UnavailableError(
-                f"{self._sender.http.base_url.netloc.decode()} gave no usable answer to {call.endpoint} in {often} "
+                f"{self._sender.base_url.netloc.decode()} gave no usable answer to {call.endpoint} in {often} "
                 f"(the last: {fault.reason}): {fault.advice}",
                 status=fault.status,
                 endpoint=call.endpoint,

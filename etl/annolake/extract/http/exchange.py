@@ -1,25 +1,26 @@
-"""One request over the wire, within bounds of time and memory, and abandoned once its answer is not needed.
+"""One request over the wire, within bounds of time and memory, and given up once its answer is not needed.
 
-Owns the reading of a body: how long all of it may take, how much of it is held, and what is said where it fails. It
-runs in another thread: in a name's resolution, a connect, a handshake or a read nothing else ends a wait in time.
-The caller may stop waiting; the request then ends with the next byte or the timeout, and never delays the exit.
+Owns the reading of a body: how long all of it may take, how much of it is held, and what is said where it fails.
 """
 
 import io
 import socket
 import ssl
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from http import HTTPStatus
 from threading import Event, Lock
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
+import httpcore
 import httpx
 import msgspec
 
 from annolake.clock import Clock
+from annolake.extract.http.connections import Connection, Connections
 from annolake.extract.http.rate_limit import TICK_S, Cancelled
-from annolake.extract.http.request_threads import RequestThreads
+from annolake.extract.http.requests import Request
 
 E = TypeVar("E", bound=BaseException)
 
@@ -76,14 +77,13 @@ class OversizeError(Exception):
 
 # What is asked again, and what is said of it when every attempt is spent; the first class that fits.
 _FAULTS: Mapping[type[Exception], str] = {
-    httpx.PoolTimeout: "no connection was free within the timeout",
-    httpx.ConnectTimeout: "no connection within the timeout",
-    httpx.TimeoutException: "no answer within the timeout",
-    httpx.ProxyError: "the proxy did not let it through",
-    httpx.ConnectError: "no connection to {end}",
-    httpx.NetworkError: "the connection broke",
-    httpx.ProtocolError: "the answer broke off",
-    httpx.DecodingError: "the body could not be unpacked",
+    httpcore.PoolTimeout: "no connection was free within the timeout",
+    httpcore.ConnectTimeout: "no connection within the timeout",
+    httpcore.TimeoutException: "no answer within the timeout",
+    httpcore.ProxyError: "the proxy did not let it through",
+    httpcore.ConnectError: "no connection to {end}",
+    httpcore.NetworkError: "the connection broke",
+    httpcore.ProtocolError: "the answer broke off",
     zlib.error: "the body could not be unpacked",
 }
 
@@ -97,134 +97,109 @@ _OF_THE_PROXY = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 
 
 class Exchange:
-    """One request under way. `turn` is held by the one answer above `Bounds.alone` that is in memory.
+    """One request, whose answer is used until `close`; once `stop` is set it is not wanted any more.
 
-    `patient`: such an answer waits for its turn; else OversizeError is raised while another one holds it.
+    `turn` is held by the one answer above `Bounds.alone` that is in memory. `patient`: such an answer waits for its
+    turn; else OversizeError is raised while another one holds it.
     """
 
-    def __init__(self, request: httpx.Request, bounds: Bounds, turn: Lock, *, patient: bool) -> None:
+    def __init__(
+        self, request: Request, bounds: Bounds, turn: Lock, clock: Clock, stop: Event, *, patient: bool
+    ) -> None:
         self._request = request
         self._bounds = bounds
         self._turn = turn
+        self._clock = clock
+        self._stop = stop
         self._patient = patient
-        self._over = Event()
-        self._left = Event()
-        self._ends = Lock()  # of the two: who comes second gives the turn back
-        self._answer: Answer | None = None
-        self._error: BaseException | None = None
+        self._until = 0.0
         self._holds = False
 
-    def run(self, http: httpx.Client, threads: RequestThreads, clock: Clock, stop: Event | None) -> Answer:
-        """Send the request and return its answer; `close` when it is used.
+    def run(self, connections: Connections) -> Answer:
+        """Send the request over a connection that is free, and return its answer.
 
-        Raises Fault, UntrustedError, OversizeError; Cancelled once `stop` is set.
+        Raises Fault, UntrustedError, OversizeError; Cancelled.
         """
-        until = clock.monotonic() + self._bounds.seconds
-        threads.run(self._exchange)
-        while not self._over.wait(TICK_S):
-            if stop is not None and stop.is_set():
-                raise Cancelled
-            if clock.monotonic() >= until:
-                raise Fault(
-                    f"no complete answer within {self._bounds.seconds:g} s",
-                    advice="try again later, or set source.request_timeout_s higher",
-                )
-        if self._answer is None:
-            self._raise(proxied=_transport(http, self._request) is not http._transport)  # noqa: SLF001 - see there
-        return self._answer
-
-    def _raise(self, *, proxied: bool) -> NoReturn:
-        error, self._error = self._error or RuntimeError("an exchange without end"), None
-        try:
-            if isinstance(error, tuple(_FAULTS)):
+        self._until = self._clock.monotonic() + self._bounds.seconds
+        with connections.one(self._ask) as connection:
+            try:
+                return self._answer(connection)
+            except tuple(_FAULTS) as error:
                 if (certificate := _cause(error, ssl.SSLCertVerificationError)) is not None:
                     raise UntrustedError(getattr(certificate, "verify_message", "")) from error
-                raise _fault_of(error, proxied=proxied) from error
-            raise error
-        finally:
-            del error  # it has this frame in its traceback: a circle
+                raise _fault_of(error, proxied=connection.proxied) from error
 
     def close(self) -> None:
-        """Abandon the request: an answer that still comes is dropped."""
-        with self._ends:
-            self._left.set()
-            if self._over.is_set():
-                self._give_back()
+        """Let go of the answer: the next large one may be read."""
+        if self._holds:
+            self._holds = False
+            self._turn.release()
 
-    # --- in the thread
+    def _ask(self) -> None:
+        """Raise what ends the request, as soon as it has taken its time or is not wanted."""
+        if self._stop.is_set():
+            raise Cancelled
+        if self._clock.monotonic() >= self._until:
+            raise Fault(
+                f"no complete answer within {self._bounds.seconds:g} s",
+                advice="try again later, or set source.request_timeout_s higher",
+            )
 
-    def _exchange(self, http: httpx.Client) -> Callable[[], None]:
-        try:
-            with closing(_transport(http, self._request).handle_request(self._request)) as response:
-                # Apart from the response, which is part of a circle: a body that it had would stay in memory
-                # until Python looks for such. Measured on rows of 300 kB: 776 MB at the peak against 463.
-                body = self._read(response)
-                location = response.headers.get("Location") if response.status_code in _REDIRECTS else None
-                if "Set-Cookie" in response.headers:
-                    response.request = self._request
-                    http.cookies.extract_cookies(response)
-                answer = Answer(response.status_code, response.headers, body, location, response.num_bytes_downloaded)
-            self._answer = answer
-        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
-            self._error = error
-        return self._end
+    def _answer(self, connection: Connection) -> Answer:
+        with closing(connection.send(self._request)) as response:
+            headers = httpx.Headers(response.headers)
+            # Apart from the response, which is part of a circle: a body that it had would stay in memory
+            # until Python looks for such. Measured on rows of 300 kB: 776 MB at the peak against 463.
+            size, body = self._read(response, headers)
+            location = headers.get("Location") if response.status in _REDIRECTS else None
+            return Answer(response.status, headers, body, location, size)
 
-    def _end(self) -> None:
-        with self._ends:
-            self._over.set()
-            if self._left.is_set():
-                self._answer = self._error = None
-                self._give_back()
-
-    def _read(self, response: httpx.Response) -> bytes:
+    def _read(self, response: httpcore.Response, headers: httpx.Headers) -> tuple[int, bytes]:
         """Return the body, unpacked; of one that only explains a failure no more than its beginning."""
-        size = 0
+        chunks, size = _Measured(response.iter_stream()), 0
+        explains = not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
         with io.BytesIO() as body:  # closed, so that no traceback keeps it
-            for piece in _unpacked(response.iter_raw(), response.headers.get("Content-Encoding", "")):
+            for piece in _unpacked(chunks, headers.get("Content-Encoding", "")):
                 size += len(piece)
-                if self._left.is_set():
-                    raise Cancelled
-                if size > _EXPLANATION and not response.is_success:
+                if size > _EXPLANATION and explains:
                     break
                 if size > self._bounds.most:
                     raise OversizeError
                 if size > self._bounds.alone and not self._holds:
                     self._wait_for_turn()
                 body.write(piece)
-            return body.getvalue()
+            return chunks.size, body.getvalue()
 
     def _wait_for_turn(self) -> None:
         while not self._turn.acquire(timeout=TICK_S if self._patient else 0):
-            if self._left.is_set():
-                raise Cancelled
             if not self._patient:
                 raise OversizeError
+            self._ask()
         self._holds = True
 
-    def _give_back(self) -> None:
-        if self._holds:
-            self._holds = False
-            self._turn.release()
 
+class _Measured:
+    """Chunks that are counted: their bytes so far are `size`."""
 
-def _transport(http: httpx.Client, request: httpx.Request) -> httpx.BaseTransport:
-    """Return what a request goes through: a proxy of the environment, or nothing; httpx has no other word for it.
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self.size = 0
 
-    Sent through it and not by the client, an answer's Location is not read, which no address of another kind survives,
-    and no request is made for a jar of cookies that none has: measured, 0.1 of 0.4 ms.
-    """
-    return http._transport_for_url(request.url)  # noqa: SLF001
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.size += len(chunk)
+            yield chunk
 
 
 def _unpacked(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Yield a body's content in pieces of bounded size. Raises Fault, zlib.error, httpx.DecodingError."""
+    """Yield a body's content in pieces of bounded size. Raises Fault, zlib.error."""
     match encoding.strip().lower():
         case "" | "identity":
             yield from chunks
         case "gzip" | "x-gzip":
             yield from _gunzipped(chunks)
         case _:
-            raise httpx.DecodingError("only gzip was asked for")
+            raise zlib.error("only gzip was asked for")
 
 
 def _gunzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -249,10 +224,10 @@ def _gunzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _fault_of(error: BaseException, *, proxied: bool) -> Fault:
     """Return what is said of an error that has a text in `_FAULTS`."""
     text = next(text for kind, text in _FAULTS.items() if isinstance(error, kind))
-    if isinstance(error, httpx.ConnectError):
+    if isinstance(error, httpcore.ConnectError):
         text = next((more for kind, more in _UNCONNECTED.items() if _cause(error, kind)), text)
     reason = text.format(end="the proxy" if proxied else "the service")
-    if isinstance(error, httpx.ProxyError) or (proxied and isinstance(error, httpx.ConnectError)):
+    if isinstance(error, httpcore.ProxyError) or (proxied and isinstance(error, httpcore.ConnectError)):
         return Fault(reason, advice=_OF_THE_PROXY)
     return Fault(reason)
 
