@@ -20,7 +20,7 @@ from annolake.arguments import UsageError, build_parser
 from annolake.clock import Clock
 from annolake.errors import AnnolakeError, ConfigError, LakeError, outcome
 from annolake.printable import json_line, printable, printable_lines
-from annolake.process import UNUSED, UNUSED_AT_FIRST, left_out, settle_process
+from annolake.process import UNUSED, left_out, settle_process
 from annolake.report import new_report
 from annolake.streams import Streams, settle_streams
 
@@ -57,9 +57,8 @@ def _run_command(argv: Sequence[str], arguments: argparse.Namespace, streams: St
             parser.error(f"unrecognized arguments: {' '.join(arguments.options)}")
         if arguments.config and not arguments.reads_settings:
             parser.error(f"argument --config: {arguments.command} reads no settings")
-        with left_out(*(UNUSED if process_is_ours else ())):
-            command = _imported(arguments.command, process_is_ours=process_is_ours)
-            return command(arguments, os.environ, streams)
+        command = _imported(arguments.command, process_is_ours=process_is_ours)
+        return command(arguments, os.environ, streams)
     except SystemExit as end:  # argparse's: after --help and --version, or of a wrong option of the sandbox
         if end.code and "--json" in argv:
             streams.answer(_failure(argv, ConfigError("the command line is wrong")))
@@ -76,7 +75,7 @@ def _imported(name: str, *, process_is_ours: bool) -> Command:
     """Return what runs a command. Nothing that it imports need be looked at for cycles: measured, 0.08 s of CPU."""
     if process_is_ours:
         gc.disable()
-    with left_out(*(UNUSED_AT_FIRST if process_is_ours else ())):
+    with left_out(*(UNUSED if process_is_ours else ())):
         command: Command = import_module(f"annolake.commands.{name}").run
     if process_is_ours:
         gc.freeze()

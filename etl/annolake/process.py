@@ -19,14 +19,12 @@ _ARENAS = 2
 _COLLECT_AFTER = (20_000, 50, 10)  # new containers, then collections of the younger ones
 
 # What libraries import where it is installed, and do without where it is not. No command uses it: httpx's own command
-# line, which brings click, rich and Pygments; httpcore's HTTP/2 and coroutines, which come with the first request;
-# pyarrow's object stores (annolake's are obstore's).
+# line, which brings click, rich and Pygments; httpcore's HTTP/2 and coroutines; what tenacity has for tornado, which
+# brings asyncio; pyarrow's object stores (annolake's are obstore's).
 UNUSED = (
-    *("httpx._main", "h2", "anyio", "trio"),
+    *("httpx._main", "h2", "anyio", "trio", "tornado"),
     *("pyarrow._azurefs", "pyarrow._gcsfs", "pyarrow._hdfs", "pyarrow._s3fs"),
 )
-# The same of tenacity, which brings asyncio. It is Dask's, too, which comes after what a command imports.
-UNUSED_AT_FIRST = ("tornado",)
 
 
 def settle_process(environ: MutableMapping[str, str]) -> None:
