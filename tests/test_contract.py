@@ -1,7 +1,6 @@
 """The contract in schemas/: what it promises is pinned here, and accounts for the service's own document."""
 
 import json
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -115,20 +114,3 @@ def test_both_documents_name_every_column() -> None:
         assert [column["name"] for column in document["columns"]] == table.schema.names
         assert all(f"| `{name}` |" in markdown for name in table.schema.names)
         assert document["version"] == table.version
-
-
-@pytest.mark.parametrize("table", contract.TABLES)
-def test_the_files_are_read_as_toml_has_them(table: contract.Table) -> None:
-    """They are read line by line, for speed: nothing comes out otherwise than with Python's own parser."""
-    text = (contract.schemas_folder() / f"{table.name}.toml").read_text()
-
-    assert contract.read_plain(text) == tomllib.loads(text)
-
-
-@pytest.mark.parametrize("line", ["since = 1_000", "key = [", "name = 'id'", "since = 1  # the first", "name"])
-def test_toml_that_is_not_read_line_by_line_is_refused(line: str) -> None:
-    """Whoever writes such a line is told which it is."""
-    with pytest.raises(ValueError, match="expected a name and its value") as refused:
-        contract.read_plain(f'table = "runs"\n{line}\n')
-
-    assert str(refused.value).endswith(repr(line))

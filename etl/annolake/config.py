@@ -7,8 +7,8 @@ wrong place is never repeated; the key itself is read by `credentials`.
 import difflib
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -147,8 +147,7 @@ def _load(
 
 def _from_file(file: Path) -> dict[str, _Given]:
     try:
-        text = file.read_bytes().decode("utf-8-sig")
-        document = import_module("tomllib").loads(text)  # 4 ms, which settings in variables do without
+        document = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file: `annolake init` writes one, or name yours with --config") from None
     except OSError as error:
