@@ -65,6 +65,25 @@ def test_a_first_export_imports_nothing_for_masked_arrays(tmp_path: Path) -> Non
     assert done.stdout == "0 True False\n"
 
 
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+def test_an_export_of_an_unchanged_queue_uses_no_function_of_arrow(tmp_path: Path, endpoint: str) -> None:
+    """pyarrow.compute takes 40 ms of each start; a first export needs it."""
+    with Sandbox(Population(rows=40, odd=False, days=2), seed=2) as sandbox:
+        config = write_config(tmp_path, sandbox, {"source.endpoint": endpoint, "source.feedback": False})
+        program = (
+            "import sys, annolake; "
+            f"report = annolake.export(annolake.load_config({str(config)!r})); "
+            "print(report.queues[0].unchanged, 'pyarrow.compute' in sys.modules)"
+        )
+        environ = {**os.environ, KEY_VARIABLE: sandbox.api_key}
+        told = [
+            subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+            for _ in range(2)
+        ]
+
+    assert [each.stdout for each in told] == ["0 True\n", "40 False\n"]
+
+
 def test_export_then_new_only_then_one_queue(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What a notebook does: reports are typed objects, and nothing is printed."""
     with Sandbox(Population(rows=120, queues=2, odd=False, days=2), seed=2) as sandbox:

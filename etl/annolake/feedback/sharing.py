@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from annolake import arrow_compute as pc
 from annolake.feedback.backlog import Reviewing, uuid_key
 from annolake.keys import KEY_BYTES, key_of
 from annolake.load.merge.columns import keys_of, one_chunk

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from annolake import arrow_compute as pc
 from annolake.errors import LakeError
 from annolake.keys import KEY_BYTES
 from annolake.load.lake import Lake

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import astuple
 
+from annolake import arrow_compute as pc
 from annolake.contract import Column, Table
 from annolake.transform.feedback import plain_texts
 from annolake.transform.json_text import without_lone_surrogates
@@ -24,6 +24,7 @@ from annolake.transform.row_batch import DecodedRow
 T = TypeVar("T")
 
 _NULL = Raw(b"null")
+_MANY = 16  # values of a column
 
 
 class _Names(msgspec.Struct):
@@ -113,6 +114,8 @@ def _column(column: Column, kind: pa.DataType, values: Sequence[Any]) -> pa.Arra
     if column.json:
         return _json_texts(values)
     if pa.types.is_timestamp(kind):
+        if len(values) < _MANY:
+            return pa.array(values, kind)
         # by way of text: measured, a quarter of the time that Arrow takes for aware datetimes
         return pa.array(msgspec.to_builtins(values), pa.string()).cast(kind)
     if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
@@ -121,7 +124,7 @@ def _column(column: Column, kind: pa.DataType, values: Sequence[Any]) -> pa.Arra
 
 
 def _texts(values: Sequence[bytes | None]) -> pa.Array:
-    return pa.array(values, pa.binary()).cast(pa.string())
+    return pa.array([None if value is None else value.decode() for value in values], pa.string())
 
 
 def _json_texts(values: Sequence[Raw | UnsetType]) -> pa.Array:

@@ -83,6 +83,25 @@ def _digits(text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int32]) -> tuple
     return ((digits[:, 0::2] << 4) | (digits[:, 1::2] & 15)).astype(np.uint8), fits
 
 
+def valid_of(values: pa.Array) -> Bools:
+    """Tell which values are not null. Here and below: Arrow would use its compute functions (`arrow_compute`)."""
+    return _bits(values.buffers()[0], values) if values.null_count else np.ones(len(values), np.bool_)
+
+
+def true_of(values: pa.Array) -> Bools:
+    """Tell which values of a bool column are true, and not null."""
+    return _bits(values.buffers()[1], values) & valid_of(values)
+
+
+def _bits(bitmap: pa.Buffer, values: pa.Array) -> Bools:
+    """Return one bit for each value, of a bitmap that an array without values need not have."""
+    if not len(values):
+        return np.zeros(0, np.bool_)
+    until = values.offset + len(values)
+    bits: Bools = np.unpackbits(np.frombuffer(bitmap, np.uint8), count=until, bitorder="little").view(np.bool_)
+    return bits[values.offset :]
+
+
 def hashes_of(hashes: pa.Array) -> Bytes16:
     """Return a fixed_size_binary[16] column without nulls as an n x 2 array (no copy)."""
     if not len(hashes):
@@ -94,8 +113,10 @@ def hashes_of(hashes: pa.Array) -> Bytes16:
 
 def times_of(times: pa.Array) -> Ints:
     """Return a timestamp[us] column as microseconds since 1970, `NO_TIME` where null."""
-    found: Any = times.cast(pa.int64()).fill_null(NO_TIME).to_numpy(zero_copy_only=False)
-    return np.asarray(found, np.int64)
+    if not len(times):
+        return np.zeros(0, np.int64)
+    found = np.frombuffer(times.buffers()[1], np.int64, len(times), times.offset * 8)
+    return np.where(valid_of(times), found, NO_TIME) if times.null_count else found
 
 
 def days_of(times: pa.Array) -> Days:

@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from annolake import arrow_compute as pc
 from annolake.load.merge.blocks import Blocks
 from annolake.load.merge.columns import (
     Bools,

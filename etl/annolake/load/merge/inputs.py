@@ -21,6 +21,7 @@ from annolake.load.merge.columns import (
     places_of,
     row_keys,
     times_of,
+    valid_of,
 )
 from annolake.load.merge.decide import Arriving, Stored
 from annolake.load.merge.index import STORED, Index
@@ -52,7 +53,7 @@ def enter_rows(
     """Enter the `key_columns` of rows that the partition of a day holds; False where it holds one twice."""
     keys = row_keys(table, key)
     hashes, removed, exported = (one_chunk(table.column(name)) for name in _OWN_COLUMNS)
-    gone = np.asarray(removed.is_valid())
+    gone = valid_of(removed)
     times = times_of(exported)
     if not index.enter(keys, hashes_of(hashes), day, removed=gone, exported=times, items=items, marks=marks):
         return False
@@ -78,7 +79,7 @@ def stored_side(
     for table in reader.key_columns((*file_format.sort_by, "row_hash", "removed_at")):
         numbers.append(known_numbers(index, table, file_format.key, reader.part.path))
         hashes.append(hashes_of(one_chunk(table.column("row_hash"))))
-        removed.append(np.asarray(one_chunk(table.column("removed_at")).is_valid()))
+        removed.append(valid_of(one_chunk(table.column("removed_at"))))
         keys.append(table.select(file_format.sort_by))
     line = np.concatenate(numbers)
     days: Days = index.days(line)

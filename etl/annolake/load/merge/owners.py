@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from annolake import arrow_compute as pc
 from annolake.load.merge.columns import Bools, Bytes16, Numbers, keys_of, one_chunk
 
 _SMALLEST = 1024

@@ -11,14 +11,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from annolake.errors import LakeError
-from annolake.load.merge.columns import Bools, Bytes16, Ints, hashes_of, one_chunk, times_of
+from annolake.load.merge.columns import Bools, Bytes16, Ints, hashes_of, one_chunk, times_of, true_of, valid_of
 from annolake.load.merge.index import DUE, NO_PAYLOAD, Index
 from annolake.load.merge.inputs import enter_rows, key_columns
 from annolake.load.merge.owners import Owners
-from annolake.load.table.days import NO_DAY, day_from, microseconds
+from annolake.load.table.days import NO_DAY, NO_TIME, day_from, microseconds
 from annolake.load.table.file_format import FileFormat
 from annolake.load.table.part_file import PartReader
 from annolake.load.table.partitions import Partitions
@@ -31,8 +30,6 @@ _OF_ANY_RUN = ("name", "run_type", "trace_id")
 
 _INDEX_BYTES = 50  # of a row of a large queue
 _ROWS_A_START = 16
-
-_NO_HASH = pa.scalar(bytes(16), pa.binary(16))
 
 
 class ItemFacts(msgspec.Struct, frozen=True):
@@ -86,14 +83,19 @@ def _item_facts(
     names += [] if items.refresh else ["item_hash"]
     names += ["end_time", "added_at"] if recent else []
     table = reader.row_group(group, names)
-    lost = _true(pc.invert(table.column("run_found")))
+    found = one_chunk(table.column("run_found"))
+    lost = valid_of(found) & ~true_of(found)
     marks = np.where(_without_payload(reader, group, lost), NO_PAYLOAD, 0).astype(np.uint8)
     if recent:
         marks |= np.where(_unfinished(table, lost, items.now), DUE, 0).astype(np.uint8)
-    starts = times_of(one_chunk(table.column("start_time").drop_null()))
-    state.starts.append(starts[::_ROWS_A_START].copy())  # a view would keep them all
-    hashes = None if items.refresh else hashes_of(pc.fill_null(one_chunk(table.column("item_hash")), _NO_HASH))
-    return hashes, marks
+    starts = times_of(one_chunk(table.column("start_time")))
+    state.starts.append(starts[starts != NO_TIME][::_ROWS_A_START].copy())  # a view would keep them all
+    return None if items.refresh else _hashes_or_none(one_chunk(table.column("item_hash"))), marks
+
+
+def _hashes_or_none(hashes: pa.Array) -> Bytes16:
+    """Return hashes, zeros where there is none."""
+    return np.where(valid_of(hashes)[:, None], hashes_of(hashes), np.uint64(0))
 
 
 def _is_recent(day: int, now: datetime) -> bool:
@@ -103,9 +105,10 @@ def _is_recent(day: int, now: datetime) -> bool:
 
 def _unfinished(table: pa.Table, lost: Bools, now: datetime) -> Bools:
     """Tell which runs began a short while ago, and had not ended or were not found when they were last asked for."""
-    start = times_of(one_chunk(pc.coalesce(table.column("start_time"), table.column("added_at"))))
-    running = _true(pc.and_kleene(table.column("run_found"), pc.is_null(table.column("end_time"))))
-    return np.asarray((running | lost) & (start >= microseconds(now - RECENT)))
+    start, added = (times_of(one_chunk(table.column(name))) for name in ("start_time", "added_at"))
+    running = true_of(one_chunk(table.column("run_found"))) & ~valid_of(one_chunk(table.column("end_time")))
+    recent = np.where(start == NO_TIME, added, start) >= microseconds(now - RECENT)
+    return np.asarray((running | lost) & recent)
 
 
 def _without_payload(reader: PartReader, group: int, lost: Bools) -> Bools:
@@ -114,9 +117,5 @@ def _without_payload(reader: PartReader, group: int, lost: Bools) -> Bools:
         return lost
     table = reader.row_group(group, _OF_ANY_RUN)
     for name in _OF_ANY_RUN:
-        lost = lost & _true(pc.is_null(table.column(name)))
+        lost = lost & ~valid_of(one_chunk(table.column(name)))
     return lost
-
-
-def _true(mask: pa.ChunkedArray) -> Bools:
-    return np.asarray(one_chunk(mask).fill_null(False).to_numpy(zero_copy_only=False), np.bool_)

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from annolake import arrow_compute as pc
 from annolake.load.merge.blocks import Blocks
 from annolake.load.merge.columns import SLICE_BYTES, Bools, Ints, Numbers, days_of, in_slices, one_chunk, places_of
 from annolake.load.storage.local import LocalFiles

@@ -13,8 +13,8 @@ from threading import Lock
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from annolake import arrow_compute as pc
 from annolake.errors import LakeError, LockedError
 from annolake.load.storage.files import Files, Location
 from annolake.load.table.days import ALL_DAYS, NO_DAY, date_of, day_from

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from annolake import arrow_compute as pc
 from annolake.columns.found_names import Found
 from annolake.columns.pseudonyms import Pseudonyms
 from annolake.columns.rules import TableRules
