@@ -67,7 +67,7 @@ def test_a_first_export_imports_nothing_for_masked_arrays(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("endpoint", ["runs", "items"])
 def test_an_export_of_an_unchanged_queue_uses_no_function_of_arrow(tmp_path: Path, endpoint: str) -> None:
-    """pyarrow.compute takes 40 ms of each start; a first export needs it."""
+    """pyarrow.compute takes 40 ms of each start; a first export needs it, and so does feedback."""
     with Sandbox(Population(rows=40, odd=False, days=2), seed=2) as sandbox:
         config = write_config(tmp_path, sandbox, {"source.endpoint": endpoint, "source.feedback": False})
         program = (

@@ -1,6 +1,6 @@
 """Arrow's compute functions, imported when the first of them is used.
 
-An export that finds nothing changed uses none: pyarrow makes 286 functions of Python at import, 40 ms of each start.
+An export without feedback that finds nothing changed uses none: pyarrow makes 286 functions of Python at import, 40 ms.
 """
 
 from importlib import import_module

@@ -29,6 +29,7 @@ from annolake.errors import (
     TooLargeError,
     UnavailableError,
 )
+from annolake.extract.http.attempt import Call
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.extract.http.rate_limit import RateLimits
 from annolake.observers.protocols import SILENCE
@@ -525,6 +526,25 @@ def test_a_redirect_within_the_service_is_followed(service: Service, connect: Co
     assert answer == [1, 2]
     assert service.requests[1][1] == "/v2/queues?offset=1"
     assert service.requests[1][2]["X-API-Key"] == KEY
+
+
+@pytest.mark.parametrize("location", ["", "#here"])
+def test_a_redirect_to_itself_keeps_the_query(service: Service, connect: Connect, location: str) -> None:
+    """What names no path is the address that was asked for (RFC 3986, 5.2.2)."""
+    service.script = [Answer(307, headers={"Location": location})]
+
+    assert connect().get(ENDPOINT, {"limit": 100, "offset": 200}, decode) == [1, 2]
+    assert [path for _, path, _, _ in service.requests] == [f"{ENDPOINT}?limit=100&offset=200"] * 2
+
+
+def test_a_request_shows_neither_key_nor_body(connect: Connect) -> None:
+    """Whoever records the values of a traceback has neither."""
+    request = connect()._sender.connections.requests.post(ENDPOINT, b"a body")
+    call = Call(request, ENDPOINT, Caller(), patient=True)
+
+    assert repr(request) == f"Request(POST {ENDPOINT})"
+    assert KEY not in repr(call)
+    assert "a body" not in repr(call)
 
 
 def test_a_redirected_post_keeps_its_body(service: Service, connect: Connect) -> None:

@@ -1,4 +1,7 @@
-"""What httpcore and tenacity can raise stops at the client: a class that a new release adds fails here first."""
+"""What httpcore and tenacity can raise stops at the client: a class that a new release adds fails here first.
+
+httpx sends nothing. An address that it cannot read is told where it comes from: the settings, or a redirect.
+"""
 
 import ssl
 from collections.abc import Iterator

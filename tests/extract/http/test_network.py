@@ -151,8 +151,8 @@ def test_a_long_query_arrives_whole() -> None:
     sent, got = bytes(range(256)) * 40_000, bytearray()
 
     def read(connection: socket.socket) -> None:
-        while not got.endswith(sent[-256:]) or len(got) < len(sent):
-            got.extend(connection.recv(65_536))
+        while b"\r\n\r\n" not in got or len(got.split(b"\r\n\r\n", 1)[1]) < len(sent):
+            got.extend(connection.recv(1 << 20))
         connection.sendall(ANSWER)
 
     with serving(read) as service:
@@ -204,6 +204,55 @@ def test_nobody_waits_for_a_name_and_what_comes_of_it_is_closed() -> None:
     assert not closed.is_set()
     resolved.set()
     assert closed.wait(5)
+
+
+def test_who_names_no_timeout_waits_without() -> None:
+    """As httpcore does in the handshake with a SOCKS proxy."""
+    asked = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        asked.wait()
+        connection.sendall(b"7")
+
+    network, asks = Network(), count(1)
+
+    def ask() -> None:
+        if next(asks) == 3:  # two ticks went by
+            asked.set()
+
+    with serving(answer) as service:
+        host, port = service.host.split(":")
+        network.ask = ask
+        connection = network.connect_tcp(host, int(port))
+        assert connection.read(1) == b"7"
+        connection.close()
+
+
+def test_who_names_no_timeout_sends_all() -> None:
+    """The other side begins to read when there is no room left."""
+    sent, read, full = b"7" * 30_000_000, threading.Event(), threading.Event()
+    got = 0
+
+    def take(connection: socket.socket) -> None:
+        nonlocal got
+        full.wait()
+        while got < len(sent):
+            got += len(connection.recv(1 << 20))
+        read.set()
+
+    network, asks = Network(), count(1)
+
+    def ask() -> None:
+        if next(asks) == 3:
+            full.set()
+
+    with serving(take) as service:
+        host, port = service.host.split(":")
+        network.ask = ask
+        connection = network.connect_tcp(host, int(port))
+        connection.write(sent)
+        assert read.wait(5)
+        connection.close()
 
 
 def test_connections_are_used_again_and_another_one_is_made_only_beside_them() -> None:

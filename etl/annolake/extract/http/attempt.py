@@ -179,7 +179,7 @@ class Sender(msgspec.Struct):
     def _redirection(self, request: Request, answer: Answer, call: Call) -> Request:
         """Return the request that an answer redirects to, one of the same origin."""
         try:
-            url = request.url.join(answer.location or "")
+            url = request.address.join(answer.location or "")
             origin = _origin(url)
         except (httpx.InvalidURL, ValueError, TypeError):  # an address that cannot be read, in many ways
             raise self._refusal(call, REDIRECTED, "to an invalid address", status=answer.status) from None

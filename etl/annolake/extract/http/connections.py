@@ -12,7 +12,7 @@ import httpcore
 import httpx
 
 from annolake.errors import ConfigError
-from annolake.extract.http.network import Network
+from annolake.extract.http.network import Network, nothing
 from annolake.extract.http.requests import Request, Requests
 
 
@@ -74,6 +74,7 @@ class Connections:
         try:
             yield connection
         finally:
+            connection.network.ask = nothing
             with self._lock:
                 closed = self._closed
                 if not closed:

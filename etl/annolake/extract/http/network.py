@@ -7,6 +7,7 @@ wait: while one does, it is asked ten times a second whether the request is stil
 import select
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
+from math import inf
 from ssl import SSLContext
 from threading import Thread
 from typing import Any
@@ -19,6 +20,10 @@ from annolake.extract.http.rate_limit import TICK_S
 _PIECE = 16_384  # bytes that a connection which can be written to takes at once
 
 
+def nothing() -> None:
+    """Ask nothing: what a network does while there is no request."""
+
+
 class Network(httpcore.NetworkBackend):
     """The network of one client, for one request at a time: what `ask` raises ends the request.
 
@@ -26,7 +31,7 @@ class Network(httpcore.NetworkBackend):
     """
 
     def __init__(self) -> None:
-        self.ask: Callable[[], None] = lambda: None
+        self.ask: Callable[[], None] = nothing
         self._network = httpcore.SyncBackend()
 
     def under(self, transport: httpx.BaseTransport) -> httpcore.ConnectionPool:
@@ -82,7 +87,7 @@ class _Connection(httpcore.NetworkStream):
         self._stream, self._network = stream, network
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = timeout or 0.0
+        left = inf if timeout is None else timeout
         while True:
             self._network.ask()
             tick = min(left, TICK_S)
@@ -96,7 +101,7 @@ class _Connection(httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for at in range(0, len(buffer), _PIECE):
             if at:
-                self._wait_for_room(timeout or 0.0)
+                self._wait_for_room(inf if timeout is None else timeout)
             self._stream.write(buffer[at : at + _PIECE], timeout)
 
     def _wait_for_room(self, left: float) -> None:

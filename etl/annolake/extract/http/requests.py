@@ -14,13 +14,22 @@ _URLS = 1_000  # that are remembered: a queue has a handful
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request: `target` is path and query of its address, which `url` need not have; `headers` are all of them."""
+    """A request: `target` is path and query of its address, while `url` has no query; `headers` are all of them."""
 
     method: str
     url: httpx.URL
     target: bytes
     headers: Sequence[tuple[bytes, bytes]]
     content: bytes | None
+
+    def __repr__(self) -> str:
+        """Show neither headers, which have the key, nor what is sent."""
+        return f"Request({self.method} {self.url.path})"
+
+    @property
+    def address(self) -> httpx.URL:
+        """The whole address."""
+        return self.url.copy_with(raw_path=self.target)
 
 
 class Requests:
