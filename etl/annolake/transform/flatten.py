@@ -124,7 +124,9 @@ def _column(column: Column, kind: pa.DataType, values: Sequence[Any]) -> pa.Arra
 
 
 def _texts(values: Sequence[bytes | None]) -> pa.Array:
-    return pa.array([None if value is None else value.decode() for value in values], pa.string())
+    if len(values) < _MANY:
+        return pa.array([None if value is None else value.decode() for value in values], pa.string())
+    return pa.array(values, pa.binary()).cast(pa.string())
 
 
 def _json_texts(values: Sequence[Raw | UnsetType]) -> pa.Array:
