@@ -84,7 +84,7 @@ def _digits(text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int32]) -> tuple
 
 
 def valid_of(values: pa.Array) -> Bools:
-    """Tell which values are not null. Here and below: Arrow would use its compute functions (`arrow_compute`)."""
+    """Tell which values are not null, as `is_valid` does, which would import Arrow's compute functions."""
     return _bits(values.buffers()[0], values) if values.null_count else np.ones(len(values), np.bool_)
 
 
