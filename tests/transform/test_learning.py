@@ -174,6 +174,39 @@ def test_a_field_is_learned_from_the_first_row_that_has_it(
     assert [json.loads(unmapped) for _, unmapped in second] == [{name: number} for number in range(20)]
 
 
+def test_the_rest_of_the_page_that_taught_is_decoded_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it is where all rows have the field; a page whose rows bring one field after the other is tried once more."""
+    decoder = PageDecoder(listed_rows())
+    read_alone: list[bytes] = []
+    read_row = decoder._read_row
+
+    def noted(text: bytes) -> Any:
+        read_alone.append(text)
+        return read_row(text)
+
+    monkeypatch.setattr(decoder, "_read_row", noted)
+
+    assert len(read(decoder, body_of(LISTED, *[LISTED | {"a": 1}] * 18))) == 19
+    assert len(read_alone) == 2
+
+    read_alone.clear()
+    found = read(decoder, body_of(*[LISTED | {f"field_{number}": 1} for number in range(20)]))
+    assert [unmapped for _, unmapped in found] == [b'{"field_%d":1}' % number for number in range(20)]
+    assert len(read_alone) == 20
+
+
+def test_a_row_that_is_no_text_stays_out_of_the_page_that_is_tried_again() -> None:
+    """What learning leads to is looked at as any page: a text that is not UTF-8 is rejected, wherever it stands."""
+    decoder = PageDecoder(listed_rows())
+    no_text = json.dumps(LISTED | {"inputs": "x"}).encode().replace(b'"inputs": "x"', b'"inputs": "\xff"')
+    rows = [json.dumps(LISTED | {"a": 1}).encode(), no_text]
+
+    taught, rejected = decoder.read(b"[" + b",".join(rows) + b"]")
+
+    assert not isinstance(taught, Reject)
+    assert isinstance(rejected, Reject)
+
+
 def test_members_beside_raw_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a wrapped map has besides its value is kept under the map's name, and learned."""
     decoder = PageDecoder(run_rows())

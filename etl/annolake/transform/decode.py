@@ -72,10 +72,9 @@ class PageDecoder:
         """
         strict = self._strict  # another lane may learn meanwhile
         try:
-            _check_utf8(body)
-            return self._settled(strict, strict.page.decode(body))
+            return self._read_at_once(body, strict)
         except (ValueError, RecursionError):
-            return [self._read_row(text) for text in split_array(body)]
+            return self._read_each(body, strict)
 
     def read_answer(self, body: bytes) -> tuple[list[Element], str | None]:
         """Do the same with a JSON object that has the array in `items`, and return the cursor in `next_cursor` too.
@@ -91,11 +90,32 @@ class PageDecoder:
             text, cursor = _opened(body)
             return self.read(text), cursor
 
+    def _read_at_once(self, body: bytes, strict: StrictDecoder) -> list[Element]:
+        """Decode an array of rows that fit exactly; ValueError or RecursionError for any other."""
+        _check_utf8(body)
+        return self._settled(strict, strict.page.decode(body))
+
+    def _read_each(self, body: bytes, strict: StrictDecoder) -> list[Element]:
+        """Decode an array element by element, since `strict` could not read it.
+
+        Once something was learned from one of them all is tried again: most often each row has the field.
+        """
+        texts = iter(split_array(body))
+        elements: list[Element] = []
+        for text in texts:
+            elements.append(self._read_row(text))
+            if self._strict is not strict:
+                try:
+                    return self._read_at_once(body, self._strict)
+                except (ValueError, RecursionError):
+                    break  # once a page, for its other rows may bring new fields too
+        return elements + [self._read_row(text) for text in texts]
+
     def _settled(self, strict: StrictDecoder, decoded: Sequence[Any]) -> list[Element]:
         """Normalize rows, and take their unmapped fields out of them. Raises MisfitError for the first that fails."""
-        elements: list[Element] = [(row, strict.unmapped(row)) for row in decoded]
+        unmapped = strict.unmapped(decoded)
         self._rows.normalize(decoded)
-        return elements
+        return [*zip(decoded, unmapped, strict=True)]
 
     def _read_row(self, text: bytes) -> Element:
         try:
@@ -129,7 +149,7 @@ class PageDecoder:
         text.decode()
         strict = self._strict
         row = strict.row.decode(text)
-        unmapped = strict.unmapped(row)
+        [unmapped] = strict.unmapped((row,))
         self._rows.normalize((row,))
         return row, unmapped
 
