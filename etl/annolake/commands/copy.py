@@ -93,9 +93,8 @@ class _Copy:
 
     def write(self, sink: BinaryIO | io.RawIOBase, kind: Format, *, spreadsheet: bool) -> Written:
         """Write all rows; in memory is a batch of them at a time."""
-        return write_rows(
-            row_groups(self._flat(), _BATCH_BYTES), self._schema, sink, kind=kind, spreadsheet=spreadsheet
-        )
+        batches = (table for table, _ in row_groups(self._flat(), _BATCH_BYTES))
+        return write_rows(batches, self._schema, sink, kind=kind, spreadsheet=spreadsheet)
 
     def _flat(self) -> Iterator[pa.Table]:
         for queue_id in self._queue_ids:

@@ -65,6 +65,27 @@ def test_row_groups_are_bounded(tmp_path: Path) -> None:
     assert stored(lake) == {row.key: expected(changed(row), exported=2) for row in heavy}
 
 
+def test_columns_of_few_bytes_are_not_compressed(tmp_path: Path) -> None:
+    """They would hardly get smaller; longer ones are, and in a file of several row groups all are."""
+    few, many = codecs(tmp_path / "few", 10, payload=200), codecs(tmp_path / "many", 1_000, payload=20)
+
+    assert (few["inputs"], few["row_hash"], few["error"]) == ("ZSTD", "UNCOMPRESSED", "UNCOMPRESSED")
+    assert few["tags.list.element"] == few["prompt_token_details.key_value.value"] == "UNCOMPRESSED"
+    assert (many["inputs"], many["row_hash"], many["error"]) == ("ZSTD", "ZSTD", "UNCOMPRESSED")
+    assert many["tags.list.element"] == many["prompt_token_details.key_value.value"] == "ZSTD"
+    assert {*codecs(tmp_path / "groups", 20, payload=90_000).values()} == {"ZSTD"}
+
+
+def codecs(root: Path, count: int, *, payload: int) -> dict[str, str]:
+    """Return how each column is compressed in the file of an export of so many rows."""
+    lake = lake_at(root, row_group_mb=1)
+    export(lake, [Row(number, START, payload=payload) for number in range(count)])
+    (path,) = folder_of(lake).glob("*/*")
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    return {column.path_in_schema: column.compression for column in columns}
+
+
 @pytest.mark.parametrize("place", range(8))
 def test_no_value_is_kept_from_a_file_that_rotted(tmp_path: Path, place: int) -> None:
     """A row that moved to another day takes nothing along from a file that is not what was written."""
