@@ -10,11 +10,11 @@ import re
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from threading import Event as ThreadEvent
-from threading import Lock, RLock, Thread
+from threading import Lock, Thread
 from typing import Any
 
 import msgspec
@@ -132,14 +132,13 @@ def export_on_worker(packed: PackedTask, topic: str) -> QueueReport:
     """
     worker = get_worker()
     _stop_profiler(worker, sys.version_info[:2])
-    teller = _Teller(worker, topic)
 
-    def made() -> _Stop:
-        return _Stop(Event(topic, get_client()))
+    def made() -> _Line:
+        return _Line(worker, topic, Event(topic, get_client()))
 
-    with shared(("stop", topic, worker.address), made, lambda _: None) as stop, teller.telling():
+    with shared((topic, worker.address), made, _Line.end) as line, line.teller() as teller:
         secede()
-        return work(packed, environ=os.environ, log=teller, progress=teller, stop=stop, stop_every_s=STOP_EVERY_S)
+        return work(packed, environ=os.environ, log=teller, progress=teller, stop=line.stop, stop_every_s=STOP_EVERY_S)
 
 
 def _stop_profiler(worker: Worker, python: tuple[int, ...]) -> None:
@@ -178,37 +177,66 @@ class _Stop:
         return self._is_set
 
 
-class _Teller:
-    """Sends log and progress of a task to its driver: now and again, with the figures, and at the end.
+class _Line:
+    """What the tasks of an export on one worker share towards its driver: its stop, and what they tell.
 
-    What came together is one message: each costs worker, scheduler and driver 1 ms of CPU in all.
+    They tell now and again together, and each at its end: a message costs worker, scheduler and driver 1 ms of CPU in
+    all.
     """
 
-    def __init__(self, worker: Worker, topic: str) -> None:
+    def __init__(self, worker: Worker, topic: str, event: Event) -> None:
+        self.stop = _Stop(event)
         self._worker, self._topic = worker, topic
-        self._queue: LiveQueue | None = None
-        self._told: ProgressEvent | None = None
+        self._tellers: list[_Teller] = []
         self._waiting: list[dict[str, Any]] = []
-        self._lock = RLock()
+        self._lock = Lock()
+        self._ended = ThreadEvent()
+        self._sender = Thread(target=self._send_at_times, name="progress", daemon=True)
+        self._sender.start()
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
-        """Tell as long as the block runs, and when it ends."""
-        ended = ThreadEvent()
-
-        def tell() -> None:
-            while not ended.wait(_TELL_EVERY_S):
-                self._note_figures()
-                self._send()
-
-        teller = Thread(target=tell, name="progress", daemon=True)
-        teller.start()
+    def teller(self) -> Iterator["_Teller"]:
+        """Give the block what tells the driver of one task; all of it is on its way when the block ends."""
+        teller = _Teller(self._note)
+        self._tellers.append(teller)
         try:
-            yield
+            yield teller
         finally:
-            ended.set()
-            teller.join()
+            self._tellers.remove(teller)
+            teller.end()
             self._send()
+
+    def end(self) -> None:
+        """End the thread that sends."""
+        self._ended.set()
+        self._sender.join()
+
+    def _send_at_times(self) -> None:
+        while not self._ended.wait(_TELL_EVERY_S):
+            for teller in [*self._tellers]:
+                teller.note_figures()
+            self._send()
+
+    def _note(self, verb: str, what: Mapping[str, Any]) -> None:
+        told = msgspec.to_builtins(what, enc_hook=str)
+        with self._lock:
+            self._waiting.append({"verb": verb, "told": told})
+
+    def _send(self) -> None:
+        with self._lock:  # it hands over to the loop of the worker, and does not wait
+            if self._waiting:
+                self._worker.log_event(self._topic, self._waiting)
+                self._waiting = []
+
+
+class _Teller:
+    """Log and progress of a task, which `note` takes to its driver."""
+
+    def __init__(self, note: Callable[[str, Mapping[str, Any]], None]) -> None:
+        self._note = note
+        self._queue: LiveQueue | None = None
+        self._told: ProgressEvent | None = None
+        self._lock = Lock()
 
     def planned(self, queues: int) -> None:
         """Do nothing: the driver knows."""
@@ -216,14 +244,20 @@ class _Teller:
     def entered(self, queue: LiveQueue) -> None:
         """Tell that a phase of the queue begins."""
         self._queue = queue
-        self._note_figures()
+        self.note_figures()
 
-    def _note_figures(self) -> None:
+    def note_figures(self) -> None:
+        """Tell of the queue's figures, where they have changed."""
         with self._lock:  # of two looks the later one is told last
             event = self._queue.now() if self._queue else None
             if event and event != self._told:
                 self._told = event
-                self._tell("progress", **msgspec.to_builtins(event))
+                self._note("progress", msgspec.to_builtins(event))
+
+    def end(self) -> None:
+        """Tell of no more figures: the report has them."""
+        with self._lock:
+            self._queue = None
 
     def finished(self, queue: QueueReport) -> None:
         """Do nothing: the report itself is on its way."""
@@ -236,26 +270,15 @@ class _Teller:
 
     def info(self, event: str, **facts: Any) -> None:
         """Tell of a routine event."""
-        self._tell("info", event=event, facts=facts)
+        self._note("info", {"event": event, "facts": facts})
 
     def warning(self, event: str, **facts: Any) -> None:
         """Tell what someone may want to look at."""
-        self._tell("warning", event=event, facts=facts)
+        self._note("warning", {"event": event, "facts": facts})
 
     def error(self, event: str, **facts: Any) -> None:
         """Tell what must be looked at."""
-        self._tell("error", event=event, facts=facts)
-
-    def _tell(self, verb: str, **what: Any) -> None:
-        told = msgspec.to_builtins(what, enc_hook=str)
-        with self._lock:
-            self._waiting.append({"verb": verb, "told": told})
-
-    def _send(self) -> None:
-        with self._lock:
-            told, self._waiting = self._waiting, []
-        if told:
-            self._worker.log_event(self._topic, told)
+        self._note("error", {"event": event, "facts": facts})
 
 
 def _hearing(log: Log, progress: Progress) -> Callable[[tuple[float, list[dict[str, Any]]]], None]:

@@ -223,23 +223,32 @@ def _by_column(table: pa.Table, file_format: FileFormat) -> Mapping[str, str]:
     What takes few bytes hardly gets smaller, and Arrow makes a context of the codec for each column, in writing and in
     reading: measured on a virtual machine, 25 us, two fifths of what a file of 10 rows takes.
     """
-    large = {
-        name
-        for name, column in zip(table.column_names, table.columns, strict=True)
-        if column.null_count < len(column) and column.nbytes >= _LEAST_COMPRESSED_BYTES
+    codec, rows = file_format.compression, table.num_rows
+    return {
+        path: codec
+        for column, (width, paths) in zip(table.columns, _places_in_parquet(file_format.schema), strict=True)
+        if column.null_count < rows and (rows * width // 8 or column.nbytes) >= _LEAST_COMPRESSED_BYTES
+        for path in paths
     }
-    leaves = _leaves(file_format.schema)
-    return {leaf: file_format.compression for leaf in leaves if leaf.partition(".")[0] in large}
 
 
 @cache
-def _leaves(schema: pa.Schema) -> Sequence[str]:
-    """Return the paths of a schema's columns in Parquet: a list or a map has some of its own."""
+def _places_in_parquet(schema: pa.Schema) -> Sequence[tuple[int, Sequence[str]]]:
+    """Return of each column the bits of a value, 0 where they differ, and its paths in Parquet: a list has others."""
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema):
         pass
     stored = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
-    return [stored.column(number).path for number in range(len(stored))]
+    paths = [stored.column(number).path for number in range(len(stored))]
+    return [(_bits(field.type), [path for path in paths if path.split(".")[0] == field.name]) for field in schema]
+
+
+def _bits(kind: pa.DataType) -> int:
+    """Return the bits of each value of a type, 0 where they differ."""
+    try:
+        return int(kind.bit_width)
+    except ValueError:
+        return 0
 
 
 def _writer(
