@@ -13,6 +13,8 @@ import pytest
 
 from annolake.errors import LakeError
 from annolake.load.merge.decide import Counts
+from annolake.load.storage.holes import punch
+from annolake.load.storage.scratch import Workspace
 from load.model_queue import (
     FIRST_EXPORT,
     QUEUE,
@@ -367,6 +369,40 @@ def test_what_a_queue_spilled_goes_with_the_queue(tmp_path: Path) -> None:
         left = list(workspace.folder.iterdir())
 
     assert left == []
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("payload", [2_000, 60_000], ids=["light", "heavy"])
+def test_the_room_of_spilled_rows_is_given_back_day_by_day(tmp_path: Path, payload: int, at_once: int) -> None:
+    """What was published is in the lake; only the rows of other days are still read from the spill."""
+    probe = tmp_path / "probe"
+    probe.write_bytes(b"x" * 100_000)
+    if not punch(probe, 0, 100_000):
+        pytest.skip("this file system has no holes")
+    lake, queue = lake_at(tmp_path / "lake"), [replace(row, payload=payload) for row in rows(100)]
+    lake.prepare()
+
+    with (
+        lake.workspace("export-1", since=FIRST_EXPORT) as workspace,
+        lake.lock(QUEUE, since=FIRST_EXPORT),
+        lake.upsert(QUEUE, workspace, now=FIRST_EXPORT + timedelta(seconds=1), budget=1) as upsert,
+    ):
+        for start in range(0, len(queue), 10):
+            take(upsert, queue[start : start + 10])
+        room = [spill_room(workspace) for _ in upsert.publish(remove_gone=True, at_once=at_once)]
+        with pytest.raises(RuntimeError, match="once more"):
+            list(upsert._spill.arrivals(min(upsert._spill.days())))
+
+    assert len(room) == 6
+    assert room[-1] < room[0] // 2
+    assert sorted(room, reverse=True) == room
+    assert stored(lake) == {row.key: expected(row, exported=1) for row in queue}
+
+
+def spill_room(workspace: Workspace) -> int:
+    """Return the blocks that an export's spill takes on the disk."""
+    (spill,) = workspace.folder.rglob("spill.arrow")
+    return spill.stat().st_blocks
 
 
 def test_partitions_merged_side_by_side_are_whole_and_counted_when_it_stops(tmp_path: Path) -> None:

@@ -49,10 +49,19 @@ class _SortedChunk(msgspec.Struct, frozen=True):
     row_bytes: float
 
 
-class _FiledChunk(msgspec.Struct, frozen=True):
-    """A chunk in the file: for each day the number of its first block, and the rows of each block from there."""
+class _FiledDay(msgspec.Struct, frozen=True):
+    """A day's rows in a chunk in the file: the number of their first block, the rows of each block, and the bytes."""
 
-    days: dict[int, tuple[int, list[int]]]
+    first: int
+    sizes: list[int]
+    start: int
+    stop: int
+
+
+class _FiledChunk(msgspec.Struct, frozen=True):
+    """A chunk in the file."""
+
+    days: dict[int, _FiledDay]
     row_bytes: float
 
 
@@ -73,6 +82,7 @@ class Spill:
         self._sink: pa.NativeFile | None = None
         self._writer: pa.RecordBatchFileWriter | None = None
         self._blocks = 0
+        self._forgotten = set[int]()
         self._source: pa.NativeFile | None = None
 
     def add(self, batch: pa.RecordBatch, numbers: Numbers, unavailable: frozenset[str]) -> None:
@@ -116,18 +126,19 @@ class Spill:
 
     def nbytes(self, day: int) -> float:
         """Return about how many bytes the rows of one day take in memory."""
-        filed = sum(sum(chunk.days[day][1]) * chunk.row_bytes for chunk in self._filed if day in chunk.days)
+        filed = sum(sum(chunk.days[day].sizes) * chunk.row_bytes for chunk in self._filed if day in chunk.days)
         last = self._last
         return filed + (sum(map(len, last.days[day])) * last.row_bytes if last and day in last.days else 0)
 
     def arrivals(self, day: int) -> Iterator[Arrival]:
-        """Yield the rows of one day, one `Arrival` a chunk, in reading order; after `seal`."""
+        """Yield the rows of one day, one `Arrival` a chunk, in reading order; after `seal`, and before `forget`."""
+        if day in self._forgotten:
+            raise RuntimeError("the rows of a day are asked for once more after they were forgotten")
         for chunk in self._filed:
-            if day in chunk.days:
-                first, sizes = chunk.days[day]
+            if filed := chunk.days.get(day):
                 thin, whole = self._reader(self._key_columns), self._reader(self._schema.names)
-                keys = pa.concat_tables([self._block(thin, first + place) for place in range(len(sizes))])
-                rows = Blocks(sizes, partial(self._filed_rows, whole, first), row_bytes=chunk.row_bytes)
+                keys = pa.concat_tables([self._block(thin, filed.first + at) for at in range(len(filed.sizes))])
+                rows = Blocks(filed.sizes, partial(self._filed_rows, whole, filed.first), row_bytes=chunk.row_bytes)
                 yield Arrival(keys.select(self._key_columns), rows)
         if self._last and day in self._last.days:
             blocks = self._last.days[day]
@@ -135,6 +146,13 @@ class Spill:
             table = self._last.table.drop_columns([UNAVAILABLE])
             rows = Blocks([len(b) for b in blocks], partial(_rows, table, blocks), row_bytes=self._last.row_bytes)
             yield Arrival(keys, rows)
+
+    def forget(self, day: int) -> None:
+        """Give back the room of the rows of one day, which are in their partition now."""
+        self._forgotten.add(day)
+        for chunk in self._filed:
+            if filed := chunk.days.get(day):
+                self._local.give_back(self._path, filed.start, filed.stop)
 
     def close(self) -> None:
         """Close the file; it is removed with the workspace."""
@@ -159,21 +177,24 @@ class Spill:
         self._file(self._sorted())
 
     def _file(self, chunk: _SortedChunk) -> None:
-        days = dict[int, tuple[int, list[int]]]()
-        writer = self._writer = self._writer or self._open(heavy=_heavy(chunk.row_bytes))
+        days = dict[int, _FiledDay]()
+        writer, sink = self._writer, self._sink = self._file_to_write(heavy=_heavy(chunk.row_bytes))
         for day, blocks in chunk.days.items():
-            days[day] = (self._blocks, [len(block) for block in blocks])
+            first, start = self._blocks, sink.tell()  # the file's head is the first day's: readers need its foot alone
             self._blocks += len(blocks)
             for block in blocks:
                 table = _taken(chunk.table, block).combine_chunks()
                 self._local.step("write", self._path, partial(writer.write_table, table))
+            days[day] = _FiledDay(first, [len(block) for block in blocks], start, sink.tell())
         self._filed.append(_FiledChunk(days, chunk.row_bytes))
 
-    def _open(self, *, heavy: bool) -> pa.RecordBatchFileWriter:
+    def _file_to_write(self, *, heavy: bool) -> tuple[pa.RecordBatchFileWriter, pa.NativeFile]:
+        if self._writer is not None and self._sink is not None:
+            return self._writer, self._sink
         sink = self._sink = self._local.step("write", self._path, partial(_buffered, self._path))
         # measured on 1.5 GB of rows of 300 kB: 1.1 s to write and read back, 5.2 with LZ4, which halves the file
         options = pa.ipc.IpcWriteOptions(compression=None if heavy else "lz4", use_threads=False)
-        return self._local.step("write", self._path, lambda: pa.ipc.new_file(sink, self._schema, options=options))
+        return self._local.step("write", self._path, lambda: pa.ipc.new_file(sink, self._schema, options=options)), sink
 
     def _sorted(self) -> _SortedChunk:
         """Empty the buffer into a chunk in memory: the last version of each row, in sort order, cut by day."""

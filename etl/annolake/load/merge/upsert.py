@@ -260,7 +260,10 @@ class Upsert:
         The second value tells whether rows were kept that are to leave for a day still `ahead`.
         """
         result, held = self._partition_merge.merged(day, ahead, remove_gone=remove_gone)
-        return self._put(day, result), held
+        outcome = self._put(day, result)
+        if not held:  # else its day comes again
+            self._spill.forget(day)
+        return outcome, held
 
     def _put(self, day: int, result: Merged) -> Outcome:
         """Publish what a partition was merged to."""

@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 from annolake.errors import LakeError
 from annolake.load.storage.exchange import exchange
 from annolake.load.storage.files import Gate, Location, MissingError
+from annolake.load.storage.holes import punch
 from annolake.load.storage.reasons import DAMAGED, reason
 
 T = TypeVar("T")
@@ -126,6 +128,11 @@ class LocalFiles:
     def write(self, path: Path, text: bytes) -> None:
         """Write a small file."""
         self.step("write", path, lambda: path.write_bytes(text))
+
+    def give_back(self, path: Path, start: int, stop: int) -> None:
+        """Give back the room of a part of a file, which is not read again, where the system can."""
+        with suppress(OSError):  # it goes with the file then
+            punch(path, start, stop)
 
     def sync(self, path: Path) -> None:
         """Flush a file, or the names in a folder, to the disk."""
