@@ -200,8 +200,6 @@ def _write(
             if writer is None:
                 compression = _by_column(table, file_format) if is_last else file_format.compression
                 writer = step("write", path, partial(_writer, sink, file_format, compression, closing))
-            else:  # a large file: measured, 160 MB less at the peak
-                pa.default_memory_pool().release_unused()
             step("write", path, partial(writer.write_table, table, row_group_size=table.num_rows))
             rows += table.num_rows
             removed += _removed_of(table)
