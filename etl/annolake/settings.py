@@ -169,7 +169,7 @@ class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         description="The folder of the lake is on a disk that every worker has mounted, at the same path.",
     )] = False
     compression: Annotated[Literal["zstd", "snappy", "gzip", "lz4", "none"], Meta(
-        description="The compression of the Parquet files.",
+        description="The compression of the Parquet files, but for columns of few bytes in small ones.",
     )] = "zstd"
     row_group_mb: Annotated[int, Meta(ge=1, le=1024, description="The largest row group, uncompressed, in MB.")] = 32
     keep_reports: Annotated[int, Meta(ge=1, le=1_000_000, description="The number of reports to keep.")] = 500
