@@ -7,20 +7,20 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dask
 import pytest
-from distributed import Client, LocalCluster, Worker
+from distributed import Client, Event, LocalCluster, Worker
 
 from annolake.config import load_config
 from annolake.errors import ConfigError, WorkerError
 from annolake.interruption import Interruption
-from annolake.observers.events import LiveQueue
+from annolake.observers.events import LiveQueue, ProgressEvent, ToldQueue
 from annolake.pipeline import export
 from annolake.report import QueueReport, Report
 from annolake.run_on import workers_at
-from annolake.run_on.dask import DaskWorkers
+from annolake.run_on.dask import DaskWorkers, _Line
 from annolake.sandbox import Population, Sandbox
 from annolake.wiring import open_lake
 from exporting import KEY_VARIABLE, annolake, write_config
@@ -169,6 +169,42 @@ def test_progress_and_log_come_back_and_the_key_does_not(client: Client, tmp_pat
     known = str([client.get_events(), client.get_scheduler_logs(), client.get_worker_logs(), heard.told])
     assert f"annolake-{report.export_id}" in known
     assert KEY not in known
+
+
+def test_tasks_on_one_worker_tell_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message has what all of them told so far, in order; after its end a task tells no more figures."""
+    monkeypatch.setattr("annolake.run_on.dask._TELL_EVERY_S", 60)
+    worker, queue = HeardWorker(), ToldQueue(ProgressEvent(queue_id="b", phase="reading"))
+    line = _Line(cast("Worker", worker), "topic", cast("Event", threading.Event()))
+    try:
+        with line.teller() as one:
+            with line.teller() as other:
+                one.info("begun", queue_id="a")
+                other.entered(queue)
+                one.warning("odd", queue_id="a", status=Path("b"))
+            assert len(worker.messages) == 1
+            queue.latest = ProgressEvent(queue_id="b", phase="reading", rows=9)
+            other.note_figures()
+            one.error("failed", queue_id="a")
+    finally:
+        line.end()
+
+    assert [topic for topic, _ in worker.messages] == ["topic", "topic"]
+    verbs = [[each["verb"] for each in told] for _, told in worker.messages]
+    assert verbs == [["info", "progress", "warning"], ["error"]]
+    assert worker.messages[0][1][2]["told"] == {"event": "odd", "facts": {"queue_id": "a", "status": "b"}}
+    assert not any(thread.name == "progress" for thread in threading.enumerate())
+
+
+class HeardWorker:
+    """A worker that keeps what is logged as events."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, list[dict[str, Any]]]] = []
+
+    def log_event(self, topic: str, message: list[dict[str, Any]]) -> None:
+        """Keep a message."""
+        self.messages.append((topic, message))
 
 
 def test_a_worker_that_is_killed_is_replaced(client: Client, tmp_path: Path) -> None:

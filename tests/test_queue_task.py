@@ -2,15 +2,20 @@
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from annolake.clock import Clock
+from annolake.columns.rules import NO_RULES
 from annolake.config import Config, load_config
-from annolake.export_context import Wishes
+from annolake.export_context import ExportContext, Surroundings, Wishes, open_context
+from annolake.interruption import Interruption
+from annolake.load.storage.local import LocalFiles
+from annolake.load.storage.scratch import Workspace
+from annolake.observers.protocols import SILENCE
 from annolake.queue_task import WAIT_FOR_LOCK_S, PackedTask, QueueTask, work
 from annolake.report import QueueReport
 from annolake.sandbox import Population, Sandbox
@@ -56,6 +61,33 @@ def test_a_task_brings_no_key(tmp_path: Path) -> None:
     assert sandbox.api_key.encode() not in packed.content
     assert KEY_VARIABLE.encode() in packed.content
     assert (report.status, report.inserted) == ("ok", 30)
+
+
+def test_tasks_of_one_export_share_what_they_learn_of_the_service(tmp_path: Path) -> None:
+    """As queues of one process do; another export of the process learns for itself."""
+
+    def learned(export_id: str) -> AbstractContextManager[ExportContext]:
+        return open_context(
+            config,
+            {KEY_VARIABLE: "key"},
+            Wishes(),
+            Surroundings(Clock(), SILENCE, SILENCE, Interruption()),
+            lake=lake,
+            workspace=Workspace(export_id, tmp_path, tmp_path, LocalFiles()),
+            started_at=now(),
+            rules=NO_RULES,
+        )
+
+    with Sandbox(SMALL) as sandbox:
+        config = config_of(sandbox, tmp_path)
+    lake = open_lake(config, {})
+    with learned("one") as first, learned("one") as second, learned("another") as other:
+        first.learned.feedback_terms.longest.rows = 7
+        assert second.learned.feedback_terms.longest.rows == 7
+        assert second.learned.query_limits is first.learned.query_limits
+        assert other.learned.feedback_terms.longest.rows == 0
+    with learned("one") as anew:
+        assert anew.learned.feedback_terms.longest.rows == 0
 
 
 def test_another_version_is_refused() -> None:
