@@ -23,7 +23,6 @@ from annolake.proof_keeper import ProofKeeper
 from annolake.queue_record import QueueRecord
 from annolake.report import Mode, QueueReport
 from annolake.revising.erased_rows import ErasedRows
-from annolake.shared import shared
 from annolake.sources.feedback import FeedbackTerms
 from annolake.sources.source import Access
 from annolake.wiring import open_client
@@ -51,13 +50,6 @@ class Surroundings(msgspec.Struct, frozen=True):
     interruption: Interruption
 
 
-class Learned(msgspec.Struct, frozen=True):
-    """What the queues of an export in a process have learned of the service from its answers."""
-
-    query_limits: QueryLimits = msgspec.field(default_factory=QueryLimits)
-    feedback_terms: FeedbackTerms = msgspec.field(default_factory=FeedbackTerms)
-
-
 class ExportContext(Surroundings, frozen=True):
     """What the queues of one export, which began at `started_at`, share in a process.
 
@@ -74,8 +66,9 @@ class ExportContext(Surroundings, frozen=True):
     workspace: Workspace
     reported_proofs: ReportedProofs
     rules: ColumnRules
-    learned: Learned
     wait_for_lock_s: float = 0.0
+    query_limits: QueryLimits = msgspec.field(default_factory=QueryLimits)
+    feedback_terms: FeedbackTerms = msgspec.field(default_factory=FeedbackTerms)
 
 
 class QueueParts(msgspec.Struct, frozen=True):
@@ -108,14 +101,10 @@ def open_context(
     rules: ColumnRules,
     wait_for_lock_s: float = 0.0,
 ) -> Iterator[ExportContext]:
-    """Open the client and the lanes of an export; its tasks in a process share them, and what they have learned.
-
-    Raises ConfigError where the key is missing or unusable.
-    """
+    """Open the client and the lanes of an export. Raises ConfigError where the key is missing or unusable."""
     with (
         open_client(config, environ, clock=around.clock, log=around.log, sharing=workspace.export_id) as client,
         lanes_of(workspace.export_id, config.source.concurrency) as lanes,
-        shared(("learned", workspace.export_id), Learned, lambda _: None) as learned,
     ):
         yield ExportContext(
             config=config,
@@ -132,6 +121,5 @@ def open_context(
             interruption=around.interruption,
             reported_proofs=ReportedProofs(lake.reports),
             rules=rules,
-            learned=learned,
             wait_for_lock_s=wait_for_lock_s,
         )

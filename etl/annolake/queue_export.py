@@ -56,7 +56,7 @@ class QueueExport:
             PageSize(source.page_size, budget, source.concurrency, largest),
             QuerySize(budget, largest),
             self._caller,
-            context.learned.query_limits,
+            context.query_limits,
             Guards(context.rules),
         )
         self._erased = Erased(None)

@@ -16,7 +16,7 @@ from annolake.report import QueueReport
 
 def tell_doubts(context: ExportContext, queues: Iterable[QueueReport]) -> None:
     """Take back what was concluded from answers that may have been cut, once all queues have ended."""
-    terms = context.learned.feedback_terms
+    terms = context.feedback_terms
     doubted = [queue for queue in queues if queue.queue_id in terms.relying and queue.feedback.complete]
     for queue in doubted if terms.longest.cuts else []:
         told = queue.feedback

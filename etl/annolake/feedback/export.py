@@ -72,14 +72,14 @@ class FeedbackExport:
     def __init__(self, parts: QueueParts, runs: Upsert, upsert: Upsert) -> None:
         self._parts, self._runs, self._upsert = parts, runs, upsert
         context, access = parts.context, parts.access
-        context.learned.feedback_terms.begin(access.queue_id, cuts=parts.proofs.feedback_cut)
+        context.feedback_terms.begin(access.queue_id, cuts=parts.proofs.feedback_cut)
         self._report = parts.report.feedback
         self.rejects = rejects_of(context.lake, context.workspace, access.queue_id, now=parts.now, table=FEEDBACK.name)
         self._caller = Caller(context.interruption.event())
         parts.progress.count(self._caller)
         self._reader = FeedbackReader(
             replace(access, caller=self._caller),
-            context.learned.feedback_terms,
+            context.feedback_terms,
             self._land,
             report=self._report,
             log=context.log,
@@ -155,7 +155,7 @@ class FeedbackExport:
         self._buffer.flush()
         remove_gone = self._confirm_removals()
         self._conclude()
-        if self._parts.context.learned.feedback_terms.longest.cuts:
+        if self._parts.context.feedback_terms.longest.cuts:
             self._parts.proofs.note_feedback_cut()
         if not self._report.complete:
             self._parts.proofs.forget_feedback(refused=self._report.status == "refused")
