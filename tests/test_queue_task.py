@@ -63,31 +63,30 @@ def test_a_task_brings_no_key(tmp_path: Path) -> None:
     assert (report.status, report.inserted) == ("ok", 30)
 
 
-def test_tasks_of_one_export_share_what_they_learn_of_the_service(tmp_path: Path) -> None:
-    """As queues of one process do; another export of the process learns for itself."""
+def test_tasks_of_one_process_conclude_nothing_from_one_another_s_answers(tmp_path: Path) -> None:
+    """One took feedback for whole because of a longer answer to another, which showed only later that answers are cut.
 
-    def learned(export_id: str) -> AbstractContextManager[ExportContext]:
+    An export in one process takes that back when all queues have ended; a task's report has left by then.
+    """
+
+    def context() -> AbstractContextManager[ExportContext]:
         return open_context(
             config,
             {KEY_VARIABLE: "key"},
             Wishes(),
             Surroundings(Clock(), SILENCE, SILENCE, Interruption()),
-            lake=lake,
-            workspace=Workspace(export_id, tmp_path, tmp_path, LocalFiles()),
+            lake=open_lake(config, {}),
+            workspace=Workspace("one", tmp_path, tmp_path, LocalFiles()),
             started_at=now(),
             rules=NO_RULES,
         )
 
     with Sandbox(SMALL) as sandbox:
         config = config_of(sandbox, tmp_path)
-    lake = open_lake(config, {})
-    with learned("one") as first, learned("one") as second, learned("another") as other:
-        first.learned.feedback_terms.longest.rows = 7
-        assert second.learned.feedback_terms.longest.rows == 7
-        assert second.learned.query_limits is first.learned.query_limits
-        assert other.learned.feedback_terms.longest.rows == 0
-    with learned("one") as anew:
-        assert anew.learned.feedback_terms.longest.rows == 0
+    with context() as one, context() as other:
+        assert one.lanes is other.lanes
+        one.feedback_terms.longest.rows = 7
+        assert other.feedback_terms.longest.rows == 0
 
 
 def test_another_version_is_refused() -> None:

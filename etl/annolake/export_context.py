@@ -68,6 +68,7 @@ class ExportContext(Surroundings, frozen=True):
     rules: ColumnRules
     wait_for_lock_s: float = 0.0
     query_limits: QueryLimits = msgspec.field(default_factory=QueryLimits)
+    # not shared by tasks of a process: what one concluded from another's answers nobody could take back (`doubts`)
     feedback_terms: FeedbackTerms = msgspec.field(default_factory=FeedbackTerms)
 
 

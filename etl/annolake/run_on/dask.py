@@ -224,9 +224,9 @@ class _Line:
 
     def _send(self) -> None:
         with self._lock:  # it hands over to the loop of the worker, and does not wait
-            if self._waiting:
-                self._worker.log_event(self._topic, self._waiting)
-                self._waiting = []
+            told, self._waiting = self._waiting, []
+            if told:
+                self._worker.log_event(self._topic, told)
 
 
 class _Teller:
