@@ -178,7 +178,7 @@ class Spill:
 
     def _file(self, chunk: _SortedChunk) -> None:
         days = dict[int, _FiledDay]()
-        writer, sink = self._writer, self._sink = self._file_to_write(heavy=_heavy(chunk.row_bytes))
+        writer, sink = self._opened(heavy=_heavy(chunk.row_bytes))
         for day, blocks in chunk.days.items():
             first, start = self._blocks, sink.tell()  # the file's head is the first day's: readers need its foot alone
             self._blocks += len(blocks)
@@ -188,13 +188,15 @@ class Spill:
             days[day] = _FiledDay(first, [len(block) for block in blocks], start, sink.tell())
         self._filed.append(_FiledChunk(days, chunk.row_bytes))
 
-    def _file_to_write(self, *, heavy: bool) -> tuple[pa.RecordBatchFileWriter, pa.NativeFile]:
-        if self._writer is not None and self._sink is not None:
-            return self._writer, self._sink
-        sink = self._sink = self._local.step("write", self._path, partial(_buffered, self._path))
-        # measured on 1.5 GB of rows of 300 kB: 1.1 s to write and read back, 5.2 with LZ4, which halves the file
-        options = pa.ipc.IpcWriteOptions(compression=None if heavy else "lz4", use_threads=False)
-        return self._local.step("write", self._path, lambda: pa.ipc.new_file(sink, self._schema, options=options)), sink
+    def _opened(self, *, heavy: bool) -> tuple[pa.RecordBatchFileWriter, pa.NativeFile]:
+        """Return what writes to the file and the file itself, made when the first chunk comes."""
+        if self._writer is None or self._sink is None:
+            sink = self._sink = self._local.step("write", self._path, partial(_buffered, self._path))
+            # measured on 1.5 GB of rows of 300 kB: 1.1 s to write and read back, 5.2 with LZ4, which halves the file
+            options = pa.ipc.IpcWriteOptions(compression=None if heavy else "lz4", use_threads=False)
+            made = partial(pa.ipc.new_file, sink, self._schema, options=options)
+            self._writer = self._local.step("write", self._path, made)
+        return self._writer, self._sink
 
     def _sorted(self) -> _SortedChunk:
         """Empty the buffer into a chunk in memory: the last version of each row, in sort order, cut by day."""
