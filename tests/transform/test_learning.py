@@ -15,7 +15,7 @@ from annolake.transform.items import item_rows, run_rows
 from annolake.transform.json_text import Members
 from annolake.transform.row_batch import Page, Reject
 from annolake.transform.row_types import Rows
-from annolake.transform.strict_decoder import MOST_LEARNED
+from annolake.transform.strict_decoder import MOST_LEARNED, StrictDecoder
 
 LISTED = dict.fromkeys(
     ["name", "run_type", "trace_id", "dotted_order", "id", "status", "session_id", "app_path", "queue_run_id"], "x"
@@ -177,22 +177,28 @@ def test_a_field_is_learned_from_the_first_row_that_has_it(
 def test_the_rest_of_the_page_that_taught_is_decoded_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """So it is where all rows have the field; a page whose rows bring one field after the other is tried once more."""
     decoder = PageDecoder(listed_rows())
-    read_alone: list[bytes] = []
-    read_row = decoder._read_row
+    read_alone, tried = list[bytes](), list[bytes]()
+    read_row, read_at_once = decoder._read_row, decoder._read_at_once
 
     def noted(text: bytes) -> Any:
         read_alone.append(text)
         return read_row(text)
 
+    def noted_at_once(body: bytes, strict: StrictDecoder) -> Any:
+        tried.append(body)
+        return read_at_once(body, strict)
+
     monkeypatch.setattr(decoder, "_read_row", noted)
+    monkeypatch.setattr(decoder, "_read_at_once", noted_at_once)
 
     assert len(read(decoder, body_of(LISTED, *[LISTED | {"a": 1}] * 18))) == 19
-    assert len(read_alone) == 2
+    assert (len(read_alone), len(tried)) == (2, 2)
 
     read_alone.clear()
+    tried.clear()
     found = read(decoder, body_of(*[LISTED | {f"field_{number}": 1} for number in range(20)]))
     assert [unmapped for _, unmapped in found] == [b'{"field_%d":1}' % number for number in range(20)]
-    assert len(read_alone) == 20
+    assert (len(read_alone), len(tried)) == (20, 2)
 
 
 def test_a_row_that_is_no_text_stays_out_of_the_page_that_is_tried_again() -> None:

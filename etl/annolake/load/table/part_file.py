@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from annolake.errors import AnnolakeError, LakeError
 from annolake.load.storage.files import Files, Location
 from annolake.load.storage.scratch import Workspace
+from annolake.load.table.compression import by_column
 from annolake.load.table.file_format import FileFormat, Footer
 
 NAME_START, NAME_END = "part-", ".parquet"
 REMOVED_AT = "removed_at"
 _UNNAMED = "part.parquet"
-_LEAST_COMPRESSED_BYTES = 256
 _WRITE_BYTES = 64 << 10  # pages of small partitions come together: unbuffered, each column is two writes and more
 
 
@@ -198,7 +198,7 @@ def _write(
         writer: pq.ParquetWriter | None = None
         for table, is_last in row_groups:
             if writer is None:
-                compression = _by_column(table, file_format) if is_last else file_format.compression
+                compression = by_column(table, file_format) if is_last else file_format.compression
                 writer = step("write", path, partial(_writer, sink, file_format, compression, closing))
             step("write", path, partial(writer.write_table, table, row_group_size=table.num_rows))
             rows += table.num_rows
@@ -213,41 +213,6 @@ def _write(
 
 def _removed_of(table: pa.Table) -> int:
     return table.num_rows - table.column(REMOVED_AT).null_count if REMOVED_AT in table.column_names else 0
-
-
-def _by_column(table: pa.Table, file_format: FileFormat) -> Mapping[str, str]:
-    """Return how each column of a file's only row group is compressed; one that is not named is not compressed.
-
-    By what it takes in memory: equal rows may be stored otherwise where a column is about as large as the limit.
-    What takes few bytes hardly gets smaller, and Arrow makes a context of the codec for each column, in writing and in
-    reading: measured on a virtual machine, 25 us, two fifths of what a file of 10 rows takes.
-    """
-    codec, rows = file_format.compression, table.num_rows
-    return {
-        path: codec
-        for column, (width, paths) in zip(table.columns, _places_in_parquet(file_format.schema), strict=True)
-        if column.null_count < rows and (rows * width // 8 or column.nbytes) >= _LEAST_COMPRESSED_BYTES
-        for path in paths
-    }
-
-
-@cache
-def _places_in_parquet(schema: pa.Schema) -> Sequence[tuple[int, Sequence[str]]]:
-    """Return of each column the bits of a value, 0 where they differ, and its paths in Parquet: a list has others."""
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, schema):
-        pass
-    stored = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
-    paths = [stored.column(number).path for number in range(len(stored))]
-    return [(_bits(field.type), [path for path in paths if path.split(".")[0] == field.name]) for field in schema]
-
-
-def _bits(kind: pa.DataType) -> int:
-    """Return the bits of each value of a type, 0 where they differ."""
-    try:
-        return int(kind.bit_width)
-    except ValueError:
-        return 0
 
 
 def _writer(
