@@ -371,8 +371,13 @@ def test_a_silent_service_times_out(service: Service, connect: Connect) -> None:
 def test_the_whole_of_a_request_has_its_time(service: Service, connect: Connect, time: FakeClock) -> None:
     """A silent service is left when request_timeout_s is over, by the clock that is handed over, and asked again."""
     service.script = [Answer(fault="hang")]
-    started = iter([0.0, 299.9, 300.0])
-    clock = Clock(now=time.clock.now, monotonic=lambda: next(started, 1000.0), sleep=time.clock.sleep)
+    asked = iter([299.9])
+    # No second passes before the service has the request, else its script may be taken by the next one.
+    clock = Clock(
+        now=time.clock.now,
+        monotonic=lambda: next(asked, 300.0) if service.requests else 0.0,
+        sleep=time.clock.sleep,
+    )
 
     assert connect(clock=clock, timeout_s=30.0, request_timeout_s=300.0).get(ENDPOINT, {}, decode) == [1, 2]
     assert len(service.requests) == 2
