@@ -4,7 +4,10 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from annolake.keys import key_of
 from annolake.transform.decode import PageDecoder, runs_decoder
@@ -94,6 +97,14 @@ def test_a_compact_row_gives_the_same_reject(row: str | bytes, path: str, reason
     (reject,), (other,) = decode(compact).rejects, decode(compact.replace(b"{", b"{ ", 1)).rejects
 
     assert reject == other
+
+
+def test_the_same_is_found_of_a_row_broken_twice() -> None:
+    """What cannot be read at all comes before what does not fit, in a compact row as in another."""
+    row = text(name=None, inputs={"x": float("nan")}, queue_run_id=KEY)
+    compact = json.dumps(json.loads(row), separators=(",", ":"))
+
+    assert [(reject.path, reject.reason) for reject in decode(row, compact).rejects] == [("$.inputs", "not JSON")] * 2
 
 
 DROPPED = [
@@ -314,6 +325,29 @@ def test_the_same_elements_can_be_read_one_by_one() -> None:
     assert (alone[0].queue_run_id, alone[1]) == (KEY, None)
 
 
+ROWS = st.one_of(
+    st.just(text()),
+    st.just(text(total_cost="0.5", added_at="2026-01-01T00:00:00+01:00")),
+    st.sampled_from([broken.values[0] for broken in BROKEN]),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ROWS, max_size=30))
+def test_a_row_becomes_the_same_alone_and_in_any_page(rows: list[Any]) -> None:
+    """Wherever it stands, and whichever others are broken."""
+    texts = [row if isinstance(row, bytes) else row.encode() for row in rows]
+    body = b"[" + b",".join(texts) + b"]"
+    items = b'{"items":' + body + b"}"
+
+    pages = [runs_decoder().read(body), runs_decoder().read_answer(items)[0]]
+
+    alone = [element for text in texts for element in runs_decoder().read(b"[" + text + b"]")]
+    assert [msgspec.json.encode(page, enc_hook=bytes) for page in pages] == [
+        msgspec.json.encode(alone, enc_hook=bytes)
+    ] * 2
+
+
 @pytest.mark.parametrize("before", range(4))
 def test_a_character_on_the_border_of_a_megabyte_is_read(before: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Text is checked piece by piece, no character is torn in two by it, and the page is decoded in one call."""
@@ -321,7 +355,7 @@ def test_a_character_on_the_border_of_a_megabyte_is_read(before: int, monkeypatc
     padding = "x" * ((1 << 20) - start - before)
     row = text(inputs="HERE").replace("HERE", f"{padding}\U0001f600")
 
-    monkeypatch.setattr(PageDecoder, "_read_row", lambda *_: pytest.fail("the page was not decoded in one call"))
+    monkeypatch.setattr(PageDecoder, "_read_each", lambda *_: pytest.fail("the page was not decoded in one call"))
     page = runs_decoder().decode(f"[{row}]".encode(), archived=False)
 
     assert bytes(page.rows[0].row.inputs).decode() == f'"{padding}\U0001f600"'

@@ -279,9 +279,10 @@ def test_an_answer_of_another_shape_is_none(decode: Any) -> None:
     ):
         with pytest.raises(ValueError, match="."):
             decode(other)
-    for end in range(1, len(body)):
-        with pytest.raises(ValueError, match="."):
-            decode(body[:end])
+    for whole in (body, answer(item(note=float("nan")), b"nul", cursor="c")):
+        for end in range(1, len(whole)):
+            with pytest.raises(ValueError, match="."):
+                decode(whole[:end])
 
 
 def test_no_items_and_no_cursor_are_an_end() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,13 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annolake.transform import json_text
-from annolake.transform.json_text import split_array, split_object, without_lone_surrogates
+from annolake.transform.json_text import split_answer, split_array, split_object, without_lone_surrogates
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text(), inside, max_size=4),
     max_leaves=12,
 )
+
+
+def texts_of(members: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the texts of members, which may be views."""
+    return {name: bytes(text) for name, text in members.items()}
 
 
 @given(st.lists(VALUES), st.sampled_from([None, 2]), st.booleans())
@@ -39,7 +45,8 @@ def test_an_object_is_cut_where_a_parser_cuts_it(members: dict[str, Any]) -> Non
 COMPACT = [
     *((b"{}", True), (b'{"a":1}', True), (b'{"a":{"b": [1, 2]},"c":"x"}', True), (b' {"a":1}\n', True)),
     *((b'{"a": 1}', False), (b'{"a":1 }', False), (b'{ "a":1}', False), (b'{"a":1,"b": 2}', False), (b"{ }", False)),
-    *((b'{"a":1,"a":1}', False), (b'{"\\u0061":1}', False), ('{"é":1}'.encode(), False), (b'{"a":NaN}', False)),
+    *((b'{"a":1,"a":1}', False), (b'{"\\u0061":1}', False), ('{"é":1}'.encode(), False)),
+    *((b'{"a":NaN,"NaN":"\\ud800"}', True), (b'{"a": NaN}', False), (b'{"a":NaN,"a":1}', False), (b'{"a":nul}', False)),
 ]
 
 
@@ -115,6 +122,61 @@ def test_every_way_of_cutting_gives_the_same_texts(text: bytes) -> None:
             pieces = [bytes(value) for _, value in pieces.pairs]
             expected = [json_text._member(member)[1] for member in expected or []]
         assert pieces == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(PIECES, st.lists(PIECES, max_size=4).map(lambda values: b"[" + b",".join(values) + b"]")),
+    st.sampled_from(
+        [
+            b"}",
+            b" }",
+            b',"next": "x"}',
+            b' , "next":NaN}',
+            b",}",
+            b"",
+            b"}}",
+            b',"items":[2]}',
+            b'x,"next":1}',
+            b'"next":1}',
+        ]
+    ),
+    st.sampled_from([b'{"items":', b' {\n"items" : ', b'{"first":1,"items":', rb'{"\u0069tems":', b'"items":', b"{"]),
+)
+def test_an_answer_is_cut_as_an_object_and_its_array_are(items: bytes, behind: bytes, before: bytes) -> None:
+    """Whichever elements are unreadable, and whatever stands before and behind them."""
+    body = before + items + behind
+    try:
+        others = dict(split_object(body).there)
+        array = bytes(others.pop("items"))
+        expected: Any = ([] if array == b"null" else split_array(array)), texts_of(others)
+    except (ValueError, KeyError):
+        with pytest.raises(ValueError, match="."):
+            split_answer(body, "items")
+        return
+
+    elements, there = split_answer(body, "items")
+    assert (elements, texts_of(there)) == expected
+
+
+@pytest.mark.parametrize("unreadable", [b"nul", b'{"a": NaN}', rb'"\ud800"', b"[" * 9000 + b"]" * 9000])
+def test_a_few_unreadable_elements_are_cut_alone(unreadable: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written over, and no loop over brackets goes through the others."""
+    elements = [b'{"a": "}, {"}', unreadable, b"[1, 2]", b'"],"', unreadable, b"2"]
+    array = b"[" + b" , ".join(elements) + b" ]"
+    shapes, end_of_shape = list[int](), json_text._end_of_shape
+
+    def noted(shape: bytes, at: int) -> int:
+        shapes.append(at)
+        return end_of_shape(shape, at)
+
+    monkeypatch.setattr(json_text, "_readable", lambda _: pytest.fail("the page was written over"))
+    monkeypatch.setattr(json_text, "_end_of_shape", noted)
+
+    assert split_array(array) == elements
+    cut, others = split_answer(b'{"items": ' + array + b', "next": 1}', "items")
+    assert (cut, texts_of(others)) == (elements, {"next": b"1"})
+    assert len(shapes) == 4
 
 
 def test_a_name_that_comes_twice_is_in_the_pairs_twice() -> None:

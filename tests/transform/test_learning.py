@@ -178,21 +178,21 @@ def test_the_rest_of_the_page_that_taught_is_decoded_in_one_call(monkeypatch: py
     """So it is where all rows have the field; a page whose rows bring one field after the other is tried once more."""
     decoder = PageDecoder(listed_rows())
     read_alone, tried = list[bytes](), list[bytes]()
-    read_row, read_at_once = decoder._read_row, decoder._read_at_once
+    read_closely, read_at_once = decoder._read_closely, decoder._read_at_once
 
-    def noted(text: bytes) -> Any:
+    def noted(text: bytes, error: Exception) -> Any:
         read_alone.append(text)
-        return read_row(text)
+        return read_closely(text, error)
 
     def noted_at_once(body: bytes, strict: StrictDecoder) -> Any:
         tried.append(body)
         return read_at_once(body, strict)
 
-    monkeypatch.setattr(decoder, "_read_row", noted)
+    monkeypatch.setattr(decoder, "_read_closely", noted)
     monkeypatch.setattr(decoder, "_read_at_once", noted_at_once)
 
     assert len(read(decoder, body_of(LISTED, *[LISTED | {"a": 1}] * 18))) == 19
-    assert (len(read_alone), len(tried)) == (2, 2)
+    assert (len(read_alone), len(tried)) == (1, 2)
 
     read_alone.clear()
     tried.clear()

@@ -10,8 +10,9 @@ row.
 import codecs
 import json
 import threading
-from collections.abc import Collection, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache, partial
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from msgspec import Raw
 from annolake import contract
 from annolake.transform.elements import Element, told_apart
 from annolake.transform.guard import Guard
-from annolake.transform.json_text import Members, as_object, joined, members, split_array, split_object
+from annolake.transform.json_text import Members, as_object, joined, members, split_answer, split_array, split_object
 from annolake.transform.rejected import rejected
 from annolake.transform.row_batch import DecodedRow, Page
 from annolake.transform.row_types import MisfitError, Place, Rows
@@ -28,6 +29,7 @@ from annolake.transform.secrets import scrubbed
 from annolake.transform.strict_decoder import MOST_LEARNED, StrictDecoder
 
 _CHECKED_AT_ONCE = 1 << 20
+_SETTLED_AT_ONCE = 10
 _any = msgspec.json.Decoder(Raw)
 
 NOT_KEPT = (*contract.RUNS.dropped, "share_url")
@@ -74,7 +76,7 @@ class PageDecoder:
         try:
             return self._read_at_once(body, strict)
         except (ValueError, RecursionError):
-            return self._read_each(body, strict)
+            return self._read_each(split_array(body), strict, partial(self._read_at_once, body))
 
     def read_answer(self, body: bytes) -> tuple[list[Element], str | None]:
         """Do the same with a JSON object that has the array in `items`, and return the cursor in `next_cursor` too.
@@ -83,51 +85,72 @@ class PageDecoder:
         """
         strict = self._strict
         try:
-            _check_utf8(body)
-            answer = strict.answer.decode(body)
-            return self._settled(strict, answer.items or []), answer.next_cursor or None
+            return self._answer_at_once(body, strict)
         except (ValueError, RecursionError):
-            text, cursor = _opened(body)
-            return self.read(text), cursor
+            texts, cursor = _opened(body)
+            return self._read_each(texts, strict, lambda strict: self._answer_at_once(body, strict)[0]), cursor
 
     def _read_at_once(self, body: bytes, strict: StrictDecoder) -> list[Element]:
         """Decode an array of rows that fit exactly; ValueError or RecursionError for any other."""
         _check_utf8(body)
-        return self._settled(strict, strict.page.decode(body))
+        return [*self._settled(strict, strict.page.decode(body))]
 
-    def _read_each(self, body: bytes, strict: StrictDecoder) -> list[Element]:
-        """Decode an array element by element, since `strict` could not read it.
+    def _answer_at_once(self, body: bytes, strict: StrictDecoder) -> tuple[list[Element], str | None]:
+        """Decode an object with such an array, and its cursor."""
+        _check_utf8(body)
+        answer = strict.answer.decode(body)
+        return [*self._settled(strict, answer.items or [])], answer.next_cursor or None
+
+    def _read_each(
+        self, texts: Sequence[bytes], strict: StrictDecoder, at_once: Callable[[StrictDecoder], list[Element]]
+    ) -> list[Element]:
+        """Decode elements one by one, since `strict` could not read them `at_once`.
 
         Once something was learned from one of them all is tried again: most often each row has the field.
         """
-        texts = iter(split_array(body))
-        elements: list[Element] = []
-        for text in texts:
-            elements.append(self._read_row(text))
-            if self._strict is not strict:
-                try:
-                    return self._read_at_once(body, self._strict)
-                except (ValueError, RecursionError):
-                    break  # once a page, for its other rows may bring new fields too
-        return elements + [self._read_row(text) for text in texts]
+        fitting: list[tuple[bytes, Any]] = []
+        others: dict[int, Element] = {}
+        for at, text in enumerate(texts):
+            try:
+                fitting.append((text, _decoded(text, strict)))
+            except (ValueError, RecursionError) as error:
+                others[at] = self._read_closely(text, error)
+                if self._strict is not strict:
+                    break
+        else:
+            return _in_place(others, self._settled_each(strict, fitting))
+        try:
+            return at_once(self._strict)
+        except (ValueError, RecursionError):  # once a page, for its other rows may bring new fields too
+            elements = _in_place(others, self._settled_each(strict, fitting))
+            return elements + [self._read_row(text) for text in texts[len(elements) :]]
 
-    def _settled(self, strict: StrictDecoder, decoded: Sequence[Any]) -> list[Element]:
+    def _settled_each(self, strict: StrictDecoder, decoded: Sequence[tuple[bytes, Any]]) -> Iterator[Element]:
+        """Settle rows in small batches: of one with a row that fails, each is read alone."""
+        for start in range(0, len(decoded), _SETTLED_AT_ONCE):
+            batch = decoded[start : start + _SETTLED_AT_ONCE]
+            try:
+                yield from self._settled(strict, [row for _, row in batch])
+            except MisfitError:
+                yield from [self._read_row(text) for text, _ in batch]
+
+    def _settled(self, strict: StrictDecoder, decoded: Sequence[Any]) -> Iterator[tuple[Any, bytes | None]]:
         """Normalize rows, and take their unmapped fields out of them. Raises MisfitError for the first that fails."""
         unmapped = strict.unmapped(decoded)
         self._rows.normalize(decoded)
-        return [*zip(decoded, unmapped, strict=True)]
+        return zip(decoded, unmapped, strict=True)
 
     def _read_row(self, text: bytes) -> Element:
         try:
             return self._strictly(text)
-        except msgspec.ValidationError as error:
-            misfit = None if _is_unknown(error) else _misfit(error)
-        except MisfitError as error:
-            misfit = error.with_traceback(None)  # which leads here: a circle, which only a collection would free
-        except (ValueError, RecursionError):
-            misfit = None
+        except (ValueError, RecursionError) as error:
+            return self._read_closely(text, error)
+
+    def _read_closely(self, text: bytes, error: Exception) -> Element:
+        """Read a row that strict decoding refused with this error: it may fit all the same."""
+        misfit = _misfit_of(error)
         members = _members(text)
-        if misfit and members and members.compact:
+        if misfit and members and members.plain and members.compact:
             return rejected(text, members, self._rows, misfit)  # looking closer would find the same
         try:
             return self._patiently(text, members)
@@ -146,12 +169,9 @@ class PageDecoder:
 
     def _strictly(self, text: bytes) -> tuple[Any, bytes | None]:
         """Decode a row that fits exactly; ValueError or RecursionError for any other."""
-        text.decode()
         strict = self._strict
-        row = strict.row.decode(text)
-        [unmapped] = strict.unmapped((row,))
-        self._rows.normalize((row,))
-        return row, unmapped
+        [element] = self._settled(strict, [_decoded(text, strict)])
+        return element
 
     def _patiently(self, text: bytes, members: Members | None) -> tuple[Any, bytes | None]:
         """Decode a row member by member, and learn what the contract does not name."""
@@ -206,6 +226,20 @@ class PageDecoder:
             self._strict = self._strict.learning(places, self._most)
 
 
+def _decoded(text: bytes, strict: StrictDecoder) -> Any:
+    """Decode the text of one row; ValueError or RecursionError where it does not fit exactly."""
+    text.decode()
+    return strict.row.decode(text)
+
+
+def _in_place(others: Mapping[int, Element], fitting: Iterator[Element]) -> list[Element]:
+    """Return elements in their order: the others, each at its place, and those that fit before, between and behind."""
+    elements: list[Element] = []
+    for at, other in others.items():
+        elements += [*islice(fitting, at - len(elements)), other]
+    return [*elements, *fitting]
+
+
 def listed_rows() -> Rows:
     """Return how the rows of the runs listing are decoded."""
     fields = {column.runs: column for column in contract.RUNS.column if column.runs}
@@ -236,15 +270,14 @@ def _check_utf8(body: bytes) -> None:
     decoder.decode(b"", final=True)
 
 
-def _opened(body: bytes) -> tuple[bytes, str | None]:
-    """Return the text of an answer's list (a null one is empty) and the cursor behind it, None at the end.
+def _opened(body: bytes) -> tuple[list[bytes], str | None]:
+    """Return the texts of an answer's elements and the cursor behind them, None at the end.
 
-    The object is cut without parsing its elements. Raises ValueError where it is none.
+    Raises ValueError where it is no object with a list.
     """
-    there = members(body)
-    text = bytes(there.get("items", b""))
-    cursor = msgspec.json.decode(there.get("next_cursor", b"null"), type=str | None)
-    return b"[]" if text == b"null" else text, cursor or None
+    texts, others = split_answer(body, "items")
+    cursor = msgspec.json.decode(others.get("next_cursor", b"null"), type=str | None)
+    return texts, cursor or None
 
 
 def _plain(value: bytes) -> bool:
@@ -278,6 +311,13 @@ def _printable(name: str) -> str:
 def _surrogate(known: Mapping[str, bytes]) -> MisfitError:
     name = next((name for name, value in known.items() if not _plain(value)), None)
     return MisfitError(f"$.{name}" if name else "$", "a lone surrogate escape, which no text can hold")
+
+
+def _misfit_of(error: Exception) -> MisfitError | None:
+    """Return why a row does not fit, None where looking at its members may show more."""
+    if isinstance(error, MisfitError):
+        return error.with_traceback(None)  # which leads to its row: a circle, which only a collection would free
+    return _misfit(error) if isinstance(error, msgspec.ValidationError) and not _is_unknown(error) else None
 
 
 def _is_unknown(error: msgspec.ValidationError) -> bool:

@@ -26,6 +26,8 @@ _SHALLOW = rb"[\[{](?:" + _PIECE + rb"|" + _FLAT + rb")*+[\]}]"
 _TO_BRACKET = re.compile(rb"(?:" + _PIECE + rb"|" + _SHALLOW + rb")*+([\[\]{}])", re.DOTALL)
 _TO_COMMA = re.compile(rb'(?:[^"\[\]{},]++|' + _STRING + rb"|" + _SHALLOW + rb")*+([\[\]{},])", re.DOTALL)
 _NAME = re.compile(rb"(" + _STRING + rb")[ \t\r\n]*+:[ \t\r\n]*+", re.DOTALL)
+_TO_ARRAY = re.compile(rb"[ \t\r\n]*+{[ \t\r\n]*+(" + _STRING + rb")[ \t\r\n]*+:[ \t\r\n]*+\[", re.DOTALL)
+_BEHIND_ARRAY = re.compile(rb'\][ \t\r\n]*+(?:,(?=[ \t\r\n]*+")|(?=}))')
 _BEFORE_ELEMENT = re.compile(rb"[ \t\r\n]*+[\[,][ \t\r\n]*+")
 _BEFORE_VALUE = re.compile(rb"[ \t\r\n]*+[{,][ \t\r\n]*+(" + _STRING + rb")[ \t\r\n]*+:[ \t\r\n]*+", re.DOTALL)
 
@@ -37,6 +39,10 @@ _ESCAPE = re.compile(
 _CONTROLS = bytes([*b" " * 32, *range(32, 256)])
 _COPIED = 1 << 23  # bytes of a text that may be there again with other values
 
+_FEW = 8  # measured: to cut these one by one takes as long as to write a page of 70 rows over
+_TRAILING = "JSON is malformed: trailing characters (byte "  # what msgspec says, and then which one, counted from 1
+
+_any = msgspec.json.Decoder(Raw)
 _array = msgspec.json.Decoder(list[Raw])
 _object = msgspec.json.Decoder(dict[str, Raw])
 
@@ -69,10 +75,45 @@ def split_array(text: bytes) -> list[bytes]:
         pass
     text = text.strip(_SPACE)
     try:
+        elements, end = _cut_around(text, len(b"["))
+        if end == len(text) - 1 and text.startswith(b"["):
+            return elements
+    except ValueError:
+        pass
+    try:
         readable = _readable(text)
         return [element for _, element in _measured(text, readable, _array.decode(readable), _BEFORE_ELEMENT)]
     except (ValueError, RecursionError):
         return list(_elements(text, b"[", b"]"))
+
+
+def split_answer(text: bytes, name: str) -> tuple[list[bytes], Mapping[str, bytes]]:
+    """Cut a JSON object with an array in the member `name` into the array's elements and the other members.
+
+    Raises ValueError where `text` is no complete object with an array there; null is an empty one.
+    """
+    plain = _plain_members(text)
+    if plain is None:
+        try:
+            return _cut_answer(text, name)
+        except (ValueError, RecursionError):
+            pass
+    others = dict(plain or split_object(text).there)
+    array = bytes(others.pop(name, b""))
+    return [] if array == b"null" else split_array(array), others
+
+
+def _cut_answer(text: bytes, name: str) -> tuple[list[bytes], Mapping[str, bytes]]:
+    """Do the same where the array is the first member, and few of its elements are unreadable."""
+    head = _TO_ARRAY.match(text)
+    if head is None or _names[head[1]] != name:
+        raise ValueError("it does not begin with the array")
+    elements, end = _cut_around(text, head.end())
+    behind = _BEHIND_ARRAY.match(text, end)
+    others = _object.decode(b"{" + text[behind.end() :]) if behind else {}
+    if behind is None or name in others:
+        raise ValueError("the array is not all that is called so")
+    return elements, others
 
 
 class Members(NamedTuple):
@@ -101,9 +142,12 @@ def split_object(text: bytes) -> Members:
         if joined(plain.items(), b", ", b" ") == text:  # the other way in which many write, and no name comes twice
             return Members(plain.items(), plain, plain=True)
     try:
-        readable = text if plain is not None else _readable(text)
-        values = (_object.decode(readable) if plain is None else plain).values()
-        pairs = [(_names[name], value) for name, value in _measured(text, readable, values, _BEFORE_VALUE)]
+        readable = _readable(text) if plain is None else text
+        same = _object.decode(readable) if plain is None else plain
+        if plain is None and _is_compact(readable, same):
+            pairs = [*_cut_compact(text, same)]
+            return Members(pairs, dict(pairs), plain=False, compact=True)
+        pairs = [(_names[name], value) for name, value in _measured(text, readable, same.values(), _BEFORE_VALUE)]
     except (ValueError, RecursionError):
         pairs = [_member(each) for each in _elements(text, b"{", b"}")]
     return Members(pairs, dict(pairs), plain=plain is not None)
@@ -178,28 +222,77 @@ def _measured(
         raise ValueError("there are more values")
 
 
+def _cut_around(text: bytes, start: int) -> tuple[list[bytes], int]:
+    """Cut an array of which few elements are unreadable, by brackets those alone; its elements begin at `start`.
+
+    Returns them, and the place of the bracket that closes it. Raises ValueError where more of them are unreadable.
+    """
+    elements, unreadable, view = list[bytes](), 0, memoryview(text)
+    while True:
+        end = _end_of_readable(view[start:])
+        if end is None:
+            unreadable += 1
+            if unreadable > _FEW:
+                raise ValueError("many elements are unreadable")
+            end = _end_of_shape(text, start) - start
+        elements.append(text[start : start + end].strip(_SPACE))
+        start += end + len(b",")
+        if text.startswith(b"]", start - 1):
+            return elements, start - 1
+        if not text.startswith(b",", start - 1):
+            raise ValueError("no element ends here")
+
+
+def _end_of_readable(text: memoryview) -> int | None:
+    """Return where the value at the beginning of a text ends, with the space behind it; None where none can be read.
+
+    It is where msgspec meets what it did not expect any more; Python's own decoder would build the value.
+    """
+    try:
+        _any.decode(text)
+    except ValueError as error:
+        message = str(error)
+        return int(message[len(_TRAILING) : -1]) - 1 if message.startswith(_TRAILING) else None
+    except RecursionError:
+        pass
+    return None
+
+
+def _cut_compact(text: bytes, same: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Cut a compact object into the pairs that it has where one of the same length, compact too, has these members."""
+    at = len(b"{")
+    for name, value in same.items():
+        colon = at + len(name) + len(b'""')
+        end = colon + len(b":") + len(value)
+        yield _names[text[at:colon]], text[colon + 1 : end]
+        at = end + len(b",")
+
+
 def _elements(text: bytes, opening: bytes, closing: bytes) -> Iterator[bytes]:
     if not (text.startswith(opening) and text.endswith(closing)) or len(text) < len(opening + closing):
         raise ValueError(f"expected {opening.decode()}...{closing.decode()}")
     closed = _CLOSED_STRINGS.match(text).end()  # type: ignore[union-attr]  # it matches nothing at all, too
     shape = text[:closed] + text[closed:].replace(b'"', b" ")  # behind a string without an end there is none
-    depth, start, at = 1, 1, 1
+    start = len(opening)
+    while (end := _end_of_shape(shape, start)) < len(text) - 1:
+        if shape[end : end + 1] != b",":
+            raise ValueError("text continues after its end")
+        yield text[start:end].strip(_SPACE)
+        start = end + 1
+    last = text[start:-1].strip(_SPACE)
+    if last or start > len(opening):
+        yield last
+
+
+def _end_of_shape(shape: bytes, at: int) -> int:
+    """Return where what begins there ends: at a comma, or at the bracket that closes what it stands in."""
+    depth = 1
     while token := (_TO_COMMA if depth == 1 else _TO_BRACKET).match(shape, at):
         mark, at = token[1], token.end()
-        if mark in b"[{":
-            depth += 1
-        elif mark in b"]}":
-            depth -= 1
-            if depth == 0 and at != len(text):
-                raise ValueError("text continues after its end")
-        else:
-            yield text[start : at - 1].strip(_SPACE)
-            start = at
-    if depth != 0:
-        raise ValueError("brackets do not match")
-    last = text[start:-1].strip(_SPACE)
-    if last or start > 1:
-        yield last
+        depth += (mark in b"[{") - (mark in b"]}")
+        if depth == 0 or mark == b",":
+            return at - 1
+    raise ValueError("brackets do not match")
 
 
 def _member(text: bytes) -> tuple[str, bytes]:

@@ -36,8 +36,12 @@ def _without_secrets(text: bytes, members: Members, rows: Rows) -> bytes:
     kept = [pair for pair in members.pairs if pair[0] not in dropped]
     if cut is None and not suspect(whole := joined(kept)):
         return whole
-    parts = [scrubbed(member(name, scrubbed(bytes(value), urls=name in rows.url_fields))) for name, value in kept]
-    return b"{" + b",".join(parts) + b"}"
+    return b"{" + b",".join([_member_without_secrets(name, bytes(value), rows) for name, value in kept]) + b"}"
+
+
+def _member_without_secrets(name: str, value: bytes, rows: Rows) -> bytes:
+    text = member(name, value)
+    return scrubbed(member(name, scrubbed(value, urls=name in rows.url_fields))) if suspect(text) else text
 
 
 def _without(text: bytes, dropped: Mapping[str, bytes]) -> bytes | None:

@@ -81,8 +81,9 @@ def suspect(text: bytes) -> bool:
 
     Measured, a row of 2.7 kB: 3 us, and 40 us with one regular expression.
     """
-    signs = b"?" in text or b"#" in text or b";" in text or b"@" in text or b"\\u" in text
-    return signs or b"share" in text.lower()
+    signs = b"?" in text or b"#" in text or b";" in text or b"@" in text
+    escapes = b"\\" in text and b"\\u" in text  # to look for one character takes a tenth of the time
+    return signs or escapes or b"share" in text.lower()
 
 
 def scrubbed_words(text: str) -> str:

@@ -374,9 +374,7 @@ def test_the_whole_of_a_request_has_its_time(service: Service, connect: Connect,
     asked = iter([299.9])
     # No second passes before the service has the request, else its script may be taken by the next one.
     clock = Clock(
-        now=time.clock.now,
-        monotonic=lambda: next(asked, 300.0) if service.requests else 0.0,
-        sleep=time.clock.sleep,
+        now=time.clock.now, monotonic=lambda: next(asked, 300.0) if service.requests else 0.0, sleep=time.clock.sleep
     )
 
     assert connect(clock=clock, timeout_s=30.0, request_timeout_s=300.0).get(ENDPOINT, {}, decode) == [1, 2]
