@@ -11,7 +11,7 @@ from functools import cache
 
 from annolake.keys import key_of
 from annolake.load.lake import Lake
-from annolake.load.records import Rejects
+from annolake.load.records import READ_AHEAD, Rejects
 from annolake.load.storage.scratch import Workspace
 from annolake.transform.row_batch import Reject, RowBatch
 
@@ -58,8 +58,11 @@ class RejectKeeper:
 
     def see(self, batch: RowBatch) -> None:
         """Note the rejects and the accepted rows of a batch."""
-        for reject in batch.rejects:
-            self._keep(reject)
+        for start in range(0, len(batch.rejects), READ_AHEAD):
+            rejects = batch.rejects[start : start + READ_AHEAD]
+            self._kept.read_ahead(map(_name_of, rejects))
+            for reject in rejects:
+                self._keep(reject)
         for row in batch.rows if self._names else ():
             if row.key in self._names:
                 name = self._names.pop(row.key)
@@ -72,7 +75,7 @@ class RejectKeeper:
         self._kept.commit()
 
     def _keep(self, reject: Reject) -> None:
-        name = reject.queue_run_id or reject.key.hex()
+        name = _name_of(reject)
         self.unreadable |= reject.queue_run_id is None
         known = self._kept.get(name) or {}
         first_export = known.get("export_id")
@@ -107,6 +110,10 @@ def rejects_of(lake: Lake, workspace: Workspace, queue_id: str, *, now: datetime
         export_id=export_id,
         tells=lambda earlier: earlier == export_id or lake.reports.tells(earlier, queue_id),
     )
+
+
+def _name_of(reject: Reject) -> str:
+    return reject.queue_run_id or reject.key.hex()
 
 
 def _keys_of(name: str) -> list[bytes]:

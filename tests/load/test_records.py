@@ -12,6 +12,7 @@ import pytest
 
 from annolake.errors import LakeError
 from annolake.load.lake import Lake
+from annolake.load.records import READ_AHEAD
 from annolake.load.storage.local import straight
 from annolake.load.storage.scratch import Workspace
 from load.faults import Gate, Killed
@@ -258,6 +259,33 @@ def test_a_second_reading_starts_with_nothing_staged(tmp_path: Path) -> None:
 
     assert names == []
     assert rejected_files(tmp_path) == ["over-items.json"]
+
+
+@ANYWHERE
+@pytest.mark.usefixtures("arrangement")
+def test_many_rejects_are_read_and_changed_meanwhile(tmp_path: Path) -> None:
+    """Each is met once, as it is then."""
+    lake, count = lake_at(tmp_path), READ_AHEAD + 3
+    names = [f"id-{number:03d}" for number in range(count)]
+    lake.prepare()
+    with lake.workspace("one", since=FIRST_EXPORT) as workspace:
+        rejects = lake.rejects(QUEUE, workspace)
+        for name in names:
+            rejects.put(name, {"version": name})
+        rejects.commit()
+
+        met = {}
+        for name, record in rejects.each():
+            met[name] = record
+            if name == names[0]:
+                rejects.put(names[1], {"version": "changed"})
+                rejects.put("id-new", {})
+                rejects.remove(names[2])
+        rejects.commit()
+
+    assert met == {name: {"version": "changed" if name == names[1] else name} for name in names}
+    after = {kept.name: kept.record for kept in lake.rejected(QUEUE)}
+    assert after == {name: record for name, record in met.items() if name != names[2]} | {"id-new": {}}
 
 
 @ANYWHERE

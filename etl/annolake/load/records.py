@@ -6,7 +6,7 @@ business.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -15,11 +15,15 @@ from typing import Any
 import msgspec
 
 from annolake.errors import LakeError
-from annolake.load.storage.files import Files, Location, MissingError
+from annolake.load.storage.files import Files, Location, MissingError, bytes_or_error
 from annolake.load.storage.scratch import Workspace
 
 _JSON = ".json"
 _NEVER = "99991231T235959"
+
+READ_AHEAD = 64
+"""How many rejects are read at once, and in memory."""
+
 _PLAIN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 
 
@@ -145,6 +149,7 @@ class Rejects:
         self._known = set(reject_files(files, folder))
         self._staged: set[str] = set()
         self._unwanted: set[str] = set()
+        self._ahead: dict[str, dict[str, Any] | None] = {}
 
     @property
     def names(self) -> list[str]:
@@ -159,12 +164,29 @@ class Rejects:
         name = _file_name(key)
         if name in self._staged:
             return _get(self._local, self._aside / name)
+        if name in self._ahead:
+            return self._ahead[name]
         return _get(self._files, self._folder / name) if name in self._known else None
+
+    def read_ahead(self, keys: Iterable[str]) -> None:
+        """Read the rejects that are known of these keys, which `get` returns next, at once: each may be a request."""
+        names = [name for name in map(_file_name, keys) if name in self._known and name not in self._staged]
+        found = self._files.read_all([self._folder / name for name in names])
+        self._ahead = dict(zip(names, map(_found, found), strict=True))
+
+    def each(self) -> Iterator[tuple[str, dict[str, Any] | None]]:
+        """Yield the names of the rejects that there are, with what `get` returns; they may be changed meanwhile."""
+        names = self.names
+        for start in range(0, len(names), READ_AHEAD):
+            some = names[start : start + READ_AHEAD]
+            self.read_ahead(some)
+            yield from ((name, self.get(name)) for name in some)
 
     def put(self, key: str, reject: Mapping[str, Any]) -> None:
         """Set a row aside, in the place of an earlier reject of that key."""
         name = _file_name(key)
-        self._local.make_folder(self._aside)
+        if not self._staged:
+            self._local.make_folder(self._aside)
         self._local.write(self._aside / name, _text(reject))
         self._staged.add(name)
         self._unwanted.discard(name)
@@ -186,12 +208,10 @@ class Rejects:
         """Put what was staged in place, and remove what is to be removed: from now on the lake knows it."""
         if self._staged:
             self._files.prepare(self._folder)
-        for name in sorted(self._staged):
-            self._files.put(self._aside / name, self._folder / name, flush=False)
-        for name in sorted(self._unwanted):
-            self._files.remove(self._folder / name)
+        self._files.put_all({self._aside / name: self._folder / name for name in sorted(self._staged)})
+        self._files.remove_all([self._folder / name for name in sorted(self._unwanted)])
         self._known = (self._known - self._unwanted) | self._staged
-        self._staged, self._unwanted = set(), set()
+        self._staged, self._unwanted, self._ahead = set(), set(), {}
 
 
 class KeptReject(msgspec.Struct, frozen=True):
@@ -214,14 +234,12 @@ def reject_files(files: Files, folder: Location) -> list[str]:
 
 def read_rejects(files: Files, folder: Location, table: str) -> Iterator[KeptReject]:
     """Yield the rejects of a queue's folder, needing no lock: one that is removed meanwhile is passed over."""
-    for name in reject_files(files, folder):
-        try:
-            record = _parsed(files.read(folder / name))
-        except MissingError:
-            continue
-        except LakeError:  # a pipe, a folder, a file of another user
-            record = None
-        yield KeptReject(table, folder / name, record)
+    names = reject_files(files, folder)
+    for start in range(0, len(names), READ_AHEAD):
+        paths = [folder / name for name in names[start : start + READ_AHEAD]]
+        for path, found in zip(paths, files.read_all(paths), strict=True):
+            if not isinstance(found, MissingError):  # else a pipe, a folder, a file of another user
+                yield KeptReject(table, path, None if isinstance(found, LakeError) else _parsed(found))
 
 
 def _pasts(report: Mapping[str, Any]) -> list[PastExport]:
@@ -254,10 +272,16 @@ def _text(record: Mapping[str, Any]) -> bytes:
 
 
 def _get(files: Files, path: Location) -> dict[str, Any] | None:
-    try:
-        return _parsed(files.read(path))
-    except MissingError:
+    return _found(bytes_or_error(files, path))
+
+
+def _found(text: bytes | LakeError) -> dict[str, Any] | None:
+    """Return what a file holds, None where there is none. Raises the LakeError that was met in its place."""
+    if isinstance(text, MissingError):
         return None
+    if isinstance(text, LakeError):
+        raise text
+    return _parsed(text)
 
 
 def _parsed(text: bytes) -> dict[str, Any] | None:

@@ -119,9 +119,8 @@ def rejects_erased(
 ) -> int:
     """Remove a table's rejects of rows that a rule concerns, as far as their texts tell; return how many."""
     kept, gone = lake.rejects(queue_id, workspace, table), 0
-    for name in kept.names:
-        record = kept.get(name) or {}
-        row = RejectedRow(str(record.get("row")))
+    for name, record in kept.each():
+        row = RejectedRow(str((record or {}).get("row")))
         of_rows = table == RUNS.name
         if rule.concerns(_facts(name, row)) if of_rows else _belongs(name, row, table, rule, found):
             kept.remove(name)

@@ -70,8 +70,7 @@ class _Rewriting:
         if guard is None:
             return 0
         kept, changed = self._hands.lake.rejects(queue_id, self._hands.workspace, table), 0
-        for name in kept.names:
-            record = kept.get(name)
+        for name, record in kept.each():
             text = record.get("row") if record else None
             if record is None or not isinstance(text, str):
                 kept.remove(name)

@@ -39,7 +39,7 @@ _ESCAPE = re.compile(
 _CONTROLS = bytes([*b" " * 32, *range(32, 256)])
 _COPIED = 1 << 23  # bytes of a text that may be there again with other values
 
-_FEW = 8  # measured: to cut these one by one takes as long as to write a page of 70 rows over
+_FEW = 8  # measured: to cut so many of 70 rows by brackets takes as long as to write all of them over
 _TRAILING = "JSON is malformed: trailing characters (byte "  # what msgspec says, and then which one, counted from 1
 
 _any = msgspec.json.Decoder(Raw)
@@ -232,7 +232,7 @@ def _cut_around(text: bytes, start: int) -> tuple[list[bytes], int]:
         end = _end_of_readable(view[start:])
         if end is None:
             unreadable += 1
-            if unreadable > _FEW:
+            if unreadable > _FEW + len(elements) // _FEW:
                 raise ValueError("many elements are unreadable")
             end = _end_of_shape(text, start) - start
         elements.append(text[start : start + end].strip(_SPACE))

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pyarrow as pa
@@ -110,6 +111,39 @@ def test_files_are_put_whole_listed_read_and_removed(
     ]
     files.remove(folder)
     assert not files.exists(folder)
+
+
+def test_small_files_wait_for_the_store_together(object_store: ObjectStore, folder: ObjectPath, tmp_path: Path) -> None:
+    """Four at a time pass a gate that opens for four alone; what comes back is in order, errors in their places."""
+    four = Barrier(4)
+
+    def gate(_verb: str, _path: Any, call: Callable[[], Any]) -> Any:
+        four.wait(30)
+        return call()
+
+    files = ObjectFiles(bucket_of(object_store), S3, gate)
+    sources = {tmp_path / name: folder / name for name in "abcd"}
+    for source in sources:
+        source.write_bytes(source.name.encode())
+    files.put_all(sources)
+    found = files.read_all([folder / name for name in ("b", "gone", "a", "c")])
+
+    assert not any(source.exists() for source in sources)
+    assert (found[0], found[2:]) == (b"b", [b"a", b"c"])
+    assert isinstance(found[1], MissingError)
+    assert files.read_all([]) == []
+
+
+def test_the_first_small_file_that_cannot_be_put_is_told(
+    object_store: ObjectStore, folder: ObjectPath, tmp_path: Path
+) -> None:
+    """The others may be there or not, and none is left in the making."""
+    sources = {tmp_path / name: folder / name for name in ("a", "b", "c")}
+    for source in sources:
+        source.write_bytes(b"x")
+
+    with pytest.raises(LakeError, match=f"cannot write {folder}/a"):
+        ObjectFiles(bucket_of(object_store, "reader"), S3).put_all(sources)
 
 
 @pytest.mark.parametrize("verb", ["read", "size", "open", "digest"])

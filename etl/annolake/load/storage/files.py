@@ -4,7 +4,7 @@ Owns the protocols, and nothing that touches a file. `local` and `objects` are t
 `lease` the two kinds of locks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,14 @@ def look_again(look: Callable[[], T]) -> T:
         with suppress(MissingError):
             return look()
     return look()
+
+
+def bytes_or_error(files: "Files", path: "Location") -> bytes | LakeError:
+    """Return the bytes of a small file, or the error that reading it raises."""
+    try:
+        return files.read(path)
+    except LakeError as error:
+        return error
 
 
 class Location(Protocol):
@@ -80,6 +88,9 @@ class Files(Protocol):
     def read(self, path: Location) -> bytes:
         """Return the bytes of a small file."""
 
+    def read_all(self, paths: Sequence[Location]) -> list[bytes | LakeError]:
+        """Return the bytes of small files; the error in the place of one that cannot be read."""
+
     def open(self, path: Location) -> pa.NativeFile:
         """Open a file to read any part of it; the caller closes it."""
 
@@ -92,6 +103,9 @@ class Files(Protocol):
         With `flush` it is made to last before it is seen: on a disk the file is flushed, renamed, and its name too. The
         folder of `target` is there, where the place has folders (`prepare`).
         """
+
+    def put_all(self, files: Mapping[Path, Location]) -> None:
+        """Put files in their places as `put` does, without `flush`; where it fails some of them may be there."""
 
     def remove(self, path: Location) -> None:
         """Remove a file, or a folder with all that is in it; nothing where there is none."""
