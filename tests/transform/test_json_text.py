@@ -159,6 +159,30 @@ def test_an_answer_is_cut_as_an_object_and_its_array_are(items: bytes, behind: b
     assert (elements, texts_of(there)) == expected
 
 
+@pytest.mark.parametrize(
+    ("body", "elements"),
+    [
+        (b'{"runs":[nul],"items":[]}', []),
+        (b'{"items":[nul],"items":[2]}', [b"2"]),
+        (b'{"items":[nul],"next":NaN}', [b"nul"]),
+        (b'{"items":[nul],"deep":' + b"[" * 9000 + b"]" * 9000 + b"}", [b"nul"]),
+        (b'{"items":[nul, 1 2]}', [b"nul", b"1 2"]),
+        (b'{"items":null,"next":NaN}', []),
+        (b'{"next":NaN,"items":[nul]}', [b"nul"]),
+    ],
+)
+def test_an_answer_that_is_not_as_expected_is_cut_all_the_same(body: bytes, elements: list[bytes]) -> None:
+    """The array comes second or twice, or something behind it is unreadable, too."""
+    assert split_answer(body, "items")[0] == elements
+
+
+@pytest.mark.parametrize("text", [b"xnul]", b"[nul]x", b"[nul]]", b"[nul,1]]", b"[nul", b"[nul]1]", b"{nul]"])
+def test_no_array_is_cut_around_its_unreadable_elements(text: bytes) -> None:
+    """Where it begins and ends is looked at as that of any other."""
+    with pytest.raises(ValueError, match="expected|brackets|continues"):
+        split_array(text)
+
+
 @pytest.mark.parametrize("unreadable", [b"nul", b'{"a": NaN}', rb'"\ud800"', b"[" * 9000 + b"]" * 9000])
 def test_a_few_unreadable_elements_are_cut_alone(unreadable: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written over, and no loop over brackets goes through the others."""

@@ -11,7 +11,8 @@ import codecs
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cache, partial
+from contextlib import suppress
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -29,7 +30,7 @@ from annolake.transform.secrets import scrubbed
 from annolake.transform.strict_decoder import MOST_LEARNED, StrictDecoder
 
 _CHECKED_AT_ONCE = 1 << 20
-_SETTLED_AT_ONCE = 10
+_SETTLED_AT_ONCE = 16
 _any = msgspec.json.Decoder(Raw)
 
 NOT_KEPT = (*contract.RUNS.dropped, "share_url")
@@ -76,7 +77,7 @@ class PageDecoder:
         try:
             return self._read_at_once(body, strict)
         except (ValueError, RecursionError):
-            return self._read_each(split_array(body), strict, partial(self._read_at_once, body))
+            return self._read_each(split_array(body), strict, lambda taught: self._read_at_once(body, taught))
 
     def read_answer(self, body: bytes) -> tuple[list[Element], str | None]:
         """Do the same with a JSON object that has the array in `items`, and return the cursor in `next_cursor` too.
@@ -88,7 +89,7 @@ class PageDecoder:
             return self._answer_at_once(body, strict)
         except (ValueError, RecursionError):
             texts, cursor = _opened(body)
-            return self._read_each(texts, strict, lambda strict: self._answer_at_once(body, strict)[0]), cursor
+            return self._read_each(texts, strict, lambda taught: self._answer_at_once(body, taught)[0]), cursor
 
     def _read_at_once(self, body: bytes, strict: StrictDecoder) -> list[Element]:
         """Decode an array of rows that fit exactly; ValueError or RecursionError for any other."""
@@ -117,22 +118,28 @@ class PageDecoder:
                 others[at] = self._read_closely(text, error)
                 if self._strict is not strict:
                     break
-        else:
-            return _in_place(others, self._settled_each(strict, fitting))
-        try:
-            return at_once(self._strict)
-        except (ValueError, RecursionError):  # once a page, for its other rows may bring new fields too
-            elements = _in_place(others, self._settled_each(strict, fitting))
-            return elements + [self._read_row(text) for text in texts[len(elements) :]]
+        if self._strict is not strict:
+            with suppress(ValueError, RecursionError):  # once a page, for its other rows may bring new fields too
+                return at_once(self._strict)
+        elements = _in_place(others, self._settled_in_batches(strict, fitting))
+        return elements + [self._read_row(text) for text in texts[len(elements) :]]
 
-    def _settled_each(self, strict: StrictDecoder, decoded: Sequence[tuple[bytes, Any]]) -> Iterator[Element]:
-        """Settle rows in small batches: of one with a row that fails, each is read alone."""
-        for start in range(0, len(decoded), _SETTLED_AT_ONCE):
-            batch = decoded[start : start + _SETTLED_AT_ONCE]
+    def _settled_in_batches(self, strict: StrictDecoder, decoded: Sequence[tuple[bytes, Any]]) -> list[Element]:
+        """Settle rows with their texts: of a batch in which one does not fit, each is read alone.
+
+        Batches grow as long as all fit, so that many misfits have few rows read twice.
+        """
+        settled: list[Element] = []
+        size = 1
+        while batch := decoded[len(settled) : len(settled) + size]:
             try:
-                yield from self._settled(strict, [row for _, row in batch])
-            except MisfitError:
-                yield from [self._read_row(text) for text, _ in batch]
+                settled += self._settled(strict, [row for _, row in batch])
+                size = min(2 * size, _SETTLED_AT_ONCE)
+            except MisfitError as error:
+                texts = [text for text, _ in batch]
+                settled += map(self._read_row, texts) if size > 1 else [self._read_closely(texts[0], error)]
+                size = 1
+        return settled
 
     def _settled(self, strict: StrictDecoder, decoded: Sequence[Any]) -> Iterator[tuple[Any, bytes | None]]:
         """Normalize rows, and take their unmapped fields out of them. Raises MisfitError for the first that fails."""
@@ -154,8 +161,8 @@ class PageDecoder:
             return rejected(text, members, self._rows, misfit)  # looking closer would find the same
         try:
             return self._patiently(text, members)
-        except MisfitError as misfit:
-            return rejected(text, members, self._rows, misfit)
+        except MisfitError as found:
+            return rejected(text, members, self._rows, found)
 
     def decode_row(self, text: bytes) -> tuple[Any, bytes | None]:
         """Decode the text of one row into a normalized row and the JSON object of its unmapped fields.
@@ -232,12 +239,12 @@ def _decoded(text: bytes, strict: StrictDecoder) -> Any:
     return strict.row.decode(text)
 
 
-def _in_place(others: Mapping[int, Element], fitting: Iterator[Element]) -> list[Element]:
-    """Return elements in their order: the others, each at its place, and those that fit before, between and behind."""
-    elements: list[Element] = []
+def _in_place(others: Mapping[int, Element], fitting: Sequence[Element]) -> list[Element]:
+    """Return elements in their order: those that fit, and the others, whose places ascend."""
+    elements, rest = list[Element](), iter(fitting)
     for at, other in others.items():
-        elements += [*islice(fitting, at - len(elements)), other]
-    return [*elements, *fitting]
+        elements += [*islice(rest, at - len(elements)), other]
+    return [*elements, *rest]
 
 
 def listed_rows() -> Rows:
@@ -316,7 +323,7 @@ def _surrogate(known: Mapping[str, bytes]) -> MisfitError:
 def _misfit_of(error: Exception) -> MisfitError | None:
     """Return why a row does not fit, None where looking at its members may show more."""
     if isinstance(error, MisfitError):
-        return error.with_traceback(None)  # which leads to its row: a circle, which only a collection would free
+        return error
     return _misfit(error) if isinstance(error, msgspec.ValidationError) and not _is_unknown(error) else None
 
 

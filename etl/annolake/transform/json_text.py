@@ -74,9 +74,11 @@ def split_array(text: bytes) -> list[bytes]:
     except (ValueError, RecursionError):
         pass
     text = text.strip(_SPACE)
+    if not (text.startswith(b"[") and text.endswith(b"]")):
+        raise ValueError("expected [...]")
     try:
         elements, end = _cut_around(text, len(b"["))
-        if end == len(text) - 1 and text.startswith(b"["):
+        if end == len(text) - 1:
             return elements
     except ValueError:
         pass
@@ -104,7 +106,10 @@ def split_answer(text: bytes, name: str) -> tuple[list[bytes], Mapping[str, byte
 
 
 def _cut_answer(text: bytes, name: str) -> tuple[list[bytes], Mapping[str, bytes]]:
-    """Do the same where the array is the first member, and few of its elements are unreadable."""
+    """Do the same where the array comes first, few of its elements are unreadable, and all other members are readable.
+
+    Raises ValueError or RecursionError for any other object.
+    """
     head = _TO_ARRAY.match(text)
     if head is None or _names[head[1]] != name:
         raise ValueError("it does not begin with the array")
