@@ -22,7 +22,7 @@ from msgspec import Raw
 from annolake import contract
 from annolake.transform.elements import Element, told_apart
 from annolake.transform.guard import Guard
-from annolake.transform.json_text import Members, as_object, joined, members, split_answer, split_array, split_object
+from annolake.transform.json_text import Members, View, as_object, cut_answer, cut_array, joined, members, split_object
 from annolake.transform.rejected import rejected
 from annolake.transform.row_batch import DecodedRow, Page
 from annolake.transform.row_types import MisfitError, Place, Rows
@@ -77,7 +77,7 @@ class PageDecoder:
         try:
             return self._read_at_once(body, strict)
         except (ValueError, RecursionError):
-            return self._read_each(split_array(body), strict, lambda taught: self._read_at_once(body, taught))
+            return self._read_each(body, cut_array(body), strict, lambda taught: self._read_at_once(body, taught))
 
     def read_answer(self, body: bytes) -> tuple[list[Element], str | None]:
         """Do the same with a JSON object that has the array in `items`, and return the cursor in `next_cursor` too.
@@ -89,7 +89,7 @@ class PageDecoder:
             return self._answer_at_once(body, strict)
         except (ValueError, RecursionError):
             texts, cursor = _opened(body)
-            return self._read_each(texts, strict, lambda taught: self._answer_at_once(body, taught)[0]), cursor
+            return self._read_each(body, texts, strict, lambda taught: self._answer_at_once(body, taught)[0]), cursor
 
     def _read_at_once(self, body: bytes, strict: StrictDecoder) -> list[Element]:
         """Decode an array of rows that fit exactly; ValueError or RecursionError for any other."""
@@ -103,19 +103,24 @@ class PageDecoder:
         return [*self._settled(strict, answer.items or [])], answer.next_cursor or None
 
     def _read_each(
-        self, texts: Sequence[bytes], strict: StrictDecoder, at_once: Callable[[StrictDecoder], list[Element]]
+        self,
+        body: bytes,
+        texts: Sequence[View],
+        strict: StrictDecoder,
+        at_once: Callable[[StrictDecoder], list[Element]],
     ) -> list[Element]:
-        """Decode elements one by one, since `strict` could not read them `at_once`.
+        """Decode the elements of a body one by one, since `strict` could not read them `at_once`.
 
         Once something was learned from one of them all is tried again: most often each row has the field.
         """
-        fitting: list[tuple[bytes, Any]] = []
+        is_text = _is_utf8(body)
+        fitting: list[tuple[View, Any]] = []
         others: dict[int, Element] = {}
         for at, text in enumerate(texts):
             try:
-                fitting.append((text, _decoded(text, strict)))
+                fitting.append((text, strict.row.decode(text) if is_text else _decoded(bytes(text), strict)))
             except (ValueError, RecursionError) as error:
-                others[at] = self._read_closely(text, error)
+                others[at] = self._read_closely(bytes(text), error)
                 if self._strict is not strict:
                     break
         if self._strict is not strict:
@@ -124,7 +129,7 @@ class PageDecoder:
         elements = _in_place(others, self._settled_in_batches(strict, fitting))
         return elements + [self._read_row(text) for text in texts[len(elements) :]]
 
-    def _settled_in_batches(self, strict: StrictDecoder, decoded: Sequence[tuple[bytes, Any]]) -> list[Element]:
+    def _settled_in_batches(self, strict: StrictDecoder, decoded: Sequence[tuple[View, Any]]) -> list[Element]:
         """Settle rows with their texts: of a batch in which one does not fit, each is read alone.
 
         Batches grow as long as all fit, so that many misfits have few rows read twice.
@@ -137,7 +142,7 @@ class PageDecoder:
                 size = min(2 * size, _SETTLED_AT_ONCE)
             except MisfitError as error:
                 texts = [text for text, _ in batch]
-                settled += map(self._read_row, texts) if size > 1 else [self._read_closely(texts[0], error)]
+                settled += map(self._read_row, texts) if size > 1 else [self._read_closely(bytes(texts[0]), error)]
                 size = 1
         return settled
 
@@ -147,7 +152,8 @@ class PageDecoder:
         self._rows.normalize(decoded)
         return zip(decoded, unmapped, strict=True)
 
-    def _read_row(self, text: bytes) -> Element:
+    def _read_row(self, view: View) -> Element:
+        text = bytes(view)
         try:
             return self._strictly(text)
         except (ValueError, RecursionError) as error:
@@ -235,7 +241,7 @@ class PageDecoder:
 
 def _decoded(text: bytes, strict: StrictDecoder) -> Any:
     """Decode the text of one row; ValueError or RecursionError where it does not fit exactly."""
-    text.decode()
+    _check_utf8(text)
     return strict.row.decode(text)
 
 
@@ -277,12 +283,20 @@ def _check_utf8(body: bytes) -> None:
     decoder.decode(b"", final=True)
 
 
-def _opened(body: bytes) -> tuple[list[bytes], str | None]:
+def _is_utf8(body: bytes) -> bool:
+    try:
+        _check_utf8(body)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _opened(body: bytes) -> tuple[Sequence[View], str | None]:
     """Return the texts of an answer's elements and the cursor behind them, None at the end.
 
     Raises ValueError where it is no object with a list.
     """
-    texts, others = split_answer(body, "items")
+    texts, others = cut_answer(body, "items")
     cursor = msgspec.json.decode(others.get("next_cursor", b"null"), type=str | None)
     return texts, cursor or None
 

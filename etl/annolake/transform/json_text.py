@@ -7,7 +7,7 @@ JSON. All give the same texts, so that the neighbours of an unreadable row go th
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -15,6 +15,9 @@ from msgspec import Raw
 
 K = TypeVar("K", bound=str | bytes)
 V = TypeVar("V")
+
+View = bytes | memoryview
+"""A text, or a view of one: a memoryview, or msgspec's `Raw`, which counts as bytes for type checkers."""
 
 _SPACE = b" \t\r\n"
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'  # possessive: a long one costs no stack
@@ -69,11 +72,16 @@ def split_array(text: bytes) -> list[bytes]:
 
     Raises ValueError where `text` is no complete array: cut off, or of another shape.
     """
+    return [bytes(element) for element in cut_array(text)]
+
+
+def cut_array(text: bytes) -> Sequence[View]:
+    """Cut a JSON array into its elements as `split_array` does, which mostly are views: a page may have 100 MB."""
     try:
-        return [bytes(element) for element in _array.decode(text)]
+        return _array.decode(text)
     except (ValueError, RecursionError):
         pass
-    text = text.strip(_SPACE)
+    text = bytes(text).strip(_SPACE)
     if not (text.startswith(b"[") and text.endswith(b"]")):
         raise ValueError("expected [...]")
     try:
@@ -86,10 +94,10 @@ def split_array(text: bytes) -> list[bytes]:
         readable = _readable(text)
         return [element for _, element in _measured(text, readable, _array.decode(readable), _BEFORE_ELEMENT)]
     except (ValueError, RecursionError):
-        return list(_elements(text, b"[", b"]"))
+        return [*_elements(text, b"[", b"]")]
 
 
-def split_answer(text: bytes, name: str) -> tuple[list[bytes], Mapping[str, bytes]]:
+def cut_answer(text: bytes, name: str) -> tuple[Sequence[View], Mapping[str, bytes]]:
     """Cut a JSON object with an array in the member `name` into the array's elements and the other members.
 
     Raises ValueError where `text` is no complete object with an array there; null is an empty one.
@@ -97,15 +105,16 @@ def split_answer(text: bytes, name: str) -> tuple[list[bytes], Mapping[str, byte
     plain = _plain_members(text)
     if plain is None:
         try:
-            return _cut_answer(text, name)
+            return _cut_answer_around(text, name)
         except (ValueError, RecursionError):
             pass
     others = dict(plain or split_object(text).there)
-    array = bytes(others.pop(name, b""))
-    return [] if array == b"null" else split_array(array), others
+    array = others.pop(name, b"")
+    is_null = len(array) == len(b"null") and bytes(array) == b"null"
+    return [] if is_null else cut_array(array), others
 
 
-def _cut_answer(text: bytes, name: str) -> tuple[list[bytes], Mapping[str, bytes]]:
+def _cut_answer_around(text: bytes, name: str) -> tuple[Sequence[View], Mapping[str, bytes]]:
     """Do the same where the array comes first, few of its elements are unreadable, and all other members are readable.
 
     Raises ValueError or RecursionError for any other object.
@@ -227,12 +236,12 @@ def _measured(
         raise ValueError("there are more values")
 
 
-def _cut_around(text: bytes, start: int) -> tuple[list[bytes], int]:
+def _cut_around(text: bytes, start: int) -> tuple[list[View], int]:
     """Cut an array of which few elements are unreadable, by brackets those alone; its elements begin at `start`.
 
     Returns them, and the place of the bracket that closes it. Raises ValueError where more of them are unreadable.
     """
-    elements, unreadable, view = list[bytes](), 0, memoryview(text)
+    elements, unreadable, view = list[View](), 0, memoryview(text)
     while True:
         end = _end_of_readable(view[start:])
         if end is None:
@@ -240,12 +249,21 @@ def _cut_around(text: bytes, start: int) -> tuple[list[bytes], int]:
             if unreadable > _FEW + len(elements) // _FEW:
                 raise ValueError("many elements are unreadable")
             end = _end_of_shape(text, start) - start
-        elements.append(text[start : start + end].strip(_SPACE))
+        elements.append(_stripped(view[start : start + end]))
         start += end + len(b",")
         if text.startswith(b"]", start - 1):
             return elements, start - 1
         if not text.startswith(b",", start - 1):
             raise ValueError("no element ends here")
+
+
+def _stripped(text: memoryview) -> memoryview:
+    start, end = 0, len(text)
+    while start < end and text[start] in _SPACE:
+        start += 1
+    while start < end and text[end - 1] in _SPACE:
+        end -= 1
+    return text[start:end]
 
 
 def _end_of_readable(text: memoryview) -> int | None:
