@@ -5,13 +5,14 @@ lake before `commit`, so that an export that fails leaves no reject known that i
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 from annolake.keys import key_of
 from annolake.load.lake import Lake
-from annolake.load.records import READ_AHEAD, Rejects
+from annolake.load.records import Rejects
 from annolake.load.storage.scratch import Workspace
 from annolake.transform.row_batch import Reject, RowBatch
 
@@ -58,11 +59,9 @@ class RejectKeeper:
 
     def see(self, batch: RowBatch) -> None:
         """Note the rejects and the accepted rows of a batch."""
-        for start in range(0, len(batch.rejects), READ_AHEAD):
-            rejects = batch.rejects[start : start + READ_AHEAD]
-            self._kept.read_ahead(map(_name_of, rejects))
-            for reject in rejects:
-                self._keep(reject)
+        names = [reject.queue_run_id or reject.key.hex() for reject in batch.rejects]
+        for name, reject, known in zip(names, batch.rejects, self._kept.all(names), strict=True):
+            self._keep(name, reject, known or {})
         for row in batch.rows if self._names else ():
             if row.key in self._names:
                 name = self._names.pop(row.key)
@@ -74,10 +73,8 @@ class RejectKeeper:
         """Have the lake know what was seen, once the queue is published. Raises LakeError."""
         self._kept.commit()
 
-    def _keep(self, reject: Reject) -> None:
-        name = _name_of(reject)
+    def _keep(self, name: str, reject: Reject, known: Mapping[str, Any]) -> None:
         self.unreadable |= reject.queue_run_id is None
-        known = self._kept.get(name) or {}
         first_export = known.get("export_id")
         if not known or (isinstance(first_export, str) and not self._tells(first_export)):
             self._new.add(name)
@@ -110,10 +107,6 @@ def rejects_of(lake: Lake, workspace: Workspace, queue_id: str, *, now: datetime
         export_id=export_id,
         tells=lambda earlier: earlier == export_id or lake.reports.tells(earlier, queue_id),
     )
-
-
-def _name_of(reject: Reject) -> str:
-    return reject.queue_run_id or reject.key.hex()
 
 
 def _keys_of(name: str) -> list[bytes]:

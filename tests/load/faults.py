@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from errno import EIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from load.model_queue import START, Row, changed
@@ -29,11 +30,13 @@ class Gate:
     def __init__(self, mode: str = "", at: int = -1) -> None:
         self.steps: list[str] = []
         self._mode, self._at = mode, at
+        self._counting = Lock()
 
     def __call__(self, verb: str, path: Path, call: Callable[[], Any]) -> Any:
         """Do the step, unless it is the one to break; flushing is left out, it only costs time here."""
-        self.steps.append(verb)
-        step = len(self.steps) - 1
+        with self._counting:  # a store's steps may be done side by side
+            self.steps.append(verb)
+            step = len(self.steps) - 1
         if self._mode == "kill" and step >= self._at:
             raise Killed
         broken = self._mode != "" and step == self._at

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from annolake.errors import LakeError
 from annolake.load.lake import Lake
-from annolake.load.records import READ_AHEAD
 from annolake.load.storage.local import straight
 from annolake.load.storage.scratch import Workspace
 from load.faults import Gate, Killed
@@ -265,8 +265,8 @@ def test_a_second_reading_starts_with_nothing_staged(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("arrangement")
 def test_many_rejects_are_read_and_changed_meanwhile(tmp_path: Path) -> None:
     """Each is met once, as it is then."""
-    lake, count = lake_at(tmp_path), READ_AHEAD + 3
-    names = [f"id-{number:03d}" for number in range(count)]
+    lake = lake_at(tmp_path)
+    names = [f"id-{number:03d}" for number in range(40)]
     lake.prepare()
     with lake.workspace("one", since=FIRST_EXPORT) as workspace:
         rejects = lake.rejects(QUEUE, workspace)
@@ -275,7 +275,7 @@ def test_many_rejects_are_read_and_changed_meanwhile(tmp_path: Path) -> None:
         rejects.commit()
 
         met = {}
-        for name, record in rejects.each():
+        for name, record in zip(names, rejects.all(rejects.names), strict=True):
             met[name] = record
             if name == names[0]:
                 rejects.put(names[1], {"version": "changed"})
@@ -286,6 +286,48 @@ def test_many_rejects_are_read_and_changed_meanwhile(tmp_path: Path) -> None:
     assert met == {name: {"version": "changed" if name == names[1] else name} for name in names}
     after = {kept.name: kept.record for kept in lake.rejected(QUEUE)}
     assert after == {name: record for name, record in met.items() if name != names[2]} | {"id-new": {}}
+
+
+def test_a_known_reject_that_cannot_be_looked_into_is_told(tmp_path: Path) -> None:
+    """It is no reject that is not there: to write it again would hide what is wrong."""
+    write_rejects(tmp_path, sound="{}")
+    (tmp_path / "_annolake" / "rejected" / f"queue_id={QUEUE}" / "folder.json").mkdir()
+    lake = lake_at(tmp_path)
+    lake.prepare()
+    with lake.workspace("one", since=FIRST_EXPORT) as workspace:
+        rejects = lake.rejects(QUEUE, workspace)
+
+        assert list(rejects.all(["sound", "gone"])) == [{}, None]
+        with pytest.raises(LakeError, match=r"folder\.json: it is not a regular file"):
+            list(rejects.all(["sound", "folder"]))
+
+
+@pytest.mark.parametrize("arrangement", ["s3-delta"], indirect=True)
+@pytest.mark.usefixtures("arrangement")
+def test_rejects_in_a_store_are_put_read_and_removed_together(tmp_path: Path) -> None:
+    """Two at a time pass a gate that opens for two alone."""
+    pair, watched = Barrier(2), set[str]()
+
+    def gate(verb: str, path: Any, call: Callable[[], Any]) -> Any:
+        if verb in watched and "/rejected/" in f"{path}" and f"{path}".endswith(".json"):
+            pair.wait(30)
+        return call()
+
+    lake = lake_at(tmp_path, gate=gate)
+    lake.prepare()
+    with lake.workspace("one", since=FIRST_EXPORT) as workspace:
+        rejects = lake.rejects(QUEUE, workspace)
+        watched |= {"write", "read", "remove"}
+        for number in range(8):
+            rejects.put(f"id-{number}", {})
+        rejects.commit()
+        read = list(rejects.all(rejects.names)), [kept.record for kept in lake.rejected(QUEUE)]
+        for name in rejects.names:
+            rejects.remove(name)
+        rejects.commit()
+
+    assert read == ([{}] * 8, [{}] * 8)
+    assert lake.rejects_known(QUEUE) == 0
 
 
 @ANYWHERE

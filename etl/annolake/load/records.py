@@ -15,15 +15,11 @@ from typing import Any
 import msgspec
 
 from annolake.errors import LakeError
-from annolake.load.storage.files import Files, Location, MissingError, bytes_or_error
+from annolake.load.storage.files import Files, Location, MissingError
 from annolake.load.storage.scratch import Workspace
 
 _JSON = ".json"
 _NEVER = "99991231T235959"
-
-READ_AHEAD = 64
-"""How many rejects are read at once, and in memory."""
-
 _PLAIN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 
 
@@ -149,7 +145,6 @@ class Rejects:
         self._known = set(reject_files(files, folder))
         self._staged: set[str] = set()
         self._unwanted: set[str] = set()
-        self._ahead: dict[str, dict[str, Any] | None] = {}
 
     @property
     def names(self) -> list[str]:
@@ -161,26 +156,16 @@ class Rejects:
 
         One that is to be removed counts as known until it is.
         """
-        name = _file_name(key)
-        if name in self._staged:
-            return _get(self._local, self._aside / name)
-        if name in self._ahead:
-            return self._ahead[name]
+        return next(self.all([key]))
+
+    def all(self, keys: Iterable[str]) -> Iterator[dict[str, Any] | None]:
+        """Yield the same of many keys, each as it is when it is yielded."""
+        names = [_file_name(key) for key in keys]
+        for name, known in zip(names, self._files.map(self._known_one, names), strict=True):
+            yield _get(self._local, self._aside / name) if name in self._staged else known
+
+    def _known_one(self, name: str) -> dict[str, Any] | None:
         return _get(self._files, self._folder / name) if name in self._known else None
-
-    def read_ahead(self, keys: Iterable[str]) -> None:
-        """Read the rejects that are known of these keys, which `get` returns next, at once: each may be a request."""
-        names = [name for name in map(_file_name, keys) if name in self._known and name not in self._staged]
-        found = self._files.read_all([self._folder / name for name in names])
-        self._ahead = dict(zip(names, map(_found, found), strict=True))
-
-    def each(self) -> Iterator[tuple[str, dict[str, Any] | None]]:
-        """Yield the names of the rejects that there are, with what `get` returns; they may be changed meanwhile."""
-        names = self.names
-        for start in range(0, len(names), READ_AHEAD):
-            some = names[start : start + READ_AHEAD]
-            self.read_ahead(some)
-            yield from ((name, self.get(name)) for name in some)
 
     def put(self, key: str, reject: Mapping[str, Any]) -> None:
         """Set a row aside, in the place of an earlier reject of that key."""
@@ -208,10 +193,13 @@ class Rejects:
         """Put what was staged in place, and remove what is to be removed: from now on the lake knows it."""
         if self._staged:
             self._files.prepare(self._folder)
-        self._files.put_all({self._aside / name: self._folder / name for name in sorted(self._staged)})
-        self._files.remove_all([self._folder / name for name in sorted(self._unwanted)])
+        list(self._files.map(self._put_in_place, sorted(self._staged)))
+        list(self._files.map(lambda name: self._files.remove(self._folder / name), sorted(self._unwanted)))
         self._known = (self._known - self._unwanted) | self._staged
-        self._staged, self._unwanted, self._ahead = set(), set(), {}
+        self._staged, self._unwanted = set(), set()
+
+    def _put_in_place(self, name: str) -> None:
+        self._files.put(self._aside / name, self._folder / name, flush=False)
 
 
 class KeptReject(msgspec.Struct, frozen=True):
@@ -234,12 +222,17 @@ def reject_files(files: Files, folder: Location) -> list[str]:
 
 def read_rejects(files: Files, folder: Location, table: str) -> Iterator[KeptReject]:
     """Yield the rejects of a queue's folder, needing no lock: one that is removed meanwhile is passed over."""
-    names = reject_files(files, folder)
-    for start in range(0, len(names), READ_AHEAD):
-        paths = [folder / name for name in names[start : start + READ_AHEAD]]
-        for path, found in zip(paths, files.read_all(paths), strict=True):
-            if not isinstance(found, MissingError):  # else a pipe, a folder, a file of another user
-                yield KeptReject(table, path, None if isinstance(found, LakeError) else _parsed(found))
+
+    def read(name: str) -> KeptReject | None:
+        try:
+            record = _parsed(files.read(folder / name))
+        except MissingError:
+            return None
+        except LakeError:  # a pipe, a folder, a file of another user
+            record = None
+        return KeptReject(table, folder / name, record)
+
+    yield from filter(None, files.map(read, reject_files(files, folder)))
 
 
 def _pasts(report: Mapping[str, Any]) -> list[PastExport]:
@@ -272,16 +265,10 @@ def _text(record: Mapping[str, Any]) -> bytes:
 
 
 def _get(files: Files, path: Location) -> dict[str, Any] | None:
-    return _found(bytes_or_error(files, path))
-
-
-def _found(text: bytes | LakeError) -> dict[str, Any] | None:
-    """Return what a file holds, None where there is none. Raises the LakeError that was met in its place."""
-    if isinstance(text, MissingError):
+    try:
+        return _parsed(files.read(path))
+    except MissingError:
         return None
-    if isinstance(text, LakeError):
-        raise text
-    return _parsed(text)
 
 
 def _parsed(text: bytes) -> dict[str, Any] | None:

@@ -119,7 +119,8 @@ def rejects_erased(
 ) -> int:
     """Remove a table's rejects of rows that a rule concerns, as far as their texts tell; return how many."""
     kept, gone = lake.rejects(queue_id, workspace, table), 0
-    for name, record in kept.each():
+    names = kept.names
+    for name, record in zip(names, kept.all(names), strict=True):
         row = RejectedRow(str((record or {}).get("row")))
         of_rows = table == RUNS.name
         if rule.concerns(_facts(name, row)) if of_rows else _belongs(name, row, table, rule, found):

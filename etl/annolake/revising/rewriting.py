@@ -70,7 +70,8 @@ class _Rewriting:
         if guard is None:
             return 0
         kept, changed = self._hands.lake.rejects(queue_id, self._hands.workspace, table), 0
-        for name, record in kept.each():
+        names = kept.names
+        for name, record in zip(names, kept.all(names), strict=True):
             text = record.get("row") if record else None
             if record is None or not isinstance(text, str):
                 kept.remove(name)

@@ -4,10 +4,10 @@ import errno
 import hashlib
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pytest
 
 from annolake.clock import Clock
 from annolake.errors import LakeError
-from annolake.load.storage.bucket import Patience
+from annolake.load.storage.bucket import Bucket, Patience
 from annolake.load.storage.files import MissingError
 from annolake.load.storage.kinds import S3
 from annolake.load.storage.object_path import ObjectPath
@@ -113,37 +113,58 @@ def test_files_are_put_whole_listed_read_and_removed(
     assert not files.exists(folder)
 
 
-def test_small_files_wait_for_the_store_together(object_store: ObjectStore, folder: ObjectPath, tmp_path: Path) -> None:
-    """Four at a time pass a gate that opens for four alone; what comes back is in order, errors in their places."""
-    four = Barrier(4)
+def test_requests_wait_for_the_store_together(object_store: ObjectStore, folder: ObjectPath, put: Put) -> None:
+    """Eight at a time pass a gate that opens for eight alone; what they return is in order."""
+    eight = Barrier(8)
 
     def gate(_verb: str, _path: Any, call: Callable[[], Any]) -> Any:
-        four.wait(30)
+        eight.wait(30)
         return call()
 
+    names = [f"{number:02}" for number in range(16)]
+    for name in names:
+        put(folder / name, name.encode())
     files = ObjectFiles(bucket_of(object_store), S3, gate)
-    sources = {tmp_path / name: folder / name for name in "abcd"}
-    for source in sources:
-        source.write_bytes(source.name.encode())
-    files.put_all(sources)
-    found = files.read_all([folder / name for name in ("b", "gone", "a", "c")])
 
-    assert not any(source.exists() for source in sources)
-    assert (found[0], found[2:]) == (b"b", [b"a", b"c"])
-    assert isinstance(found[1], MissingError)
-    assert files.read_all([]) == []
+    assert list(files.map(lambda name: files.read(folder / name), names)) == [name.encode() for name in names]
+    assert list(files.map(lambda name: files.read(folder / name), names[:0])) == []
 
 
-def test_the_first_small_file_that_cannot_be_put_is_told(
-    object_store: ObjectStore, folder: ObjectPath, tmp_path: Path
-) -> None:
-    """The others may be there or not, and none is left in the making."""
-    sources = {tmp_path / name: folder / name for name in ("a", "b", "c")}
-    for source in sources:
-        source.write_bytes(b"x")
+def test_no_more_requests_begin_once_one_has_failed(files: ObjectFiles, folder: ObjectPath) -> None:
+    """Those under way end, and the first error is raised, whichever comes first."""
+    begun, second_failed = list[int](), Event()
 
-    with pytest.raises(LakeError, match=f"cannot write {folder}/a"):
-        ObjectFiles(bucket_of(object_store, "reader"), S3).put_all(sources)
+    def ask(number: int) -> bytes:
+        begun.append(number)
+        if number == 0:
+            assert second_failed.wait(30)
+        if number == 1:
+            second_failed.set()
+        return files.read(folder / str(number))
+
+    with pytest.raises(MissingError, match=f"cannot read {folder}/0"):
+        list(files.map(ask, range(100)))
+
+    assert len(begun) <= 9
+
+
+def test_removing_goes_on_behind_a_file_that_is_not_there() -> None:
+    """As some stores do not, which stop at the first key that they do not find."""
+
+    class Store:
+        def __init__(self) -> None:
+            self.keys = {"a", "c", "d"}
+
+        def delete(self, keys: Sequence[str]) -> None:
+            for key in keys:
+                if key not in self.keys:
+                    raise FileNotFoundError(key)
+                self.keys.remove(key)
+
+    store = Store()
+    Bucket(store).delete(["a", "b", "c", "e", "d"])
+
+    assert store.keys == set()
 
 
 @pytest.mark.parametrize("verb", ["read", "size", "open", "digest"])

@@ -5,7 +5,6 @@ into annolake's words in `explained`, and nothing else gets out.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -125,8 +124,11 @@ class Bucket:
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; one that is not there is no error."""
-        with suppress(FileNotFoundError):  # some stores tell
+        try:
             _patiently(lambda: self._store.delete(keys))
+        except FileNotFoundError:  # some stores tell, and leave those behind it
+            for key in keys if len(keys) > 1 else ():
+                self.delete([key])
 
 
 def _patiently(call: Callable[[], T]) -> T:

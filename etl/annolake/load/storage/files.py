@@ -4,7 +4,7 @@ Owns the protocols, and nothing that touches a file. `local` and `objects` are t
 `lease` the two kinds of locks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from annolake.errors import LakeError
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _LOOKS = 5
@@ -32,14 +33,6 @@ def look_again(look: Callable[[], T]) -> T:
         with suppress(MissingError):
             return look()
     return look()
-
-
-def bytes_or_error(files: "Files", path: "Location") -> bytes | LakeError:
-    """Return the bytes of a small file, or the error that reading it raises."""
-    try:
-        return files.read(path)
-    except LakeError as error:
-        return error
 
 
 class Location(Protocol):
@@ -70,6 +63,12 @@ class Files(Protocol):
     def step(self, verb: str, path: Location, call: Callable[[], T]) -> T:
         """Do one thing with `path`, translating foreign errors; `verb` completes "cannot ... <path>"."""
 
+    def map(self, call: Callable[[S], T], things: Iterable[S]) -> Iterator[T]:
+        """Yield what a call makes of each thing, in order: some are called ahead, at once, where each is a request.
+
+        Raises what the first call raises that fails.
+        """
+
     def prepare(self, folder: Location) -> None:
         """See to it that readers find the folder, where the place has folders."""
 
@@ -88,9 +87,6 @@ class Files(Protocol):
     def read(self, path: Location) -> bytes:
         """Return the bytes of a small file."""
 
-    def read_all(self, paths: Sequence[Location]) -> list[bytes | LakeError]:
-        """Return the bytes of small files; the error in the place of one that cannot be read."""
-
     def open(self, path: Location) -> pa.NativeFile:
         """Open a file to read any part of it; the caller closes it."""
 
@@ -103,9 +99,6 @@ class Files(Protocol):
         With `flush` it is made to last before it is seen: on a disk the file is flushed, renamed, and its name too. The
         folder of `target` is there, where the place has folders (`prepare`).
         """
-
-    def put_all(self, files: Mapping[Path, Location]) -> None:
-        """Put files in their places as `put` does, without `flush`; where it fails some of them may be there."""
 
     def remove(self, path: Location) -> None:
         """Remove a file, or a folder with all that is in it; nothing where there is none."""

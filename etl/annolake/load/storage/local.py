@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -17,10 +17,11 @@ import pyarrow as pa
 
 from annolake.errors import LakeError
 from annolake.load.storage.exchange import exchange
-from annolake.load.storage.files import Gate, Location, MissingError, bytes_or_error
+from annolake.load.storage.files import Gate, Location, MissingError
 from annolake.load.storage.holes import punch
 from annolake.load.storage.reasons import DAMAGED, reason
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -55,6 +56,10 @@ class LocalFiles:
 
     # --- as every place has them
 
+    def map(self, call: Callable[[S], T], things: Iterable[S]) -> Iterator[T]:
+        """Yield what a call makes of each thing, one after another."""
+        return map(call, things)
+
     def prepare(self, folder: Location) -> None:
         """Make the folder, so that readers find one."""
         self.make_folder(_disk(folder))
@@ -86,10 +91,6 @@ class LocalFiles:
         self.size(path)
         return self.step("read", path, lambda: _disk(path).read_bytes())
 
-    def read_all(self, paths: Sequence[Location]) -> list[bytes | LakeError]:
-        """Return the bytes of small files; the error in the place of one that cannot be read."""
-        return [bytes_or_error(self, path) for path in paths]
-
     def open(self, path: Location) -> pa.NativeFile:
         """Open a file to read any part of it; the caller closes it."""
         return self.step("read", path, lambda: pa.OSFile(str(path)))
@@ -106,11 +107,6 @@ class LocalFiles:
         self.move(source, _disk(target))
         if flush:
             self.sync(_disk(target).parent)
-
-    def put_all(self, files: Mapping[Path, Location]) -> None:
-        """Put files in their places, one after another."""
-        for source, target in files.items():
-            self.put(source, target, flush=False)
 
     def remove(self, path: Location) -> None:
         """Remove a file or a folder with all that is in it; nothing where there is none."""

@@ -5,10 +5,10 @@ Every touch is one step through one gate, as on a disk. A folder is the beginnin
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from annolake.errors import LakeError
 from annolake.load.storage.bucket import FOREIGN, Bucket
-from annolake.load.storage.files import Gate, Location, bytes_or_error
+from annolake.load.storage.files import Gate, Location
 from annolake.load.storage.kinds import StoreKind
 from annolake.load.storage.local import straight
 from annolake.load.storage.object_path import key_of
@@ -26,7 +26,7 @@ from annolake.load.storage.store_words import explained
 S = TypeVar("S")
 T = TypeVar("T")
 
-_AT_ONCE = 16
+_AT_ONCE = 8  # more of them share a slow line, and a large one takes longer than a request may
 
 _WHOLE_BYTES = 4 << 20
 _WINDOW_BYTES, _AHEAD_BYTES = 1 << 20, 4 << 20
@@ -49,6 +49,17 @@ class ObjectFiles:
         except FOREIGN as exc:
             raise explained(exc, self._kind, verb, path) from None
         return done
+
+    def map(self, call: Callable[[S], T], things: Iterable[S]) -> Iterator[T]:
+        """Yield what a call makes of each thing, in order; up to eight are under way at once."""
+        running: deque[Future[T]] = deque()
+        with ThreadPoolExecutor(_AT_ONCE, "store") as threads:
+            for thing in things:
+                running.append(threads.submit(call, thing))
+                if len(running) == _AT_ONCE:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
 
     def prepare(self, folder: Location) -> None:
         """Do nothing: a folder is there with its first file."""
@@ -82,10 +93,6 @@ class ObjectFiles:
         """Return the bytes of a small file."""
         return self.step("read", path, lambda: self._bucket.find(key_of(path)).content)
 
-    def read_all(self, paths: Sequence[Location]) -> list[bytes | LakeError]:
-        """Return the bytes of small files, several at once; the error in the place of one that cannot be read."""
-        return _side_by_side(partial(bytes_or_error, self), paths)
-
     def open(self, path: Location) -> pa.NativeFile:
         """Open a file to read any part of it; the caller closes it.
 
@@ -114,10 +121,6 @@ class ObjectFiles:
         with suppress(OSError):  # else it goes with the workspace
             source.unlink()
 
-    def put_all(self, files: Mapping[Path, Location]) -> None:
-        """Put local files in their places, several at once; where one fails, no other is begun."""
-        _side_by_side(lambda source: self.put(source, files[source]), [*files])
-
     def remove(self, path: Location) -> None:
         """Remove a file, or a folder with all that is in it; nothing where there is none."""
         key = key_of(path)
@@ -128,14 +131,6 @@ class ObjectFiles:
         """Remove files, many at a time; one that is not there is no error."""
         if paths:
             self.step("remove", paths[0], lambda: self._bucket.delete([key_of(path) for path in paths]))
-
-
-def _side_by_side(call: Callable[[S], T], things: Sequence[S]) -> list[T]:
-    """Return what a call makes of each thing; they wait for the store together. Raises what the first one raises."""
-    if len(things) <= 1:
-        return [call(each) for each in things]
-    with ThreadPoolExecutor(min(_AT_ONCE, len(things)), "store") as threads:
-        return [*threads.map(call, things)]
 
 
 class _Ranges(io.RawIOBase):
