@@ -258,9 +258,9 @@ def time_from(text: object) -> datetime | None:
 
 
 def _text(record: Mapping[str, Any]) -> bytes:
-    try:  # measured: a sixth of the time, for each 40 queues' report
-        return msgspec.json.format(json.dumps(record, ensure_ascii=False).encode(), indent=1) + b"\n"
-    except ValueError:  # half a surrogate pair, NaN
+    try:
+        return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+    except UnicodeEncodeError:  # half a surrogate pair
         return (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace")
 
 
