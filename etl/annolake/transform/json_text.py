@@ -1,8 +1,9 @@
 """JSON as text: cutting it into its elements, and putting it together, without looking at their values.
 
-What msgspec reads is cut by it. So is what it reads once a few things that it refuses are written over in the same
-length (a lone surrogate escape, NaN, control characters); a loop over brackets cuts whatever else has the shape of
-JSON. All give the same texts, so that the neighbours of an unreadable row go through. Never builds values.
+What msgspec reads is cut by it, and so are the elements around a few that it cannot read. So is what it reads once a
+few things that it refuses are written over in the same length (a lone surrogate escape, NaN, control characters); a
+loop over brackets cuts whatever else has the shape of JSON. All give the same texts, so that the neighbours of an
+unreadable row go through. Never builds values.
 """
 
 import json
