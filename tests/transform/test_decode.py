@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from annolake.keys import key_of
 from annolake.transform.decode import PageDecoder, runs_decoder
-from annolake.transform.json_text import joined, split_object
+from annolake.transform.json_cut import split_object
+from annolake.transform.json_text import joined
 from annolake.transform.queue_row import decode_queue
 from annolake.transform.row_batch import Page, Reject
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from annolake.transform.decode import PageDecoder, listed_rows
 from annolake.transform.items import item_rows, run_rows
-from annolake.transform.json_text import Members
+from annolake.transform.json_cut import Members
 from annolake.transform.row_batch import Page, Reject
 from annolake.transform.row_types import Rows
 from annolake.transform.strict_decoder import MOST_LEARNED, StrictDecoder

@@ -8,7 +8,6 @@ row.
 """
 
 import codecs
-import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +21,9 @@ from msgspec import Raw
 from annolake import contract
 from annolake.transform.elements import Element, told_apart
 from annolake.transform.guard import Guard
-from annolake.transform.json_text import Members, View, as_object, cut_answer, cut_array, joined, members, split_object
+from annolake.transform.json_cut import Members, View, cut_answer, cut_array, is_readable, members, split_object
+from annolake.transform.json_text import as_object, joined
+from annolake.transform.misfits import check_json, misfit_at, misfit_of, surrogate_in
 from annolake.transform.rejected import rejected
 from annolake.transform.row_batch import DecodedRow, Page
 from annolake.transform.row_types import MisfitError, Place, Rows
@@ -31,7 +32,6 @@ from annolake.transform.strict_decoder import MOST_LEARNED, StrictDecoder
 
 _CHECKED_AT_ONCE = 1 << 20
 _SETTLED_AT_ONCE = 16
-_any = msgspec.json.Decoder(Raw)
 
 NOT_KEPT = (*contract.RUNS.dropped, "share_url")
 """Fields of a run that are read and forgotten; one that the documents do not name holds a share token."""
@@ -161,7 +161,7 @@ class PageDecoder:
 
     def _read_closely(self, text: bytes, error: Exception) -> Element:
         """Read a row that strict decoding refused with this error: it may fit all the same."""
-        misfit = _misfit_of(error)
+        misfit = misfit_of(error)
         members = _members(text)
         if misfit and members and members.plain and members.compact:
             return rejected(text, members, self._rows, misfit)  # looking closer would find the same
@@ -202,9 +202,9 @@ class PageDecoder:
         try:
             row = self._open.decode(text)
         except msgspec.ValidationError as error:
-            raise _misfit(error) from None
+            raise misfit_at(error) from None
         except (ValueError, RecursionError):
-            raise _surrogate(known) from None
+            raise surrogate_in(known) from None
         for name, value in apart.items():
             setattr(row, self._rows.fields[name].name, Raw(value))
         self._rows.normalize((row,))
@@ -229,8 +229,8 @@ class PageDecoder:
         Raises MisfitError where a text is no JSON.
         """
         for name, value in {**known, **unknown}.items():
-            _check_json(name, value)
-        return {name: value for name, value in known.items() if name in self._rows.texts and not _plain(value)}
+            check_json(name, value)
+        return {name: value for name, value in known.items() if name in self._rows.texts and not is_readable(value)}
 
     def _learn(self, places: Collection[Place]) -> None:
         if self._strict.extra.issuperset(places):
@@ -299,57 +299,6 @@ def _opened(body: bytes) -> tuple[Sequence[View], str | None]:
     texts, others = cut_answer(body, "items")
     cursor = msgspec.json.decode(others.get("next_cursor", b"null"), type=str | None)
     return texts, cursor or None
-
-
-def _plain(value: bytes) -> bool:
-    try:
-        _any.decode(value)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _check_json(name: str, value: bytes) -> None:
-    """Raise MisfitError where a field's value is no JSON (NaN, cut words); lone surrogate escapes are."""
-    if _plain(value):
-        return
-    try:
-        json.loads(value, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise MisfitError(f"$.{_printable(name)}", "nested too deeply to be read") from None
-    except ValueError:
-        raise MisfitError(f"$.{_printable(name)}", "not JSON") from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-def _printable(name: str) -> str:
-    return name.encode("ascii", "backslashreplace").decode()[:100]
-
-
-def _surrogate(known: Mapping[str, bytes]) -> MisfitError:
-    name = next((name for name, value in known.items() if not _plain(value)), None)
-    return MisfitError(f"$.{name}" if name else "$", "a lone surrogate escape, which no text can hold")
-
-
-def _misfit_of(error: Exception) -> MisfitError | None:
-    """Return why a row does not fit, None where looking at its members may show more."""
-    if isinstance(error, MisfitError):
-        return error
-    return _misfit(error) if isinstance(error, msgspec.ValidationError) and not _is_unknown(error) else None
-
-
-def _is_unknown(error: msgspec.ValidationError) -> bool:
-    return str(error).startswith("Object contains unknown field")
-
-
-def _misfit(error: msgspec.ValidationError) -> MisfitError:
-    reason, _, path = str(error).partition(" - at `")
-    if reason.startswith("Object missing required field `"):
-        return MisfitError("$." + reason.split("`")[1], "missing, and required by the contract")
-    return MisfitError(path.rstrip("`") or "$", reason)
 
 
 def _members(text: bytes) -> Members | None:

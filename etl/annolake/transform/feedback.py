@@ -17,7 +17,8 @@ from annolake.contract import FEEDBACK
 from annolake.keys import key_of
 from annolake.transform.decode import PageDecoder, with_more
 from annolake.transform.guard import NO_GUARDS, Guards
-from annolake.transform.json_text import joined, members, without_lone_surrogates
+from annolake.transform.json_cut import members
+from annolake.transform.json_text import joined, without_lone_surrogates
 from annolake.transform.row_batch import DecodedRow, Page, Reject
 from annolake.transform.row_types import MisfitError, Rows, hash_seed, json_type, row_hash
 

@@ -18,7 +18,8 @@ from annolake.columns.pseudonyms import Pseudonyms
 from annolake.columns.rules import UNMAPPED, ColumnRules, TableRules
 from annolake.contract import Column
 from annolake.keys import KEY_BYTES
-from annolake.transform.json_text import joined, members, split_object
+from annolake.transform.json_cut import members, split_object
+from annolake.transform.json_text import joined
 from annolake.transform.row_batch import Reject
 
 _NULL = b"null"

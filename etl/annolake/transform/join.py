@@ -20,7 +20,8 @@ from msgspec.structs import astuple
 from annolake.contract import RUNS
 from annolake.transform.elements import Element
 from annolake.transform.items import LAST_PARENT, RUN_PLACES, STATISTICS, Item, run_rows
-from annolake.transform.json_text import as_object, members
+from annolake.transform.json_cut import members
+from annolake.transform.json_text import as_object
 from annolake.transform.row_batch import DecodedRow, Reject, RowBatch
 from annolake.transform.row_types import hash_seed, row_hash
 

@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from annolake.transform.json_text import members, split_array
+from annolake.transform.json_cut import members, split_array
 from annolake.transform.secrets import scrubbed
 
 SHOWN = 80

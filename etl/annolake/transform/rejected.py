@@ -7,7 +7,8 @@ from functools import lru_cache
 import msgspec
 
 from annolake.keys import KEY_BYTES, key_of
-from annolake.transform.json_text import Members, joined, member
+from annolake.transform.json_cut import Members
+from annolake.transform.json_text import joined, member
 from annolake.transform.row_batch import Reject
 from annolake.transform.row_types import Key, MisfitError, Rows
 from annolake.transform.secrets import scrubbed, scrubbed_words, suspect

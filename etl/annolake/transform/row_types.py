@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from annolake.contract import Column, Table
-from annolake.transform.json_text import members
+from annolake.transform.json_cut import members
 from annolake.transform.secrets import scrubbed
 
 HASH_VERSION = 1

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET
 
-from annolake.transform.json_text import members, split_array, without_lone_surrogates
+from annolake.transform.json_cut import members, split_array
+from annolake.transform.json_text import without_lone_surrogates
 
 T = TypeVar("T")
 
