@@ -73,6 +73,8 @@ def test_columns_of_few_bytes_are_not_compressed(tmp_path: Path) -> None:
     assert few["tags.list.element"] == few["prompt_token_details.key_value.value"] == "UNCOMPRESSED"
     assert (many["inputs"], many["row_hash"], many["error"]) == ("ZSTD", "ZSTD", "UNCOMPRESSED")
     assert many["tags.list.element"] == many["prompt_token_details.key_value.value"] == "ZSTD"
+    some = codecs(tmp_path / "some", 20, payload=20)
+    assert (few["queue_run_id"], some["queue_run_id"]) == ("UNCOMPRESSED", "ZSTD")  # 36 bytes each
     assert {*codecs(tmp_path / "groups", 20, payload=90_000).values()} == {"ZSTD"}
 
 

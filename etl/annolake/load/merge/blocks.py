@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from annolake.load.table.pieces import cut, joined
+
 
 class Blocks:
     """Rows that lie in consecutive blocks of `sizes` rows, of which `load` returns one by its position.
@@ -29,7 +31,7 @@ class Blocks:
         for block in range(first, last + 1):
             if block not in self._held:
                 self._held[block] = self._load(block)
-        table = pa.concat_tables([self._held[block] for block in range(first, last + 1)])
+        table = joined([self._held[block] for block in range(first, last + 1)])
         self._held = {last: self._held[last]} if stop < self.ends[last] else {}  # of what was read to its end nothing
         begin = int(self.ends[first - 1]) if first else 0
-        return table.slice(start - begin, stop - start)
+        return cut(table, start - begin, stop - start)

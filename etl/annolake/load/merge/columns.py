@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from annolake.keys import JOINING, KEY_BYTES, key_of
 from annolake.load.table.days import NO_DAY, NO_TIME
+from annolake.load.table.pieces import cut
 
 Bytes16 = npt.NDArray[np.uint64]
 """n x 2: the two halves of 16 bytes, compared for equality only."""
@@ -156,9 +157,11 @@ def in_slices(table: pa.Table, order: Ints) -> pa.Table | None:
     That is where the slices would be small. Measured on rows of 300 kB: a tenth of what a merge takes is saved.
     """
     begins = np.concatenate([[0], np.flatnonzero(np.diff(order) != 1) + 1])
+    if len(begins) == 1:
+        return cut(table, int(order[0]), len(order))
     least = SLICE_BYTES * len(begins) / max(len(order), 1) * table.num_rows  # bytes of the table
     # what its buffers take is known at once, and never less than what its rows do, each column looked at (0.2 ms)
-    if len(begins) > 1 and (table.get_total_buffer_size() < least or table.nbytes < least):
+    if table.get_total_buffer_size() < least or table.nbytes < least:
         return None
     ends = np.append(begins[1:], len(order))
     return pa.concat_tables(

@@ -32,6 +32,7 @@ from annolake.load.merge.columns import (
     times_of,
 )
 from annolake.load.merge.spill import last_of, sort_order
+from annolake.load.table.pieces import joined
 
 NONE = -1
 PIECE_BYTES = 8 << 20
@@ -247,7 +248,7 @@ def _gathered(
             tables.append(inputs[number].read(low, high))
             begins[number] = total - low
             total += high - low
-    table = pa.concat_tables(tables)
+    table = joined(tables)
     takes = begins[input_number] + position
     keeps = np.where(preserved_from != NONE, begins[0] + preserved_from, total + decision.preserved_at[rows])
     keeping = (preserved_from != NONE) | (decision.preserved_at[rows] != NONE)

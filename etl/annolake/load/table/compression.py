@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from annolake.load.table.file_format import FileFormat
 
-_LEAST_BYTES = 256
+_LEAST_BYTES = 512
 
 
 def by_column(table: pa.Table, file_format: FileFormat) -> Mapping[str, str]:

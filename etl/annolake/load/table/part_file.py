@@ -19,6 +19,7 @@ from annolake.load.storage.files import Files, Location
 from annolake.load.storage.scratch import Workspace
 from annolake.load.table.compression import by_column
 from annolake.load.table.file_format import FileFormat, Footer
+from annolake.load.table.pieces import joined
 
 NAME_START, NAME_END = "part-", ".parquet"
 REMOVED_AT = "removed_at"
@@ -212,7 +213,8 @@ def _write(
 
 
 def _removed_of(table: pa.Table) -> int:
-    return table.num_rows - table.column(REMOVED_AT).null_count if REMOVED_AT in table.column_names else 0
+    place = table.schema.get_field_index(REMOVED_AT)
+    return 0 if place < 0 else table.num_rows - table.column(place).null_count
 
 
 def _writer(
@@ -254,12 +256,12 @@ def row_groups(tables: Iterable[pa.Table], limit: int) -> Iterator[tuple[pa.Tabl
     waiting_bytes = 0
     for piece, size in _pieces(tables, limit):
         if waiting and waiting_bytes + size > limit:
-            yield pa.concat_tables(waiting), False
+            yield joined(waiting), False
             waiting, waiting_bytes = [], 0
         waiting.append(piece)
         waiting_bytes += size
     if waiting:
-        yield pa.concat_tables(waiting), True
+        yield joined(waiting), True
 
 
 def _pieces(tables: Iterable[pa.Table], limit: int) -> Iterator[tuple[pa.Table, int]]:
