@@ -274,8 +274,9 @@ def _stamped(table: pa.Table, decision: Decision, rows: slice, now: datetime) ->
         ("removed_at", decision.removing[rows], moment),
         ("removed_at", decision.clearing[rows], never),
     ):
-        if mask.any():
-            place = table.schema.get_field_index(name)
-            column = pc.if_else(mask_of(mask), value, table.column(name))
-            table = table.set_column(place, table.schema.field(name), column)
+        place = table.schema.get_field_index(name)
+        if mask.any() and (value.is_valid or table.column(place).null_count < len(mask)):
+            whole = mask.all()
+            column = pa.repeat(value, len(mask)) if whole else pc.if_else(mask_of(mask), value, table.column(place))
+            table = table.set_column(place, table.schema.field(place), column)
     return table

@@ -1,12 +1,11 @@
 """Which columns of a file are compressed: in a small one only those that get smaller by it (docs/lake.md#files)."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from annolake.load.table.file_format import FileFormat
+from annolake.load.table.file_format import FileFormat, by_schema
 
 _LEAST_BYTES = 512
 
@@ -21,16 +20,16 @@ def by_column(table: pa.Table, file_format: FileFormat) -> Mapping[str, str]:
     codec, rows = file_format.compression, table.num_rows
     return {
         path: codec
-        for column, (width, paths) in zip(table.columns, _places_in_parquet(file_format.schema), strict=True)
+        for column, (width, paths) in zip(table.columns, _places_in_parquet(file_format), strict=True)
         if column.null_count < rows and (rows * width // 8 or column.nbytes) >= _LEAST_BYTES
         for path in paths
     }
 
 
-@cache
-def _places_in_parquet(schema: pa.Schema) -> Sequence[tuple[int, Sequence[str]]]:
+@by_schema
+def _places_in_parquet(file_format: FileFormat) -> Sequence[tuple[int, Sequence[str]]]:
     """Return of each column the bits of a value, 0 where they differ, and its paths in Parquet: a list has others."""
-    sink = pa.BufferOutputStream()
+    schema, sink = file_format.schema, pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema):
         pass
     stored = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
