@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from annolake.sandbox import Sandbox
 from annolake.sandbox.answers import Answer, Asked
+from quiet_server import QuietServer
 
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
 
@@ -86,7 +87,7 @@ class Hostile:
         self.api_key: str = sandbox.api_key
         self.asked: list[Asked] = []
         self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(sandbox, behave, hears))
+        self._server = QuietServer(("127.0.0.1", 0), self._handler(sandbox, behave, hears))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"

@@ -4,14 +4,15 @@ A signed request stays valid: the proxy hands on the `Host` that was signed, and
 """
 
 import http.client
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+from quiet_server import QuietServer
 
 _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
@@ -99,7 +100,7 @@ def losing_proxy(upstream: str) -> Iterator[LosingProxy]:
     class Handler(_Handler):
         pass
 
-    server = _Server(("127.0.0.1", 0), Handler)
+    server = QuietServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.block_on_close = False  # clients keep their connections
     proxy = Handler.proxy = LosingProxy(f"http://127.0.0.1:{server.server_port}", upstream)
@@ -111,13 +112,6 @@ def losing_proxy(upstream: str) -> Iterator[LosingProxy]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that went away, as they may: they had a first look at a large file, or gave up."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

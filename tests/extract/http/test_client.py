@@ -5,7 +5,6 @@ import gzip
 import logging
 import socket
 import struct
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, cast
 
 import msgspec
@@ -33,6 +32,7 @@ from annolake.extract.http.attempt import Call
 from annolake.extract.http.client import Caller, Cancelled, Client
 from annolake.extract.http.rate_limit import RateLimits
 from annolake.observers.protocols import SILENCE
+from quiet_server import QuietServer
 
 KEY = "lsv2_pt_0123456789abcdef_planted"
 ENDPOINT = "/api/v1/annotation-queues"
@@ -61,7 +61,7 @@ class Service:
         self.connections: set[int] = set()
         self.patience = threading.Event()
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = QuietServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
@@ -80,13 +80,6 @@ class Service:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, _request: Any, _address: Any) -> None:
-        """Pass over a client that gave a request up; anything else is a bug and is shown."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(_request, _address)
 
 
 def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
