@@ -22,7 +22,8 @@ def test_what_is_made_of_a_schema_is_made_once() -> None:
     assert first_column(feedback) == FEEDBACK.schema.names[0]
     assert first_column(fewer) == RUNS.schema.names[1]
     assert first_column(runs) == RUNS.schema.names[0]
-    assert made == ["runs", "feedback", "runs", "runs"]
+    assert first_column(replace(runs, key=("id",))) == RUNS.schema.names[0]
+    assert made == ["runs", "feedback", "runs", "runs", "runs"]
 
 
 def format_of(table: Table) -> FileFormat:
