@@ -14,6 +14,7 @@ ENDPOINT = "/api/v1/feedback"
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=3), st.integers(), st.booleans())
 @example(["a b", "+&=#%/?\n", "~._-", ""], 0, True)
+@example(["12:00+00:00", "a+b", "abc\n"], 0, True)
 def test_a_query_is_what_the_standard_library_makes_of_it(texts: list[str], number: int, flag: bool) -> None:
     """Whatever the texts are: most are ids, and are taken as they are."""
     target = REQUESTS.get(ENDPOINT, {"run": texts, "offset": number, "names": flag, "key": "".join(texts)}).target

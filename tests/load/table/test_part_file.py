@@ -10,6 +10,7 @@ import pytest
 
 from annolake.contract import RUNS
 from annolake.errors import LakeError
+from annolake.load.table.part_file import row_groups
 from load.model_queue import (
     FIRST_EXPORT,
     QUEUE,
@@ -63,6 +64,28 @@ def test_row_groups_are_bounded(tmp_path: Path) -> None:
     assert all(group.nbytes <= 1 << 20 or group.num_rows == 1 for group in groups)
     assert 3 <= len(groups) <= 6
     assert stored(lake) == {row.key: expected(changed(row), exported=2) for row in heavy}
+
+
+def test_tables_become_row_groups_of_bounded_size() -> None:
+    """Small ones come together as long as they fit, large ones are halved, and none has no rows."""
+    small, empty = pa.table({"text": ["x" * 300_000]}), pa.table({"text": pa.array([], pa.string())})
+    limit = 1 << 20
+
+    grouped = [*row_groups([empty, *[small] * 8, empty], limit)]
+    assert [(table.num_rows, is_last) for table, is_last in grouped] == [(3, False), (3, False), (2, True)]
+    assert [*row_groups([empty, empty], limit)] == []
+    assert [table.num_rows for table, _ in row_groups([pa.table({"text": ["x" * 300_000] * 8})], limit)] == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(38, 18), pa.int64(), pa.binary(16), pa.string(), pa.bool_()], ids=str)
+def test_columns_that_are_all_null_count(kind: pa.DataType) -> None:
+    """Arrow has one buffer for all that such a column holds, and counts it once."""
+    table = pa.table({str(number): pa.nulls(40_000, kind) for number in range(20)})
+    limit = table.nbytes // 3
+
+    groups = [group for group, _ in row_groups([table], limit)]
+    assert all(group.nbytes <= limit for group in groups)
+    assert sum(group.num_rows for group in groups) == 40_000
 
 
 def test_columns_of_few_bytes_are_not_compressed(tmp_path: Path) -> None:

@@ -18,3 +18,4 @@ def test_several_are_put_together_and_some_rows_are_cut() -> None:
     assert joined([TABLE, TABLE]).column("row").to_pylist() == [1, 2, 3, 1, 2, 3]
     assert cut(TABLE, 1, 2).column("row").to_pylist() == [2, 3]
     assert cut(TABLE, 3, 0).num_rows == 0
+    assert cut(TABLE, 2, 3).column("row").to_pylist() == [3]

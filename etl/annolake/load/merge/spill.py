@@ -210,7 +210,7 @@ class Spill:
         days = days_of(one_chunk(table.column(self._format.time)))[order]
         cuts = [0, *(int(cut) for cut in np.flatnonzero(days[1:] != days[:-1]) + 1), len(days)]
         if not _heavy(row_bytes) and (np.diff(order) != 1).any():
-            if len(order) <= step:  # a block: the table is there twice for a moment, in a third of the time
+            if table.num_rows <= step:  # a block: the table is there twice for a moment, in a third of the time
                 table = table.combine_chunks().take(places_of(order))
             else:
                 columns = dict(zip(table.column_names, table.columns, strict=True))

@@ -24,6 +24,7 @@ from annolake.load.table.pieces import joined
 NAME_START, NAME_END = "part-", ".parquet"
 REMOVED_AT = "removed_at"
 _UNNAMED = "part.parquet"
+_WIDEST = 17  # bytes of a value that is null: 16 where it is a decimal or a hash, and a bit
 _WRITE_BYTES = 64 << 10  # pages of small partitions come together: unbuffered, each column is two writes and more
 
 
@@ -272,12 +273,20 @@ def _pieces(tables: Iterable[pa.Table], limit: int) -> Iterator[pa.Table]:
         halves = [table]
         while halves:
             piece = halves.pop()
-            # what its buffers take is known at once, and never less than what its rows do
-            if piece.num_rows > 1 and piece.get_total_buffer_size() > limit and piece.nbytes > limit:
+            if piece.num_rows > 1 and _most_bytes(piece) > limit and piece.nbytes > limit:
                 middle = piece.num_rows // 2
                 halves += [piece.slice(middle), piece.slice(0, middle)]
             elif piece.num_rows:
                 yield piece
+
+
+def _most_bytes(table: pa.Table) -> int:
+    """Return what its rows take at most, which is known at once, while `nbytes` looks at each column.
+
+    Its buffers are counted once each: values that are all null share one for all they have, so such are added here.
+    """
+    size: int = table.get_total_buffer_size()
+    return size + table.num_rows * table.num_columns * _WIDEST
 
 
 def prove(files: Files, path: Location) -> None:

@@ -15,4 +15,4 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
 
 def cut(table: pa.Table, start: int, rows: int) -> pa.Table:
     """Return so many rows of a table from `start` on, without a copy."""
-    return table if rows == table.num_rows else table.slice(start, rows)
+    return table if (start, rows) == (0, table.num_rows) else table.slice(start, rows)
