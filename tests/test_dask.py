@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 from distributed import Client, Event, LocalCluster, Worker
 
 from annolake.config import load_config
-from annolake.errors import ConfigError, WorkerError
+from annolake.errors import ConfigError, InterruptedExport, WorkerError
 from annolake.interruption import Interruption
 from annolake.observers.events import LiveQueue, ProgressEvent, ToldQueue
 from annolake.pipeline import export
@@ -222,6 +223,26 @@ def test_a_worker_that_is_killed_is_replaced(client: Client, tmp_path: Path) -> 
     assert len(before & {*client.run(os.getpid).values()}) == 1
 
 
+def test_the_last_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    """The new one has another address than the tasks were handed to, and takes them all the same."""
+    with Sandbox(SEVERAL, seed=5, api_key=KEY) as sandbox:
+        alone = export_on(None, sandbox, tmp_path / "alone")
+    interruption = Interruption()
+    too_long = threading.Timer(120, interruption.interrupt, [signal.SIGTERM])  # else a failure would hang
+    too_long.start()
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=ANY_PORT, env={KEY_VARIABLE: KEY}) as one,
+        Client(one, set_as_default=False) as client,
+        Sandbox(SEVERAL, seed=5, api_key=KEY, before_request=killing(client, at=24)) as sandbox,
+    ):
+        slow = {"source.max_requests_per_second": 8}  # the tasks are there for some seconds when it dies
+        report = export_on(DaskWorkers(client), sandbox, tmp_path, settings=slow, interruption=interruption)
+    too_long.cancel()
+
+    assert (report.exit_code, alone.exit_code) == (0, 0), [queue.error for queue in report.queues]
+    assert rows_of(tmp_path / "lake") == rows_of(tmp_path / "alone/lake")
+
+
 def test_a_lake_in_an_object_store_needs_no_disk(
     object_store: ObjectStore, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +305,69 @@ def test_an_interruption_ends_the_queues_in_good_order(client: Client, tmp_path:
     assert list((tmp_path / "lake/_annolake/tmp").iterdir()) == []
 
 
+def test_queues_that_wait_for_a_worker_end_at_once(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers are busy with what others want of them: what has not begun is given up."""
+    monkeypatch.setattr("annolake.run_on.dask._BEGINNING_S", 0.1)
+    interruption, release = Interruption(), Event("release", client)
+
+    class Stopping(Heard):
+        def planned(self, queues: int) -> None:
+            super().planned(queues)
+            threading.Timer(0.3, interruption.interrupt, [signal.SIGTERM]).start()
+
+    blocked = [
+        client.submit(Event.wait, release, 120, workers=[worker], pure=False)
+        for worker in client.scheduler_info()["workers"]
+    ]
+    try:
+        with Sandbox(SEVERAL, seed=5, api_key=KEY) as sandbox:
+            report = export_on(DaskWorkers(client), sandbox, tmp_path, interruption=interruption, progress=Stopping())
+            requests = len(sandbox.requests)
+        assert not any(each.done() for each in blocked)
+    finally:
+        release.set()
+        client.gather(blocked)
+
+    assert (requests, report.exit_code) == (0, 143)
+    assert {queue.error for queue in report.queues} == {
+        "interrupted by signal 15: run it again; what was published stays"
+    }
+
+
+def test_a_silent_scheduler_makes_nobody_wait(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be asked stays as it was, and an export that is to end is not held up."""
+    workers, never = DaskWorkers(client), threading.Event()
+    assert workers.sharing(8) == 4
+    monkeypatch.setattr("annolake.run_on.dask._ANSWER_S", 0.05)
+    monkeypatch.setattr("annolake.run_on.dask._LOOK_AT_WORKERS_EVERY_S", 0)
+    monkeypatch.setattr(client, "nthreads", never.wait)
+    monkeypatch.setattr(client, "sync", lambda *_args, **_options: never.wait())
+
+    assert workers.sharing(8) == 4
+    workers.stop()
+    never.set()
+
+
+def test_a_worker_that_cannot_load_annolake_is_named(tmp_path: Path) -> None:
+    """Before it is sent a task: that would end its process."""
+
+    def hide() -> None:
+        sys.modules["annolake.run_on.dask"] = cast("Any", None)
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=ANY_PORT) as one,
+        Client(one, set_as_default=False) as client,
+        Sandbox(SEVERAL, api_key=KEY) as sandbox,
+    ):
+        client.run(hide)
+        (address,) = client.scheduler_info()["workers"]
+        with pytest.raises(ConfigError, match=f"^the Dask worker at {address} cannot load annolake .*Error.: install"):
+            export_on(DaskWorkers(client), sandbox, tmp_path)
+        assert sandbox.requests == []
+
+
 def test_a_worker_without_the_key_says_so(client: Client, tmp_path: Path) -> None:
     """The variable that the settings name is the worker's, not the driver's."""
     with Sandbox(SEVERAL, seed=5, api_key=KEY) as sandbox:
@@ -337,11 +421,13 @@ def test_two_drivers_at_once_export_each_queue_once(cluster: LocalCluster, tmp_p
         ("host:8786", "--on: expected the address of a Dask scheduler"),
         ("dask://host", "--on: expected dask:// and a host and port"),
         ("dask://user:secret@host:8786", "--on: expected dask:// and a host and port"),
+        ("dask://a..b:8786", "--on: expected dask:// and a host and port"),
+        (f"dask://{'a' * 64}.b:8786", "--on: expected dask:// and a host and port"),
     ],
 )
 def test_an_address_that_is_none_is_refused(address: str, message: str) -> None:
     """Before anything is asked of a network."""
-    with pytest.raises(ConfigError, match=message), workers_at(address):
+    with pytest.raises(ConfigError, match=message), workers_at(address, Interruption()):
         pass
 
 
@@ -350,9 +436,22 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("annolake.run_on.dask.CONNECT_S", 1)
     with (
         pytest.raises(WorkerError, match="no Dask scheduler answers at 127.0.0.1:9: start one"),
-        workers_at("dask://127.0.0.1:9"),
+        workers_at("dask://127.0.0.1:9", Interruption()),
     ):
         pass
+
+
+def test_who_listens_and_says_nothing_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port of something else, perhaps; a signal ends that wait too."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"dask://127.0.0.1:{silent.getsockname()[1]}"
+        interruption = Interruption()
+        interruption.interrupt(signal.SIGTERM)
+        with pytest.raises(InterruptedExport), workers_at(address, interruption):
+            pass
+        monkeypatch.setattr("annolake.run_on.dask.CONNECT_S", 0.5)
+        with pytest.raises(WorkerError, match="no Dask scheduler answers at 127"), workers_at(address, Interruption()):
+            pass
 
 
 def test_a_cluster_without_workers_is_told(tmp_path: Path) -> None:

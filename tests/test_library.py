@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 import annolake
 from annolake.config import load_config
+from annolake.errors import InterruptedExport, RefusedError
 from annolake.sandbox import Population, Sandbox
 from exporting import KEY_VARIABLE, write_config
 from lakes import rows_of
@@ -113,6 +115,7 @@ def test_export_then_new_only_then_one_queue(tmp_path: Path, capfd: pytest.Captu
         ({"mode": "newest"}, 'mode: expected "full" or "new", got \'newest\''),
         ({"queues": [" "]}, r"source.queues: .* got \" \" \(in the argument queues\)"),
         ({"queues": []}, "source.queues: expected a list"),
+        ({"at_once": 0}, "at_once: expected a number of queues from 1 on, got 0"),
     ],
 )
 def test_wrong_arguments_are_named(asked: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -201,6 +204,65 @@ def test_an_export_is_stopped_from_another_thread(
     assert (again.exit_code, {queue.rows_seen for queue in again.queues}) == (0, {60})
     assert list((tmp_path / "lake/_annolake/tmp").iterdir()) == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_queues_that_wait_in_an_executor_end_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its threads are busy with something else: what has not begun is given up."""
+    stop, release = threading.Event(), threading.Event()
+    with Sandbox(SEVERAL, seed=2) as sandbox, ThreadPoolExecutor(1) as pool:
+        monkeypatch.setenv(KEY_VARIABLE, sandbox.api_key)
+        other = pool.submit(release.wait, 120)
+        threading.Timer(0.3, stop.set).start()
+        report = annolake.export(config_of(sandbox, tmp_path), executor=pool, at_once=5, stop=stop)
+        was_running = other.running()
+        release.set()
+
+        assert sandbox.requests == []
+    assert was_running
+    assert {(queue.status, queue.exit_code) for queue in report.queues} == {("failed", 130)}
+
+
+def test_an_executor_that_takes_nothing_is_told(tmp_path: Path) -> None:
+    """It was shut down, perhaps: no worker was lost."""
+    with ThreadPoolExecutor(1) as pool:
+        pass
+    with Sandbox(SEVERAL, seed=2) as sandbox:
+        report = annolake.export(config_of(sandbox, tmp_path), executor=pool)
+
+    assert report.exit_code == 4
+    assert {queue.error for queue in report.queues} == {
+        "the executor takes no queue (RuntimeError): hand over one that runs, and run it again"
+    }
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        annolake.ConfigError("a setting"),
+        annolake.ServiceError("it stayed away", status=503, endpoint="/api", attempts=5),
+        RefusedError("it said no", status=401, endpoint="/api", attempts=1),
+        annolake.LockedError("it is held", holder="another"),
+        InterruptedExport(15),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_travel_between_processes(error: annolake.AnnolakeError, spawning: ProcessPoolExecutor) -> None:
+    """As those of a program's own pool do, which would break where one could not be read."""
+    there = spawning.submit(copy, error).result()
+
+    assert (type(there), str(there), there.exit_code) == (type(error), str(error), error.exit_code)
+    assert vars(there) == vars(error)
+
+
+def test_an_export_runs_in_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spawning: ProcessPoolExecutor
+) -> None:
+    """Its settings travel there, and its report back."""
+    with Sandbox(ONE) as sandbox:
+        monkeypatch.setenv(KEY_VARIABLE, sandbox.api_key)
+        report = spawning.submit(annolake.export, config_of(sandbox, tmp_path)).result()
+
+    assert (report.exit_code, report.queues[0].inserted) == (0, 1)
 
 
 def test_a_stop_that_is_set_already_begins_nothing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ AnnolakeError
 """
 
 import signal
+from typing import Any
 
 
 class AnnolakeError(Exception):
@@ -23,6 +24,16 @@ class AnnolakeError(Exception):
     """
 
     exit_code: int = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as it is: what makes one need not take its arguments one by one."""
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(kind: type[AnnolakeError], args: tuple[Any, ...], state: dict[str, Any]) -> AnnolakeError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigError(AnnolakeError):

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from annolake.config import Config
 from annolake.errors import ConfigError
 from annolake.observers.protocols import Log, Progress
-from annolake.queue_task import QUEUES_AT_ONCE, QueueTask, export_queue
+from annolake.queue_task import ENDING_S, QUEUES_AT_ONCE, QueueTask, export_queue
 from annolake.report import QueueReport
 
 
@@ -47,8 +47,18 @@ class ExecutorWorkers:
         """Have a queue exported."""
         return self._executor.submit(export_queue, task.pack())
 
+    def look(self) -> None:
+        """Do nothing: the executor sees to it."""
+
     def stop(self) -> None:
         """Do nothing: the file of their task tells them."""
+
+    def gives_up(self, _queue_id: str, seconds: float) -> bool:
+        """Give up at once what waits in threads or processes; another executor may cancel what runs, so that has time.
+
+        What runs in threads or processes is waited for: they can't be cancelled.
+        """
+        return isinstance(self._executor, (ThreadPoolExecutor, ProcessPoolExecutor)) or seconds >= ENDING_S
 
 
 def _forks(executor: ProcessPoolExecutor) -> bool:

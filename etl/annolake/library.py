@@ -47,6 +47,8 @@ def export(
     """
     if mode not in get_args(Mode):
         raise ConfigError(f'mode: expected "full" or "new", got {mode!r}')
+    if at_once is not None and at_once < 1:
+        raise ConfigError(f"at_once: expected a number of queues from 1 on, got {at_once!r}")
     if queues is not None:
         config = settings.with_queues(config, queues)
     progress: Progress = ProgressRelay(on_progress) if on_progress else SILENCE
@@ -61,5 +63,5 @@ def export(
             log=LibraryLog(),
             progress=progress,
             interruption=interruption,
-            workers=ExecutorWorkers(executor, at_once) if executor else None,
+            workers=None if executor is None else ExecutorWorkers(executor, at_once),
         )

@@ -205,8 +205,15 @@ class _Threads:
         """Return what became of it."""
         return export.result()
 
+    def look(self) -> None:
+        """Do nothing: what runs here needs nobody."""
+
     def stop(self, _signal_number: int) -> None:
         """Do nothing: they share the interruption."""
+
+    def gives_up(self, _queue_id: str) -> bool:
+        """Wait for each: it ends as soon as it can."""
+        return False
 
 
 @contextmanager

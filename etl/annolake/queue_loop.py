@@ -28,8 +28,14 @@ class Crew(Protocol):
     def outcome(self, export: Future[QueueReport], queue_id: str) -> QueueReport:
         """Return what became of it."""
 
+    def look(self) -> None:
+        """See to what runs; called each time the loop turns."""
+
     def stop(self, signal_number: int) -> None:
         """Tell those that run to end; those that see the interruption themselves need not be told."""
+
+    def gives_up(self, queue_id: str) -> bool:
+        """Tell whether a queue that was told to end is not waited for any longer: one that has not begun, perhaps."""
 
 
 class QueueLoop:
@@ -59,15 +65,14 @@ class QueueLoop:
             while self._waiting or self._running:
                 self._heed()
                 self._hand_out()
-                # a signal that comes just before a wait begins is heeded when it ends
-                wait(self._running, timeout=HEED_S, return_when=FIRST_COMPLETED)
-                self._take()
+                self._crew.look()
+                self._wait()
                 self._turn(bool(self._waiting or self._running))
         except BaseException:
             self._interruption.interrupt(self._interruption.signal_number or signal.SIGINT)
             self._heed()
-            wait(self._running)
-            self._take()
+            while self._running:
+                self._wait()
             raise
 
     def _heed(self) -> None:
@@ -79,9 +84,7 @@ class QueueLoop:
         self._crew.stop(number)
         while self._waiting:
             place, queue_id = self._waiting.popleft()
-            report = QueueReport(queue_id=queue_id)
-            report.fail(InterruptedExport(number))
-            self._ended(place, report)
+            self._ended(place, _interrupted(queue_id, number))
 
     def _hand_out(self) -> None:
         while self._waiting and len(self._running) < self._crew.at_once:
@@ -96,7 +99,30 @@ class QueueLoop:
             failed.set_exception(error)
             return failed
 
+    def _wait(self) -> None:
+        """Wait for a queue to end, and take what has ended."""
+        # a signal that comes just before a wait begins is heeded when it ends
+        wait(self._running, timeout=HEED_S, return_when=FIRST_COMPLETED)
+        if self._is_told:
+            for export, (_, queue_id) in self._running.items():
+                if not export.done() and self._crew.gives_up(queue_id):
+                    export.cancel()
+        self._take()
+
     def _take(self) -> None:
         for export in [each for each in self._running if each.done()]:
             place, queue_id = self._running.pop(export)
-            self._ended(place, self._crew.outcome(export, queue_id))
+            self._ended(place, self._outcome(export, queue_id))
+
+    def _outcome(self, export: Future[QueueReport], queue_id: str) -> QueueReport:
+        number = self._interruption.signal_number
+        if not (self._is_told and number is not None and export.cancelled()):
+            return self._crew.outcome(export, queue_id)
+        return _interrupted(queue_id, number)
+
+
+def _interrupted(queue_id: str, number: int) -> QueueReport:
+    """Return the report of a queue that had not begun when the signal came, or was given up behind it."""
+    report = QueueReport(queue_id=queue_id)
+    report.fail(InterruptedExport(number))
+    return report

@@ -30,6 +30,8 @@ from annolake.wiring import column_rules, is_on_disk, open_lake
 QUEUES_AT_ONCE = 4  # in one process: enough to fill the lanes, few enough to share the memory
 # A dead worker's lease passes on after its ttl, a minute.
 WAIT_FOR_LOCK_S = 75.0
+# A queue on a worker that was told to end, and of which nothing is heard: Kubernetes kills the driver after 30 s.
+ENDING_S = 15.0
 
 
 class QueueTask(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -132,7 +131,7 @@ def read_storage(value: Any) -> Mapping[str, str]:
             raise UnfitError(None)
         options[name.strip()] = json.dumps(given) if isinstance(given, int) else given.strip()
         _refuse_secret(name.strip(), options[name.strip()])
-    return MappingProxyType(options)
+    return options
 
 
 def _refuse_secret(name: str, value: str) -> None:

@@ -6,7 +6,6 @@ Owns the one list from which the checks, config.example.toml and docs/settings.m
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -156,7 +155,7 @@ class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         extra=_STORAGE,
         description="Options of the object store, such as endpoint and region; credentials come from the environment. "
         "In a variable, name=value with commas between.",
-    )] = MappingProxyType({})
+    )] = msgspec.field(default_factory=dict)
     scratch: Annotated[Path | None, Meta(
         extra=_SCRATCH,
         description="A local folder for unfinished files. Empty: in the lake's own, else the system's temporary one.",
@@ -270,7 +269,9 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = get_type_hints(Config)
 def _settings() -> Iterator[Setting]:
     for section, struct in SECTIONS.items():
         for field in msgspec.structs.fields(struct):
-            yield Setting(f"{section}.{field.name}", field.type, get_args(field.type)[1], field.default)
+            made = field.default_factory
+            default = field.default if made is msgspec.NODEFAULT else made()
+            yield Setting(f"{section}.{field.name}", field.type, get_args(field.type)[1], default)
 
 
 SETTINGS = {setting.key: setting for setting in _settings()}

@@ -3,15 +3,17 @@
 Owns how many run at once, each one's share of the limits on requests, and what is said of a worker that was lost.
 """
 
+import math
 import signal
 import socket
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Future
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import AnnolakeError, ConfigError, InterruptedExport, WorkerError
 from annolake.export_context import Wishes
@@ -38,10 +40,16 @@ class Workers(Protocol):
         """
 
     def submit(self, task: QueueTask) -> Future[QueueReport]:
-        """Have a queue exported."""
+        """Have a queue exported. What it raises says why the workers take none."""
+
+    def look(self) -> None:
+        """See to what runs; called several times a second."""
 
     def stop(self) -> None:
         """Tell those that run to end, beside the file of their task."""
+
+    def gives_up(self, queue_id: str, seconds: float) -> bool:
+        """Tell whether a queue that has not ended so long after `stop` is waited for no longer, and cancelled."""
 
 
 def share_of(config: Config, at_once: int) -> Config:
@@ -60,7 +68,6 @@ def share_of(config: Config, at_once: int) -> Config:
             lake,
             path=lake.path.absolute() if isinstance(lake.path, Path) else lake.path,
             scratch=lake.scratch and lake.scratch.absolute(),
-            storage={**lake.storage},  # one that cannot be changed cannot be pickled
         ),
     )
 
@@ -70,7 +77,9 @@ def outcome_of(export: Future[QueueReport], queue_id: str) -> QueueReport:
     try:
         return export.result()
     except CancelledError:
-        error: AnnolakeError = WorkerError("the executor has given the queue up: run it again")
+        error: AnnolakeError = WorkerError(
+            "the queue was given up, as where the scheduler or the executor has ended: start it anew, and run it again"
+        )
     except AnnolakeError as told:
         error = told
     except ModuleNotFoundError:
@@ -95,7 +104,9 @@ class TaskCrew:
         self._stop_file = stop_file
         self.at_once = workers.at_once(queues)
         self._config = share_of(config, self.at_once)
+        self._clock = Clock()
         self._stopped_by: int | None = None
+        self._stopped_at = math.inf
 
     def submit(self, queue_id: str) -> Future[QueueReport]:
         """Have a queue exported."""
@@ -109,7 +120,17 @@ class TaskCrew:
             driver_host=socket.gethostname(),
             stop_file=self._stop_file.absolute(),
         )
-        return self._workers.submit(task)
+        try:
+            return self._workers.submit(task)
+        except (AnnolakeError, BrokenExecutor):
+            raise
+        except Exception as error:
+            reason = f"the executor takes no queue ({type(error).__name__}): hand over one that runs, and run it again"
+            raise WorkerError(reason) from error
+
+    def look(self) -> None:
+        """See to what runs."""
+        self._workers.look()
 
     def outcome(self, export: Future[QueueReport], queue_id: str) -> QueueReport:
         """Return what became of a queue; what an executor raises in place of a report is said in a sentence."""
@@ -120,7 +141,11 @@ class TaskCrew:
 
     def stop(self, signal_number: int) -> None:
         """Tell the workers, those that see this disk by a file. Which signal it was they need not know."""
-        self._stopped_by = signal_number
+        self._stopped_by, self._stopped_at = signal_number, self._clock.monotonic()
         with suppress(OSError):  # an executor that can tell them does so too
             self._stop_file.touch()
         self._workers.stop()
+
+    def gives_up(self, queue_id: str) -> bool:
+        """Tell whether a queue that was told to end is not waited for any longer."""
+        return self._workers.gives_up(queue_id, self._clock.monotonic() - self._stopped_at)

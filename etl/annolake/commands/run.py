@@ -71,7 +71,7 @@ def _run(
 
     _heed_signals(interruption.interrupt, leave_at_once)
     try:
-        with workers_at(arguments.on) as workers, console.progress(clock) as progress:
+        with workers_at(arguments.on, interruption) as workers, console.progress(clock) as progress:
             export(
                 config,
                 environ,

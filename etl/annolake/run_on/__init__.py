@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from annolake.errors import ConfigError
+from annolake.interruption import Interruption
 
 if (
     TYPE_CHECKING
@@ -16,11 +17,11 @@ if (
 _ALLOWED = "the address of a Dask scheduler, such as dask://host:8786"
 
 
-def workers_at(address: str | None) -> "AbstractContextManager[Workers | None]":
+def workers_at(address: str | None, interruption: Interruption) -> "AbstractContextManager[Workers | None]":
     """Return the workers at an address ("dask://host:8786"), to be entered; None stands for no workers.
 
     Raises ConfigError where it is no such address, or the engine is not installed; WorkerError, when it is entered,
-    where nothing answers.
+    where nothing answers, and InterruptedExport.
     """
     if address is None:
         return nullcontext()
@@ -31,4 +32,4 @@ def workers_at(address: str | None) -> "AbstractContextManager[Workers | None]":
         from annolake.run_on import dask  # noqa: PLC0415 - an extra, and 0.3 s
     except ImportError:
         raise ConfigError("--on: Dask is not installed here: pip install 'annolake[dask]'") from None
-    return dask.connected(where)
+    return dask.connected(where, interruption)

@@ -4,34 +4,45 @@ Owns what Dask is asked for. A task whose worker dies is run again by Dask, on a
 as events of a topic, which is named by the export's id, and so is the event by which it is stopped.
 """
 
+import importlib
+import logging
 import math
 import os
 import re
 import socket
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from threading import Event as ThreadEvent
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import msgspec
 from distributed import Client, Event, Worker, get_client, get_worker, secede
+from distributed.versions import VersionMismatchWarning
 
 from annolake.clock import Clock
 from annolake.config import Config
-from annolake.errors import ConfigError, WorkerError
+from annolake.errors import ConfigError, InterruptedExport, WorkerError
+from annolake.interruption import HEED_S, Interruption
 from annolake.observers.events import LiveQueue, ProgressEvent, ToldQueue
 from annolake.observers.protocols import Log, Progress
-from annolake.queue_task import QUEUES_AT_ONCE, PackedTask, QueueTask, foreign_disk, work
+from annolake.queue_task import ENDING_S, QUEUES_AT_ONCE, PackedTask, QueueTask, foreign_disk, work
 from annolake.report import QueueReport
 from annolake.shared import shared
 from annolake.wiring import is_on_disk
 
+T = TypeVar("T")
+
 CONNECT_S = 10
 STOP_EVERY_S = 0.5
+_ANSWER_S = 5.0  # of the scheduler to a question; then it is done without
+_SETTLED_S = 1.0  # a task is on its worker by then
+_BEGINNING_S = 2.0  # a task that runs has told of itself by then
 _LOOK_EVERY_S = 0.9 * STOP_EVERY_S  # of all tasks together: one alone looks each time
 _TELL_EVERY_S = 0.5
 _LOOK_AT_WORKERS_EVERY_S = 0.5
@@ -39,18 +50,65 @@ _WHERE = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}")
 
 
 @contextmanager
-def connected(where: str) -> Iterator["DaskWorkers"]:
-    """Be connected to the scheduler at "host:8786". Raises ConfigError where that is none, WorkerError without one."""
-    if not _WHERE.fullmatch(where):
+def connected(where: str, interruption: Interruption) -> Iterator["DaskWorkers"]:
+    """Be connected to the scheduler at "host:8786".
+
+    Raises ConfigError where that is no address, WorkerError where no scheduler answers, InterruptedExport.
+    """
+    if not _is_address(where):
         raise ConfigError(f"--on: expected dask:// and a host and port, such as dask://host:8786, got {where!r}")
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is wrong is said in a sentence
+    warnings.simplefilter("ignore", VersionMismatchWarning)  # of Python and Dask; annolake's own is looked at
+    client = _connect(where, interruption)
     try:
-        client = Client(f"tcp://{where}", timeout=CONNECT_S, set_as_default=False)
-    except OSError:  # refused, unknown or silent
+        yield DaskWorkers(client)
+    finally:
+        with suppress(OSError):
+            client.close(timeout=_ANSWER_S)
+
+
+def _is_address(where: str) -> bool:
+    """Tell whether it is a host and port, of a name that can be looked up."""
+    try:
+        return bool(_WHERE.fullmatch(where)) and bool(where.encode("idna"))
+    except UnicodeError:
+        return False
+
+
+def _connect(where: str, interruption: Interruption) -> Client:
+    """Return a connection. Dask itself waits for ever for one who takes the connection, and says nothing."""
+    answer = _in_a_thread(lambda: Client(f"tcp://{where}", timeout=CONNECT_S, set_as_default=False))
+    clock = Clock()
+    until = clock.monotonic() + CONNECT_S
+    while not answer.done() and clock.monotonic() < until:
+        wait([answer], HEED_S)
+        if interruption.signal_number is not None:
+            raise InterruptedExport(interruption.signal_number)
+    try:
+        return answer.result(0)
+    except (OSError, ValueError):  # refused, unknown or silent; or it speaks something else
         raise WorkerError(
             f"no Dask scheduler answers at {where}: start one with `dask scheduler`, or correct --on"
         ) from None
-    with client:
-        yield DaskWorkers(client)
+
+
+def _in_a_thread(call: Callable[[], T]) -> Future[T]:
+    """Make a call that may never end, in a thread that nobody waits for."""
+    answer: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            answer.set_exception(error)
+
+    Thread(target=ask, name="dask", daemon=True).start()
+    return answer
+
+
+def _within(seconds: float, call: Callable[[], T]) -> T:
+    """Return what a call returns. Raises TimeoutError, which is an OSError, where that takes longer."""
+    return _in_a_thread(call).result(seconds)
 
 
 class DaskWorkers:
@@ -62,6 +120,8 @@ class DaskWorkers:
         self._host = host or socket.gethostname()
         self._topic, self._is_stopped = "", False
         self._placed: dict[Future[QueueReport], str | None] = {}
+        self._bound: dict[str, tuple[Future[QueueReport], float]] = {}
+        self._begun = set[str]()
         self._clock = Clock()
         self._there, self._there_until = list[str](), -math.inf
 
@@ -85,7 +145,8 @@ class DaskWorkers:
         out in a tenth of a second and more, 40 looks. A task whose worker has gone meanwhile runs on another one.
         """
         if self._clock.monotonic() >= self._there_until:
-            self._there = [*self._client.nthreads()]
+            with suppress(OSError):  # else as they were
+                self._there = [*self._asked(self._client.nthreads)]
             self._there_until = self._clock.monotonic() + _LOOK_AT_WORKERS_EVERY_S
         return self._there
 
@@ -94,19 +155,47 @@ class DaskWorkers:
         """Hear what workers tell as long as the block runs."""
         if not self._workers():
             raise WorkerError("the Dask scheduler has no worker: start some with `dask worker`, and run it again")
-        if is_on_disk(config) and not config.lake.shared:
-            hosts = self._client.run(socket.gethostname)
-            if {*hosts.values()} - {self._host}:
-                raise ConfigError(foreign_disk(config, self._host))
+        self._look_at_each(config)
         self._topic, self._is_stopped = f"annolake-{export_id}", False
-        self._client.subscribe_topic(self._topic, _hearing(log, progress))
+        self._begun = set()
+        self._client.subscribe_topic(self._topic, _hearing(log, progress, self._begun))
         try:
             yield
         finally:
             self._client.unsubscribe_topic(self._topic)
             if self._is_stopped:
                 with suppress(OSError):
-                    Event(self._topic, self._client).clear()  # the scheduler forgets it
+                    self._asked(Event(self._topic, self._client).clear)  # the scheduler forgets it
+
+    def _look_at_each(self, config: Config) -> None:
+        """Raise ConfigError where a worker lacks annolake, or is on a host that may not have the lake's folder."""
+        try:
+            # A task that cannot be loaded would end the worker's process: it is named by annolake's own module.
+            loaded = self._of_each(importlib.import_module, __name__, on_error="return")
+            hosts = self._of_each(socket.gethostname) if is_on_disk(config) and not config.lake.shared else {}
+        except OSError:
+            raise WorkerError(
+                f"the Dask cluster does not answer within {CONNECT_S} s: look at its scheduler and workers"
+            ) from None
+        for worker, found in loaded.items():
+            if isinstance(found, BaseException):
+                kind = type(found).__name__
+                raise ConfigError(
+                    f"the Dask worker at {worker} cannot load annolake ({kind}): install it there, in the same version "
+                    "and with the extra `dask`"
+                )
+        if {*hosts.values()} - {self._host}:
+            raise ConfigError(foreign_disk(config, self._host))
+
+    def _asked(self, call: Callable[[], T]) -> T:
+        """Return what the scheduler answers. Raises OSError where it has ended, or says nothing."""
+        if self._client.status != "running":
+            raise ConnectionError
+        return _within(_ANSWER_S, call)
+
+    def _of_each(self, call: Callable[..., Any], *args: Any, **options: Any) -> dict[str, Any]:
+        """Return what each worker answers. Raises TimeoutError."""
+        return dict(_within(CONNECT_S, lambda: self._client.run(call, *args, **options)))
 
     def submit(self, task: QueueTask) -> Future[QueueReport]:
         """Have a queue exported, on the worker that has the fewest, while it lives."""
@@ -114,15 +203,43 @@ class DaskWorkers:
         running = Counter(self._placed.values())
         worker = min(self._workers(), key=running.__getitem__, default=None)
         where = {"workers": [worker], "allow_other_workers": True} if worker else {}
-        export: Future[QueueReport] = self._executor.submit(export_on_worker, task.pack(), self._topic, **where)
+        key = f"annolake-{uuid4().hex}"
+        export: Future[QueueReport]
+        export = self._executor.submit(export_on_worker, task.pack(), self._topic, key=key, **where)
         self._placed[export] = worker
+        if where:
+            self._bound[key] = export, self._clock.monotonic()
         return export
+
+    def look(self) -> None:
+        """Free tasks from their worker once they are there.
+
+        Where the last worker of a cluster dies, Dask keeps them for it, whoever comes in its place.
+        """
+        now = self._clock.monotonic()
+        self._bound = {key: bound for key, bound in self._bound.items() if not bound[0].done()}
+        settled = [key for key, (_, since) in self._bound.items() if now - since >= _SETTLED_S]
+        if not settled:
+            return
+        try:
+            self._asked(lambda: self._free(settled))
+        except (OSError, KeyError):  # silent, or one of them has just ended: another time
+            self._bound |= {key: (self._bound[key][0], now) for key in settled}
+        else:
+            self._bound = {key: bound for key, bound in self._bound.items() if key not in settled}
+
+    def _free(self, keys: list[str]) -> None:
+        self._client.sync(self._client.scheduler.set_restrictions, worker=dict.fromkeys(keys))
 
     def stop(self) -> None:
         """Set the event that all tasks of the export look at."""
         self._is_stopped = True
         with suppress(OSError):  # the cluster has gone, and its tasks with it
-            Event(self._topic, self._client).set()
+            self._asked(Event(self._topic, self._client).set)
+
+    def gives_up(self, queue_id: str, seconds: float) -> bool:
+        """Give up one that has not begun, and one of which nothing comes back: its worker has gone, or the cluster."""
+        return seconds >= (ENDING_S if queue_id in self._begun else _BEGINNING_S)
 
 
 def export_on_worker(packed: PackedTask, topic: str) -> QueueReport:
@@ -281,8 +398,8 @@ class _Teller:
         self._note("error", {"event": event, "facts": facts})
 
 
-def _hearing(log: Log, progress: Progress) -> Callable[[tuple[float, list[dict[str, Any]]]], None]:
-    """Return what hands the events of workers to log and progress."""
+def _hearing(log: Log, progress: Progress, begun: set[str]) -> Callable[[tuple[float, list[dict[str, Any]]]], None]:
+    """Return what hands the events of workers to log and progress, and notes which queues have `begun`."""
     queues: dict[str, ToldQueue] = {}
 
     def hear(event: tuple[float, list[dict[str, Any]]]) -> None:
@@ -293,6 +410,7 @@ def _hearing(log: Log, progress: Progress) -> Callable[[tuple[float, list[dict[s
         match verb:
             case "progress":
                 queue = ToldQueue(msgspec.convert(told, ProgressEvent))
+                begun.add(queue.queue_id)
                 known = queues.setdefault(queue.queue_id, queue)
                 begins = known is queue or known.latest.phase != queue.latest.phase
                 known.latest = queue.latest

@@ -285,8 +285,8 @@ def _most_bytes(table: pa.Table) -> int:
 
     Its buffers are counted once each: values that are all null share one for all they have, so such are added here.
     """
-    size: int = table.get_total_buffer_size()
-    return size + table.num_rows * table.num_columns * _WIDEST
+    nulls: int = table.num_rows * table.num_columns * _WIDEST
+    return nulls + int(table.get_total_buffer_size())
 
 
 def prove(files: Files, path: Location) -> None:
