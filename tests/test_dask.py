@@ -431,12 +431,13 @@ def test_an_address_that_is_none_is_refused(address: str, message: str) -> None:
         pass
 
 
-def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", f"{'a' * 63}.invalid", f"invalid.{'a' * 63}"])
+def test_a_scheduler_that_is_not_there_is_told(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to do about it, and the exit code of a service that stays away."""
     monkeypatch.setattr("annolake.run_on.dask.CONNECT_S", 1)
     with (
-        pytest.raises(WorkerError, match="no Dask scheduler answers at 127.0.0.1:9: start one"),
-        workers_at("dask://127.0.0.1:9", Interruption()),
+        pytest.raises(WorkerError, match=f"no Dask scheduler answers at {host}:9: start one"),
+        workers_at(f"dask://{host}:9", Interruption()),
     ):
         pass
 

@@ -47,9 +47,6 @@ class ExecutorWorkers:
         """Have a queue exported."""
         return self._executor.submit(export_queue, task.pack())
 
-    def look(self) -> None:
-        """Do nothing: the executor sees to it."""
-
     def stop(self) -> None:
         """Do nothing: the file of their task tells them."""
 

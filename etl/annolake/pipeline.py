@@ -205,9 +205,6 @@ class _Threads:
         """Return what became of it."""
         return export.result()
 
-    def look(self) -> None:
-        """Do nothing: what runs here needs nobody."""
-
     def stop(self, _signal_number: int) -> None:
         """Do nothing: they share the interruption."""
 

@@ -28,9 +28,6 @@ class Crew(Protocol):
     def outcome(self, export: Future[QueueReport], queue_id: str) -> QueueReport:
         """Return what became of it."""
 
-    def look(self) -> None:
-        """See to what runs; called each time the loop turns."""
-
     def stop(self, signal_number: int) -> None:
         """Tell those that run to end; those that see the interruption themselves need not be told."""
 
@@ -65,7 +62,6 @@ class QueueLoop:
             while self._waiting or self._running:
                 self._heed()
                 self._hand_out()
-                self._crew.look()
                 self._wait()
                 self._turn(bool(self._waiting or self._running))
         except BaseException:

@@ -42,9 +42,6 @@ class Workers(Protocol):
     def submit(self, task: QueueTask) -> Future[QueueReport]:
         """Have a queue exported. What it raises says why the workers take none."""
 
-    def look(self) -> None:
-        """See to what runs; called several times a second."""
-
     def stop(self) -> None:
         """Tell those that run to end, beside the file of their task."""
 
@@ -127,10 +124,6 @@ class TaskCrew:
         except Exception as error:
             reason = f"the executor takes no queue ({type(error).__name__}): hand over one that runs, and run it again"
             raise WorkerError(reason) from error
-
-    def look(self) -> None:
-        """See to what runs."""
-        self._workers.look()
 
     def outcome(self, export: Future[QueueReport], queue_id: str) -> QueueReport:
         """Return what became of a queue; what an executor raises in place of a report is said in a sentence."""

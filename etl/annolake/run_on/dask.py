@@ -12,14 +12,12 @@ import re
 import socket
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from threading import Event as ThreadEvent
 from threading import Lock, Thread
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import msgspec
 from distributed import Client, Event, Worker, get_client, get_worker, secede
@@ -27,7 +25,7 @@ from distributed.versions import VersionMismatchWarning
 
 from annolake.clock import Clock
 from annolake.config import Config
-from annolake.errors import ConfigError, InterruptedExport, WorkerError
+from annolake.errors import AnnolakeError, ConfigError, InterruptedExport, WorkerError
 from annolake.interruption import HEED_S, Interruption
 from annolake.observers.events import LiveQueue, ProgressEvent, ToldQueue
 from annolake.observers.protocols import Log, Progress
@@ -41,7 +39,7 @@ T = TypeVar("T")
 CONNECT_S = 10
 STOP_EVERY_S = 0.5
 _ANSWER_S = 5.0  # of the scheduler to a question; then it is done without
-_SETTLED_S = 1.0  # a task is on its worker by then
+_LOAD_S = 20.0  # a worker that has not loaded annolake by then, from a slow disk perhaps, is not waited for
 _BEGINNING_S = 2.0  # a task that runs has told of itself by then
 _LOOK_EVERY_S = 0.9 * STOP_EVERY_S  # of all tasks together: one alone looks each time
 _TELL_EVERY_S = 0.5
@@ -57,11 +55,12 @@ def connected(where: str, interruption: Interruption) -> Iterator["DaskWorkers"]
     """
     if not _is_address(where):
         raise ConfigError(f"--on: expected dask:// and a host and port, such as dask://host:8786, got {where!r}")
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is wrong is said in a sentence
+    for name in ("distributed", "distributed.client"):  # what is wrong is said in a sentence
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore", VersionMismatchWarning)  # of Python and Dask; annolake's own is looked at
     client = _connect(where, interruption)
     try:
-        yield DaskWorkers(client)
+        yield DaskWorkers(client, interruption=interruption)
     finally:
         with suppress(OSError):
             client.close(timeout=_ANSWER_S)
@@ -70,30 +69,37 @@ def connected(where: str, interruption: Interruption) -> Iterator["DaskWorkers"]
 def _is_address(where: str) -> bool:
     """Tell whether it is a host and port, of a name that can be looked up."""
     try:
-        return bool(_WHERE.fullmatch(where)) and bool(where.encode("idna"))
+        return bool(_WHERE.fullmatch(where) and where.rpartition(":")[0].encode("idna"))
     except UnicodeError:
         return False
 
 
 def _connect(where: str, interruption: Interruption) -> Client:
     """Return a connection. Dask itself waits for ever for one who takes the connection, and says nothing."""
-    answer = _in_a_thread(lambda: Client(f"tcp://{where}", timeout=CONNECT_S, set_as_default=False))
-    clock = Clock()
-    until = clock.monotonic() + CONNECT_S
-    while not answer.done() and clock.monotonic() < until:
-        wait([answer], HEED_S)
-        if interruption.signal_number is not None:
-            raise InterruptedExport(interruption.signal_number)
     try:
-        return answer.result(0)
-    except (OSError, ValueError):  # refused, unknown or silent; or it speaks something else
+        return _within(
+            CONNECT_S, lambda: _Client(f"tcp://{where}", timeout=CONNECT_S, set_as_default=False), interruption
+        )
+    except AnnolakeError:
+        raise
+    except Exception:  # noqa: BLE001 - refused, unknown or silent; or it speaks something else, be it a worker
         raise WorkerError(
             f"no Dask scheduler answers at {where}: start one with `dask scheduler`, or correct --on"
         ) from None
 
 
-def _in_a_thread(call: Callable[[], T]) -> Future[T]:
-    """Make a call that may never end, in a thread that nobody waits for."""
+class _Client(Client):  # type: ignore[misc]  # Dask has no types
+    """A connection that is closed by who opened it."""
+
+    def __del__(self) -> None:
+        """Do nothing: Dask would wait 20 seconds for a scheduler that was never there."""
+
+
+def _within(seconds: float, call: Callable[[], T], interruption: Interruption | None = None) -> T:
+    """Return what a call returns that may never end: it is made in a thread that nobody waits for longer.
+
+    Raises TimeoutError, which is an OSError; InterruptedExport.
+    """
     answer: Future[T] = Future()
 
     def ask() -> None:
@@ -103,24 +109,24 @@ def _in_a_thread(call: Callable[[], T]) -> Future[T]:
             answer.set_exception(error)
 
     Thread(target=ask, name="dask", daemon=True).start()
-    return answer
-
-
-def _within(seconds: float, call: Callable[[], T]) -> T:
-    """Return what a call returns. Raises TimeoutError, which is an OSError, where that takes longer."""
-    return _in_a_thread(call).result(seconds)
+    clock = Clock()
+    until = clock.monotonic() + seconds
+    while not answer.done() and (left := until - clock.monotonic()) > 0:
+        wait([answer], min(left, HEED_S))
+        if interruption is not None and interruption.signal_number is not None:
+            raise InterruptedExport(interruption.signal_number)
+    return answer.result(0)
 
 
 class DaskWorkers:
     """The workers of the cluster that `client` is connected to; `host` is this machine's name."""
 
-    def __init__(self, client: Client, host: str | None = None) -> None:
+    def __init__(self, client: Client, host: str | None = None, interruption: Interruption | None = None) -> None:
         self._client = client
         self._executor = client.get_executor(pure=False)
         self._host = host or socket.gethostname()
-        self._topic, self._is_stopped = "", False
-        self._placed: dict[Future[QueueReport], str | None] = {}
-        self._bound: dict[str, tuple[Future[QueueReport], float]] = {}
+        self._interruption = interruption
+        self._topic, self._is_stopped, self._gave_up = "", False, False
         self._begun = set[str]()
         self._clock = Clock()
         self._there, self._there_until = list[str](), -math.inf
@@ -156,34 +162,39 @@ class DaskWorkers:
         if not self._workers():
             raise WorkerError("the Dask scheduler has no worker: start some with `dask worker`, and run it again")
         self._look_at_each(config)
-        self._topic, self._is_stopped = f"annolake-{export_id}", False
+        self._topic, self._is_stopped, self._gave_up = f"annolake-{export_id}", False, False
         self._begun = set()
         self._client.subscribe_topic(self._topic, _hearing(log, progress, self._begun))
         try:
             yield
         finally:
             self._client.unsubscribe_topic(self._topic)
-            if self._is_stopped:
+            if (
+                self._is_stopped and not self._gave_up
+            ):  # else it is there for the worker that comes back to such a queue
                 with suppress(OSError):
                     self._asked(Event(self._topic, self._client).clear)  # the scheduler forgets it
 
     def _look_at_each(self, config: Config) -> None:
         """Raise ConfigError where a worker lacks annolake, or is on a host that may not have the lake's folder."""
+        loaded: dict[str, Any] = {}
+        with suppress(OSError):  # one that does not answer is Dask's to replace, and the others export
+            # a task that cannot be loaded, since it is annolake's, would end the worker's process
+            loaded = self._of_each(_LOAD_S, importlib.import_module, __name__, on_error="return")
+        for worker, found in loaded.items():
+            if isinstance(found, ImportError):
+                raise ConfigError(
+                    f"the Dask worker at {worker} cannot load annolake ({type(found).__name__}): install it there, in "
+                    "the same version and with the extra `dask`"
+                )
+        if not is_on_disk(config) or config.lake.shared:
+            return
         try:
-            # A task that cannot be loaded would end the worker's process: it is named by annolake's own module.
-            loaded = self._of_each(importlib.import_module, __name__, on_error="return")
-            hosts = self._of_each(socket.gethostname) if is_on_disk(config) and not config.lake.shared else {}
+            hosts = self._of_each(CONNECT_S, socket.gethostname)
         except OSError:
             raise WorkerError(
                 f"the Dask cluster does not answer within {CONNECT_S} s: look at its scheduler and workers"
             ) from None
-        for worker, found in loaded.items():
-            if isinstance(found, BaseException):
-                kind = type(found).__name__
-                raise ConfigError(
-                    f"the Dask worker at {worker} cannot load annolake ({kind}): install it there, in the same version "
-                    "and with the extra `dask`"
-                )
         if {*hosts.values()} - {self._host}:
             raise ConfigError(foreign_disk(config, self._host))
 
@@ -193,43 +204,17 @@ class DaskWorkers:
             raise ConnectionError
         return _within(_ANSWER_S, call)
 
-    def _of_each(self, call: Callable[..., Any], *args: Any, **options: Any) -> dict[str, Any]:
-        """Return what each worker answers. Raises TimeoutError."""
-        return dict(_within(CONNECT_S, lambda: self._client.run(call, *args, **options)))
+    def _of_each(self, seconds: float, call: Callable[..., Any], *args: Any, **options: Any) -> dict[str, Any]:
+        """Return what each worker answers. Raises OSError, InterruptedExport."""
+        return dict(_within(seconds, lambda: self._client.run(call, *args, **options), self._interruption))
 
     def submit(self, task: QueueTask) -> Future[QueueReport]:
-        """Have a queue exported, on the worker that has the fewest, while it lives."""
-        self._placed = {export: worker for export, worker in self._placed.items() if not export.done()}
-        running = Counter(self._placed.values())
-        worker = min(self._workers(), key=running.__getitem__, default=None)
-        where = {"workers": [worker], "allow_other_workers": True} if worker else {}
-        key = f"annolake-{uuid4().hex}"
-        export: Future[QueueReport]
-        export = self._executor.submit(export_on_worker, task.pack(), self._topic, key=key, **where)
-        self._placed[export] = worker
-        if where:
-            self._bound[key] = export, self._clock.monotonic()
-        return export
+        """Have a queue exported. Dask hands it to a worker that has few, and to another one when that dies.
 
-    def look(self) -> None:
-        """Free tasks from their worker once they are there.
-
-        Where the last worker of a cluster dies, Dask keeps them for it, whoever comes in its place.
+        It is bound to none: where the last worker of a cluster dies, Dask would keep it for that one's address.
         """
-        now = self._clock.monotonic()
-        self._bound = {key: bound for key, bound in self._bound.items() if not bound[0].done()}
-        settled = [key for key, (_, since) in self._bound.items() if now - since >= _SETTLED_S]
-        if not settled:
-            return
-        try:
-            self._asked(lambda: self._free(settled))
-        except (OSError, KeyError):  # silent, or one of them has just ended: another time
-            self._bound |= {key: (self._bound[key][0], now) for key in settled}
-        else:
-            self._bound = {key: bound for key, bound in self._bound.items() if key not in settled}
-
-    def _free(self, keys: list[str]) -> None:
-        self._client.sync(self._client.scheduler.set_restrictions, worker=dict.fromkeys(keys))
+        export: Future[QueueReport] = self._executor.submit(export_on_worker, task.pack(), self._topic)
+        return export
 
     def stop(self) -> None:
         """Set the event that all tasks of the export look at."""
@@ -239,7 +224,9 @@ class DaskWorkers:
 
     def gives_up(self, queue_id: str, seconds: float) -> bool:
         """Give up one that has not begun, and one of which nothing comes back: its worker has gone, or the cluster."""
-        return seconds >= (ENDING_S if queue_id in self._begun else _BEGINNING_S)
+        gives_up = seconds >= (ENDING_S if queue_id in self._begun else _BEGINNING_S)
+        self._gave_up = self._gave_up or gives_up
+        return gives_up
 
 
 def export_on_worker(packed: PackedTask, topic: str) -> QueueReport:
