@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -326,6 +327,7 @@ def test_queues_that_wait_for_a_worker_end_at_once(
             report = export_on(DaskWorkers(client), sandbox, tmp_path, interruption=interruption, progress=Stopping())
             requests = len(sandbox.requests)
         assert not any(each.done() for each in blocked)
+        assert Event(f"annolake-{report.export_id}", client).is_set()  # for a worker that comes to them all the same
     finally:
         release.set()
         client.gather(blocked)
@@ -453,6 +455,26 @@ def test_who_listens_and_says_nothing_is_no_scheduler(monkeypatch: pytest.Monkey
         monkeypatch.setattr("annolake.run_on.dask.CONNECT_S", 0.5)
         with pytest.raises(WorkerError, match="no Dask scheduler answers at 127"), workers_at(address, Interruption()):
             pass
+
+
+def test_who_speaks_something_else_is_no_scheduler(client: Client) -> None:
+    """A worker, whose port was taken for the scheduler's; or a program of another kind."""
+
+    def greet() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = other.accept()
+                connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+    (one, *_) = client.scheduler_info()["workers"]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=greet, daemon=True).start()
+        for address in (one.removeprefix("tcp://"), f"127.0.0.1:{other.getsockname()[1]}"):
+            with (
+                pytest.raises(WorkerError, match=f"no Dask scheduler answers at {address}: start one"),
+                workers_at(f"dask://{address}", Interruption()),
+            ):
+                pass
 
 
 def test_a_cluster_without_workers_is_told(tmp_path: Path) -> None:
