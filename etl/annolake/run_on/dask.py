@@ -148,10 +148,10 @@ class DaskWorkers:
         """Return the workers, as they were just now.
 
         Each look is a round trip, which takes the longer the more the scheduler has to do: 20 queues would be handed
-        out in a tenth of a second and more, 40 looks. A task whose worker has gone meanwhile runs on another one.
+        out in a tenth of a second and more, 40 looks. Where the scheduler does not answer they are as they were.
         """
         if self._clock.monotonic() >= self._there_until:
-            with suppress(OSError):  # else as they were
+            with suppress(OSError):
                 self._there = [*self._asked(self._client.nthreads)]
             self._there_until = self._clock.monotonic() + _LOOK_AT_WORKERS_EVERY_S
         return self._there
@@ -169,11 +169,10 @@ class DaskWorkers:
             yield
         finally:
             self._client.unsubscribe_topic(self._topic)
-            if (
-                self._is_stopped and not self._gave_up
-            ):  # else it is there for the worker that comes back to such a queue
+            # where a queue was given up it stays, for the worker that comes back to it; else the scheduler forgets it
+            if self._is_stopped and not self._gave_up:
                 with suppress(OSError):
-                    self._asked(Event(self._topic, self._client).clear)  # the scheduler forgets it
+                    self._asked(Event(self._topic, self._client).clear)
 
     def _look_at_each(self, config: Config) -> None:
         """Raise ConfigError where a worker lacks annolake, or is on a host that may not have the lake's folder."""
