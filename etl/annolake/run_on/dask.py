@@ -23,6 +23,7 @@ import msgspec
 from distributed import Client, Event, Worker, get_client, get_worker, secede
 from distributed.versions import VersionMismatchWarning
 
+from annolake.background import in_background
 from annolake.clock import Clock
 from annolake.config import Config
 from annolake.errors import AnnolakeError, ConfigError, InterruptedExport, WorkerError
@@ -100,16 +101,7 @@ def _within(seconds: float, call: Callable[[], T], interruption: Interruption | 
 
     Raises TimeoutError, which is an OSError; InterruptedExport.
     """
-    answer: Future[T] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
-            answer.set_exception(error)
-
-    Thread(target=ask, name="dask", daemon=True).start()
-    clock = Clock()
+    answer, clock = in_background(call, "dask"), Clock()
     until = clock.monotonic() + seconds
     while not answer.done() and (left := until - clock.monotonic()) > 0:
         wait([answer], min(left, HEED_S))

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from math import inf
 from ssl import SSLContext
-from threading import Thread
 from typing import Any
 
 import httpcore
 import httpx
 
+from annolake.background import in_background
 from annolake.extract.http.rate_limit import TICK_S
 
 _PIECE = 16_384  # bytes that a connection which can be written to takes at once
@@ -57,15 +57,7 @@ class Network(httpcore.NetworkBackend):
 
     def begin(self, connect: Callable[[], httpcore.NetworkStream]) -> httpcore.NetworkStream:
         """Have a thread connect, which nobody waits for once it is not wanted: nothing ends a name's resolution."""
-        connection: Future[httpcore.NetworkStream] = Future()
-
-        def run() -> None:
-            try:
-                connection.set_result(connect())
-            except BaseException as error:  # noqa: BLE001 - it is raised where the connection is waited for
-                connection.set_exception(error)
-
-        Thread(target=run, name="connect", daemon=True).start()
+        connection = in_background(connect, "connect")
         try:
             while wait([connection], TICK_S).not_done:
                 self.ask()
