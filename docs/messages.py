@@ -33,6 +33,7 @@ _SAYING = {
     "refusals": PARTIAL,
     "_not_shown": PARTIAL,
     "_rules": PART,
+    "_told_by": PART,
 }
 _RETURNING = {"_unknown": "2"}  # only what they return
 _YIELDING = ("annolake.load.audit", "annolake.load.table.counts")  # findings

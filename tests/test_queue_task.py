@@ -122,6 +122,17 @@ def test_a_lake_that_the_worker_cannot_write_is_told_with_the_worker_s_name(tmp_
     assert str(report.error).startswith(f"on the worker of process {os.getpid()} on host {HOST}: cannot ")
 
 
+def test_a_key_that_the_service_refuses_is_told_with_the_worker_s_name(tmp_path: Path) -> None:
+    """Others may have the right one."""
+    with Sandbox(SMALL) as sandbox:
+        task = task_of(config_of(sandbox, tmp_path), sandbox, tmp_path)
+        report = work(task.pack(), environ={KEY_VARIABLE: "another"}, host=HOST)
+
+    assert (report.status, report.exit_code) == ("failed", 4)
+    assert str(report.error).startswith(f"on the worker of process {os.getpid()} on host {HOST}: ")
+    assert "refused the key (401)" in str(report.error)
+
+
 def passing(clock: list[float], meanwhile: Callable[[], None]) -> Clock:
     """Return a clock that passes by its waits alone, with something done in each."""
 

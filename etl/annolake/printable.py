@@ -15,7 +15,7 @@ _JOINERS = "\u200c\u200d"  # formats that letters and emoji are made with
 
 def printable(text: str) -> str:
     """Return a text with each character that is not seen but does something written as Python writes it."""
-    return "".join(_escaped(c) if _acts(c) else c for c in text) if not text.isprintable() else text
+    return text if text.isprintable() else text.translate({ord(c): _escaped(c) for c in {*text} if _acts(c)})
 
 
 def printable_lines(text: str) -> str:
@@ -31,7 +31,7 @@ def counted(number: int, what: str) -> str:
 def json_line(value: Any) -> str:
     """Return a value as one line of JSON, exact, in which such characters are escaped as JSON escapes them."""
     text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))
-    return "".join(json.dumps(c)[1:-1] if _acts(c) else c for c in text) if not text.isprintable() else text
+    return text if text.isprintable() else text.translate({ord(c): json.dumps(c)[1:-1] for c in {*text} if _acts(c)})
 
 
 def _acts(character: str) -> bool:

@@ -17,7 +17,7 @@ import msgspec
 
 from annolake.clock import Clock
 from annolake.config import Config
-from annolake.errors import AnnolakeError, ConfigError, LakeError
+from annolake.errors import AnnolakeError, ConfigError, LakeError, ServiceError
 from annolake.export_context import Surroundings, Wishes, open_context
 from annolake.feedback.doubts import tell_doubts
 from annolake.interruption import HEED_S, Interruption, Stop, heeding
@@ -32,6 +32,8 @@ QUEUES_AT_ONCE = 4  # in one process: enough to fill the lanes, few enough to sh
 WAIT_FOR_LOCK_S = 75.0
 # A queue on a worker that was told to end, and of which nothing is heard: Kubernetes kills the driver after 30 s.
 ENDING_S = 15.0
+# Exit codes of what may be the trouble of one worker alone: its key, its network, its disk.
+_OF_ONE_WORKER = {ConfigError.exit_code, ServiceError.exit_code, LakeError.exit_code}
 
 
 class QueueTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,19 +98,21 @@ def work(
     try:
         task = _unpacked(packed, host)
         with heeding(_TaskStop(task.stop_file, stop), interruption, every_s=stop_every_s):
-            return _export(task, environ, around)
-    except (ConfigError, LakeError) as error:
-        kind = ConfigError if isinstance(error, ConfigError) else LakeError
-        failure: Exception = kind(f"on the worker of process {os.getpid()} on host {host}: {error}")
-    except AnnolakeError as error:
-        failure = error
+            report = _export(task, environ, around)
     except Exception as error:  # noqa: BLE001 - what one worker lacks does not stop the others
-        failure = error
-        log_bug(around.log, packed.queue_id, error)
-    report = QueueReport(queue_id=packed.queue_id)
-    report.fail(failure)
-    report.seconds, report.finished_at = round(clock.monotonic() - begun, 3), clock.now()
+        if not isinstance(error, AnnolakeError):
+            log_bug(around.log, packed.queue_id, error)
+        report = QueueReport(queue_id=packed.queue_id)
+        report.fail(error)
+        report.seconds, report.finished_at = round(clock.monotonic() - begun, 3), clock.now()
+    if report.exit_code in _OF_ONE_WORKER:
+        report.error = _told_by(host, report.error)
     return report
+
+
+def _told_by(host: str, error: str | None) -> str:
+    """Return an error with the name of this worker: of many machines one must be known that is to be mended."""
+    return f"on the worker of process {os.getpid()} on host {host}: {error}"
 
 
 def _unpacked(packed: PackedTask, host: str) -> QueueTask:
