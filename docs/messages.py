@@ -35,7 +35,7 @@ _SAYING = {
     "_rules": PART,
     "_told_by": PART,
 }
-_RETURNING = {"_unknown": "2"}  # only what they return
+_RETURNING = {"_unknown": "2", "_by_program": "130"}  # only what they return
 _YIELDING = ("annolake.load.audit", "annolake.load.table.counts")  # findings
 _LISTS = {"because": PARTIAL, "reasons": PARTIAL, "problems": "2"}  # to which sentences are appended
 _TABLES = ("_FAULTS", "_UNCONNECTED", "_CREDENTIALS", "_ADVICE")  # dicts of sentences

@@ -19,7 +19,7 @@ import pytest
 import annolake
 from annolake.config import load_config
 from annolake.errors import InterruptedExport, RefusedError
-from annolake.sandbox import Population, Sandbox
+from annolake.sandbox import Faults, Population, Sandbox
 from exporting import KEY_VARIABLE, write_config
 from lakes import rows_of
 
@@ -167,8 +167,72 @@ def test_what_on_progress_raises_ends_the_export_in_good_order(tmp_path: Path) -
         again = annolake.export(config, environ=environ)
 
     assert (told["state"], told["exit_code"]) == ("finished", 130)
+    assert told["error"].startswith("on_progress raised RuntimeError, which ended the export")
     assert {queue["status"] for queue in told["queues"]} <= {"ok", "failed"}
     assert again.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [KeyboardInterrupt("by the user"), KeyboardInterrupt(1), annolake.InterruptedExport(1), ValueError("at the end")],
+    ids=repr,
+)
+def test_whatever_on_progress_raises_reaches_the_program(raised: BaseException, tmp_path: Path) -> None:
+    """Also where its argument is no signal, or one that annolake never gets; and when all queues have ended."""
+
+    def fail(event: annolake.ProgressEvent) -> None:
+        if event.phase == "ended":
+            raise raised
+
+    with Sandbox(ONE, seed=2) as sandbox:
+        config = config_of(sandbox, tmp_path)
+        with pytest.raises(type(raised)) as caught:
+            annolake.export(config, on_progress=fail, environ={KEY_VARIABLE: sandbox.api_key})
+    (file,) = (tmp_path / "lake/_annolake/reports").iterdir()
+    told = json.loads(file.read_text())
+
+    assert caught.value is raised
+    assert (told["state"], [queue["status"] for queue in told["queues"]]) == ("finished", ["ok"])
+    assert told["exit_code"] == (129 if raised.args == (1,) or isinstance(raised, annolake.InterruptedExport) else 130)
+
+
+ENDS_EARLY = """
+import sys
+from threading import Event, Thread
+import annolake
+reading = Event()
+def note(event):
+    if event.phase == "reading":
+        reading.set()
+Thread(target=lambda: annolake.export(annolake.load_config(sys.argv[1]), on_progress=note)).start()
+reading.wait(60)
+"""
+
+
+def test_a_program_that_ends_before_its_export_is_no_bug(tmp_path: Path) -> None:
+    """Python then begins no thread any more; the lake's report says what the program is to do."""
+    with Sandbox(Population(rows=400, odd=False), faults=Faults(latency_s=0.05)) as sandbox:
+        config = write_config(tmp_path, sandbox, {"source.page_size": 10})
+        environ = {**os.environ, KEY_VARIABLE: sandbox.api_key}
+        command = [sys.executable, "-c", ENDS_EARLY, str(config)]
+        subprocess.run(command, env=environ, timeout=120, check=False, capture_output=True)
+    (file,) = (tmp_path / "lake/_annolake/reports").iterdir()
+    told = json.loads(file.read_text())
+
+    assert (told["state"], told["exit_code"]) == ("finished", 130)
+    assert told["queues"][0]["error"].startswith("the program ended before its export did: have it wait")
+
+
+def test_exports_leave_nothing_in_logging(tmp_path: Path) -> None:
+    """A program that exports every hour has one handler that does nothing, not thousands."""
+    with Sandbox(ONE, seed=2) as sandbox:
+        config, environ = config_of(sandbox, tmp_path), {KEY_VARIABLE: sandbox.api_key}
+        annolake.export(config, environ=environ)
+        before = [*logging.getLogger("annolake").handlers]
+        annolake.export(config, environ=environ)
+
+    assert logging.getLogger("annolake").handlers == before
+    assert len(before) == 1
 
 
 @pytest.mark.parametrize("on", ["threads of this process", "an executor"])

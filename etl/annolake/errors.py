@@ -15,6 +15,11 @@ AnnolakeError
 import signal
 from typing import Any
 
+BY_PROGRAM = "raised by on_progress, which was handed to annolake.export"
+"""The note on an exception that is the program's own."""
+
+_ENDING = "interpreter shutdown"  # in what Python raises where a thread is to begin and the program ends
+
 
 class AnnolakeError(Exception):
     """Base of every error a user can meet; `exit_code` is the process's (docs/guarantees.md#exit-codes).
@@ -113,6 +118,9 @@ class InterruptedExport(AnnolakeError):  # noqa: N818 - not an error of anything
         self.exit_code = 128 + signal_number  # 130 and 143, by the shell's convention
 
 
+_INTERRUPTED = InterruptedExport(signal.SIGINT).exit_code
+
+
 def outcome(error: BaseException) -> tuple[str, int]:
     """Return what a report says of an error: one sentence, and the exit code.
 
@@ -120,8 +128,19 @@ def outcome(error: BaseException) -> tuple[str, int]:
     KeyboardInterrupt does and what orchestrators raise for it.
     """
     if not isinstance(error, Exception):
-        is_signal = isinstance(error, KeyboardInterrupt) and error.args
-        error = InterruptedExport(error.args[0] if is_signal else signal.SIGINT)
+        number = error.args[0] if isinstance(error, KeyboardInterrupt) and error.args else None
+        error = InterruptedExport(number if isinstance(number, int) else signal.SIGINT)
     if isinstance(error, AnnolakeError):
         return str(error), error.exit_code
+    if by_program := _by_program(error):
+        return by_program, _INTERRUPTED
     return f"a bug ({type(error).__name__}): report it with the traceback", AnnolakeError.exit_code
+
+
+def _by_program(error: BaseException) -> str | None:
+    """Return how the program that called for the export ended it, None where it did not."""
+    if BY_PROGRAM in getattr(error, "__notes__", ()):
+        return f"on_progress raised {type(error).__name__}, which ended the export: mend it, and run it again"
+    if isinstance(error, RuntimeError) and _ENDING in str(error):
+        return "the program ended before its export did: have it wait for that, and run it again"
+    return None

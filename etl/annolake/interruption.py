@@ -1,7 +1,7 @@
 """How a signal, or a program that wants it to stop, reaches an export."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Protocol
@@ -39,8 +39,13 @@ class Interruption:
 
 
 @contextmanager
-def heeding(stop: Stop | None, interruption: Interruption, *, every_s: float = HEED_S) -> Iterator[None]:
-    """Interrupt as SIGINT does once `stop` is set, as long as the block runs; it is looked at each `every_s`."""
+def heeding(
+    stop: Stop | None, interruption: Interruption, failed: Callable[[Exception], object], *, every_s: float = HEED_S
+) -> Iterator[None]:
+    """Interrupt as SIGINT does once `stop` is set, as long as the block runs; it is looked at each `every_s`.
+
+    One that raises when it is looked at counts as set, and `failed` gets what it raised.
+    """
     if stop is None or stop.is_set():
         if stop is not None:
             interruption.interrupt(signal.SIGINT)
@@ -49,9 +54,12 @@ def heeding(stop: Stop | None, interruption: Interruption, *, every_s: float = H
     ended = Event()
 
     def watch() -> None:
-        while not stop.is_set():
-            if ended.wait(every_s):
-                return
+        try:
+            while not stop.is_set():
+                if ended.wait(every_s):
+                    return
+        except Exception as error:  # noqa: BLE001 - the program's, whose wish to stop would be lost
+            failed(error)
         interruption.interrupt(signal.SIGINT)
 
     watcher = Thread(target=watch, name="stop", daemon=True)
@@ -60,4 +68,4 @@ def heeding(stop: Stop | None, interruption: Interruption, *, every_s: float = H
         yield
     finally:
         ended.set()
-        watcher.join()
+        watcher.join(HEED_S)  # it may be in a look that takes long, and ends after it

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +14,7 @@ from annolake.errors import ConfigError
 from annolake.executor_workers import ExecutorWorkers
 from annolake.interruption import Interruption, Stop, heeding
 from annolake.observers.events import ProgressEvent, ProgressRelay
-from annolake.observers.protocols import SILENCE, LibraryLog, Progress
+from annolake.observers.protocols import SILENCE, LibraryLog, Progress, log_failed_stop
 from annolake.report import Mode, Report
 
 
@@ -52,15 +53,15 @@ def export(
     if queues is not None:
         config = settings.with_queues(config, queues)
     progress: Progress = ProgressRelay(on_progress) if on_progress else SILENCE
-    interruption = Interruption()
-    with heeding(stop, interruption):
+    interruption, log = Interruption(), LibraryLog()
+    with heeding(stop, interruption, partial(log_failed_stop, log)):
         return pipeline.export(
             config,
             environ,
             mode=mode,
             accept_removals=accept_removals,
             refresh=refresh,
-            log=LibraryLog(),
+            log=log,
             progress=progress,
             interruption=interruption,
             workers=None if executor is None else ExecutorWorkers(executor, at_once),

@@ -178,8 +178,8 @@ class _ReportFile:
 @contextmanager
 def _written(file: _ReportFile) -> Iterator[_ReportFile]:
     """Write the report when an export begins and when it ends, however it ends."""
-    file.write()
     try:
+        file.write()
         yield file
     except BaseException as error:
         file.finish(error)

@@ -82,7 +82,8 @@ class QueueExport:
             report.fail(InterruptedExport(self._context.interruption.signal_number or 0))
         except Exception as error:  # noqa: BLE001 - a bug in one queue does not stop the others
             report.fail(error)
-            log_bug(self._context.log, self._queue_id, error)
+            if report.exit_code == AnnolakeError.exit_code:
+                log_bug(self._context.log, self._queue_id, error)
         finally:
             self._caller.stop.set()
         caller = self._caller

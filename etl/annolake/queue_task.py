@@ -9,6 +9,7 @@ import pickle
 import socket
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -21,7 +22,7 @@ from annolake.errors import AnnolakeError, ConfigError, LakeError, ServiceError
 from annolake.export_context import Surroundings, Wishes, open_context
 from annolake.feedback.doubts import tell_doubts
 from annolake.interruption import HEED_S, Interruption, Stop, heeding
-from annolake.observers.protocols import SILENCE, LibraryLog, Log, Progress, log_bug
+from annolake.observers.protocols import SILENCE, LibraryLog, Log, Progress, log_bug, log_failed_stop
 from annolake.queue_export import QueueExport
 from annolake.report import QueueReport
 from annolake.version import __version__
@@ -97,7 +98,10 @@ def work(
     begun = clock.monotonic()
     try:
         task = _unpacked(packed, host)
-        with heeding(_TaskStop(task.stop_file, stop), interruption, every_s=stop_every_s):
+        heeded = heeding(
+            _TaskStop(task.stop_file, stop), interruption, partial(log_failed_stop, around.log), every_s=stop_every_s
+        )
+        with heeded:
             report = _export(task, environ, around)
     except Exception as error:  # noqa: BLE001 - what one worker lacks does not stop the others
         if not isinstance(error, AnnolakeError):

@@ -189,8 +189,8 @@ def new_report(now: datetime) -> Report:
 
 
 def worst(exit_codes: Iterable[int]) -> int:
-    """Return the most urgent of some exit codes, 0 for none."""
-    return min(exit_codes, key=_URGENCY.index, default=0)
+    """Return the most urgent of some exit codes, 0 for none; another signal's comes first."""
+    return min(exit_codes, key=lambda code: _URGENCY.index(code) if code in _URGENCY else -1, default=0)
 
 
 def in_words(queue: QueueReport) -> str:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from annolake.errors import BY_PROGRAM
 from annolake.printable import counted, printable
 from annolake.report import QueueReport
 
@@ -218,7 +219,11 @@ class ProgressRelay:
 
     def _tell(self, event: ProgressEvent) -> None:
         self._told[event.queue_id] = event
-        self._receive(event)
+        try:
+            self._receive(event)
+        except Exception as error:
+            error.add_note(BY_PROGRAM)
+            raise
 
 
 def in_words(event: ProgressEvent) -> str:

@@ -8,6 +8,8 @@ from annolake.observers.events import LiveQueue
 from annolake.printable import printable_lines
 from annolake.report import QueueReport
 
+logging.getLogger("annolake").addHandler(logging.NullHandler())
+
 
 class Log(Protocol):
     """Receives events, each a name and facts; called from several threads."""
@@ -49,7 +51,6 @@ class LibraryLog:
 
     def __init__(self) -> None:
         self._logger = logging.getLogger("annolake")
-        self._logger.addHandler(logging.NullHandler())
 
     def debug(self, event: str, **facts: Any) -> None:
         """Log what only a developer wants to see."""
@@ -83,6 +84,11 @@ class _Silence:
 
 
 SILENCE = _Silence()
+
+
+def log_failed_stop(log: Log, error: Exception) -> None:
+    """Log that the program's `stop` could not be looked at any more."""
+    log.warning("stop_failed", error=type(error).__name__, meaning="the export ends as if it had been set")
 
 
 def log_bug(log: Log, queue_id: str, error: BaseException) -> None:

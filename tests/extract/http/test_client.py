@@ -302,6 +302,13 @@ def test_what_may_pass_is_asked_again(service: Service, connect: Connect, journa
     assert told == [("info", ENDPOINT, 1), ("info", ENDPOINT, 2)]
 
 
+def test_an_answer_that_is_nested_too_deep_is_asked_for_again(service: Service, connect: Connect) -> None:
+    """It is no bug of annolake's."""
+    service.script = [Answer(body=b"[" * 100_000 + b"]" * 100_000)]
+
+    assert connect().get(ENDPOINT, {}, msgspec.json.decode) == [1, 2]
+
+
 @pytest.mark.parametrize("answer", PASSING, ids=lambda answer: f"{answer.status}-{answer.fault}-{answer.body[:9]!r}")
 def test_spent_attempts_end_in_one_error(service: Service, connect: Connect, answer: Answer) -> None:
     """When every attempt failed the error has endpoint, status and count, and its sentence nothing of the answer."""

@@ -4,15 +4,15 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from annolake.errors import LockedError
 from annolake.load.storage.local import LocalFiles
-from annolake.load.storage.locks import hold
+from annolake.load.storage.locks import hold, is_free
 from load.model_queue import FIRST_EXPORT, QUEUE, Row, expected, export, lake_at, stored
 
 TESTS = Path(__file__).parents[2]
@@ -41,6 +41,61 @@ def _held(root: Path) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+def test_a_lock_ends_with_its_block_though_a_forked_child_lives_on(tmp_path: Path) -> None:
+    """The child has the file open too: closing it here alone would leave the lock with it."""
+    files, path = LocalFiles(), tmp_path / "queue.lock"
+    with hold(files, path, since=FIRST_EXPORT) as holder:
+        child = _Child.that(lambda: None)
+    try:
+        assert (holder, is_free(files, path)) == (None, True)
+        with hold(files, path, since=FIRST_EXPORT) as again:
+            assert again is None
+    finally:
+        child.end()
+
+
+def test_a_forked_child_does_not_let_go_of_its_parent_s_lock(tmp_path: Path) -> None:
+    """Where it leaves the block, as by an error that goes through it."""
+    files, path = LocalFiles(), tmp_path / "queue.lock"
+    with ExitStack() as block:
+        block.enter_context(hold(files, path, since=FIRST_EXPORT))
+        child = _Child.that(block.close)
+        try:
+            assert not is_free(files, path)
+        finally:
+            child.end()
+
+
+class _Child:
+    """A fork of this process, which does something and then waits for its end."""
+
+    @classmethod
+    def that(cls, does: Callable[[], object]) -> "_Child":
+        """Return one that has done it."""
+        done, tell_done = os.pipe()
+        wait_for_end, end = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            does()
+            os.close(tell_done)
+            os.close(end)
+            os.read(wait_for_end, 1)
+            os._exit(0)
+        os.close(tell_done)
+        os.close(wait_for_end)
+        os.read(done, 1)
+        os.close(done)
+        return cls(pid, end)
+
+    def __init__(self, pid: int, end: int) -> None:
+        self._pid, self._end = pid, end
+
+    def end(self) -> None:
+        """Have it end, and wait for that."""
+        os.close(self._end)
+        os.waitpid(self._pid, 0)
 
 
 def test_a_held_lock_names_its_holder_and_dies_with_it(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ class Sender(msgspec.Struct):
             raise refused
         try:
             return decode(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass  # its text and its traceback hold the body
         raise Fault("a body that is cut off or not of the promised shape", status=status)
 

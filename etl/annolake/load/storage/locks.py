@@ -91,13 +91,14 @@ def is_free(files: LocalFiles, path: Path) -> bool:
 
 def _is_free(path: Path) -> bool:
     handle = os.open(path, _READ)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(handle)
-    return True
+    with ExitStack() as closing:
+        closing.callback(os.close, handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        closing.callback(_unlock, handle, os.getpid())
+        return True
 
 
 class _Taken(NamedTuple):
@@ -116,9 +117,19 @@ def _take(path: Path, how: int, closing: ExitStack) -> _Taken:
             fcntl.flock(handle, how)
         except BlockingIOError:
             return _Taken(handle, ours=False, writable=writable)
+        closing.callback(_unlock, handle, os.getpid())
         if _is_there(path, handle):
             return _Taken(handle, ours=True, writable=writable)
         # locked just after its holder removed it: the name is free, or another file's
+
+
+def _unlock(handle: int, holder: int) -> None:
+    """Let go of a lock, which closing its file does not where a process that was forked meanwhile has it open too.
+
+    Such a process does not, should it come here: the lock is its parent's.
+    """
+    if os.getpid() == holder:
+        fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def _open(path: Path) -> tuple[int, bool]:
