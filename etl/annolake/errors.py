@@ -127,7 +127,7 @@ def outcome(error: BaseException) -> tuple[str, int]:
     Of a bug only its kind is named: its message may quote a row. What is no Exception ends a program, as
     KeyboardInterrupt does and what orchestrators raise for it.
     """
-    if not isinstance(error, Exception):
+    if not isinstance(error, Exception) and not is_panic(error):
         number = error.args[0] if isinstance(error, KeyboardInterrupt) and error.args else None
         error = InterruptedExport(number if isinstance(number, int) else signal.SIGINT)
     if isinstance(error, AnnolakeError):
@@ -135,6 +135,11 @@ def outcome(error: BaseException) -> tuple[str, int]:
     if by_program := _by_program(error):
         return by_program, _INTERRUPTED
     return f"a bug ({type(error).__name__}): report it with the traceback", AnnolakeError.exit_code
+
+
+def is_panic(error: BaseException) -> bool:
+    """Tell whether a library in Rust ended a call, as deltalake can: a bug, though no Exception of Python's."""
+    return type(error).__name__ == "PanicException"
 
 
 def _by_program(error: BaseException) -> str | None:

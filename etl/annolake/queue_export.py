@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 
 from annolake.endpoint_export import EndpointExport
-from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LakeError, LockedError, NotFoundError
+from annolake.errors import AnnolakeError, GoneError, InterruptedExport, LakeError, LockedError, NotFoundError, is_panic
 from annolake.export_context import ExportContext, QueueParts
 from annolake.extract.endpoints.query_limits import QuerySize
 from annolake.extract.endpoints.queues import require_queue_id
@@ -80,8 +80,10 @@ class QueueExport:
             report.fail(error)
         except Cancelled:
             report.fail(InterruptedExport(self._context.interruption.signal_number or 0))
-        except Exception as error:  # noqa: BLE001 - a bug in one queue does not stop the others
-            report.fail(error)
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise
+            report.fail(error)  # a bug in one queue does not stop the others
             if report.exit_code == AnnolakeError.exit_code:
                 log_bug(self._context.log, self._queue_id, error)
         finally:

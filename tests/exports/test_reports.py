@@ -13,6 +13,7 @@ import pytest
 
 from annolake.clock import Clock
 from annolake.config import load_config
+from annolake.endpoint_export import EndpointExport
 from annolake.load.lake import Lake
 from annolake.sandbox import Faults, Population, Sandbox
 from annolake.wiring import open_lake
@@ -172,6 +173,29 @@ def test_a_bug_and_an_early_interrupt_end_with_a_line_too(
     assert (ran.exit_code, ran.report["exit_code"]) == (exit_code, exit_code)
     assert "a row's text" not in ran.out
     assert reports(tmp_path) == [ran.report]
+
+
+class PanicException(BaseException):
+    """What deltalake raises where its own code is wrong."""
+
+
+def test_a_panic_of_a_library_is_a_bug_of_its_queue_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no Exception, and would be told as an interruption of the whole export."""
+    run, quoted = EndpointExport.run, "a row's text"
+
+    def panics(export: EndpointExport) -> Any:
+        if export._report.queue_id == sandbox.queue_ids[0]:
+            raise PanicException(quoted)
+        return run(export)
+
+    monkeypatch.setattr(EndpointExport, "run", panics)
+    with Sandbox(Population(rows=20, queues=3, odd=False)) as sandbox:
+        ran = annolake("run", "--json", "--config", write_config(tmp_path, sandbox), key=sandbox.api_key, cwd=tmp_path)
+
+    assert [queue["status"] for queue in ran.report["queues"]] == ["failed", "ok", "ok"]
+    assert ran.report["queues"][0]["error"] == "a bug (PanicException): report it with the traceback"
+    assert (ran.exit_code, ran.report["exit_code"]) == (1, 1)
+    assert quoted not in ran.out + ran.err
 
 
 @pytest.mark.parametrize("command", ["status", "verify"])
