@@ -1,14 +1,14 @@
 """The settings of an export: read from the command line, the environment and a file, in that order of precedence.
 
-Owns where a value comes from and what is said of one that does not fit. What could be a key that was pasted into the
-wrong place is never repeated; the key itself is read by `credentials`.
+Owns where a value comes from and what is said of one that does not fit, also of one that a program has set itself. What
+could be a key that was pasted into the wrong place is never repeated; the key itself is read by `credentials`.
 """
 
 import difflib
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -44,9 +44,11 @@ __all__ = [
     "Retry",
     "Source",
     "Sync",
+    "checked",
     "load_config",
     "load_lake_config",
     "load_service_config",
+    "with_absolute_paths",
 ]
 
 DEFAULT_FILE = Path("annolake.toml")
@@ -91,10 +93,31 @@ def log_format_of(path: Path | None, environ: Mapping[str, str]) -> LogFormat:
     return "json" if given == "json" else "text"
 
 
-def with_queues(config: Config, queues: Sequence[str]) -> Config:
-    """Return the settings with other queues. Raises ConfigError where they are no list of ids."""
-    ids = _read(SETTINGS["source.queues"], _Given(queues, "in the argument queues"), {})
-    return msgspec.structs.replace(config, source=msgspec.structs.replace(config.source, queues=ids))
+def checked(config: object, environ: Mapping[str, str], queues: object = None) -> Config:
+    """Return the settings that a program hands over, each read as one of a file is, with absolute paths.
+
+    The program may have made or changed them: a Struct of msgspec takes any value. `queues` replace those of `config`.
+    Raises ConfigError as `load_config` does.
+    """
+    if not isinstance(config, Config):
+        kind = type(config).__name__
+        raise ConfigError(f"config: expected settings, got a value of type {kind}: annolake.load_config returns them")
+    given = dict(_from_program(config))
+    if queues is not None:
+        asked = queues if isinstance(queues, str) or not isinstance(queues, Iterable) else list(queues)
+        given["source.queues"] = _Given(asked, "in the argument queues")
+    return with_absolute_paths(_made(given, environ))
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """Return the settings with paths that mean the same in each folder a process goes to, and in each process."""
+    sections = {}
+    for name in SECTIONS:
+        section = getattr(config, name)
+        values = msgspec.structs.asdict(section)
+        paths = {field: value.absolute() for field, value in values.items() if isinstance(value, Path)}
+        sections[name] = msgspec.structs.replace(section, **paths)
+    return Config(**sections)
 
 
 def load_lake_config(
@@ -117,14 +140,22 @@ def _load(
     given = {**beneath, **({} if spared else _from_file(path or DEFAULT_FILE)), **above}
     _spare_named(given)
     problems = [_unknown(key, item.origin) for key, item in given.items() if key not in SETTINGS]
+    for key in _NEEDED:
+        if key not in given:
+            setting = SETTINGS[key]
+            problems.append(f"{key}: required: {setting.allowed} (in {path or DEFAULT_FILE} or {setting.variable})")
+    return _made(given, environ, problems)
+
+
+def _made(given: Mapping[str, _Given], environ: Mapping[str, str], problems: Sequence[str] = ()) -> Config:
+    """Return the settings of what was given. Raises ConfigError with the `problems` there were and those it finds."""
+    problems = [*problems]
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for key, setting in SETTINGS.items():
         section, name = key.split(".")
         try:
             if key in given:
                 values[section][name] = _read(setting, given[key], environ)
-            elif setting.default is msgspec.NODEFAULT:
-                problems.append(f"{key}: required: {setting.allowed} (in {path or DEFAULT_FILE} or {setting.variable})")
         except ConfigError as error:
             problems.append(str(error))
     for key, check in (("columns.exclude", excludable), ("columns.pseudonymize", pseudonymizable)):
@@ -132,17 +163,10 @@ def _load(
         problems += filter(None, (_wrong_column(key, name, check, given[key].origin) for name in names))
     if problems:
         raise ConfigError("\n".join(problems))
-    source, columns = Source(**values["source"]), Columns(**values["columns"])
-    _check_together(source, columns)
-    return Config(
-        source=source,
-        retry=Retry(**values["retry"]),
-        sync=Sync(**values["sync"]),
-        lake=Lake(**values["lake"]),
-        columns=columns,
-        metrics=Metrics(**values["metrics"]),
-        log=Log(**values["log"]),
-    )
+    sections: dict[str, Any] = {section: kind(**values[section]) for section, kind in SECTIONS.items()}
+    config = Config(**sections)
+    _check_together(config.source, config.columns)
+    return config
 
 
 def _from_file(file: Path) -> dict[str, _Given]:
@@ -173,6 +197,19 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, _Given]:
         for name, value in environ.items()
         if name.startswith(PREFIX) and not _OF_KUBERNETES.match(name)
     }
+
+
+def _from_program(config: Config) -> Iterator[tuple[str, _Given]]:
+    """Yield each setting of a program's, but those that are left open by None."""
+    for name, kind in SECTIONS.items():
+        section = getattr(config, name)
+        if not isinstance(section, kind):
+            got = type(section).__name__
+            raise ConfigError(f"{name}: expected annolake.config.{kind.__name__}, got a value of type {got}")
+        for setting in settings_of(name):
+            value = getattr(section, setting.key.rpartition(".")[2])
+            if value is not None or setting.default is not None:
+                yield setting.key, _Given(value, "in the argument config", typed=True)
 
 
 def _spare_named(given: dict[str, _Given]) -> None:
@@ -223,7 +260,7 @@ def _read(setting: Setting, given: _Given, environ: Mapping[str, str]) -> Any:
     except (ValueError, TypeError, AttributeError) as error:
         part = error.part if isinstance(error, UnfitError) else given.value
         got = _shown(None if "secret" in setting.extra else part)
-        near = _near(str(part), setting.choices) if part else ()
+        near = _near(part, setting.choices) if isinstance(part, str) and part else ()
         hint = f'; did you mean "{near[0]}"?' if near else ""
         raise ConfigError(f"{setting.key}: expected {setting.allowed}, got {got} ({given.origin}){hint}") from None
     if isinstance(value, Path):
@@ -233,8 +270,8 @@ def _read(setting: Setting, given: _Given, environ: Mapping[str, str]) -> Any:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, list | dict):
-        return "a list" if isinstance(value, list) else "a table"
+    if isinstance(value, list | tuple | dict):
+        return "a table" if isinstance(value, dict) else "a list"
     if not isinstance(value, str | int | float) or _LOOKS_LIKE_A_KEY.search(str(value)):
         return "a value that is not shown"
     text = json.dumps(value)

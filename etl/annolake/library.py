@@ -1,7 +1,7 @@
 """What a program calls: notebooks, orchestrators, scripts. Prints nothing, and leaves signals alone."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -21,15 +21,16 @@ from annolake.report import Mode, Report
 def load_config(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ) -> Config:
     """Return the settings of the file `path` (default: ./annolake.toml) and of the environment.
 
-    Raises ConfigError, which names the setting, what was given and what is allowed.
+    Its paths are absolute: the program may change its folder. Raises ConfigError, which names the setting, what was
+    given and what is allowed.
     """
-    return settings.load_config(None if path is None else Path(path), environ)
+    return settings.with_absolute_paths(settings.load_config(None if path is None else Path(path), environ))
 
 
 def export(
     config: Config,
     mode: Mode = "full",
-    queues: Sequence[str] | None = None,
+    queues: Iterable[str] | None = None,
     executor: Executor | None = None,
     on_progress: Callable[[ProgressEvent], object] | None = None,
     *,
@@ -50,8 +51,7 @@ def export(
         raise ConfigError(f'mode: expected "full" or "new", got {mode!r}')
     if at_once is not None and at_once < 1:
         raise ConfigError(f"at_once: expected a number of queues from 1 on, got {at_once!r}")
-    if queues is not None:
-        config = settings.with_queues(config, queues)
+    config = settings.checked(config, environ, queues)
     progress: Progress = ProgressRelay(on_progress) if on_progress else SILENCE
     interruption, log = Interruption(), LibraryLog()
     with heeding(stop, interruption, partial(log_failed_stop, log)):

@@ -93,6 +93,7 @@ def read_path(value: Any) -> Path:
 
 
 _ADDRESS = r"(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]+(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._=-]+)*/?"
+_SPOILT_ADDRESS = r"(s3|gs|az):/"  # as `pathlib.Path` has them: a folder of that name is meant by nobody
 _OPTION = r"[A-Za-z][A-Za-z0-9_]*"
 _SENSITIVE_OPTION = r"(?i)key|secret|token|password|sas\Z|sas_|signature|credential"
 _HARMLESS_OPTION = (
@@ -115,6 +116,8 @@ _SECRET_VARIABLES = {
 def read_lake_path(value: Any) -> Path | str:
     """Return a folder as a path, an address of an object store as text. Raises as `read_path` does."""
     if "://" not in str(value):
+        if re.match(_SPOILT_ADDRESS, str(value)):
+            raise UnfitError(str(value))
         return read_path(value)
     if not re.fullmatch(_ADDRESS, value):
         raise UnfitError(None if re.search("[@?]", value) else value)  # a secret may stand there

@@ -215,12 +215,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """All settings of an export."""
 
     source: Source
-    retry: Retry
-    sync: Sync
+    retry: Retry = msgspec.field(default_factory=Retry)
+    sync: Sync = msgspec.field(default_factory=Sync)
     lake: Lake
-    columns: Columns
-    metrics: Metrics
-    log: Log
+    columns: Columns = msgspec.field(default_factory=Columns)
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
+    log: Log = msgspec.field(default_factory=Log)
 
 # fmt: on
 

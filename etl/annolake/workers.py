@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from annolake.clock import Clock
-from annolake.config import Config
+from annolake.config import Config, with_absolute_paths
 from annolake.errors import AnnolakeError, ConfigError, InterruptedExport, WorkerError
 from annolake.export_context import Wishes
 from annolake.observers.protocols import Log, Progress
@@ -51,22 +51,14 @@ class Workers(Protocol):
 
 def share_of(config: Config, at_once: int) -> Config:
     """Return the settings of one of `at_once` exports of one key: its share of the limits, whole paths."""
-    source, lake = config.source, config.lake
+    source = config.source
     queries = source.max_queries_per_10_s
-    return msgspec.structs.replace(
-        config,
-        source=msgspec.structs.replace(
-            source,
-            max_requests_per_second=source.max_requests_per_second / at_once,
-            max_queries_per_10_s=max(1, queries // at_once) if queries else 0,
-            api_key_file=source.api_key_file and source.api_key_file.absolute(),
-        ),
-        lake=msgspec.structs.replace(
-            lake,
-            path=lake.path.absolute() if isinstance(lake.path, Path) else lake.path,
-            scratch=lake.scratch and lake.scratch.absolute(),
-        ),
+    share = msgspec.structs.replace(
+        source,
+        max_requests_per_second=source.max_requests_per_second / at_once,
+        max_queries_per_10_s=max(1, queries // at_once) if queries else 0,
     )
+    return with_absolute_paths(msgspec.structs.replace(config, source=share))
 
 
 def outcome_of(export: Future[QueueReport], queue_id: str) -> QueueReport:

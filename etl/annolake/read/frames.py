@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 
 from annolake.clock import Clock
-from annolake.config import Config
+from annolake.config import Config, checked
 from annolake.errors import ConfigError
 from annolake.read.catalogue import VIEWS
 from annolake.read.definitions import DEFINITIONS
@@ -59,7 +59,8 @@ def scan(
         near = difflib.get_close_matches(name, VIEWS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(VIEWS)}"
         raise ValueError(f"a lake has no table or view {name!r}; {hint}")
-    address, options, url = _found(lake, storage, base_url)
+    settings = checked(lake, environ) if isinstance(lake, Config) else lake
+    address, options, url = _found(settings, storage, base_url)
     tables = open_tables(address, options, environ, clock=Clock())
     return LakeFrames(tables, web_address(url) if url else None).view(name)
 
