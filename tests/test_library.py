@@ -116,6 +116,10 @@ def test_export_then_new_only_then_one_queue(tmp_path: Path, capfd: pytest.Captu
         ({"queues": [" "]}, r"source.queues: .* got \" \" \(in the argument queues\)"),
         ({"queues": []}, "source.queues: expected a list"),
         ({"at_once": 0}, "at_once: expected a number of queues from 1 on, got 0"),
+        ({"at_once": 2.5}, "at_once: expected a number of queues from 1 on, got 2.5"),
+        ({"at_once": "2"}, "at_once: expected a number of queues from 1 on, got '2'"),
+        ({"at_once": True}, "at_once: expected a number of queues from 1 on, got True"),
+        ({"at_once": 5}, "at_once: 4 at most without an executor, got 5: hand one over"),
     ],
 )
 def test_wrong_arguments_are_named(asked: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -123,6 +127,18 @@ def test_wrong_arguments_are_named(asked: dict[str, Any], message: str, tmp_path
     with Sandbox(ONE) as sandbox, pytest.raises(annolake.ConfigError, match=message):
         annolake.export(config_of(sandbox, tmp_path), environ={}, **asked)
     assert not (tmp_path / "lake").exists()
+
+
+def test_threads_export_as_many_queues_at_once_as_asked(tmp_path: Path) -> None:
+    """One after the other, for a service that is to be spared."""
+    events: list[annolake.ProgressEvent] = []
+    with Sandbox(SEVERAL, seed=2) as sandbox:
+        environ = {KEY_VARIABLE: sandbox.api_key}
+        report = annolake.export(config_of(sandbox, tmp_path), on_progress=events.append, at_once=1, environ=environ)
+    changes = [event.queue_id for number, event in enumerate(events) if event.queue_id != events[number - 1].queue_id]
+
+    assert report.exit_code == 0
+    assert changes == [queue.queue_id for queue in report.queues]
 
 
 def test_progress_comes_as_events_in_the_caller_s_thread(tmp_path: Path) -> None:
@@ -339,6 +355,31 @@ def test_a_stop_that_is_set_already_begins_nothing(tmp_path: Path) -> None:
 
         assert sandbox.requests == []
     assert {(queue.status, queue.exit_code) for queue in report.queues} == {("failed", 130)}
+
+
+@pytest.mark.parametrize("queues", ["all", ["Support"]])
+@pytest.mark.parametrize("when", ["before", "while the service is asked"])
+def test_a_stop_before_the_queues_are_known_returns_the_report(queues: Any, when: str, tmp_path: Path) -> None:
+    """Without entries, with the exit code of a stop; the lake's report is the same."""
+    stop = threading.Event()
+    if when == "before":
+        stop.set()
+
+    def stop_now(_sandbox: Sandbox, _number: int) -> None:
+        stop.set()
+        for watcher in threading.enumerate():
+            if watcher.name == "stop":
+                watcher.join()
+
+    with Sandbox(SEVERAL, seed=2, before_request=stop_now) as sandbox:
+        config = config_of(sandbox, tmp_path, {"source.queues": queues})
+        report = annolake.export(config, stop=stop, environ={KEY_VARIABLE: sandbox.api_key})
+    (file,) = (tmp_path / "lake/_annolake/reports").iterdir()
+
+    assert (report.state, report.exit_code, report.queues) == ("finished", 130, [])
+    assert "interrupted by signal 2" in str(report.error)
+    assert len(sandbox.requests) == (when != "before")
+    assert json.loads(file.read_text()) == report.as_record()
 
 
 def test_executors_make_the_same_lake(

@@ -1,5 +1,6 @@
 """What orchestrators have in common, without one; with one: tests/orchestrators."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,17 @@ def test_an_export_that_could_not_begin_is_a_queue_that_failed(sandbox: Sandbox,
     assert "/dev/null/lake" in str(report.error)
 
 
+def test_a_queue_whose_name_was_not_looked_up_yet_has_failed_by_the_stop(sandbox: Sandbox, tmp_path: Path) -> None:
+    """An orchestrator ends a task as soon as it has begun."""
+    stop = threading.Event()
+    stop.set()
+    config = load_config(write_config(tmp_path, sandbox), {}, {})
+    asked: dict[str, Any] = {"mode": "full", "accept_removals": False, "refresh": False, "say": print}
+    report = export_queue(config, "Support", sharing=1, stop=stop, environ={KEY_VARIABLE: sandbox.api_key}, **asked)
+
+    assert (report.queue_id, report.status, report.exit_code) == ("Support", "failed", 130)
+
+
 def test_how_far_it_is_is_told_every_30_seconds() -> None:
     """A queue without a name yet by its id; that it has ended is told by the report."""
     time, told = [100.0], list[str]()
@@ -97,3 +109,7 @@ def test_a_definition_needs_the_place_of_the_lake_alone(tmp_path: Path) -> None:
 
     assert tables_of(config) == ["runs", "feedback", "queues"]
     assert address_of(config, "runs") == (tmp_path / "lake/runs").as_uri()
+    with pytest.raises(ConfigError, match='mode: expected "full" or "new", got \'newest\''):
+        settings_of(settings, mode="newest", environ={})  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(ConfigError, match="at_once: expected a number of queues from 1 on, got 0"):
+        settings_of(settings, at_once=0, environ={})

@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 from annolake import config as settings
 from annolake import pipeline
+from annolake.clock import Clock
 from annolake.config import Config
-from annolake.errors import ConfigError
+from annolake.errors import ConfigError, InterruptedExport
 from annolake.executor_workers import ExecutorWorkers
+from annolake.export_arguments import check_at_once, check_mode
 from annolake.interruption import Interruption, Stop, heeding
 from annolake.observers.events import ProgressEvent, ProgressRelay
 from annolake.observers.protocols import SILENCE, LibraryLog, Progress, log_failed_stop
-from annolake.report import Mode, Report
+from annolake.queue_task import QUEUES_AT_ONCE
+from annolake.report import Mode, Report, new_report
 
 
 def load_config(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ) -> Config:
@@ -42,27 +44,38 @@ def export(
 ) -> Report:
     """Export the configured queues, or those of the ids `queues`, and return the report (docs/operating.md#python).
 
-    `executor` exports whole queues, `at_once` of them, instead of threads of this process. `on_progress` gets events in
-    the thread that called; what it raises ends the export. Once `stop`, a `threading.Event` perhaps, is set, the queues
-    end in good order, with exit code 130 in their entries. `environ` holds the key. A queue that fails is in the
-    report; raises an AnnolakeError where no queue could be begun, or the report not be written.
+    `executor` exports whole queues instead of threads of this process, `at_once` of them at a time. `on_progress` gets
+    events in the thread that called; what it raises ends the export. Once `stop`, a `threading.Event` perhaps, is set,
+    the queues end in good order, with exit code 130 in their entries, or in the report where none is known yet.
+    `environ` holds the key. A queue that fails is in the report; raises an AnnolakeError where no queue could be begun,
+    or the report not be written.
     """
-    if mode not in get_args(Mode):
-        raise ConfigError(f'mode: expected "full" or "new", got {mode!r}')
-    if at_once is not None and at_once < 1:
-        raise ConfigError(f"at_once: expected a number of queues from 1 on, got {at_once!r}")
+    check_mode(mode)
+    if at_once is not None:
+        check_at_once(at_once)
+        if executor is None and at_once > QUEUES_AT_ONCE:
+            raise ConfigError(f"at_once: {QUEUES_AT_ONCE} at most without an executor, got {at_once}: hand one over")
     config = settings.checked(config, environ, queues)
     progress: Progress = ProgressRelay(on_progress) if on_progress else SILENCE
-    interruption, log = Interruption(), LibraryLog()
+    clock, interruption, log = Clock(), Interruption(), LibraryLog()
+    report = new_report(clock.now())
     with heeding(stop, interruption, partial(log_failed_stop, log)):
-        return pipeline.export(
-            config,
-            environ,
-            mode=mode,
-            accept_removals=accept_removals,
-            refresh=refresh,
-            log=log,
-            progress=progress,
-            interruption=interruption,
-            workers=None if executor is None else ExecutorWorkers(executor, at_once),
-        )
+        try:
+            pipeline.export(
+                config,
+                environ,
+                mode=mode,
+                accept_removals=accept_removals,
+                refresh=refresh,
+                clock=clock,
+                log=log,
+                progress=progress,
+                interruption=interruption,
+                report=report,
+                at_once=at_once or QUEUES_AT_ONCE,
+                workers=None if executor is None else ExecutorWorkers(executor, at_once),
+            )
+        except InterruptedExport:
+            if report.queues:  # of `on_progress`, which is called once the queues are known
+                raise
+    return report

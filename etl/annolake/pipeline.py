@@ -46,13 +46,14 @@ def export(
     progress: Progress = SILENCE,
     interruption: Interruption | None = None,
     report: Report | None = None,
+    at_once: int = QUEUES_AT_ONCE,
     workers: Workers | None = None,
 ) -> Report:
     """Export every configured queue and return what became of each; the report is in the lake as well.
 
-    What `mode`, `accept_removals` and `refresh` ask for: `export_context.Wishes`. With `workers` the queues are
-    exported by them, and this process needs the key only to list queues. A `report` that is handed in is filled, so
-    that it can be read where this raises.
+    What `mode`, `accept_removals` and `refresh` ask for: `export_context.Wishes`. Threads of this process export
+    `at_once` queues at a time; with `workers` these do, and the key is needed here only to list queues. A `report` that
+    is handed in is filled, so that it can be read where this raises.
     Raises ConfigError, ServiceError, WorkerError, LakeError or InterruptedExport where no queue could be begun, and
     LakeError where the report could not be written.
     """
@@ -101,7 +102,7 @@ def export(
                 file.write()
             metrics.planned(len(queue_ids))
             if workers is None:
-                crew: Crew = opened.enter_context(_threads(context, len(queue_ids)))
+                crew: Crew = opened.enter_context(_threads(context, min(at_once, len(queue_ids))))
             else:
                 opened.enter_context(workers.serving(config, report.export_id, log, metrics))
                 crew = TaskCrew(
@@ -214,8 +215,8 @@ class _Threads:
 
 
 @contextmanager
-def _threads(context: ExportContext, queues: int) -> Iterator[_Threads]:
-    at_once = max(1, min(QUEUES_AT_ONCE, queues))
+def _threads(context: ExportContext, at_once: int) -> Iterator[_Threads]:
+    at_once = max(1, at_once)  # no queue needs none, which no pool of threads has
     with ThreadPoolExecutor(at_once, "queue") as pool:
         yield _Threads(context, pool, at_once)
 

@@ -79,7 +79,7 @@ def export_tasks(
     Returns the reports of the queues. Params of the DAG called `mode`, `refresh` and `accept_removals` are heeded.
     Raises ConfigError.
     """
-    settings_of(config, at_once=at_once)
+    settings_of(config, at_once=at_once, mode=mode)
     assets = table_assets(config, prefix)
 
     @task(retries=0)

@@ -57,7 +57,7 @@ def export_assets(
     An asset that was not materialized for as long as `fresh_within` is told to be overdue.
     Raises ConfigError.
     """
-    file, settings = config, settings_of(config, at_once=at_once)
+    file, settings = config, settings_of(config, at_once=at_once, mode=mode)
     specs = [_spec(settings, table, key_prefix, fresh_within) for table in tables_of(settings)]
     keys = {spec.key.path[-1]: spec.key for spec in specs}
     partitions = dg.DynamicPartitionsDefinition(name=_partitions_name(key_prefix))

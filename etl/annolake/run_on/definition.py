@@ -8,22 +8,27 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from annolake.config import Config, load_lake_config
-from annolake.errors import ConfigError, LockedError
-from annolake.report import TABLES
+from annolake.errors import LockedError
+from annolake.export_arguments import check_at_once, check_mode
+from annolake.report import TABLES, Mode
 
 SKIPPED = LockedError.exit_code
 QUEUES_AT_ONCE = 4
 
 
 def settings_of(
-    path: str | os.PathLike[str] | None, *, at_once: int = 1, environ: Mapping[str, str] = os.environ
+    path: str | os.PathLike[str] | None,
+    *,
+    at_once: int = 1,
+    mode: Mode = "full",
+    environ: Mapping[str, str] = os.environ,
 ) -> Config:
     """Return the settings of a file, which need not name queues yet; `at_once` queues are to be exported at a time.
 
     Raises ConfigError.
     """
-    if at_once < 1:
-        raise ConfigError(f"at_once: expected a number of queues from 1 on, got {at_once!r}")
+    check_at_once(at_once)
+    check_mode(mode)
     return load_lake_config(None if path is None else Path(path), environ)
 
 

@@ -5,6 +5,7 @@ same names: nothing is counted here.
 """
 
 import os
+import signal
 from collections.abc import Callable, Mapping
 from threading import Event
 from typing import Any
@@ -14,7 +15,7 @@ import msgspec
 from annolake import library, pipeline
 from annolake.clock import Clock
 from annolake.config import Config
-from annolake.errors import AnnolakeError
+from annolake.errors import AnnolakeError, InterruptedExport
 from annolake.interruption import Stop
 from annolake.library import load_config
 from annolake.observers import events
@@ -77,10 +78,14 @@ def export_queue(
             environ=environ,
         )
     except AnnolakeError as error:
-        failed = QueueReport(queue_id=queue, mode=mode)
-        failed.fail(error)
-        return failed
-    return report.queues[0]
+        return _failed(queue, mode, error)
+    return report.queues[0] if report.queues else _failed(queue, mode, InterruptedExport(signal.SIGINT))
+
+
+def _failed(queue: str, mode: Mode, error: AnnolakeError) -> QueueReport:
+    report = QueueReport(queue_id=queue, mode=mode)
+    report.fail(error)
+    return report
 
 
 def telling(say: Callable[[str], object], clock: Clock) -> Callable[[ProgressEvent], None]:
