@@ -63,11 +63,12 @@ def show(event: annolake.ProgressEvent) -> None:
 
 
 config: annolake.Config = annolake.load_config("annolake.toml")
-stop = threading.Event()
+mode: annolake.Mode = "new"
+stop: annolake.Stop = threading.Event()
 try:
     with concurrent.futures.ThreadPoolExecutor(2) as executor:
         report: annolake.Report = annolake.export(
-            config, mode="new", queues=["one"], executor=executor, on_progress=show, stop=stop
+            config, mode=mode, queues=["one"], executor=executor, on_progress=show, stop=stop
         )
 except annolake.ServiceError as error:
     status: int | None = error.status
@@ -76,6 +77,13 @@ except annolake.AnnolakeError as error:
 else:
     feedback: annolake.TableReport = report.queues[0].feedback
     print(report.as_json(), feedback.inserted)
+"""
+
+WRONG = """
+import annolake
+
+annolake.export("annolake.toml", mode="newest")
+annolake.exprot(annolake.load_config())
 """
 
 
@@ -87,7 +95,7 @@ def test_a_typed_program_is_checked_against_the_wheel(unpacked: Path, tmp_path: 
         shutil.copytree(part, site / part.name)
     (site / "others.pth").write_text(sysconfig.get_paths()["purelib"])
     (tmp_path / "good.py").write_text(PROGRAM)
-    (tmp_path / "wrong.py").write_text('import annolake\n\nannolake.export("annolake.toml", mode="newest")\n')
+    (tmp_path / "wrong.py").write_text(WRONG)
     command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(tmp_path / "venv/bin/python")]
 
     done = subprocess.run(
@@ -102,9 +110,11 @@ def test_a_typed_program_is_checked_against_the_wheel(unpacked: Path, tmp_path: 
     assert [line.partition(":")[0] for line in errors] == [
         "wrong.py",
         "wrong.py",
-        "Found 2 errors in 1 file (checked 2 source files)",
+        "wrong.py",
+        "Found 3 errors in 1 file (checked 2 source files)",
     ]
     assert 'expected "Config"' in errors[0]
+    assert 'has no attribute "exprot"' in errors[2]
 
 
 def test_the_tests_pass_against_the_wheel(unpacked: Path) -> None:

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
         UnavailableError,
         WorkerError,
     )
+    from annolake.interruption import Stop
     from annolake.library import export, load_config
     from annolake.observers.events import ProgressEvent
     from annolake.read.frames import scan
-    from annolake.report import QueueReport, Report, TableReport
+    from annolake.report import Mode, QueueReport, Report, TableReport
 
 __all__ = [
     "AnnolakeError",
@@ -38,12 +39,14 @@ __all__ = [
     "InterruptedExport",
     "LakeError",
     "LockedError",
+    "Mode",
     "NotFoundError",
     "ProgressEvent",
     "QueueReport",
     "RefusedError",
     "Report",
     "ServiceError",
+    "Stop",
     "TableReport",
     "TooLargeError",
     "UnavailableError",
@@ -56,9 +59,11 @@ __all__ = [
 
 _MODULES = {
     "Config": "config",
+    "Mode": "report",
     "ProgressEvent": "observers.events",
     "QueueReport": "report",
     "Report": "report",
+    "Stop": "interruption",
     "TableReport": "report",
     "export": "library",
     "load_config": "library",
@@ -66,13 +71,15 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Return a name of the API: `import annolake` stays free of cost, the first use of a name brings its module."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"annolake.{_MODULES.get(name, 'errors')}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a checker would take a misspelt name for one of any type
+
+    def __getattr__(name: str) -> Any:
+        """Return a name of the API: `import annolake` stays free of cost, the first use of a name brings its module."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"annolake.{_MODULES.get(name, 'errors')}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
