@@ -36,6 +36,37 @@ def blocks(page: str, language: str, under: str) -> list[str]:
     return [block for kind, block in BLOCK.findall(section) if kind == language]
 
 
+def run_program(text: str, folder: Path, key: str) -> subprocess.CompletedProcess[str]:
+    """Run a program from a file of its own in a folder."""
+    (folder / "program.py").write_text(text)
+    command = [sys.executable, str(folder / "program.py")]
+    environ = {**os.environ, KEY_VARIABLE: key}
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_program_settles_its_process_as_the_page_says(tmp_path: Path) -> None:
+    """By the lines alone, as the first ones of a program."""
+    (block,) = (each for each in blocks("operating.md", "python", "## Python") if "settle" in each)
+    done = run_program(f"{block}\nprint(os.environ['ARROW_DEFAULT_MEMORY_POOL'])", tmp_path, "")
+
+    assert (done.stdout, done.stderr) == ("system\n", "")
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_processes_of_a_program_begin_no_export_of_their_own(guarded: bool, tmp_path: Path) -> None:
+    """The page's program exports; without its guard, each process says what is missing, and the lake has one report."""
+    (block,) = blocks("operating.md", "python", "## Executors")
+    if not guarded:
+        block = block.replace('if __name__ == "__main__":', "if True:")
+    with Sandbox(Population(rows=1, odd=False, days=2)) as sandbox:
+        write_config(tmp_path, sandbox)
+        done = run_program(f"{block}    print(report.exit_code)\n", tmp_path, sandbox.api_key)
+
+    assert done.stdout == ("0\n" if guarded else "4\n"), done.stderr
+    assert ('have the export begin behind if __name__ == "__main__":' in done.stderr) is not guarded
+    assert len(list((tmp_path / "lake/_annolake/reports").iterdir())) == 1
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for lakes on the disk."""

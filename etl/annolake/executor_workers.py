@@ -17,13 +17,20 @@ from annolake.report import QueueReport
 class ExecutorWorkers:
     """The workers of any executor of the standard library's kind; at most `most` queues are handed to it at once.
 
-    Raises ConfigError where the executor's processes could hang.
+    Raises ConfigError where the executor's processes could hang, or this is one of them that begins all over.
     """
 
     def __init__(self, executor: Executor, most: int | None = None) -> None:
         self._executor = executor
         self._most = most or getattr(executor, "_max_workers", None)
-        if isinstance(executor, ProcessPoolExecutor) and _forks(executor):
+        if not isinstance(executor, ProcessPoolExecutor):
+            return
+        if _loads_the_program():
+            raise ConfigError(
+                "executor: this process was begun by one like it, and loads the program: have the export begin behind "
+                'if __name__ == "__main__":'
+            )
+        if _forks(executor):
             raise ConfigError(
                 "executor: its processes are forks of this one, which has threads, and would hang: make it with "
                 'ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))'
@@ -56,6 +63,11 @@ class ExecutorWorkers:
         What runs in threads or processes is waited for: they can't be cancelled.
         """
         return isinstance(self._executor, (ThreadPoolExecutor, ProcessPoolExecutor)) or seconds >= ENDING_S
+
+
+def _loads_the_program() -> bool:
+    """Tell whether this process was spawned and has not got so far as its task: multiprocessing's own mark."""
+    return bool(getattr(multiprocessing.current_process(), "_inheriting", None))
 
 
 def _forks(executor: ProcessPoolExecutor) -> bool:
