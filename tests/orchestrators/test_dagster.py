@@ -167,6 +167,20 @@ def test_the_definitions_tell_what_the_tables_are(exported: Exported) -> None:
     assert {kind for spec in less.specs for kind in spec.kinds} == {"deltalake"}
     with pytest.raises(ConfigError, match="at_once: expected a number of queues from 1 on, got 0"):
         export_assets(exported.config, at_once=0)
+    with pytest.raises(ConfigError, match='mode: expected "full" or "new", got \'newest\''):
+        export_definitions(exported.config, mode="newest")
+
+
+def test_a_prefix_may_be_a_text(exported: Exported) -> None:
+    """It is one part of the assets' keys, and not one for each letter."""
+    definitions = export_definitions(exported.config, key_prefix="lake")
+    (assets,) = definitions.assets
+    (alone,) = {spec.key.path[0] for spec in export_assets(exported.config, key_prefix="lake").specs}
+
+    assert [spec.key.path for spec in assets.specs] == [["lake", table] for table in TABLES]
+    assert (alone, assets.partitions_def.name) == ("lake", "lake_queues")
+    assert [job.name for job in definitions.jobs] == ["lake_job"]
+    assert [schedule.name for schedule in definitions.schedules] == ["lake_job_schedule"]
 
 
 def test_what_is_missing_fails_a_check(exported: Exported) -> None:

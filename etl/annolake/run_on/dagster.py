@@ -27,6 +27,8 @@ DAY = timedelta(hours=26)
 PREFIX = ("annolake",)
 
 Settings = str | os.PathLike[str] | None
+Prefix = str | Sequence[str]
+"""Of the assets' keys: its parts, or the only one."""
 
 
 class Wishes(dg.Config):
@@ -43,7 +45,7 @@ class Wishes(dg.Config):
 def export_assets(
     config: Settings = None,
     *,
-    key_prefix: Sequence[str] = PREFIX,
+    key_prefix: Prefix = PREFIX,
     group_name: str | None = None,
     mode: Mode = "full",
     fresh_within: timedelta | None = DAY,
@@ -57,6 +59,7 @@ def export_assets(
     An asset that was not materialized for as long as `fresh_within` is told to be overdue.
     Raises ConfigError.
     """
+    key_prefix = _parts(key_prefix)
     file, settings = config, settings_of(config, at_once=at_once, mode=mode)
     specs = [_spec(settings, table, key_prefix, fresh_within) for table in tables_of(settings)]
     keys = {spec.key.path[-1]: spec.key for spec in specs}
@@ -116,7 +119,7 @@ def export_assets(
 def export_definitions(
     config: Settings = None,
     *,
-    key_prefix: Sequence[str] = PREFIX,
+    key_prefix: Prefix = PREFIX,
     cron_schedule: str | None = "0 3 * * *",
     new_only_cron_schedule: str | None = None,
     execution_timezone: str = "UTC",
@@ -127,6 +130,7 @@ def export_definitions(
     The schedule also adds a partition for each new queue. Another one, `new_only_cron_schedule`, asks for the rows that
     are new since the last export. `options` are those of `export_assets`. Raises ConfigError.
     """
+    key_prefix = _parts(key_prefix)
     assets = export_assets(config, key_prefix=key_prefix, **options)
     job = dg.define_asset_job("_".join([*key_prefix, "job"]), selection=[assets])
     ticks: dict[str, tuple[str | None, dict[str, Any]]] = {
@@ -269,6 +273,11 @@ def _failing() -> Iterator[None]:
 
 def _failure(told: str, exit_code: int) -> dg.Failure:
     return dg.Failure(told, metadata={"annolake/exit_code": exit_code}, allow_retries=False)
+
+
+def _parts(key_prefix: Prefix) -> Sequence[str]:
+    """Return the parts of a prefix: a text is one, not as many as it has letters."""
+    return (key_prefix,) if isinstance(key_prefix, str) else key_prefix
 
 
 def _partitions_name(key_prefix: Sequence[str]) -> str:
