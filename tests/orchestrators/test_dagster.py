@@ -281,6 +281,7 @@ def test_the_component_is_found_and_makes_the_same_definitions(exported: Exporte
     (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     told = yaml.safe_load(block)
     told["attributes"] |= {"config": "settings.toml", "group_name": "langsmith", "fresh_within_hours": 2, "mode": "new"}
+    told["attributes"]["key_prefix"] = "annolake"
     with create_defs_folder_sandbox() as project:
         folder = project.scaffold_component(AnnolakeExport, defs_yaml_contents=told)
         name = exported.sandbox.queue(exported.sandbox.queue_ids[0]).name

@@ -154,7 +154,7 @@ class AnnolakeExport(dg.Component, dg.Model, dg.Resolvable):
     """
 
     config: str = "annolake.toml"
-    key_prefix: Sequence[str] = PREFIX
+    key_prefix: Prefix = PREFIX
     group_name: str | None = None
     mode: Mode = "full"
     cron_schedule: str | None = "0 3 * * *"
