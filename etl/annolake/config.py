@@ -93,6 +93,18 @@ def log_format_of(path: Path | None, environ: Mapping[str, str]) -> LogFormat:
     return "json" if given == "json" else "text"
 
 
+def load_lake_config(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object] = MappingProxyType({})
+) -> Config:
+    """Do the same for a command that reads the lake alone: source.queues is "all" where it is not set."""
+    return _load(path, environ, overrides, {"source.queues": _Given("all", "by default")})
+
+
+def load_service_config(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Do the same for a command that only asks the service: neither source.queues nor lake.path need be set."""
+    return _load(path, environ, {}, {key: _Given(SETTINGS[key].extra["example"], "by default") for key in _NEEDED})
+
+
 def checked(config: object, environ: Mapping[str, str], queues: object = None) -> Config:
     """Return the settings that a program hands over, each read as one of a file is, with absolute paths.
 
@@ -118,18 +130,6 @@ def with_absolute_paths(config: Config) -> Config:
         paths = {field: value.absolute() for field, value in values.items() if isinstance(value, Path)}
         sections[name] = msgspec.structs.replace(section, **paths)
     return Config(**sections)
-
-
-def load_lake_config(
-    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object] = MappingProxyType({})
-) -> Config:
-    """Do the same for a command that reads the lake alone: source.queues is "all" where it is not set."""
-    return _load(path, environ, overrides, {"source.queues": _Given("all", "by default")})
-
-
-def load_service_config(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """Do the same for a command that only asks the service: neither source.queues nor lake.path need be set."""
-    return _load(path, environ, {}, {key: _Given(SETTINGS[key].extra["example"], "by default") for key in _NEEDED})
 
 
 def _load(
