@@ -227,7 +227,7 @@ reading.wait(60)
 
 def test_a_program_that_ends_before_its_export_is_no_bug(tmp_path: Path) -> None:
     """Python then begins no thread any more; the lake's report says what the program is to do."""
-    with Sandbox(Population(rows=400, odd=False), faults=Faults(latency_s=0.05)) as sandbox:
+    with Sandbox(Population(rows=400, odd=False), faults=Faults(latency_s=0.4)) as sandbox:
         config = write_config(tmp_path, sandbox, {"source.page_size": 10})
         environ = {**os.environ, KEY_VARIABLE: sandbox.api_key}
         command = [sys.executable, "-c", ENDS_EARLY, str(config)]

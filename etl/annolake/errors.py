@@ -18,7 +18,7 @@ from typing import Any
 BY_PROGRAM = "raised by on_progress, which was handed to annolake.export"
 """The note on an exception that is the program's own."""
 
-_ENDING = "interpreter shutdown"  # in what Python raises where a thread is to begin and the program ends
+_ENDING = "shutdown"  # in what Python raises where a pool is given work, or a thread is to begin, and the program ends
 
 
 class AnnolakeError(Exception):
