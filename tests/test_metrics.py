@@ -1,5 +1,6 @@
 """The metrics file: the report's own figures, there while an export runs and however it ends."""
 
+import os
 import re
 from pathlib import Path
 
@@ -125,14 +126,43 @@ def test_metrics_are_written_every_30_seconds(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     """The export is as good as any; nothing half-written is left."""
-    (tmp_path / "there").mkdir()
+    (tmp_path / "below").write_text("no folder")
     with Sandbox(Population(rows=9, odd=False, days=2), seed=2) as sandbox:
-        file = write_config(tmp_path, sandbox, {"metrics.textfile": "there"})
+        file = write_config(tmp_path, sandbox, {"metrics.textfile": "below/annolake.prom"})
         ran = annolake("run", "--quiet", "--config", file, key=sandbox.api_key, cwd=tmp_path)
 
     assert ran.exit_code == 0
     assert "event=metrics_not_written" in ran.err
     assert [path.name for path in tmp_path.iterdir() if "tmp" in path.name] == []
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
+    """A pipe and a folder, as /dev/null would be: a warning says why, and they are what they were."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    with Sandbox(Population(rows=9, odd=False, days=2), seed=2) as sandbox:
+        for name in ("pipe", "folder"):
+            file = write_config(tmp_path, sandbox, {"metrics.textfile": name})
+            ran = annolake("run", "--quiet", "--config", file, key=sandbox.api_key, cwd=tmp_path)
+
+            assert ran.exit_code == 0
+            assert "event=metrics_not_written" in ran.err
+            assert 'error="not a regular file"' in ran.err
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "folder").is_dir()
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    """The file that it names has the figures, in a folder that may be missing yet; the link is still one."""
+    link, named = tmp_path / "annolake.prom", tmp_path / "collector/export.prom"
+    link.symlink_to(named)
+    with Sandbox(Population(rows=9, odd=False, days=2), seed=2) as sandbox:
+        export_once(sandbox, tmp_path, {"metrics.textfile": str(link)})
+
+    assert link.readlink() == named
+    assert not named.is_symlink()
+    assert samples(named.read_text())["annolake_export_exit_code"] == 0
+    assert [path.name for path in named.parent.iterdir()] == [named.name]
 
 
 _SELECTOR = re.compile(r"\b(annolake_[a-z_]+)(?:\{([^}]*)\})?")

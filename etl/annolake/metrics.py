@@ -3,6 +3,7 @@
 Owns names and meaning of the metrics. Every figure is one of the report, or of the reports that the lake keeps.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -77,11 +78,13 @@ class Metrics:
         self._due = self._clock.monotonic() + EVERY_S
         reading = {queue_id: queue.now().rows for queue_id, queue in self._live.copy().items()}
         text = as_prometheus(self._report, self._successes(), reading, export=self._file.stem, now=self._clock.now())
-        beside = self._file.with_name(f".{self._file.name}.{os.getpid()}.tmp")
+        place = Path(os.path.realpath(self._file))  # a link stays one: who reads the file that it names reads this one
+        beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            _require_regular(place)
+            place.parent.mkdir(parents=True, exist_ok=True)
             beside.write_text(text, encoding="utf-8")
-            beside.replace(self._file)
+            beside.replace(place)
         except OSError as error:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
@@ -96,6 +99,12 @@ class Metrics:
         except LakeError:  # of which the export speaks
             return {}
         return {each: history.good.time for each, history in found.histories.items() if history.good}
+
+
+def _require_regular(place: Path) -> None:
+    """Raise OSError where a name is a device's, a pipe's or a folder's, which others on the machine need."""
+    if os.path.lexists(place) and not place.is_file():
+        raise OSError(errno.EINVAL, "not a regular file")
 
 
 def as_prometheus(
