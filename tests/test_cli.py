@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import annolake as package
 from annolake import __version__, contract
 from annolake.sandbox import Faults, Population, Sandbox
-from exporting import KEY_VARIABLE, annolake, annolake_process, export_once, files_of, with_polars, write_config
+from exporting import KEY_VARIABLE, Ran, annolake, annolake_process, export_once, files_of, with_polars, write_config
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -189,6 +190,29 @@ def test_a_lake_that_is_a_file_is_exit_5(tmp_path: Path) -> None:
     assert ran.exit_code == 5
     assert str(tmp_path / "lake") in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_what_is_not_utf8_is_one_sentence(tmp_path: Path) -> None:
+    """A lake's path, or a folder above it, from `check` on; a database's name; an id of a run to erase."""
+    latin = os.fsdecode("läke".encode("latin-1"))
+    (tmp_path / latin).mkdir()
+    with Sandbox(Population(rows=9, odd=False, days=2), seed=2) as sandbox:
+        export_once(sandbox, tmp_path)
+        inside = write_config(tmp_path / latin, sandbox, {"lake.path": "lake"})
+        there = write_config(tmp_path, sandbox)
+        for command in ("check", "run", "status", "views"):
+            for file, variables in ((there, {"ANNOLAKE_LAKE__PATH": latin}), (inside, {})):
+                ran = annolake(command, "--config", file, key=sandbox.api_key, cwd=tmp_path, environ=variables)
+                assert (ran.exit_code, ran.out) == (2, "")
+                assert re.fullmatch(r"annolake: lake.path: \S+ is not UTF-8, which .*: name another\n", ran.err)
+        database = annolake("views", "--out", f"{latin}.db", "--config", there, cwd=tmp_path)
+        erased = annolake("erase", "--yes", "--run", latin, "--config", there, cwd=tmp_path)
+
+    said = r"annolake: --out: l\udce4ke.db is not UTF-8, as DuckDB needs it: name another file"
+    assert database == Ran(2, "", f"{said}\n")
+    said = r"annolake: --run: 'l\udce4ke' is no id of a run, and nothing in the lake has it; correct it"
+    assert erased == Ran(2, "", f"{said}\n")
+    assert [*(tmp_path / latin).iterdir()] == [inside]
 
 
 def test_check_looks_at_everything_and_exports_nothing(tmp_path: Path) -> None:

@@ -18,6 +18,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else text.translate({ord(c): _escaped(c) for c in {*text} if _acts(c)})
 
 
+def is_utf8(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8: the name of a file, or an argument, need not be in it."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def printable_lines(text: str) -> str:
     """Do so for a text whose line ends are annolake's own."""
     return "\n".join(map(printable, text.split("\n")))

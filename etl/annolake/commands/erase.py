@@ -14,7 +14,7 @@ from annolake.commands.change_words import in_words
 from annolake.config import load_lake_config
 from annolake.console import Console
 from annolake.errors import ConfigError
-from annolake.printable import json_line, printable
+from annolake.printable import is_utf8, json_line, printable
 from annolake.revising.changes import Hands, QueueChanges, hands_on
 from annolake.revising.erasing import Erasure, Order
 from annolake.streams import Streams
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
 def _refuse_unknown(hands: Hands, runs: Sequence[str]) -> None:
     """Refuse an id that nothing in the lake has, and that is no UUID: a slip, which would be remembered for nothing."""
     for each in runs:
-        if not _UUID.fullmatch(each) and not Erasure(hands, Order((each,))).rows:
+        if not _UUID.fullmatch(each) and not (is_utf8(each) and Erasure(hands, Order((each,))).rows):
             raise ConfigError(f"--run: {each!a} is no id of a run, and nothing in the lake has it; correct it")
 
 

@@ -28,6 +28,7 @@ from annolake.load.table.file_format import FileFormat
 from annolake.load.table.folders import PlainTable
 from annolake.load.table.partitions import Table
 from annolake.load.table.swapped import SwappedTable
+from annolake.printable import is_utf8
 
 OWN = "_annolake"
 
@@ -140,9 +141,11 @@ def open_place(
     """Return the place of a lake, a folder or an address; nothing of it is touched yet.
 
     `options` are those of an object store; credentials come from `environ`, a profile or the machine's role. `scratch`
-    is the local folder for unfinished files, None the usual one. Raises ConfigError where an option does not fit, or
-    where the client of a store is not installed.
+    is the local folder for unfinished files, None the usual one. Raises ConfigError where an option or a folder does
+    not fit, or where the client of a store is not installed.
     """
+    _require_utf8("path", address)
+    _require_utf8("scratch", scratch)
     if isinstance(address, Path):
         return on_disk(address, files=LocalFiles(gate), scratch=scratch)
     kind = KINDS[address.partition("://")[0]]
@@ -162,6 +165,12 @@ def open_place(
         options=opened.options,
         delta_options=opened.delta_options,
     )
+
+
+def _require_utf8(key: str, place: Path | str | None) -> None:
+    whole = place.absolute() if isinstance(place, Path) else place
+    if not is_utf8(str(whole)):
+        raise ConfigError(f"lake.{key}: {whole} is not UTF-8, which readers of Parquet need: name another")
 
 
 def _scratch_of(address: str, folder: Path | None, local: LocalFiles) -> Scratch:

@@ -18,6 +18,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from annolake.errors import ConfigError, LakeError
+from annolake.printable import is_utf8
 from annolake.read.views import LakeViews
 
 # Nothing is downloaded unasked, and an older command line of DuckDB opens the file too.
@@ -33,6 +34,8 @@ def write_database(views: LakeViews, file: Path) -> Sequence[str]:
     """
     if find_spec("duckdb") is None:
         raise ConfigError(f"--out: install DuckDB: {_INSTALL.format('views')}")
+    if not is_utf8(str(file)):
+        raise ConfigError(f"--out: {file} is not UTF-8, as DuckDB needs it: name another file")
     duckdb = import_module("duckdb")
     views = replace(views, version=tuple(int(part) for part in re.findall(r"\d+", duckdb.__version__)[:3]))
     _spare(duckdb, file)
