@@ -45,6 +45,7 @@ def read_url(value: Any) -> str:
     more = parts.query or parts.fragment or re.search(_NOT_IN_HEADERS, value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or more:
         raise UnfitError(value)
+    parts.hostname.encode("idna")  # ValueError: a part between dots is empty or too long to be looked up
     return str(value).rstrip("/").removesuffix("/api/v1").rstrip("/")
 
 

@@ -734,6 +734,25 @@ def test_an_unusable_proxy_is_a_setting_to_mend(
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["xn--a", "999.1.1.1"])
+def test_a_host_that_is_none_is_told_before_anything_is_asked(connect: Connect, host: str) -> None:
+    """By the setting, where httpx can make no name of it; proxies and certificates have nothing to do with it."""
+    with pytest.raises(ConfigError, match=f"^source.base_url: the host of http://{host} is no name that can be"):
+        connect(base_url=f"http://{host}")
+
+
+@pytest.mark.parametrize("proxy", ["http://host..x:80", f"http://{64 * 'a'}.x:80"])
+def test_a_proxy_s_name_that_cannot_be_looked_up_is_one_that_cannot_be_resolved(
+    service: Service, connect: Connect, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """Python refuses it with an error of another kind than of a name that nobody has."""
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(UnavailableError, match="the name of the proxy cannot be resolved.*: check HTTPS_PROXY"):
+        connect(base_url="http://langsmith.example", max_attempts=1).get(ENDPOINT, {}, decode)
+
+    assert not service.requests
+
+
 def test_a_proxy_is_asked_for_the_whole_address(
     service: Service, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

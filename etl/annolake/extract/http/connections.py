@@ -95,8 +95,10 @@ class Connections:
 def connect(base_url: str, headers: Mapping[str, str], timeout_s: float, version: str) -> Connections:
     """Return connections to the service, none of them opened yet.
 
-    Raises ConfigError where the environment's proxy or certificate settings do not fit.
+    Raises ConfigError where the environment's proxy or certificate settings do not fit, or the service's host is none.
     """
+    if not _has_host(base_url):
+        raise ConfigError(f"source.base_url: the host of {base_url} is no name that can be looked up: correct it")
     own = {"User-Agent": f"annolake/{version}", "Accept": "application/json", "Accept-Encoding": "gzip"}
 
     def made() -> httpx.Client:
@@ -117,6 +119,14 @@ def connect(base_url: str, headers: Mapping[str, str], timeout_s: float, version
             "HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
         ) from error
     return Connections(http, lambda: Connection(made()))
+
+
+def _has_host(address: str) -> bool:
+    """Tell whether httpx can read the host of an address: 999.1.1.1 is none, and not all that begins with xn-- is."""
+    try:
+        return bool(httpx.URL(address).host)
+    except (ValueError, httpx.InvalidURL):
+        return False
 
 
 def _trust(base_url: str) -> ssl.SSLContext:

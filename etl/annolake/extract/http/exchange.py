@@ -90,6 +90,7 @@ _FAULTS: Mapping[type[Exception], str] = {
 # Why there is no connection; `end` is the service or the proxy before it.
 _UNCONNECTED: Mapping[type[Exception], str] = {
     socket.gaierror: "the name of {end} cannot be resolved",
+    UnicodeError: "the name of {end} cannot be resolved",
     ConnectionRefusedError: "{end} refused the connection: nothing listens there",
     ssl.SSLError: "TLS failed: the service does not speak it at this port, or not as it is spoken here",
 }

@@ -53,7 +53,14 @@ class Network(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         """Connect, and return the connection. Raises httpcore.ConnectTimeout and ConnectError."""
-        return self.begin(lambda: self._network.connect_tcp(host, port, timeout, local_address, socket_options))
+
+        def connect() -> httpcore.NetworkStream:
+            try:
+                return self._network.connect_tcp(host, port, timeout, local_address, socket_options)
+            except UnicodeError as error:  # a part of the name is empty, or too long: it never came to be looked up
+                raise httpcore.ConnectError(str(error)) from error
+
+        return self.begin(connect)
 
     def begin(self, connect: Callable[[], httpcore.NetworkStream]) -> httpcore.NetworkStream:
         """Have a thread connect, which nobody waits for once it is not wanted: nothing ends a name's resolution."""
