@@ -30,6 +30,7 @@ from annolake.help_texts import (
     SINCE,
     SPREADSHEET,
     UNLOCK,
+    UNLOCK_QUEUE,
     VIEWS,
 )
 from annolake.version import __version__
@@ -162,7 +163,7 @@ def _add_changes(commands: Any) -> None:
 
     unlock = _command(commands, "unlock", "free the lock of a queue, left by an export that died", description=UNLOCK)
     _add_config(unlock)
-    unlock.add_argument("queue", metavar="QUEUE", help="the queue's id")
+    unlock.add_argument("queue", metavar="QUEUE", help=UNLOCK_QUEUE)
 
 
 def _add_others(commands: Any) -> None:

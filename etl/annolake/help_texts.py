@@ -71,6 +71,8 @@ Free the lock of a queue in an object store. The lock of a dead export frees its
 who cannot wait. An export that still runs loses the queue by it, and publishes nothing more of it. On a disk a lock
 ends with its process by itself."""
 
+UNLOCK_QUEUE = "its id, its page's address, or its exact name, where the lake has it"
+
 OUT = """\
 write a DuckDB database that has the views, which opens from any folder and stays true after later exports; needs
 annolake[views], and for a lake of Delta tables DuckDB's extension delta"""

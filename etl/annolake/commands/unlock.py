@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from annolake.clock import Clock
 from annolake.config import load_lake_config
 from annolake.console import Console
+from annolake.errors import ConfigError
 from annolake.printable import printable
 from annolake.streams import Streams
-from annolake.wiring import open_lake
+from annolake.wiring import named_queues, open_lake
+
+NOT_ONE = "unlock frees the lock of one queue, not of all: name it"
 
 _WARNING = (
     "that export may still run: if it does, it ends with exit code 6, and what it had not yet published "
@@ -20,15 +23,20 @@ _WARNING = (
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
-    """Free the lock of a queue and say who had it; return 0. Raises LakeError where that cannot be done."""
-    config = load_lake_config(arguments.config, environ)
+    """Free the lock of a queue and say who had it; return 0. Raises ConfigError, LakeError where that cannot be."""
+    config = load_lake_config(arguments.config, environ, {"source.queues": [arguments.queue]})
     lake = open_lake(config, environ)
-    unlocked = lake.unlock(arguments.queue)
-    if unlocked.holder is None:
-        told = "nobody holds its lock"
-    else:
+    queue_ids = named_queues(config, lake)
+    if not queue_ids:
+        raise ConfigError(NOT_ONE)
+    unlocked = lake.unlock(queue_ids[0])
+    if unlocked.holder is not None:
         told = f"its lock is free now; it was held by {unlocked.holder}"
-    print(printable(f"queue {arguments.queue}: {told}"), file=streams.out)
+    elif queue_ids[0] in lake.queues_named():
+        told = "nobody holds its lock"
+    else:  # its first export may have died, so it is no error
+        told = "nobody holds its lock, and the lake has nothing of it: is the id right?"
+    print(printable(f"queue {queue_ids[0]}: {told}"), file=streams.out)
     if not unlocked.stale:
         Console(streams.err, now=Clock().now, log_format=config.log.log_format).complain(_WARNING)
     return 0
