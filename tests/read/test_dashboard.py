@@ -1,6 +1,7 @@
 """The dashboard: its numbers are the views', nothing from the lake is more than text, and nothing is loaded."""
 
 import json
+import os
 import re
 from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
@@ -231,6 +232,19 @@ def test_since_and_another_file_of_that_name(hostile: tuple[Path, Ran]) -> None:
     assert (inside.exit_code, wrong.exit_code) == (2, 2)
     assert "lake/page.html is in the lake" in inside.err
     assert "argument --since: expected a day such as 2026-11-01, or 30d, got 'yesterday'" in wrong.err
+
+
+def test_a_pipe_is_not_read(hostile: tuple[Path, Ran], tmp_path: Path) -> None:
+    """It is no earlier dashboard: nobody waits for what it has, or takes it away."""
+    pipe, written = tmp_path / "page.html", b"x" * 2000
+    os.mkfifo(pipe)
+    both_ends = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    os.write(both_ends, written)
+    refused = ran("dashboard", "--out", pipe, cwd=hostile[0])
+
+    assert os.read(both_ends, 2 * len(written)) == written
+    os.close(both_ends)
+    assert refused == Ran(2, "", f"annolake: {pipe} is not a file: name one\n")
 
 
 def test_an_empty_lake_and_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

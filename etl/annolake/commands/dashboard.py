@@ -63,8 +63,10 @@ def can_draw() -> bool:
 
 def _is_dashboard(path: Path) -> bool:
     """Tell whether a file is an earlier dashboard, which is replaced without asking."""
-    with suppress(OSError), path.open("rb") as opened:
-        return _MARK in opened.read(2000)
+    with suppress(OSError):
+        if path.is_file():  # a pipe would be waited for
+            with path.open("rb") as opened:
+                return _MARK in opened.read(2000)
     return False
 
 
