@@ -193,9 +193,11 @@ def test_the_table_has_a_row_for_every_setting() -> None:
         ("timeout_s = nan", "source.timeout_s: expected a number above 0, at most 3600, got NaN (in {file})"),
         (
             "max_requests_per_second = nan",
-            "source.max_requests_per_second: expected a number from 0 to 10000, got NaN (in {file})",
+            "source.max_requests_per_second: expected 0, or a number from 0.1 to 10000, got NaN (in {file})",
         ),
-        ("max_requests_per_second = -1", "expected a number from 0 to 10000, got -1"),
+        ("max_requests_per_second = -1", "expected 0, or a number from 0.1 to 10000, got -1"),
+        ("max_requests_per_second = 0.09", "expected 0, or a number from 0.1 to 10000, got 0.09"),
+        ("max_requests_per_second = 1e-300", "expected 0, or a number from 0.1 to 10000, got 1e-300"),
         ("include_stats = 1", "source.include_stats: expected true or false, got 1 (in {file})"),
         (
             'endpoint = "rums"',
@@ -361,6 +363,14 @@ def test_a_queue_is_named_by_its_page_too(end: str) -> None:
     variable = {"ANNOLAKE_SOURCE__QUEUES": f"{page}, Support: Tier 1 ,{QUEUE}"}
 
     assert load_config(None, variable, {"lake.path": "x"}).source.queues == (QUEUE, "Support: Tier 1")
+
+
+@pytest.mark.parametrize("given", ["0", "0.1", "10000"])
+def test_a_rate_is_none_or_one_that_gets_on(given: str) -> None:
+    """A rate below a request in ten seconds is refused, 0 is no limit."""
+    config = load_config(None, {"ANNOLAKE_SOURCE__MAX_REQUESTS_PER_SECOND": given}, NEEDED)
+
+    assert config.source.max_requests_per_second == float(given)
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,8 @@ def _read(setting: Setting, given: _Given, environ: Mapping[str, str]) -> Any:
     try:
         read = setting.extra.get("read")
         value = read(given.value) if read else msgspec.convert(given.value, setting.hint, strict=given.typed)
+        if "least" in setting.extra and 0 < value < setting.extra["least"]:
+            raise UnfitError(given.value)
     except SecretError as error:
         raise ConfigError(
             f"{setting.key}.{error.part}: a secret does not belong there ({given.origin}): set {error.instead}"

@@ -19,7 +19,8 @@ LogFormat = Literal["text", "json"]
 
 _TEN_YEARS_S = 315_360_000
 
-# What a type and its bounds do not say. `read` is stricter than the type; a `secret` is never shown.
+# What a type and its bounds do not say. `read` is stricter than the type; a `secret` is never shown; only 0 is taken
+# below `least`.
 _URL = {"read": read_url, "allowed": "an http or https address without user name, query or spaces"}
 _KEY_FILE = {"read": lambda value: None if value == "" else read_path(value), "allowed": "a file", "secret": True}
 _VARIABLE = {"allowed": "the name of an environment variable", "secret": True}
@@ -37,6 +38,7 @@ _LAKE = {
 _STORAGE = {"read": read_storage, "allowed": "a table of names and values, none of them a secret", "secret": True}
 _SCRATCH = {"read": lambda value: None if value == "" else read_path(value), "allowed": "a folder"}
 _METRICS = _SCRATCH | {"allowed": "a file"}
+_RATE = {"least": 0.1, "allowed": "0, or a number from 0.1 to 10000"}  # below, an export would only seem to hang
 _COLUMN_NAMES = {"read": read_names, "allowed": "a list of columns: of runs by their name, of others as table.name"}
 
 # The formatter would spread each setting over ten lines.
@@ -92,7 +94,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     )] = 100
     concurrency: Annotated[int, Meta(ge=1, le=64, description="Lanes: the most requests in flight at once.")] = 8
     max_requests_per_second: Annotated[float, Meta(
-        ge=0, le=10_000, description="The most requests a second; 0: no limit. 429s slow an export down in any case.",
+        ge=0, le=10_000, extra=_RATE,
+        description="The most requests a second; 0: no limit. 429s slow an export down in any case.",
     )] = 0.0
     max_queries_per_10_s: Annotated[int, Meta(
         ge=0, le=10_000, description="The most run queries in any 10 seconds; 0: learned from the service's answers.",

@@ -79,7 +79,7 @@ WAITS: dict[str, tuple[Behave | None, dict[str, Any]]] = {
     "body": (drips, {}),
     "connect": (None, {}),
     "retry": (busy, {}),
-    "pace": (honest, {"source.max_requests_per_second": 0.01}),
+    "pace": (honest, {"source.max_requests_per_second": 0.1}),
 }
 
 
