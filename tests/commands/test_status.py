@@ -303,6 +303,7 @@ def test_a_killed_export_did_not_finish(nightly: Nightly, queues: str, request_n
         assert attempt["mode"] in {"full", None}
     assert {queue["last_good"]["export_id"] for queue in status["queues"]} == {good}
     assert words.count(DID_NOT_FINISH) == (named or 1)
+    assert "killed or interrupted twice, its disk was full, or the machine went down; run it again, nothing" in words
     assert (named == 0) >= (queues == "all" and request_number == 1)
     for queue in after:
         assert queue["last_good"]["export_id"] == queue["last_attempt"]["export_id"] != good

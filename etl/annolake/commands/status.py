@@ -32,7 +32,8 @@ from annolake.streams import Streams
 from annolake.wiring import known_rules, named_queues, open_lake
 
 DID_NOT_FINISH = """\
-it did not finish: it was killed or interrupted twice, or the machine went down; run it again, nothing needs repair"""
+it did not finish: it was killed or interrupted twice, its disk was full, or the machine went down; run it again, \
+nothing needs repair"""
 
 _REPORTED = (
     "mode",
