@@ -17,7 +17,8 @@ def names_in(asked: Sequence[str]) -> bool:
 def ids_of(asked: Sequence[str], known: Iterable[tuple[str, str | None]], where: str) -> tuple[str, ...]:
     """Return the ids of queues asked for by id or name, each once; `known` are ids with names, of `where`.
 
-    Raises ConfigError for a name that none of them has, or more than one.
+    Raises ConfigError for a name that none of them has, or more than one. It quotes the name, not where that was given:
+    in the settings, by an option or as an argument.
     """
     by_name: dict[str, list[str]] = {}
     for queue_id, name in known:
@@ -30,10 +31,10 @@ def _ids(asked: Sequence[str], by_name: dict[str, list[str]], where: str) -> Ite
     for each in asked:
         there = [each] if is_queue_id(each) else by_name.get(each, [])
         if not there:
-            raise ConfigError(f'source.queues: {where} no queue named "{each}", in these very letters: give its id')
+            raise ConfigError(f'{where} no queue named "{each}", in these very letters: give its id')
         if len(there) > 1:
             raise ConfigError(
-                f'source.queues: {where} {len(there)} queues named "{each}": give the id of the one that is meant: '
+                f'{where} {len(there)} queues named "{each}": give the id of the one that is meant: '
                 + ", ".join(sorted(there))
             )
         yield there[0]

@@ -97,4 +97,4 @@ def test_two_queues_of_one_name_are_told_with_both_ids(command: str, tmp_path: P
     assert (
         f'{where} 2 queues named "Support": give the id of the one that is meant: {", ".join(sorted(ids))}' in both.err
     )
-    assert f'source.queues: {where} no queue named "support", in these very letters: give its id' in none.err
+    assert f'annolake: {where} no queue named "support", in these very letters: give its id' in none.err

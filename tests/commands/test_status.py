@@ -589,7 +589,7 @@ def test_a_queue_that_is_none_is_one_sentence(nightly: Nightly) -> None:
     ran = annolake("status", "--queue", "support", cwd=nightly.folder)
 
     assert (ran.exit_code, ran.out) == (2, "")
-    assert 'source.queues: the lake has no queue named "support"' in ran.err
+    assert ran.err == 'annolake: the lake has no queue named "support", in these very letters: give its id\n'
 
 
 def test_a_queue_that_cannot_be_read_ends_with_5(nightly: Nightly) -> None:
