@@ -23,7 +23,7 @@ def require_free(path: Path, *, force: bool, lake: Path | str, advice: str = _FO
     place = path.resolve()
     if isinstance(lake, Path) and place.is_relative_to(lake.resolve()):
         raise ConfigError(f"{path} is in the lake, where readers would take it for a part of it: name a file elsewhere")
-    if place.exists() and not place.is_file():
+    if path.exists() and not path.is_file():  # what /dev/stdout names need not have a place
         raise ConfigError(f"{path} is not a file: name one")
     if place.exists() and not force:
         raise ConfigError(f"{path} is there already: {advice}")

@@ -136,13 +136,22 @@ def test_one_queue_by_its_name(folder: Path) -> None:
     assert other.exit_code == 2
 
 
+def test_a_name_of_standard_output_is_no_file(folder: Path) -> None:
+    """Where it is a pipe, which has no place: it is said how standard output is meant."""
+    named = [sys.executable, "-m", "annolake", "copy", "runs", "--format", "csv", "--force", "--out", "/dev/stdout"]
+    ran = subprocess.run(named, cwd=folder, capture_output=True, text=True, check=False)
+
+    said = "annolake: /dev/stdout is not a file: name one, or write - for standard output\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", said)
+
+
 WRONG = {
     "taken": (
         ["--out", "taken.csv"],
         2,
         "taken.csv is there already: name another file, or give --force to replace it",
     ),
-    "a folder": (["--out", "dir.csv", "--force"], 2, "dir.csv is not a file: name one"),
+    "a folder": (["--out", "dir.csv", "--force"], 2, "dir.csv is not a file: name one, or write - for standard output"),
     "in the lake": (["--out", "lake/runs/x.csv"], 2, "lake/runs/x.csv is in the lake"),
     "no folder": (["--out", "missing/x.csv"], 5, "cannot write missing/x.csv: No such file or directory"),
     "no format": (["--out", "x.xlsx"], 2, "the format of x.xlsx is not known: give --format csv, ndjson, parquet"),

@@ -235,7 +235,7 @@ def test_since_and_another_file_of_that_name(hostile: tuple[Path, Ran]) -> None:
 
 
 def test_a_pipe_is_not_read(hostile: tuple[Path, Ran], tmp_path: Path) -> None:
-    """It is no earlier dashboard: nobody waits for what it has, or takes it away."""
+    """It is no earlier dashboard: nobody waits for what it has, or takes it away; one without a name is none either."""
     pipe, written = tmp_path / "page.html", b"x" * 2000
     os.mkfifo(pipe)
     both_ends = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
@@ -245,6 +245,13 @@ def test_a_pipe_is_not_read(hostile: tuple[Path, Ran], tmp_path: Path) -> None:
     assert os.read(both_ends, 2 * len(written)) == written
     os.close(both_ends)
     assert refused == Ran(2, "", f"annolake: {pipe} is not a file: name one\n")
+
+    reading, writing = os.pipe()
+    nameless = f"/dev/fd/{writing}"
+    refused = ran("dashboard", "--out", nameless, cwd=hostile[0])
+    os.close(reading)
+    os.close(writing)
+    assert refused == Ran(2, "", f"annolake: {nameless} is not a file: name one\n")
 
 
 def test_an_empty_lake_and_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,8 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
 def _target(arguments: argparse.Namespace) -> tuple[Path | None, Format]:
     """Return the file to write, None for standard output, and the format. Raises ConfigError."""
     out = None if arguments.out == "-" else Path(arguments.out)
+    if out and out.exists() and not out.is_file():
+        raise ConfigError(f"{out} is not a file: name one, or write - for standard output")
     kind: Format | None = arguments.format or (_SUFFIXES.get(out.suffix.lower()) if out else None)
     if kind is None:
         raise ConfigError(f"the format of {arguments.out} is not known: give --format {', '.join(FORMATS)}")
