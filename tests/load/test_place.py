@@ -190,6 +190,21 @@ def test_nothing_else_in_the_scratch_folder_is_swept_away(tmp_path: Path, within
     assert (root / "_annolake" / "lake.json").exists()
 
 
+@pytest.mark.parametrize("within", ["", "runs", "_annolake/tmp", "link"])
+def test_a_scratch_folder_in_the_lake_is_a_wrong_setting(tmp_path: Path, within: str) -> None:
+    """By whatever name: exports and readers take what lies there for the lake's own. One above the lake is none."""
+    root = tmp_path / "lake"
+    root.mkdir()
+    scratch = root / within
+    if within == "link":
+        scratch = tmp_path / "link"
+        scratch.symlink_to(root / "runs")
+
+    with pytest.raises(ConfigError, match=f"^lake.scratch: {scratch} is in the lake: name a folder elsewhere, or"):
+        open_place(root, {}, {}, clock=Clock(), scratch=scratch)
+    assert open_place(root, {}, {}, clock=Clock(), scratch=tmp_path).root == root
+
+
 def test_lakes_that_share_a_scratch_folder_leave_each_other_alone(tmp_path: Path) -> None:
     """A running export's unfinished files are there until it ends, whatever another lake's export sweeps away."""
     one, other = (

@@ -147,6 +147,8 @@ def open_place(
     _require_utf8("path", address)
     _require_utf8("scratch", scratch)
     if isinstance(address, Path):
+        if scratch and Path(os.path.realpath(scratch)).is_relative_to(os.path.realpath(address)):
+            raise ConfigError(f"lake.scratch: {scratch} is in the lake: name a folder elsewhere, or leave it empty")
         return on_disk(address, files=LocalFiles(gate), scratch=scratch)
     kind = KINDS[address.partition("://")[0]]
     if find_spec("obstore") is None:
