@@ -177,15 +177,15 @@ def test_a_lock_that_is_not_let_go_is_another_export_s(later_us: int, waits: boo
 
 
 def test_the_limits_on_requests_are_shared(tmp_path: Path) -> None:
-    """So many tasks at once keep what one export may send; none of them is left without a query."""
+    """So many tasks at once keep what one export may send; none of them is left without a request or a query."""
     limits = {"source__max_requests_per_second": 30, "source__max_queries_per_10_s": 6}
     with Sandbox(SMALL) as sandbox:
         limited, free = config_of(sandbox, tmp_path, **limits), config_of(sandbox, tmp_path)
-    shares = [share_of(limited, at_once).source for at_once in (1, 4, 10)]
+    shares = [share_of(limited, at_once).source for at_once in (1, 4, 10, 600)]
     unlimited = share_of(free, 4).source
 
-    assert [each.max_requests_per_second for each in shares] == [30, 7.5, 3]
-    assert [each.max_queries_per_10_s for each in shares] == [6, 1, 1]
+    assert [each.max_requests_per_second for each in shares] == [30, 7.5, 3, 0.1]
+    assert [each.max_queries_per_10_s for each in shares] == [6, 1, 1, 1]
     assert (unlimited.max_requests_per_second, unlimited.max_queries_per_10_s) == (0, 0)
 
 

@@ -17,6 +17,9 @@ PREFIX = "ANNOLAKE_"
 
 LogFormat = Literal["text", "json"]
 
+LEAST_PER_SECOND = 0.1
+"""Requests: with fewer, an export would only seem to hang."""
+
 _TEN_YEARS_S = 315_360_000
 
 # What a type and its bounds do not say. `read` is stricter than the type; a `secret` is never shown; only 0 is taken
@@ -38,7 +41,7 @@ _LAKE = {
 _STORAGE = {"read": read_storage, "allowed": "a table of names and values, none of them a secret", "secret": True}
 _SCRATCH = {"read": lambda value: None if value == "" else read_path(value), "allowed": "a folder"}
 _METRICS = _SCRATCH | {"allowed": "a file"}
-_RATE = {"least": 0.1, "allowed": "0, or a number from 0.1 to 10000"}  # below, an export would only seem to hang
+_RATE = {"least": LEAST_PER_SECOND, "allowed": "0, or a number from 0.1 to 10000"}
 _COLUMN_NAMES = {"read": read_names, "allowed": "a list of columns: of runs by their name, of others as table.name"}
 
 # The formatter would spread each setting over ten lines.

@@ -20,6 +20,7 @@ from annolake.export_context import Wishes
 from annolake.observers.protocols import Log, Progress
 from annolake.queue_task import QueueTask
 from annolake.report import QueueReport, Report
+from annolake.settings import LEAST_PER_SECOND
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -50,12 +51,15 @@ class Workers(Protocol):
 
 
 def share_of(config: Config, at_once: int) -> Config:
-    """Return the settings of one of `at_once` exports of one key: its share of the limits, whole paths."""
+    """Return the settings of one of `at_once` exports of one key: its share of the limits, whole paths.
+
+    No share is less than what the setting may be.
+    """
     source = config.source
-    queries = source.max_queries_per_10_s
+    requests, queries = source.max_requests_per_second, source.max_queries_per_10_s
     share = msgspec.structs.replace(
         source,
-        max_requests_per_second=source.max_requests_per_second / at_once,
+        max_requests_per_second=max(LEAST_PER_SECOND, requests / at_once) if requests else 0.0,
         max_queries_per_10_s=max(1, queries // at_once) if queries else 0,
     )
     return with_absolute_paths(msgspec.structs.replace(config, source=share))
