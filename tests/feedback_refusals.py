@@ -1,4 +1,4 @@
-"""A sandbox that refuses feedback of some runs, and serves that of others."""
+"""A sandbox that refuses feedback of some runs or threads, and serves that of others."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,12 +9,14 @@ from annolake.sandbox import FeedbackRules
 from annolake.sandbox.answers import Refusal
 
 
-def refusing(monkeypatch: pytest.MonkeyPatch, status: int, when: Callable[[Sequence[str]], bool]) -> None:
-    """Have every sandbox refuse questions on such runs."""
+def refusing(
+    monkeypatch: pytest.MonkeyPatch, status: int, when: Callable[[Sequence[str]], bool], parameter: str = "run"
+) -> None:
+    """Have every sandbox refuse questions with such values of a parameter: on such runs."""
     admit = FeedbackRules.admit
 
     def stricter(self: FeedbackRules, url: str, query: Any) -> Any:
-        if when(query.get("run", ())):
+        if when(query.get(parameter, ())):
             raise Refusal(status, "no")
         return admit(self, url, query)
 

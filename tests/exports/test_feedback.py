@@ -688,16 +688,6 @@ def test_projects_with_far_more_feedback_than_the_queue_cost_one_whole_reading(t
         assert added.id in present(lake.path)
 
 
-def test_a_service_that_knows_no_threads_costs_one_look(tmp_path: Path) -> None:
-    """Feedback of runs is complete; that of threads is left out, and told once."""
-    with served(Population(rows=60, days=6, threads=40), ignores=("feedback_thread_id",)) as sandbox:
-        lake = Lake(tmp_path, sandbox, "items")
-        report, asked = lake.asked()
-        assert outcome(report) == OK
-        assert_equals_service(lake.path, sandbox, threads=False)
-        assert asked <= 20
-
-
 # --- rejects
 
 

@@ -260,6 +260,13 @@ def test_a_server_that_knows_no_threads_is_found_out() -> None:
         source.on_thread(threads_of(sandbox)[0]["thread_id"], None, {})
 
 
+@pytest.mark.parametrize(("rules", "knows"), [({}, True), ({"ignores": ("feedback_thread_id",)}, False)])
+def test_a_thread_that_does_not_exist_shows_whether_a_server_knows_threads(rules: dict[str, Any], knows: bool) -> None:
+    """Nothing is said on it, unless all that was said in its project comes."""
+    with sources(FeedbackRules(**rules)) as (sandbox, source):
+        assert source.knows_threads(threads_of(sandbox)[0]["session_id"]) is knows
+
+
 def test_new_feedback_tells_its_runs() -> None:
     """From a time on; runs that are in no queue are among them."""
     with sources(FeedbackRules(page_cap=37)) as (sandbox, source):

@@ -176,6 +176,16 @@ def test_a_feedback_belongs_to_its_run_else_to_its_thread() -> None:
     assert [owner_of(row.row) for row in rows] == ["r-1", "Thread A", None]
 
 
+@pytest.mark.parametrize("none", [None, ""])
+def test_what_is_on_neither_is_rejected_where_that_is_asked_for(none: str | None) -> None:
+    """It may be of a project; its neighbours go through."""
+    body = json.dumps([FULL | {"run_id": none, "feedback_thread_id": none}, FULL | {"id": "other"}]).encode()
+    page = decode_feedback(body, reviewers={}, owned=True)
+    assert [row.row.id for row in page.rows] == ["other"]
+    assert [(reject.queue_run_id, reject.path) for reject in page.rejects] == [(FULL["id"], "$.run_id")]
+    assert len(decode_feedback(body, reviewers={}).rows) == 2
+
+
 def test_by_reviewer_of_a_thread() -> None:
     """By reviewer of a thread."""
     page = decode_feedback(json.dumps([FULL | {"run_id": None}]).encode(), reviewers={"th": {"u-1"}})

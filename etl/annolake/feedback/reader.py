@@ -14,6 +14,7 @@ from typing import Any
 from annolake.errors import ServiceError
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, QuerySize
 from annolake.feedback.backlog import Backlog, Group, Reviewing
+from annolake.feedback.thread_answers import OddAnswer, ThreadAnswers
 from annolake.keys import key_of
 from annolake.observers.protocols import Log
 from annolake.printable import counted
@@ -58,7 +59,7 @@ class FeedbackReader:
         self._most = max(1, self._lanes // 2)  # the other lanes are for rows, until they were read
         budget, largest = access.settings.max_inflight_mb * 1_000_000, access.settings.max_response_mb * 1_000_000
         self._size = QuerySize(budget // _PART, min(budget, largest), _FIRST)
-        self._knows_threads = True
+        self._on_threads = ThreadAnswers()
         self._is_measured = terms.longest.rows > 0
         self._is_weighing = False  # while the first group is under way
         self._is_weighed = False
@@ -101,6 +102,7 @@ class FeedbackReader:
         self._most = self._lanes
         self._read_all_for_sure()
         self._tell_doubts()
+        self._conclude_on_threads()
         if self._unread:
             self._report.because.append(f"what was said on {self._unread:,} runs changed too fast to be read whole")
         if self._refused:
@@ -234,31 +236,44 @@ class FeedbackReader:
         if said.error is not None:
             raise said.error
 
-    def _on_thread(self, thread_id: str, session_id: str | None, reviewing: Reviewing) -> Said | None:
-        """Return what was said on a thread, None where the service is too old to tell. Runs in a lane."""
-        if not self._knows_threads:
+    def _on_thread(self, thread_id: str, session_id: str | None, reviewing: Reviewing) -> Said | OddAnswer:
+        """Return what was said on a thread, or what came instead. Runs in a lane."""
+        if self._on_threads.is_over:
             return None
         try:
             return self.source.on_thread(thread_id, session_id, {thread_id: reviewing})
-        except IgnoredError:
-            return None
+        except IgnoredError as error:
+            return error
         except ServiceError as error:
             if error.status not in NOT_ACCEPTED:
                 raise
-            return None
+            return error
 
-    def _take_thread(self, thread: Thread, said: Said | None) -> None:
+    def _take_thread(self, thread: Thread, said: Said | OddAnswer) -> None:
         self._taken += 1
-        if said is not None:
-            self._unread += len(said.unread)
-            self._refused += len(said.refused)
-            self._land(said)
-            if said.by_size:
-                self._threads_by_size.append(thread)
-            else:
-                self.found_whole += b"".join(map(key_of, said.whole))
-        elif self._knows_threads:
-            self._knows_threads = False
-            self._threads.clear()
+        if not isinstance(said, Said):
+            self._on_threads.odd(thread[1], said)
+            return
+        self._on_threads.answered(said)
+        self._unread += len(said.unread)
+        self._refused += len(said.refused)
+        self._land(said)
+        if said.by_size:
+            self._threads_by_size.append(thread)
+        else:
+            self.found_whole += b"".join(map(key_of, said.whole))
+
+    def _conclude_on_threads(self) -> None:
+        """Tell which threads could not be read; a service that is too old for any is no shortcoming of this export."""
+        if self._knows_threads():
+            self._refused += self._on_threads.refused
+            self._report.because += self._on_threads.reasons()
+        else:
             meaning = "the service is too old to tell what was said on whole threads: feedback has that of runs alone"
             self._log.warning("feedback_of_threads_unknown", queue_id=self._access.queue_id, meaning=meaning)
+
+    def _knows_threads(self) -> bool:
+        """Tell whether no answer speaks against that, or that of odd threads alone."""
+        if self.is_over or not self._on_threads.speak_against_all:
+            return True
+        return self._access.lanes.submit(self.source.knows_threads, self._on_threads.project).result()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
@@ -116,9 +117,16 @@ class FeedbackSource:
     def on_thread(self, thread: str, session: str | None, reviewers: Reviewers) -> Said:
         """Return what was said on a thread as a whole; raises as `on_runs` does."""
         said, sessions = Said(), [session] if session else []
-        question = Question(thread=thread, sessions=sessions)
+        question, decoding = Question(thread=thread, sessions=sessions), self._decoding(reviewers)
+
+        def decode(body: bytes) -> Page:
+            page = decoding(body)
+            if any(row.row.thread_id != thread for row in page.rows):
+                raise IgnoredError("feedback_thread_id")
+            return page
+
         try:
-            read = self._whole(question, self._decoding(reviewers), alone=True)
+            read = self._whole(question, decode, alone=True)
         except ServiceError as error:
             if error.status in NOT_ACCEPTED or not self._refusals.concern([], error, self._answers):
                 raise
@@ -127,10 +135,17 @@ class FeedbackSource:
         if read is None:
             said.unread.append(thread)
             return said
-        if any(row.row.thread_id != thread for page in read.answers for row in page.rows):
-            raise IgnoredError("feedback_thread_id")
         said.add([thread], read)
         return said
+
+    def knows_threads(self, session: str | None) -> bool:
+        """Tell whether nothing comes for a thread that does not exist, so that the parameter is heeded."""
+        question = Question(thread=str(uuid4()), sessions=[session] if session else [])
+        try:
+            page = self._listing.read(question, 0, 1, partial(decode_feedback, reviewers={}))
+        except ServiceError:
+            return False
+        return not page.keys
 
     def new_since(self, sessions: Sequence[str], since: datetime, *, enough: float) -> dict[bytes, Mention]:
         """Return what was said since then on the runs and threads of projects, by the keys of the feedback.
@@ -209,7 +224,8 @@ class FeedbackSource:
         return self._whole(Question(runs=runs), decode, alone=len(runs) == 1)
 
     def _decoding(self, reviewers: Reviewers) -> Callable[[bytes], Page]:
-        return partial(decode_feedback, reviewers=reviewers, guards=self._access.guards)
+        """Return what decodes answers. What names no owner shows nothing of whether the question was heeded."""
+        return partial(decode_feedback, reviewers=reviewers, guards=self._access.guards, owned=True)
 
     def _whole(self, question: Question, decode: Callable[[bytes], Any], *, alone: bool) -> Whole[Any] | None:
         """Return the answers that together show all of it, None where it moves too much to be shown."""

@@ -57,37 +57,46 @@ _in_order = itemgetter(*([*_SENT, *_FROM_SOURCE].index(c.name) for c in _COLUMNS
 
 
 class _FeedbackRows(Rows):
-    """Feedback in the endpoint's form; the source becomes a pair: what the columns hold, and the members beside."""
+    """Feedback in the endpoint's form; the source becomes a pair: what the columns hold, and the members beside.
+
+    With `owned` one that is on neither a run nor a thread does not fit.
+    """
+
+    owned = False
 
     def normalize(self, rows: Sequence[Any]) -> None:
         super().normalize(rows)
         for row in rows:
+            if self.owned and owner_of(row) is None:
+                raise MisfitError("$.run_id", "on neither a run nor a thread")
             if isinstance(row.score, bool):
                 row.score = float(row.score)
             row.feedback_source = _read_source(row.feedback_source)
 
 
-def feedback_rows() -> Rows:
-    """Return how feedback is decoded."""
+def feedback_rows(*, owned: bool = False) -> Rows:
+    """Return how feedback is decoded, all of it or that on runs and threads."""
     fields = {c.feedback: c for c in _COLUMNS if c.feedback and "." not in c.feedback}
     fields["key"] = replace(fields["key"], nullable=True)  # it must be there, and may be empty
     fields[_SOURCE] = replace(next(c for c in _COLUMNS if c.json), name=_SOURCE)
-    return _FeedbackRows(FEEDBACK, fields, name="WireFeedback", key="id")
+    rows = _FeedbackRows(FEEDBACK, fields, name="WireFeedback", key="id")
+    rows.owned = owned
+    return rows
 
 
 @cache
-def _decoder() -> PageDecoder:
-    return PageDecoder(feedback_rows())
+def _decoder(*, owned: bool) -> PageDecoder:
+    return PageDecoder(feedback_rows(owned=owned))
 
 
-def decode_feedback(body: bytes, *, reviewers: Reviewers, guards: Guards = NO_GUARDS) -> Page:
+def decode_feedback(body: bytes, *, reviewers: Reviewers, guards: Guards = NO_GUARDS, owned: bool = False) -> Page:
     """Decode an answer. Raises ValueError where the body is cut off or no JSON array.
 
     `reviewers` tells of the runs and threads that were asked for who has completed their rows, as the table runs has
-    them. The guards take out what is not to be kept.
+    them. The guards take out what is not to be kept. `owned`: what is on neither a run nor a thread is a reject.
     """
     page, guard = Page(len(body)), guards.feedback
-    for element in _decoder().read(body):
+    for element in _decoder(owned=owned).read(body):
         if isinstance(element, Reject):
             page.rejects.append(guard.reject(element) if guard else element)
             page.keys.append(page.rejects[-1].key)
@@ -106,7 +115,7 @@ def decode_feedback(body: bytes, *, reviewers: Reviewers, guards: Guards = NO_GU
 def owner_of(row: Any) -> str | None:
     """Return the run that a feedback is on (in lower case), else the thread; None where it is on neither."""
     owner: str | None = row.run_id.lower() if row.run_id else row.thread_id
-    return owner
+    return owner or None
 
 
 def plain_texts(values: Collection[str | None]) -> list[str | None]:
