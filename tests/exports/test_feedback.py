@@ -585,6 +585,22 @@ def test_a_run_that_is_refused_is_told_and_the_rest_is_read(
         assert outcome(lake.export(1 + WEEK + 2)) == OK
 
 
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+def test_a_run_that_is_refused_and_the_only_one_asked_for_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    """What is new in the project was told: the service serves feedback."""
+    with served() as sandbox:
+        lake = Lake(tmp_path, sandbox, endpoint)
+        lake.export(24)
+        one = on_rows(sandbox)[0]
+        sandbox.feedback.add(one.subject, at=NEW + 30 * HOUR)
+        refusing(monkeypatch, 403, lambda some: one.subject in some)
+        report = lake.export(48)
+        assert outcome(report) == ("partial", 3, "partial", False)
+        assert report.feedback.because == ["the service refused what was said on 1 row"]
+
+
 def test_an_expired_run_that_the_service_does_not_find_keeps_its_feedback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

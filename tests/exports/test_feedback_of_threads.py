@@ -1,6 +1,7 @@
 """What was said on whole threads: a thread that the service does not like costs its own feedback, and is told."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,21 @@ def test_a_thread_that_is_refused_costs_its_own_feedback_alone(
         assert missing(lake) == {asked[place]}
         assert outcome(lake.export(2)) == OK
         assert_equals_service(lake.path, sandbox, threads=True)
+
+
+@pytest.mark.parametrize("place", [0, 5])
+def test_a_thread_that_is_forbidden_in_a_queue_of_threads_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """No run was answered for; what was said in the project shows that the service serves feedback."""
+    with served(replace(POPULATION, rows=0)) as sandbox:
+        say_on_each(sandbox)
+        lake, (asked, come) = Lake(tmp_path, sandbox, "items", **ONE_LANE), by_turn(place)
+        refusing(monkeypatch, 403, come, THREAD)
+        report = lake.export(1)
+        assert outcome(report) == ("partial", 3, "partial", False)
+        assert report.feedback.because == ["the service refused what was said on 1 row"]
+        assert missing(lake) == {asked[place]}
 
 
 @pytest.mark.parametrize("place", [0, 5, 11])

@@ -89,7 +89,7 @@ class FeedbackSource:
 
     @property
     def has_answered(self) -> bool:
-        """Whether the service answered for any group of runs: then a refusal is not of all feedback."""
+        """Whether the service answered for any runs, thread or project: then a refusal is not of all feedback."""
         return self._refusals.answering is not None
 
     def measure(self, session: str) -> None:
@@ -128,13 +128,15 @@ class FeedbackSource:
         try:
             read = self._whole(question, decode, alone=True)
         except ServiceError as error:
-            if error.status in NOT_ACCEPTED or not self._refusals.concern([], error, self._answers):
+            others = [Question(sessions=sessions)] if sessions else []
+            if error.status in NOT_ACCEPTED or not self._refusals.concern(others, error, self._answers):
                 raise
             said.refused[thread] = error.status
             return said
         if read is None:
             said.unread.append(thread)
             return said
+        self._refusals.answered(question)
         said.add([thread], read)
         return said
 
@@ -160,6 +162,7 @@ class FeedbackSource:
             read = self._whole(question, decode, alone=True)
             if read is None:
                 raise IgnoredError("offset")
+            self._refusals.answered(question)
             if read.by_size:
                 self._terms.relying.add(self._access.queue_id)
             for page in read.answers:
@@ -177,7 +180,7 @@ class FeedbackSource:
             return self._read_refused(some, reviewers, said, error)
         if read is not None:
             limits.answered(len(some))
-            self._refusals.answered(some[0])
+            self._refusals.answered(Question(runs=some[:1]))
             said.add(some, read)
         elif len(some) == 1:
             said.unread += some
@@ -190,7 +193,8 @@ class FeedbackSource:
         """Read the halves of a refused group, a single run of which is told; raises the error where it is of all."""
         if len(some) > 1 and self._is_too_much(len(some), error):
             return self._read_parts(some, len(some) // 2, reviewers, said)
-        if not self._refusals.concern(some, error, self._answers):
+        ends = [Question(runs=[run]) for run in (some[0], some[-1]) if len(some) > 1]
+        if not self._refusals.concern(ends, error, self._answers):
             raise error
         if len(some) == 1:
             said.refused[some[0]] = error.status
@@ -204,10 +208,10 @@ class FeedbackSource:
         answered = [self._read(part, reviewers, said) for part in _parts(some, size)]
         return all(answered)
 
-    def _answers(self, run: str) -> bool:
-        """Tell whether the service answers a question on a single run."""
+    def _answers(self, question: Question) -> bool:
+        """Tell whether the service answers a question."""
         try:
-            self._listing.read(Question(runs=[run]), 0, 1, partial(decode_feedback, reviewers={}))
+            self._listing.read(question, 0, 1, partial(decode_feedback, reviewers={}))
         except ServiceError:
             return False
         return True

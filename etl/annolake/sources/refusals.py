@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from annolake.errors import ServiceError
+from annolake.extract.endpoints.feedback import Question
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED, TOO_LARGE
 
 MOST_REFUSED = 20
@@ -17,25 +18,25 @@ _NOT_OF_ALL = frozenset({401, 403, 404, 500, 503}) | NOT_ACCEPTED | TOO_LARGE
 
 
 class Refusals:
-    """The refusals of one queue's questions; safe to share between lanes. `answering`: an id that was answered for."""
+    """The refusals of one queue's questions; safe to share between lanes. `answering`: a small one that is answered."""
 
     def __init__(self) -> None:
-        self.answering: str | None = None
+        self.answering: Question | None = None
         self._answered = 0
         self._refused = 0
         self._is_over = False
         self._lock = Lock()
 
-    def answered(self, one: str) -> None:
-        """Note that a question was answered that asked for this id, and perhaps for others."""
+    def answered(self, question: Question) -> None:
+        """Note that a question was answered, of which this is all or a part."""
         with self._lock:
-            self.answering = one
+            self.answering = question
             self._answered += 1
 
-    def concern(self, ids: Sequence[str], error: ServiceError, answers: Callable[[str], bool]) -> bool:
-        """Note that a question on these ids was refused; tell whether it is because of them, or because they are many.
+    def concern(self, others: Sequence[Question], error: ServiceError, answers: Callable[[Question], bool]) -> bool:
+        """Note that a question was refused; tell whether it is because of its ids, or because they are many.
 
-        `answers` asks for a single id: one that was answered for before, else the first and the last of several.
+        `answers` asks another one: one that was answered before, else those that may be answered all the same.
         """
         if error.status not in _NOT_OF_ALL:
             return False
@@ -43,7 +44,6 @@ class Refusals:
             self._refused += 1
             if self._is_over or self._refused > self._answered + MOST_REFUSED:
                 return False
-            others = [self.answering] if self.answering else [ids[0], ids[-1]] if len(ids) > 1 else []
-            found = next(filter(answers, others), None)
+            found = next(filter(answers, [self.answering] if self.answering else others), None)
             self.answering, self._is_over = found or self.answering, found is None
             return not self._is_over
