@@ -196,4 +196,6 @@ def _odd_text(rng: random.Random, fields: dict[str, Any], created: int, modified
     for name in _NULLABLE:
         if chance(rng, 0.05 if texts[name] == "null" else 0.01):
             texts.pop(name) if chance(rng, 0.5) else texts.update({name: "null"})
+    if fields["run_id"] is None:  # what names no owner is no odd spelling: nobody can tell whose it is
+        texts["feedback_thread_id"] = json.dumps(fields["feedback_thread_id"])
     return values.object(texts).encode()
