@@ -1,7 +1,7 @@
 """The turns of THREAD items, in the table `turns`: as the service has them, at an item's change, and told where not."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,10 @@ from annolake.errors import LakeError
 from annolake.proof_keeper import ProofKeeper
 from annolake.report import QueueReport
 from annolake.sandbox import Faults, Population, Row, Rules, Sandbox, Turn
+from annolake.sandbox.answers import Answer, Asked, json_answer
+from annolake.sources.turns import MOST_TURNED_AWAY
 from exporting import annolake, export_once, one_queue, with_polars, write_config
+from hostile import Hostile, Wire
 from load.faults import Killed
 
 ITEMS: dict[str, Any] = {"source.endpoint": "items"}
@@ -337,6 +340,8 @@ def test_many_turns_at_once_are_marked_only_when_that_is_accepted(tmp_path: Path
         (Rules(threads_status=404), 404),
         (Rules(threads_status=501), 501),
         (Rules(threads_status=422), 422),
+        (Rules(threads_status=401), 401),
+        (Rules(threads_status=410), 410),
         (Rules(forbid=("traces",)), 403),
     ],
 )
@@ -358,6 +363,52 @@ def test_a_server_without_threads_is_told_once_and_the_items_stay(rules: Rules, 
     assert {key for key, row in rows.items() if row["item_type"] == "THREAD"} == items
     assert asked <= 30
     assert (again.exit_code, again.turns.status) == (0, "ok")
+
+
+def export_refusing(there: Exports, status: int, places: Container[int]) -> tuple[QueueReport, list[str]]:
+    """Export from a service that refuses threads by when they are first asked for; return all these paths as well."""
+    paths: list[str] = []
+
+    def behave(_wire: Wire, asked: Asked, answer: Answer) -> Answer:
+        if not asked.path.endswith("/traces"):
+            return answer
+        paths.extend([asked.path] if asked.path not in paths else [])
+        return json_answer({"detail": "no"}, status=status) if paths.index(asked.path) in places else answer
+
+    with Hostile(there.sandbox, behave) as hostile:
+        report = one_queue(export_once(hostile, there.folder, ITEMS | {"source.concurrency": 1}))
+    return report, paths
+
+
+@pytest.mark.parametrize(
+    ("status", "place"), [(403, 0), (403, 1), (403, 13), (401, 0), (401, 5), (410, 0), (410, 5), (501, 0), (501, 5)]
+)
+def test_a_thread_that_is_refused_costs_its_own_turns_alone(status: int, place: int, tmp_path: Path) -> None:
+    """Exit code 3, be it the first that is asked for or the last; the next export that can reads it."""
+    with exports(tmp_path) as there:
+        report, paths = export_refusing(there, status, {place})
+        missing = {item for item, _ in there.held} - {item for item, _ in there.live}
+        again = there.export()
+
+        there.assert_equal()
+        refused = {row.id for row in there.threads if f"/{row.value()['thread_id']}/" in paths[place]}
+    assert (report.exit_code, report.turns.status, report.turns.complete) == (3, "partial", False)
+    assert "1 thread could not be read, the last because: 127.0.0.1" in report.turns.because[0]
+    assert missing == refused
+    assert (again.exit_code, again.turns.status) == (0, "ok")
+
+
+@pytest.mark.parametrize(("status", "answered", "told"), [(403, 2, 58), (404, 0, 39)])
+def test_once_many_threads_were_turned_away_the_others_are_told_as_unread(
+    status: int, answered: int, told: int, tmp_path: Path
+) -> None:
+    """20 more than were answered; threads that are not there say nothing where none was answered before them."""
+    with exports(tmp_path, Population(rows=5, days=4, threads=60)) as there:
+        away = range(answered, 60) if answered else range(MOST_TURNED_AWAY)
+        report, paths = export_refusing(there, status, away)
+    assert (report.exit_code, report.turns.status) == (3, "partial")
+    assert f"{told} threads could not be read, the last because: 127.0.0.1" in report.turns.because[0]
+    assert len(paths) <= 30
 
 
 @pytest.mark.parametrize("kinds", [("500",), ("502",), ("html",), ("drop",)])

@@ -23,11 +23,12 @@ MOST_FAILURES = 3
 """After so many threads in a row that could not be read, no other is asked for."""
 
 MOST_TURNED_AWAY = 20
-"""After so many that the service does not have, or not in this way, and none answered, it is taken to serve none."""
+"""After so many that were refused or not found, and none answered, the service is taken to serve none. Beside answers
+so many more may be refused than were answered.
+"""
 
 _QUEUES_AT_ONCE = 4  # that may hold pages of turns at a time
 _MOST_PAGES = 100_000
-_NOT_SERVED = frozenset({401, 403, 410, 501})
 _UNKNOWN = 404
 
 
@@ -71,7 +72,8 @@ class TurnsSource:
     """The turns of a queue's threads.
 
     `refused` is why the service was found to serve none, `unread` how many threads were not read whole for another
-    reason, the last of which is `why`. A thread that the service does not know has no turns, and is neither.
+    reason, the last of which is `why`. A thread that the service does not know has no turns, and is neither. Nothing is
+    concluded from one thread: it may be the only one that is refused.
     """
 
     def __init__(self, access: Access) -> None:
@@ -87,30 +89,29 @@ class TurnsSource:
         self._size = PageSize(MOST_TURNS, budget, settings.concurrency, self._largest)
         self._asked: deque[tuple[ThreadReading, Future[TurnsPage]]] = deque()
         self._refusal: ServiceError | None = None
-        self._answered = False
+        self._answers = 0
         self._failures = 0  # in a row
-        self._turned_away = 0
+        self._refused = 0
+        self._not_found = 0
 
     @property
     def refused(self) -> ServiceError | None:
-        """The refusal that concerns all threads: of the endpoint, or of each that was asked for."""
-        never = not (self._answered or self._failures)
-        certain = self._refusal is not None and (self._refusal.status in _NOT_SERVED or never)
-        return self._refusal if certain else None
+        """The refusal that concerns all threads, for each that was asked for was turned away."""
+        return None if self._answers or self._failures else self._refusal
 
     @property
     def _is_over(self) -> bool:
         """Whether no more threads are asked for."""
-        certain = self._refusal is not None and self._refusal.status in _NOT_SERVED
-        never = self._turned_away >= MOST_TURNED_AWAY and not self._answered
-        return certain or never or self._failures >= MOST_FAILURES
+        never = not self._answers and self._refused + self._not_found >= MOST_TURNED_AWAY
+        seldom = self._refused > self._answers + MOST_TURNED_AWAY
+        return never or seldom or self._failures >= MOST_FAILURES
 
     def read(self, threads: Iterable[Thread]) -> Iterator[tuple[ThreadReading, TurnsPage]]:
         """Have threads asked for, and yield pages as they come: no more than `source.concurrency` are under way."""
         most = self._access.settings.concurrency
         for thread in threads:
             if self._is_over:
-                self.unread += self.refused is None
+                self._left(self.why or str(self._refusal))
             elif url_name(thread.thread_id) is None:
                 self._left("its id is too long for a URL")
             else:
@@ -135,7 +136,7 @@ class TurnsSource:
             except ServiceError as error:
                 self._note(error)
                 continue
-            self._answered, self._failures = True, 0
+            self._answers, self._failures = self._answers + 1, 0
             if reading.take(page):
                 self._asked.appendleft((reading, self._submit(reading)))
             elif not reading.whole:
@@ -148,8 +149,10 @@ class TurnsSource:
             self._left(str(error))
             return
         self._refusal = error
-        self._turned_away += 1
-        if error.status not in {_UNKNOWN, *_NOT_SERVED}:
+        if error.status == _UNKNOWN:
+            self._not_found += 1
+        else:
+            self._refused += 1
             self._left(str(error))
 
     def _left(self, why: str) -> None:
