@@ -32,6 +32,17 @@ def test_a_run_whose_last_row_has_all_reviewers_is_not_asked_for_again() -> None
     assert Sharing().to_ask_again(None) == []
 
 
+def test_a_row_that_leaves_takes_its_reviewers_along() -> None:
+    """Where others show its run, and whether or not it was asked for itself."""
+    for asked in (True, False):
+        sharing, stays, left = Sharing(), row("1", RUN, ["a"]), row("2", RUN, ["b"])
+        for each in (stays, left) if asked else (stays,):
+            sharing.note(each, found=True)
+        sharing.note_left(left)
+        sharing.note_left(row("3", OTHER, ["c"]))
+        assert sharing.to_ask_again(None) == [(RUN, frozenset("a"), True)]
+
+
 def test_a_row_that_is_read_again_has_its_last_reviewers() -> None:
     """It changed while the queue was read."""
     sharing = Sharing()

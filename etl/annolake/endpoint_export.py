@@ -42,8 +42,11 @@ class BesideTable(Protocol):
     def see(self, batch: RowBatch, changed: Sequence[DecodedRow]) -> None:
         """Take notice of rows that were read; `changed` are those of them that are new or changed."""
 
-    def publish(self, *, merges: int) -> None:
-        """Finish and publish, when all rows were read and before they are published."""
+    def publish(self, *, merges: int, rows_leave: bool) -> None:
+        """Finish and publish, when all rows were read and before they are published.
+
+        `rows_leave`: those that were not met are then marked removed.
+        """
 
 
 class EndpointExport:
@@ -82,7 +85,7 @@ class EndpointExport:
         if self._beside:
             self._progress.enter("feedback")
         for table in self._beside:
-            table.publish(merges=self._merges)
+            table.publish(merges=self._merges, rows_leave=remove)
         self._write_record()
         self._publish(remove_gone=remove)
 

@@ -67,7 +67,7 @@ class TurnsExport:
         anew = {row.queue_run_id for row in rows}
         table.read(thread for thread in threads if table.all_due or thread.queue_run_id in anew)
 
-    def publish(self, *, merges: int) -> None:
+    def publish(self, *, merges: int, rows_leave: bool) -> None:  # noqa: ARG002 - the turns of items that leave stay
         """Read what is left, and publish; what was not read is told in the report. Raises LakeError."""
         report, proofs = self._parts.report.turns, self._parts.proofs
         if self._table is None:

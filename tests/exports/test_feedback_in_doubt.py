@@ -1,16 +1,19 @@
 """Feedback that could not be read or known is told, and nothing else suffers from it."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from annolake import pipeline
 from annolake.feedback.reader import IN_DOUBT
 from annolake.sandbox import Feedback, Population, Sandbox
+from annolake.sandbox.answers import Answer, Asked
 from exporting import export_once
 from exports.test_feedback import OK, Lake, at, on_rows, outcome, served
 from feedback_oracle import assert_equals_service, present
+from hostile import Hostile, Wire
 
 STILL: dict[str, Any] = {"source.include_stats": False}  # no row changes with what is said on its run
 UNREAD = "the feedback of this queue was not read whole before"
@@ -278,6 +281,41 @@ def test_who_completed_any_row_of_a_run_is_its_reviewer(tmp_path: Path, endpoint
             assert feedback_files(lake) == before
         assert outcome(lake.export(4, refresh=True))[2:] == OK[2:]
         assert feedback_files(lake) == before
+
+
+@pytest.mark.parametrize("endpoint", ["runs", "items"])
+@pytest.mark.parametrize("twice", [True, False])
+def test_a_reviewer_whose_row_leaves_is_none_of_the_run_any_more(tmp_path: Path, endpoint: str, twice: bool) -> None:
+    """Where another row shows the run, and stays as it was; that of a run whose only row leaves stays."""
+    with served() as sandbox:
+        queue = sandbox.queue()
+        one = next(
+            each
+            for each in on_rows(sandbox)
+            if (row := queue.run(str(each.run_id))) and each.people() & set(row.value().get("completed_by") or ())
+        )
+        row = queue.run(str(one.run_id))
+        assert row
+        (twin,) = queue.add(text=row.text.replace(row.id.encode(), b"00000000-0000-4000-8000-000000000002"))
+        queue.edit(twin.id, completed_by=[])
+
+        def behave(_wire: Wire, _asked: Asked, answer: Answer) -> Answer:
+            """Have the item name the run that the planted text has."""
+            return replace(answer, body=answer.body.replace(str(twin.run_id).encode(), one.subject.encode()))
+
+        if not twice:
+            queue.delete(twin.id)
+        with Hostile(sandbox, behave) as hostile:
+            lake = Lake(tmp_path, cast("Sandbox", hostile), endpoint, **STILL)
+            lake.export(1)
+            assert present(lake.path)[one.id]["by_reviewer"] is True
+            queue.delete(row.id)
+            report = lake.export(2)
+            assert (outcome(report)[2:], report.removed, report.feedback.removed) == (OK[2:], 1, 0)
+            assert present(lake.path)[one.id]["by_reviewer"] is not twice
+            before = feedback_files(lake)
+            lake.export(3, refresh=True)
+            assert feedback_files(lake) == before
 
 
 def feedback_files(lake: Lake) -> dict[Path, tuple[int, int]]:

@@ -20,7 +20,7 @@ from annolake.errors import ServiceError
 from annolake.export_context import QueueParts
 from annolake.extract.endpoints.query_limits import NOT_ACCEPTED
 from annolake.extract.http.client import Caller
-from annolake.feedback.news import RowFacts, numbers_of, owners_of_news, projects_of, rows_of
+from annolake.feedback.news import RowFacts, numbers_of, owners_of_news, projects_of, rows_not_met, rows_of
 from annolake.feedback.plan import FeedbackPlan, plan_feedback
 from annolake.feedback.reader import FeedbackReader
 from annolake.feedback.sharing import Sharing
@@ -146,11 +146,11 @@ class FeedbackExport:
             self._want(row, row.item_type, found=False)
         self._reader.go_on()
 
-    def publish(self, *, merges: int) -> None:
+    def publish(self, *, merges: int, rows_leave: bool) -> None:
         """Read what is left, and publish it; what was not read is told in the report. Raises LakeError."""
         self._parts.progress.count_steps(self._reader.steps)
         self._want_the_rest()
-        self._ask_again()
+        self._ask_again(rows_leave=rows_leave)
         self._reader.finish()
         self._buffer.flush()
         remove_gone = self._confirm_removals()
@@ -240,10 +240,12 @@ class FeedbackExport:
         if not is_thread:
             self._sharing.note(row, found=found)
 
-    def _ask_again(self) -> None:
+    def _ask_again(self, *, rows_leave: bool) -> None:
         """Have what was said on runs in several rows read with the reviewers of all: the last reading counts."""
         if self._reader.is_over:
             return
+        for row in rows_not_met(self._runs) if rows_leave else ():
+            self._sharing.note_left(row)
         all_met = self._plan.whole and self._parts.report.mode == "full" and self._parts.proofs.is_unfiltered
         for run_id, reviewing, found in self._sharing.to_ask_again(None if all_met else self._runs):
             self._reader.want_run(run_id, reviewing, found=found)

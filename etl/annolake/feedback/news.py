@@ -61,6 +61,13 @@ def rows_of(runs: Upsert, owners: Collection[bytes] | None = None) -> Iterator[l
         yield msgspec.convert(table.filter(pa.array(here)).to_pylist(), list[RowFacts])
 
 
+def rows_not_met(runs: Upsert) -> Iterator[RowFacts]:
+    """Yield the rows that the lake has in the queue and this export did not meet."""
+    for table in runs.columns(RowFacts.__struct_fields__) if runs.index.missing else ():
+        gone = runs.index.gone(runs.index.find(keys_of(one_chunk(table.column("queue_run_id")))))
+        yield from msgspec.convert(table.filter(pa.array(gone)).to_pylist(), list[RowFacts])
+
+
 def numbers_of(runs: Upsert, rows: Sequence[Any]) -> list[int]:
     """Return the numbers of rows that stay as the lake has them."""
     keys = b"".join(key_of(row.queue_run_id) for row in rows)

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from msgspec.structs import replace
 
 from annolake import arrow_compute as pc
 from annolake.feedback.backlog import Reviewing, uuid_key
+from annolake.feedback.news import RowFacts
 from annolake.keys import KEY_BYTES, key_of
 from annolake.load.merge.columns import keys_of, one_chunk
 from annolake.load.merge.upsert import Upsert
@@ -37,6 +39,10 @@ class Sharing:
             if place == len(self._reviewing):
                 self._reviewing.append(reviewing)
             self._records += np.array((key, key_of(row.queue_run_id)[:_HALF], place, found), _RECORD).tobytes()
+
+    def note_left(self, row: RowFacts) -> None:
+        """Note that a row leaves the queue: its reviewers are none any more, where other rows show its run."""
+        self.note(replace(row, completed_by=None), found=False)
 
     def to_ask_again(self, lake: Upsert | None) -> list[tuple[str, Reviewing, bool]]:
         """Return the runs that were asked for last with other reviewers than all of their rows have.
