@@ -122,18 +122,26 @@ def test_rows_that_left_are_left_out_and_counted_unless_all_are_asked_for(folder
 
 
 def test_one_queue_by_its_name(folder: Path) -> None:
-    """`--queue` is what it is elsewhere; a queue that the lake has not is an empty copy, with its header."""
+    """`--queue` is what it is elsewhere, "all" included."""
     (queue,) = in_lake(folder, "queues")
-    mine = annolake("copy", "queues", "--format", "csv", "--out", "-", "--queue", queue["name"], cwd=folder)
-    other = annolake(
-        "copy", "queues", "--format", "csv", "--out", "-", "--queue", str(queue["queue_id"])[::-1], cwd=folder
+    mine, whole = (
+        annolake("copy", "queues", "--format", "csv", "--out", "-", "--queue", name, cwd=folder)
+        for name in (queue["name"], "all")
     )
-    nobody = "00000000-0000-0000-0000-000000000000"
-    none = annolake("copy", "queues", "--format", "csv", "--out", "-", "--queue", nobody, cwd=folder)
 
-    assert (len([*csv.reader(io.StringIO(mine.out))]), none.out.count("\n")) == (2, 1)
-    assert none.out == mine.out.partition("\n")[0] + "\n"
-    assert other.exit_code == 2
+    assert len([*csv.reader(io.StringIO(mine.out))]) == 2
+    assert whole.out == mine.out
+
+
+@pytest.mark.parametrize("queue", ["00000000-0000-0000-0000-000000000000", "support"])
+def test_a_queue_that_the_lake_has_not_replaces_no_copy(folder: Path, queue: str) -> None:
+    """A mistyped id is refused as a mistyped name is, before anything is written."""
+    (folder / "good.csv").write_text("good")
+    ran = annolake("copy", "runs", "--out", "good.csv", "--force", "--queue", queue, cwd=folder)
+
+    assert (ran.exit_code, ran.out) == (2, "")
+    assert ran.err.startswith("annolake: source.queues: the lake has no")
+    assert (folder / "good.csv").read_text() == "good"
 
 
 def test_a_name_of_standard_output_is_no_file(folder: Path) -> None:

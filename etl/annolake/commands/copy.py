@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
     lake = open_lake(config, environ)
     if not lake.is_there():
         raise LakeError(f"{config.lake.path}: there is no lake; check lake.path, or run an export first")
-    queue_ids = named_queues(config, lake) if arguments.queue else lake.queues_named()
+    queue_ids = _queues(named_queues(config, lake) if arguments.queue else (), lake)
     copied = _Copy(lake, arguments.table, queue_ids, with_removed=arguments.all)
     if out is None:
         copied.enough = lambda: streams.is_gone
@@ -59,6 +59,15 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
         begin = "begins" if written.formulas == 1 else "begin"
         console.say(f"{counted(written.formulas, 'cell')} {begin} {_FORMULAS}")
     return 0
+
+
+def _queues(named: Sequence[str], lake: Lake) -> Sequence[str]:
+    """Return the named queues; where none is named, all of the lake. Raises ConfigError for one that it has not."""
+    there = lake.queues_named()
+    for queue_id in named:
+        if queue_id not in there:
+            raise ConfigError(f"the lake has nothing of {queue_id}: correct the id, or export it first")
+    return named or there
 
 
 def _target(arguments: argparse.Namespace) -> tuple[Path | None, Format]:
