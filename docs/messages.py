@@ -34,6 +34,7 @@ _SAYING = {
     "_not_shown": PARTIAL,
     "_rules": PART,
     "_told_by": PART,
+    "_loss_in_words": FINDING,
 }
 _RETURNING = {"_unknown": "2", "_by_program": "130"}  # only what they return
 _YIELDING = ("annolake.load.audit", "annolake.load.table.counts")  # findings

@@ -92,3 +92,14 @@ def test_verify_names_a_wrong_count(folder: Path) -> None:
     assert ran.exit_code == 5
     assert finding["path"] == str(counts)
     assert f"wrong about {name}, which has {kept[name][0]} rows" in finding["what"]
+
+
+@pytest.mark.parametrize("table", ["runs", "feedback", "queues"])
+def test_verify_misses_a_table_that_is_gone(folder: Path, table: str) -> None:
+    """Each queue's loss is named, and the lake is not said to be intact."""
+    shutil.rmtree(folder / "lake" / table)
+    ran = annolake("verify", cwd=folder)
+
+    assert ran.exit_code == 5
+    assert ran.out.count("gone: restore") == 2
+    assert "no problem found" not in ran.out

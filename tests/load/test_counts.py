@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from annolake.load.storage.local import LocalFiles
 from annolake.load.table.counts import read_counts
 from annolake.load.table.part_file import PartReader
 from annolake.load.table.partitions import Held
+from load.faults import Killed
 from load.model_queue import (
     FIRST_EXPORT,
     QUEUE,
+    START,
+    Done,
     Row,
     changed,
     counts_file,
@@ -226,6 +230,85 @@ def test_counts_that_cannot_be_written_fail_no_export(lake: Lake, verb: str) -> 
     assert (held(lake).rows, held(lake).removed) == (60, 7)
     assert not list((root_of(lake) / "_annolake" / "tmp").iterdir())
     assert list(verify(lake)) == []
+
+
+def _one_file(lake: Lake) -> int:
+    next(path for path in folder_of(lake).glob("*/*") if "2026-11-02" in path.parent.name).unlink()
+    return 1
+
+
+def _one_day(lake: Lake) -> int:
+    shutil.rmtree(folder_of(lake) / "added_date=2026-11-02")
+    return 1
+
+
+def _queue(lake: Lake) -> int:
+    shutil.rmtree(folder_of(lake))
+    return 6
+
+
+def _table(lake: Lake) -> int:
+    shutil.rmtree(root_of(lake) / "runs")
+    return 6
+
+
+LOSSES = {"file": _one_file, "day": _one_day, "queue": _queue, "table": _table}
+
+
+@pytest.mark.parametrize("lose", LOSSES.values(), ids=LOSSES)
+def test_files_that_are_gone_are_missed(lake: Lake, lose: Callable[[Lake], int]) -> None:
+    """The counts alone tell of them, with their rows; a full export brings back what the queue still has."""
+    before = counted(lake)
+    files = lose(lake)
+    there = counted(lake)
+
+    lost = sum(rows for name, (rows, _) in before.items() if name not in there)
+    (remark,) = verify(lake)
+    assert remark.path == counts_file(lake)
+    assert f"{files} file{'s' * (files > 1)} that it names, with {lost} rows, " in remark.what
+    export(lake, LEFT, number=3)
+    assert list(verify(lake)) == []
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_loss_is_told_from_what_a_dead_export_left(lake: Lake, *, lost: bool) -> None:
+    """Of three files that are counted and not there, two were replaced before the export was killed."""
+    replaced: list[Path] = []
+
+    def gate(verb: str, path: Path, call: Callable[[], Any]) -> Any:
+        replaced.extend([path] if verb == "replace" and "added_date" in path.name else [])
+        if len(replaced) > 2:
+            raise Killed
+        return call()
+
+    with suppress(Killed):
+        export(lake_at(root_of(lake), gate=gate), [changed(row) for row in LEFT], number=3)
+    if lost:
+        there = counted(lake)
+        counts = read_counts(lake.files, counts_file(lake))
+        next(path for path in folder_of(lake).glob("*/*") if path.name in counts.keys() & there.keys()).unlink()
+
+    assert len(read_counts(lake.files, counts_file(lake)).keys() - counted(lake).keys()) == 2 + lost
+    found = [what for _, what, harmless in verify(lake) if "gone" in what]
+    assert len(found) == lost
+    assert all(what.startswith("at least 1 file that it names, with ") for what in found)
+
+
+def test_an_export_that_ends_while_verify_looks_is_no_loss(lake: Lake) -> None:
+    """The counts were read before it withdrew a day, and the days were listed after that."""
+    root, exported = root_of(lake), list[Done]()
+
+    def gate(verb: str, path: Path, call: Callable[[], Any]) -> Any:
+        done = call()
+        if verb == "read" and path == counts_file(lake) and not exported:
+            moved = [changed(row, added_at=START) if row.added_at else row for row in LEFT]
+            exported.append(export(lake_at(root), moved, number=3))
+        return done
+
+    found = list(verify(lake_at(root, gate=gate)))
+
+    assert len(exported) == 1
+    assert [remark for remark in found if "gone" in remark.what] == []
 
 
 def test_a_failed_export_counts_what_it_has_published(lake: Lake) -> None:

@@ -74,10 +74,12 @@ def test_any_broken_step_is_made_good_by_a_plain_rerun(
             lake = lake_at(root, gate=Gate(mode, step), exchanges=way == "exchange")
             export(lake, AFTER, number=2, budget=1)
         between = set(keys_with_polars(lake_at(root)))
+        lost = [what for _, what, _ in verify(lake_at(root)) if "gone" in what]
         bury(lake_at(root), QUEUE)
         export(lake_at(root), AFTER, number=3, budget=1)
 
         assert between >= {row.key for row in BEFORE}, step
+        assert lost == [], step
         assert timeless(stored(lake_at(root))) == timeless(rows_after), step
         assert not lake_at(root).litter(), step
         assert [remark for remark in verify(lake_at(root)) if not remark.harmless] == [], step

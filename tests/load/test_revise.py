@@ -1,6 +1,6 @@
 """Stored rows changed by hand: whatever step breaks, each partition is whole, and doing it again ends it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +12,7 @@ import pytest
 from annolake.contract import QUEUES, RUNS, TABLES
 from annolake.errors import LakeError
 from annolake.load.audit import verify
+from annolake.load.erasure import drop_queue
 from annolake.load.lake import Lake
 from annolake.load.merge.revise import Change
 from annolake.load.place import on_disk
@@ -108,6 +109,37 @@ def test_any_broken_step_of_a_revision_is_made_good_by_another(kind: str, tmp_pa
             assert not any(keys & GOING for keys in everywhere(lake_at(root))), step
             assert not lake_at(root).litter(), step
             assert [remark for remark in verify(lake_at(root)) if not remark.harmless] == [], step
+
+
+def drop(lake: Lake) -> None:
+    """Take the queue out."""
+    done = SimpleNamespace(files=0, rows_changed=0, rows_gone=0, old_files=0)
+    with lake.workspace("erasure", since=FIRST_EXPORT) as workspace, lake.lock(QUEUE, since=FIRST_EXPORT):
+        drop_queue(lake, QUEUE, workspace, done)
+
+
+@pytest.mark.parametrize("act", [erase, drop])
+def test_whatever_step_a_kill_comes_at_no_file_is_missed(
+    act: Callable[[Lake], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was erased is not lost, though nothing took its place: its count went first."""
+    monkeypatch.setattr(Arrangement, "current", "parquet")
+    monkeypatch.setattr(Arrangement, "store", None)
+    export(lake_at(tmp_path / "lake"), ROWS)
+    gate = Gate()
+    copy_lake(tmp_path / "lake", tmp_path / "counted")
+    act(lake_at(tmp_path / "counted", gate=gate))
+
+    files = set()
+    for step in range(len(gate.steps)):
+        root = tmp_path / str(step)
+        copy_lake(tmp_path / "lake", root)
+        with suppress(Killed):
+            act(lake_at(root, gate=Gate("kill", step)))
+        files.add(len(data_files(lake_at(root), "runs", queue_id=QUEUE)))
+
+        assert [what for _, what, _ in verify(lake_at(root)) if "gone" in what] == [], step
+    assert min(files) < max(files) == 3
 
 
 def test_a_queue_without_rows_has_a_file_without_rows_again(kind: str, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from annolake.load.table.part_file import PartReader, part_name
 from annolake.load.table.partitions import Remark, Table
 from annolake.printable import counted
 
+_RECORD_GONE = "the queue's record is gone: restore it, or run an export of the queue, which writes it anew"
 _ERASED_BY = ("queue_run_id", "id", "added_at")
 
 
@@ -34,13 +35,31 @@ def verify(lake: Lake) -> Iterator[Remark]:
     erased = read_erased(lake)
     for table in tables:
         yield from table.remarks(None)
-    for queue_id in lake.queues_named():
+    for queue_id in lake.queues_noted():
         for table in tables:
             yield from table.remarks(queue_id)
             yield from _verified(lake, table, queue_id)
+        yield from _record_gone(lake, queue_id)
         yield from _erased_and_there(lake, queue_id, erased)
     for path in lake.litter():
         yield Remark(path, "a command that was killed left this; the next export removes it")
+
+
+def _record_gone(lake: Lake, queue_id: str) -> Iterator[Remark]:
+    """Tell of a plain lake that a queue's record is gone, looked for in an order that no running command makes wrong.
+
+    An export writes the record before rows, and an erasure removes proofs before all else.
+    """
+    if lake.arrangement == "delta":  # the log tells, and a record that the key may not read has no file
+        return
+
+    def has(name: str) -> bool:
+        table = lake.table(name)
+        return any(table.paths(queue_id, day) for day in table.days(queue_id))
+
+    with suppress(LakeError):  # what lies there and is none of annolake's is told already
+        if has("runs") and not has("queues") and lake.proofs(queue_id) is not None:
+            yield Remark(lake.table("queues").folder(queue_id), _RECORD_GONE)
 
 
 def _erased_and_there(lake: Lake, queue_id: str, erased: Erased) -> Iterator[Remark]:

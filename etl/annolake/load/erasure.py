@@ -179,7 +179,10 @@ def _without(concerned: Callable[[pa.Table], Bools], *names: str) -> Change:
 
 
 def drop_queue(lake: Lake, queue_id: str, workspace: Workspace, done: Done) -> None:
-    """Remove all that a lake has of a queue: rows, old versions, rejects, proofs, counts, entries of reports."""
+    """Remove all that a lake has of a queue: rows, old versions, rejects, proofs, counts, entries of reports.
+
+    Counts and proofs go before what they tell of: a kill in between is not to look like a loss.
+    """
     own = lake.root / OWN
     for name in lake.formats:
         table = lake.table(name)
@@ -190,12 +193,13 @@ def drop_queue(lake: Lake, queue_id: str, workspace: Workspace, done: Done) -> N
             with suppress(LakeError):  # a damaged file goes with the others
                 held = table.held(queue_id)
                 done.files, done.rows_gone = done.files + held.partitions, done.rows_gone + held.rows
-        lake.files.remove(table.folder(queue_id))
-    lake.files.remove(own / "rejected" / f"queue_id={queue_id}")
     for name in lake.files.names(own / "counts"):
         if name.partition(".")[0] == queue_id:
             lake.files.remove(own / "counts" / name)
     lake.files.remove(own / "proofs" / f"{queue_id}.json")
+    for name in lake.formats:
+        lake.files.remove(lake.table(name).folder(queue_id))
+    lake.files.remove(own / "rejected" / f"queue_id={queue_id}")
     lake.reports.forget(queue_id, workspace)
 
 

@@ -164,6 +164,12 @@ class Lake:
         """Return the same, whatever else is there."""
         return sorted({queue_id for table in self._tables.values() for queue_id in table.queue_ids()})
 
+    def queues_noted(self) -> list[str]:
+        """Return the ids of the queues that the lake has, or has notes of: counts of their files, or proofs."""
+        notes = [name for folder in ("counts", "proofs") for name in self.files.names(self._own / folder)]
+        noted = {name.partition(".")[0] for name in notes if name.endswith(".json")}
+        return sorted({*self.queues_named(), *filter(_ID.fullmatch, noted)})
+
     def strangers(self) -> list[Remark]:
         """Return what lies in the tables' folders, is no queue's, and makes readers fail."""
         remarks = [remark for table in self._tables.values() for remark in table.remarks(None)]

@@ -1,7 +1,8 @@
 """How many rows each file of a queue has, in one small file, so that they are counted without opening any.
 
 Owns `_annolake/counts/<queue id>.json` (docs/lake.md#counts). Parts are immutable and named by their content, so an
-entry can be superfluous and never outdated. Whoever meets a part without one reads its footer.
+entry can be superfluous and never outdated. Whoever meets a part without one reads its footer. Before a part is
+withdrawn the counts go: what they name is there, or was replaced, or is lost (`lost_files`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping

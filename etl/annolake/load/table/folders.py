@@ -20,9 +20,10 @@ from annolake.load.storage.scratch import Workspace
 from annolake.load.table.counts import Counts, all_counts, counts_of, keep_counts, wrong_counts
 from annolake.load.table.days import ALL_DAYS, NO_DAY
 from annolake.load.table.file_format import FileFormat, Footer
+from annolake.load.table.lost_files import lost_files
 from annolake.load.table.part_file import Part, PartReader, prove, write_part
 from annolake.load.table.partitions import Held, Partitions, Remark
-from annolake.load.table.strangers import others, part_names, passed_over
+from annolake.load.table.strangers import is_part, others, part_names, passed_over
 
 _QUEUE_ID = "queue_id="
 
@@ -111,14 +112,17 @@ class PlainPartitions:
         replaced, target = self.parts.pop(day), self._of(day)
         prove(self.files, replaced.path)
         self._check(target, replaced)
+        self.files.remove(self._counts)  # until `close`: else a kill leaves a count of a file that nothing stands for
         self._remove(target, replaced)
 
     def finish(self, facts: Mapping[str, int]) -> None:
         """Nothing is left to do: each file was seen when it was put."""
 
     def close(self) -> None:
-        """Keep the counts of what is there."""
-        keep_counts(self.files, self._counts, counts_of(self.parts.values()), self._workspace)
+        """Keep the counts of what is there, unless the lock has passed to another, who knows better."""
+        with suppress(LockedError):
+            self._hold.check()
+            keep_counts(self.files, self._counts, counts_of(self.parts.values()), self._workspace)
 
     def _of(self, day: int) -> Location:
         return self.file_format.folder(self._folder, day)
@@ -289,11 +293,19 @@ class PlainTable:
     def compared(self, queue_id: str, counts: Counts, versions: AbstractSet[int]) -> list[Remark]:
         """Return what is wrong with a queue as a whole, given what its files have."""
         folder, kept = self.folder(queue_id), self.counts_file(queue_id)
-        found = [Remark(kept, what) for what in wrong_counts(self.files, kept, counts)]
+        lost = lost_files(
+            self.files, kept, partial(self._parts_there, queue_id), file_format=self.file_format, read=counts
+        )
+        found = [Remark(kept, what) for what in (*wrong_counts(self.files, kept, counts), *lost)]
         if len(versions) > 1:
             what = "its files are of several schema versions; the next export rewrites the older ones"
             found.append(Remark(folder, what))
         return found
+
+    def _parts_there(self, queue_id: str) -> list[Location]:
+        """Return the files of a queue, whatever else is there."""
+        folders = [self.file_format.folder(self.folder(queue_id), day) for day in self.days(queue_id)]
+        return [folder / name for folder in folders for name in self.files.names(folder) if is_part(name)]
 
     def partitions(self, queue_id: str, workspace: Workspace, hold: Hold) -> Partitions:
         """Return the partitions of a queue, to one that has its lock."""
