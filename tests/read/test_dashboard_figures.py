@@ -12,6 +12,7 @@ from annolake.errors import ConfigError
 from annolake.read.catalogue import VIEWS
 from annolake.read.dashboard import costs, figures, health, people, words
 from annolake.read.dashboard.health import QueueHealth, RejectKind
+from annolake.read.dashboard.page import page
 from annolake.read.dashboard.parts import Period, Section
 from annolake.read.dashboard.sums import MOST_SERIES, View
 
@@ -176,6 +177,18 @@ def test_answers_are_scores_or_the_commonest_value() -> None:
     assert alone.title == "1 answer to 1 key since 22 Oct"
     assert alone.note.startswith("No person has answered")
     assert people.answers(lake(), MONTH).title == "No feedback was given in these days"
+
+
+def test_a_mean_that_overflows_is_left_out() -> None:
+    """Scores that no double has room for when they are added: the other days are drawn, and no figure is made up."""
+    rows = answered("large", 0, 2, score=1.7e308) + answered("large", 1, 1, score=-1.7e308)
+    section = people.answers(lake(feedback=rows + answered("huge", 0, 2, score=1.7e308)), MONTH)
+    html = page([section], MONTH, title="", subtitle="", version="")
+
+    assert [chart.drawable.points.height for chart in section.charts] == [1, 0]
+    assert html.count("<figure") == 1
+    assert section.table
+    assert [row[3:] for row in section.table.rows][1] == ("–", "–", "–")  # noqa: RUF001 - the page's dash
 
 
 def test_waits_are_medians_of_what_took_time() -> None:

@@ -41,9 +41,12 @@ def page(sections: Sequence[Section], period: Period, *, title: str, subtitle: s
 
 
 def _as_shown(section: Section, period: Period) -> Mapping[str, Any]:
+    charts = [chart.drawable for chart in section.charts]
     return {
         "section": section,
-        "charts": [_drawn(chart, period, f"{section.anchor}{n}") for n, chart in enumerate(section.charts)],
+        "charts": [
+            _drawn(chart, period, f"{section.anchor}{n}") for n, chart in enumerate(charts) if chart.points.height
+        ],
     }
 
 

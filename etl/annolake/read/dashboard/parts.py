@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 Step = Literal["day", "week", "month"]
 
@@ -94,6 +95,11 @@ class Chart(msgspec.Struct, frozen=True):
     unit: str = ""
     dollars: bool = False
     percent: bool = False
+
+    @property
+    def drawable(self) -> "Chart":
+        """The chart without values that a drawing has no place for: a mean of large scores can overflow."""
+        return replace(self, points=self.points.filter(pl.col("value").is_finite()))
 
 
 class Tile(msgspec.Struct, frozen=True):

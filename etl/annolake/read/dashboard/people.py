@@ -1,6 +1,7 @@
 """What the page says of reviewers, and of what they answered."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -163,13 +164,15 @@ def _look(key: str, said: pl.DataFrame, period: Period) -> _Look:
     look.means = total, week, earlier
     if week is not None and earlier is not None and min(each.height for each in weeks) >= _FEWEST_ANSWERS:
         spread = used.select(pl.col("value").std()).item()
-        look.change = (week - earlier) / (spread or 1)
+        change = (week - earlier) / (spread or 1)
+        look.change = change if isfinite(change) else None
     return look
 
 
 def _mean(values: pl.Series) -> float | None:
+    """Return the mean; None where there is no value, or where it overflows."""
     mean: float | None = values.to_frame("value").select(pl.col("value").mean()).item()
-    return mean
+    return mean if mean is not None and isfinite(mean) else None
 
 
 def _title(looks: Sequence[_Look], called: Mapping[str, str], n: int, period: Period) -> str:
