@@ -38,6 +38,15 @@ def views(folder: Path, *arguments: object, environ: Mapping[str, str] | None = 
     return command_line("views", *arguments, cwd=folder, environ={"HOME": str(folder), **(environ or {})})
 
 
+def test_no_database_is_written_into_the_lake(folder: Path) -> None:
+    """Readers of the table, and the next export, would stumble on it."""
+    ran = views(folder, "--out", "lake/runs/v.duckdb")
+
+    assert (ran.exit_code, ran.out) == (2, "")
+    assert "lake/runs/v.duckdb is in the lake, where readers would take it for a part of it" in ran.err
+    assert not (folder / "lake/runs/v.duckdb").exists()
+
+
 def test_the_script_makes_the_views_wherever_it_is_run(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +118,7 @@ def test_a_database_takes_the_place_of_an_earlier_one_and_of_nothing_else(folder
     ("out", "exit_code", "said"),
     [
         ("missing/lake.duckdb", 5, "annolake: cannot write missing/lake.duckdb: No such file or directory\n"),
-        (".", 2, "annolake: --out: . is there and is no database of views: move it away, or name another file\n"),
+        (".", 2, "annolake: . is not a file: name one\n"),
     ],
 )
 def test_a_place_that_takes_no_file_is_named(folder: Path, out: str, exit_code: int, said: str) -> None:

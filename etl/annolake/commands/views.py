@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from annolake.clock import Clock
 from annolake.config import load_lake_config
+from annolake.out_file import require_free
 from annolake.printable import printable
 from annolake.read.catalogue import VIEWS
 from annolake.read.database import write_database
@@ -23,6 +24,8 @@ _EMPTY = "there is no table {} yet, and its views are empty: make them again aft
 def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Streams) -> int:
     """Print the script, or write the database; return 0."""
     config = load_lake_config(arguments.config, environ)
+    if arguments.out is not None:
+        require_free(arguments.out, force=True, lake=config.lake.path)  # what is no database of views is spared later
     tables = open_tables(config.lake.path, config.lake.storage, environ, clock=Clock())
     views = LakeViews(tables, web_address(config.source.base_url))
     if arguments.out is None:
