@@ -64,8 +64,9 @@ def test_the_script_makes_the_views_wherever_it_is_run(
         )
         comments = dict(session.sql("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall())
         assert comments == {name: view.description for name, view in VIEWS.items()}
-        told = "SELECT comment FROM duckdb_columns() WHERE table_name = 'daily_cost' AND column_name = 'cost'"
-        assert session.sql(told).fetchall() == [("Sum of total_cost, exact; null where no run has any. Unit: USD.",)]
+        told = "SELECT comment FROM duckdb_columns() WHERE table_name = 'daily_cost' AND column_name = 'tokens'"
+        said = "Sum of total_tokens, exact; null where no run has any, or where int64 has no room for it. Unit: tokens."
+        assert session.sql(told).fetchall() == [(said,)]
 
 
 def test_a_database_shows_what_later_exports_brought(

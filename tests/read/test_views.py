@@ -1,6 +1,7 @@
 """Every view, by polars and by DuckDB: the same rows, which are those of the service's own data."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -9,7 +10,9 @@ import pytest
 
 import annolake
 from annolake.read.catalogue import VIEWS
+from annolake.sandbox import Population, Sandbox
 from annolake.web_address import run_url
+from exporting import export_once
 from read.lakes import BASE_URL, Odd, age, assert_same, copy_of, in_duckdb
 from read.view_oracle import COUNTED
 
@@ -109,3 +112,36 @@ def test_files_of_an_older_schema_version_show_null(odd: Odd, frames: dict[str, 
             assert found.schema == VIEWS[name].schema
             assert_same(found.rows(), wanted.rows())
             assert_same(session.sql(f'FROM "{name}"').fetchall(), wanted.rows())
+
+
+def test_sums_that_have_no_room_are_null_in_both_engines(tmp_path: Path) -> None:
+    """Absurd tokens and costs make no wrong number, and hide no other day; one that just fits is exact."""
+    most = 2**63 - 1
+    with Sandbox(Population(rows=12, days=1.0, odd=False), seed=3) as sandbox:
+        queue = sandbox.queue()
+        rows = [row.id for row in (*queue.rows("active"), *queue.rows("archived"))]
+        for row in rows:
+            queue.edit(row, total_tokens=None, total_cost=None)
+        for row, model, tokens, cost in (
+            (rows[0], "too much", most - 5, f"{10**20 - 1}.5"),
+            (rows[1], "too much", most - 5, f"{10**20 - 1}.5"),
+            (rows[2], "fits", most - 5, f"{99 * 10**18 - 1}.000000000000000001"),
+            (rows[3], "fits", 5, "0.5"),
+            (rows[4], "fits", None, "0.5"),
+            (rows[5], "negative", -1, "-1.25"),
+            (rows[6], "negative", 0, "-0.5"),
+        ):
+            extra = {"metadata": {"ls_model_name": model}}
+            queue.edit(row, total_tokens=tokens, total_cost=cost, extra=extra)
+        assert export_once(sandbox, tmp_path).exit_code == 0
+    frame = annolake.scan(tmp_path / "lake", "daily_cost").collect()
+    with in_duckdb(tmp_path / "lake", zone="UTC") as session:
+        assert_same(session.sql("FROM daily_cost").fetchall(), frame.rows())
+
+    sums = frame.filter(pl.col("model").is_in(["too much", "fits", "negative"])).group_by("model", maintain_order=True)
+    found = {name: frame.select("tokens", "cost").rows() for (name,), frame in sums}
+    assert found == {
+        "too much": [(None, None)],
+        "fits": [(most, Decimal("99000000000000000000.000000000000000001"))],
+        "negative": [(-1, Decimal("-1.75"))],
+    }

@@ -7,23 +7,38 @@ import polars as pl
 
 from annolake.read.definition import Definition, Frames
 
+_DOLLARS = pl.Decimal(38, 18)
+_MOST_DOLLARS = 99 * 10**18
+"""With so many before the point a cost may have no room in decimal(38, 18): it is null, whatever comes after it."""
 
-def _sum(column: str) -> pl.Expr:
-    """Return the sum of a column, null where it has no value, as SQL has it."""
-    return pl.when(pl.col(column).count() > 0).then(pl.col(column).sum())
+
+def _sum(values: pl.Expr) -> pl.Expr:
+    """Return the sum of values, null where there is none, as SQL has it."""
+    return pl.when(values.count() > 0).then(values.sum())
 
 
 def _daily_cost(frames: Frames) -> pl.LazyFrame:
+    """Sum in types that no sum outgrows: in its own one polars goes on with a wrong number, where DuckDB fails."""
+    tokens, cost = pl.col("total_tokens").cast(pl.Int128), pl.col("total_cost")
+    whole = cost.cast(pl.Int128)
     days = frames.view("runs").group_by(pl.col("added_date").alias("day"), "queue_id", "queue_name", "model")
-    return days.agg(runs=pl.len().cast(pl.Int64), tokens=_sum("total_tokens"), cost=_sum("total_cost"))
+    sums = days.agg(
+        runs=pl.len().cast(pl.Int64), tokens=_sum(tokens), whole=_sum(whole), part=_sum(cost - whole.cast(_DOLLARS))
+    )
+    fitting = pl.when(pl.col("whole").abs() < _MOST_DOLLARS).then("whole").cast(_DOLLARS)
+    return sums.with_columns(pl.col("tokens").cast(pl.Int64, strict=False), cost=fitting + pl.col("part"))
 
 
 DAILY_COST = Definition(
     "daily_cost",
-    """\
-SELECT added_date AS day, queue_id, queue_name, model, count(*) AS runs,
-       CAST(sum(total_tokens) AS BIGINT) AS tokens, sum(total_cost) AS cost
-FROM runs GROUP BY ALL""",
+    f"""\
+SELECT day, queue_id, queue_name, model, runs, TRY_CAST(tokens AS BIGINT) AS tokens,
+       CASE WHEN abs(whole) < {_MOST_DOLLARS} THEN CAST(whole AS DECIMAL(38, 18)) END + part AS cost
+FROM (
+    SELECT added_date AS day, queue_id, queue_name, model, count(*) AS runs, sum(total_tokens) AS tokens,
+           sum(trunc(total_cost)) AS whole, sum(total_cost - trunc(total_cost)) AS part
+    FROM runs GROUP BY ALL
+)""",
     _daily_cost,
 )
 
