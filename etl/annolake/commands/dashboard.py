@@ -8,9 +8,9 @@ import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
@@ -31,12 +31,14 @@ from annolake.streams import Streams
 from annolake.version import __version__
 from annolake.wiring import open_lake
 
+T = TypeVar("T")
+
 DEFAULT_DAYS = 30
 
 _NEEDED = ("altair", "jinja2", "vl_convert")
 _MARK = b'<meta name="generator" content="annolake '
 _NOT_OURS = "it is no dashboard, so it is not replaced: name another file"
-_LOOKS = 3
+_LOOKS = 8
 _TITLE = "Annotation queues"
 
 
@@ -81,38 +83,43 @@ def dashboard(
     if not lake.is_there():
         raise LakeError(f"{config.lake.path}: there is no lake; check lake.path, or run an export first")
 
-    @cache
-    def view(name: str) -> pl.LazyFrame:
-        return scan(config, name, environ=environ)
-
-    def look() -> str:
-        view.cache_clear()
-        period = figures.period_of(view, today=now.date(), days=days, since=since)
-        return _page(lake, view, period, now=now, base_url=config.source.base_url)
-
-    return _looked_again(look, config)
+    looks = _Looks(config, environ)
+    period = looks.at(lambda view: figures.period_of(view, today=now.date(), days=days, since=since))
+    return _page(lake, looks, period, now=now, base_url=config.source.base_url)
 
 
-def _looked_again(look: Callable[[], str], config: Config) -> str:
-    """Look, and look again where an export replaced a file between its listing and its opening."""
-    for attempt in range(_LOOKS):
+class _Looks:
+    """Looks at the views; one that meets a file that an export has replaced since it was listed is repeated, alone."""
+
+    def __init__(self, config: Config, environ: Mapping[str, str]) -> None:
+        self._config, self._environ = config, environ
+        self._found: dict[str, pl.LazyFrame] = {}
+
+    def _view(self, name: str) -> pl.LazyFrame:
+        if name not in self._found:
+            self._found[name] = scan(self._config, name, environ=self._environ)
+        return self._found[name]
+
+    def at(self, part: Callable[[View], T]) -> T:
+        """Return what a part of the page makes of the views. Raises LakeError."""
+        for _ in range(_LOOKS - 1):
+            with suppress(OSError, pl.exceptions.ComputeError):  # in a store it is no FileNotFoundError
+                return part(self._view)
+            self._found.clear()
         try:
-            return look()
-        except FileNotFoundError as error:
-            if attempt == _LOOKS - 1:
-                raise _unread(config) from error
-        except (pl.exceptions.ComputeError, OSError) as error:
-            raise _unread(config) from error
-    raise _unread(config)
+            return part(self._view)
+        except (OSError, pl.exceptions.ComputeError) as error:
+            raise _unread(self._config) from error
 
 
 def _unread(config: Config) -> LakeError:
     return LakeError(
-        f"{config.lake.path}: the lake could not be read: run it again, and `annolake verify` where that does not help"
+        f"{config.lake.path}: the lake could not be read: run it again when no export runs, "
+        "and `annolake verify` where that does not help"
     )
 
 
-def _page(lake: Lake, view: View, period: Period, *, now: datetime, base_url: str) -> str:
+def _page(lake: Lake, looks: "_Looks", period: Period, *, now: datetime, base_url: str) -> str:
     from annolake.read.dashboard.page import page  # noqa: PLC0415 - an extra
 
     found = status(lake, now=now)
@@ -121,11 +128,11 @@ def _page(lake: Lake, view: View, period: Period, *, now: datetime, base_url: st
     rejects = _rejects(lake, base_url, names)
     sections = [
         health.exports(queues, _wrong(found), now=now),
-        *figures.queues(view, period, names),
-        *costs.costs(view, period),
-        people.reviewers(view, period),
-        figures.waits(view, period, names),
-        people.answers(view, period),
+        *looks.at(lambda view: figures.queues(view, period, names)),
+        *looks.at(lambda view: costs.costs(view, period)),
+        looks.at(lambda view: people.reviewers(view, period)),
+        looks.at(lambda view: figures.waits(view, period, names)),
+        looks.at(lambda view: people.answers(view, period)),
         health.missing(queues, rejects),
     ]
     subtitle = f"{words.day(period.first)} to {words.day(period.last)}, in UTC days. Made {words.moment(now)}."
