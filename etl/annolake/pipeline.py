@@ -79,6 +79,7 @@ def export(
             _written(_ReportFile(report, lake, workspace, around)) as file,
             ExitStack() as opened,
         ):
+            lake.require_order()
             if told := column_record.begin(lake, workspace, rules):
                 log.warning("columns_changed", meaning=told)
             if workers is None or not are_known:

@@ -108,3 +108,21 @@ def test_a_strange_file_is_told_in_one_sentence(spoil: str, table: str, exported
     assert (verify.exit_code, str(path.parent) in verify.out) == (5, True)
     assert status.exit_code in {0, 5}
     assert "Traceback" not in "".join(ran.err for ran in (*runs, verify, status))
+
+
+@pytest.mark.parametrize("table", ["runs", "feedback"])
+def test_a_stray_file_in_a_table_s_folder_stops_an_export(table: str, exported: Path, tmp_path: Path) -> None:
+    """Polars refuses the whole folder for it; what readers pass over stops nothing."""
+    folder = tmp_path / "copy"
+    shutil.copytree(exported, folder)
+    stray = folder / "lake" / table / "stray.csv"
+    (folder / "lake" / table / "_SUCCESS").touch()
+    with Sandbox(Population(rows=40, odd=False, days=2), seed=2) as sandbox:
+        write_config(folder, sandbox)
+        before = annolake("run", "--quiet", key=sandbox.api_key, cwd=folder)
+        stray.write_text("a,b\n1,2\n")
+        after = annolake("run", "--quiet", key=sandbox.api_key, cwd=folder)
+    status = annolake("status", cwd=folder)
+
+    assert (before.exit_code, after.exit_code, status.exit_code) == (0, 5, 5)
+    assert after.err == f"annolake: cannot trust {stray}: only queue_id=... belongs there; move it away\n"

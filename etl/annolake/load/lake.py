@@ -156,9 +156,20 @@ class Lake:
 
     def queues(self) -> list[str]:
         """Return the ids of the queues that the lake has something of."""
+        self._refuse_strangers()
+        return self.queues_named()
+
+    def require_order(self) -> None:
+        """Raise LakeError where readers of a plain table would fail by what lies in its folder.
+
+        On a disk, where that is a listing of each; in a store it would be requests, and readers there go by patterns.
+        """
+        if self.arrangement == "parquet" and not self._place.announces:
+            self._refuse_strangers()
+
+    def _refuse_strangers(self) -> None:
         for path, what, _ in self.strangers():
             raise LakeError(f"cannot trust {path}: {what}")
-        return self.queues_named()
 
     def queues_named(self) -> list[str]:
         """Return the same, whatever else is there."""
