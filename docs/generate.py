@@ -54,7 +54,8 @@ the files are and what they have in common. "runs." names a field of the runs li
 _VIEWS = """\
 What `annolake views` makes in DuckDB and `annolake.scan` returns in polars: the same columns, types and rows. Every day
 is a UTC day, whatever the session's time zone. Whole tables are `all_runs`, `all_feedback`, `all_turns` and `queues`.
-[querying.md](querying.md) has recipes."""
+Where two files lie in the folder of a day for a while, DuckDB counts the day twice, and polars does not
+([good to know](querying.md#good-to-know)). [querying.md](querying.md) has recipes."""
 
 
 def documents() -> Mapping[Path, str]:
