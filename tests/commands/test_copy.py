@@ -242,6 +242,15 @@ def test_a_reader_that_goes_ends_the_copy(folder: Path) -> None:
     assert pl.read_parquet(io.BytesIO(whole.stdout)).height == len(in_lake(folder, "runs"))
 
 
+def test_what_was_not_written_is_not_said_to_be_copied(folder: Path) -> None:
+    """A disk that is full is one sentence."""
+    line = f"{sys.executable} -m annolake copy queues --format csv --out - > /dev/full"
+    full = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, check=False)
+
+    assert (full.returncode, full.stderr.count("\n")) == (5, 1)
+    assert full.stderr.startswith("annolake: cannot write standard output: ")
+
+
 @pytest.mark.parametrize("spreadsheet", [False, True])
 def test_cells_that_a_spreadsheet_would_compute(spreadsheet: bool) -> None:
     """They are counted, and copied exactly; with --spreadsheet they begin with an apostrophe. Numbers never do."""

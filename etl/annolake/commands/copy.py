@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], streams: Stre
         f"; {counted(copied.left_out, 'removed row')} left out (--all copies them too)" if copied.left_out else ""
     )
     console = Console(streams.err, now=Clock().now, log_format=config.log.log_format)
+    if out is None and streams.is_gone:  # which is told, or was wanted: `| head`
+        return 0
     console.say(printable(f"{arguments.table}: {counted(written.rows, 'row')} copied {where}{left_out}"))
     if written.formulas and not arguments.spreadsheet:
         begin = "begins" if written.formulas == 1 else "begin"
