@@ -263,7 +263,8 @@ def _read(setting: Setting, given: _Given, environ: Mapping[str, str]) -> Any:
         part = error.part if isinstance(error, UnfitError) else given.value
         got = _shown(None if "secret" in setting.extra else part)
         near = _near(part, setting.choices) if isinstance(part, str) and part else ()
-        hint = f'; did you mean "{near[0]}"?' if near else ""
+        advice = error.advice if isinstance(error, UnfitError) else ""
+        hint = f'; did you mean "{near[0]}"?' if near else f"; {advice}" if advice else ""
         raise ConfigError(f"{setting.key}: expected {setting.allowed}, got {got} ({given.origin}){hint}") from None
     if isinstance(value, Path):
         home = environ.get("HOME")

@@ -15,15 +15,16 @@ _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _PAGE = rf"(?i)https?://[^@?#]*/annotation-queues/(?P<id>{_UUID})(?:[/?#].*)?"
 _NEARLY_A_UUID = r"(?i)[0-9a-f-]{24,}"  # a misspelt id
 _LIKE_A_KEY = r"lsv2_|ls__"
+_BY_ID = "of a queue with such a name give the id"
 _NOT_IN_HEADERS = r"[^!-~]"
 
 
 class UnfitError(ValueError):
-    """A part of a value that does not fit; None is never shown."""
+    """A part of a value that does not fit; None is never shown. `advice` says what may have been meant."""
 
-    def __init__(self, part: object) -> None:
+    def __init__(self, part: object, advice: str = "") -> None:
         super().__init__("unfit")
-        self.part = part
+        self.part, self.advice = part, advice
 
 
 class SecretError(UnfitError):
@@ -77,12 +78,14 @@ def _read_queue(value: Any) -> str:
     if "://" in text:
         page = re.fullmatch(_PAGE, text)
         if not page:
-            raise UnfitError(None if re.search("[@?]", text) else text)  # a secret may stand there
+            raise UnfitError(None if re.search("[@?]", text) else text, _BY_ID)  # a secret may stand there
         text = page["id"]
     if is_queue_id(text):
         return str(text.lower())
-    if not text or text == "all" or re.fullmatch(_NEARLY_A_UUID, text) or re.match(_LIKE_A_KEY, text):
+    if not text or text == "all" or re.match(_LIKE_A_KEY, text):
         raise UnfitError(value)
+    if re.fullmatch(_NEARLY_A_UUID, text):
+        raise UnfitError(value, _BY_ID)
     return str(text)
 
 
