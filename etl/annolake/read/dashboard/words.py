@@ -7,7 +7,8 @@ from decimal import Decimal
 from annolake.printable import printable
 
 _LONGEST = 60
-_LARGE = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"))
+_LARGE = ((999_950_000_000, 10**12, "trillion"), (999_950_000, 10**9, "billion"), (10**6, 10**6, "million"))
+"""From where on a number is told in words, so that none is 1,000.0 of the smaller ones; the unit."""
 _DAY_H = 24
 _MANY_H = 48
 NONE = "–"  # noqa: RUF001 - a dash, for a figure that there is not
@@ -35,8 +36,8 @@ def number(value: float | None, digits: int = 0) -> str:
     """Return a number with thousands marked, in words above a million."""
     if value is None:
         return NONE
-    for size, word in _LARGE:
-        if abs(value) >= size:
+    for least, size, word in _LARGE:
+        if abs(value) >= least:
             return f"{value / size:,.1f} {word}"
     return f"{value:,.{digits}f}"
 
@@ -45,9 +46,10 @@ def money(value: Decimal | None) -> str:
     """Return dollars: cents, or two digits where it is less than a cent."""
     if value is None:
         return NONE
+    sign = "-" if value < 0 else ""
     if value and abs(value) < Decimal("0.01"):
-        return f"${value:.2g}" if abs(value) >= Decimal("0.0001") else "under $0.0001"
-    return f"${number(float(value), 2)}"
+        return f"{sign}${abs(value):.2g}" if abs(value) >= Decimal("0.0001") else "under $0.0001"
+    return f"{sign}${number(abs(float(value)), 2)}"
 
 
 def signed(value: int) -> str:
@@ -63,7 +65,7 @@ def counted(count: int, what: str) -> str:
 def percent(part: float | Decimal, whole: float | Decimal) -> str:
     """Return a share in percent, without saying that something is nothing; "all" where it is all."""
     share = 100 * float(part) / float(whole) if whole else 0.0
-    return "under 1%" if 0 < share < 1 else "all" if part == whole else f"{share:.0f}%"
+    return "under 1%" if 0 < share < 1 else "all" if part == whole else f"{round(share)}%"
 
 
 def hours(value: float | None) -> str:
@@ -73,7 +75,8 @@ def hours(value: float | None) -> str:
     if value >= _MANY_H:
         return f"{number(value / _DAY_H, 1).removesuffix('.0')} days"
     if value >= 1:
-        return f"{value:.1f}".removesuffix(".0") + (" hours" if value != 1 else " hour")
+        shown = f"{value:.1f}".removesuffix(".0")
+        return f"{shown} hour{'' if shown == '1' else 's'}"
     if value * 60 >= 1:
         return f"{value * 60:.0f} min"
     return f"{max(1.0, value * 3600):.0f} s"
