@@ -147,6 +147,51 @@ def test_an_unsorted_list_is_swept_and_the_report_says_so(tmp_path: Path) -> Non
     assert new.mode_reason == "read whole, since it is not sorted by a time that tells new rows: active and archived"
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "order"), [("runs", "oldest_first"), ("runs", "newest_first"), ("items", "newest_first")]
+)
+@pytest.mark.parametrize(("requeued", "page_size"), [(30, 10), (70, 100)])
+def test_rows_requeued_after_one_was_added_do_not_hide_it(
+    requeued: int, page_size: int, order: Any, endpoint: str, tmp_path: Path
+) -> None:
+    """They have an old added_at, and stand between it and the newest end; no list is read whole for that."""
+    settings = {"source.endpoint": endpoint, "source.page_size": page_size, "sync.lookback_s": 60}
+    population = Population(rows=400, odd=False, order=order, days=2, feedback=0)
+    with Sandbox(population, seed=3) as sandbox:
+        export_rows(sandbox, tmp_path, settings)
+        queue = sandbox.queue()
+        old = queue.rows("active")
+        added = {row.id for row in queue.add(3)}
+        for row in sorted(old[100 : 100 + requeued], key=lambda row: row.key):
+            queue.requeue(row.id)
+        reports = [one_queue(export_rows(sandbox, tmp_path, settings, **NEW)) for _ in range(2)]
+
+    assert [(new.mode, new.complete, new.inserted) for new in reports] == [("new", True, 3), ("new", True, 0)]
+    assert added <= with_polars(tmp_path / "lake").keys()
+    assert [new.mode_reason for new in reports] == [None, None]
+
+
+def test_a_row_reviewed_before_older_ones_is_not_hidden_by_them(tmp_path: Path) -> None:
+    """The archived list is sorted by the time of review, and was so by added_at, for the oldest were reviewed first."""
+    settings = {"source.endpoint": "runs", "source.page_size": 10, "sync.lookback_s": 60}
+    population = Population(
+        rows=200, odd=False, order="newest_first", archived_by="last_reviewed_time", archived_share=0, days=2
+    )
+    with Sandbox(population, seed=3) as sandbox:
+        queue = sandbox.queue()
+        oldest_first = queue.rows("active")[::-1]
+        for row in oldest_first[:50]:
+            queue.finish(row.id)
+        export_rows(sandbox, tmp_path, settings)
+        (added,) = queue.add()
+        for row in (added, *oldest_first[50:100]):
+            queue.finish(row.id)
+        new = one_queue(export_rows(sandbox, tmp_path, settings, **NEW))
+
+    assert (new.mode, new.complete) == ("new", True)
+    assert added.id in with_polars(tmp_path / "lake")
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_exports_in_a_row_over_a_changing_queue_leave_no_gap(seed: int, tmp_path: Path) -> None:
     """Whatever was added between and during exports is in the lake after the next one."""

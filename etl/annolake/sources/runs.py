@@ -20,7 +20,7 @@ from annolake.sources.source import Access, ambiguous_keys, number_rows, times_o
 from annolake.transform.decode import runs_decoder
 from annolake.transform.row_batch import Page, RowBatch
 
-_TIMES = ("added_at", "effective_added_at", "last_queued_at")  # those a list may be sorted by
+_TIMES = ("added_at", "effective_added_at", "last_queued_at", "last_reviewed_time")  # those a list may be sorted by
 _SIZES = {"active": "size", "archived": "total_archived"}
 _STATISTICS = frozenset({"feedback_stats"})
 _UNAVAILABLE = frozenset(column.name for column in contract.RUNS.columns_of("field") if not column.runs)

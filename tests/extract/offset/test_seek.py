@@ -169,7 +169,7 @@ def test_a_list_that_is_no_longer_sorted_is_swept(descending: bool, how: str) ->
     if how == "swapped":
         rows[place], rows[place + 1] = rows[place + 1], rows[place]
     elif how == "null":
-        queue.model.times[rows[place]]["reviewed"] = None
+        queue.model.times[rows[place]] = {"added_at": MARK, "reviewed": None}
     else:
         queue.model.times[rows[place]]["added_at"] = 2 * MARK
     reader = queue.reader(lanes=2)
@@ -179,6 +179,47 @@ def test_a_list_that_is_no_longer_sorted_is_swept(descending: bool, how: str) ->
     assert reader.verdict.complete
     assert set(rows) <= met
     assert len(set(queue.model.lists["active"]) & met) < 300
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("recorded", ["added_at", "effective_added_at"])
+@pytest.mark.parametrize("requeued", [1, 40, 130, 400])
+def test_rows_requeued_behind_new_ones_hide_none(requeued: int, recorded: str, descending: bool) -> None:
+    """They have an old added_at, and stand where the newest rows are: nothing tells that the new ones lie before them.
+
+    Where the order was recorded by the time that changes with requeueing, no list need be read whole.
+    """
+    queue = Sorted.of((800, 0), (60, 0), descending=descending)
+    model, rows = queue.model, queue.model.lists["active"]
+    for row, times in model.times.items():
+        model.times[row] = {"added_at": times["added_at"], "effective_added_at": times["added_at"]}
+    oldest_first = rows[100 : 100 + requeued][:: -1 if descending else 1]
+    for number, row in enumerate(oldest_first):
+        model.times[row]["effective_added_at"] = 2 * MARK + number
+        rows.remove(row)
+        rows.insert(0 if descending else len(rows), row)
+    new = queue.new()
+    queue.column = recorded
+    reader = queue.reader()
+
+    assert new <= set(read(reader, model))
+    assert reader.verdict.complete
+    assert recorded == "added_at" or not reader.verdict.swept
+
+
+def test_a_row_requeued_in_its_place_costs_no_sweep() -> None:
+    """Where lists stay sorted by added_at, whatever the other times are, a reading ends as early as ever."""
+    queue = Sorted.of((800, 0), (60, 0), descending=True)
+    for place, row in enumerate(queue.model.lists["active"]):
+        added = queue.model.times[row]["added_at"]
+        queue.model.times[row] = {"added_at": added, "effective_added_at": 2 * MARK if place % 50 == 49 else added}
+    reader = queue.reader()
+    met = set(read(reader, queue.model))
+
+    assert queue.new() <= met
+    assert reader.verdict.complete
+    assert not reader.verdict.swept
+    assert len(met) <= 200
 
 
 def test_a_list_that_shrinks_while_it_is_searched_loses_nothing() -> None:

@@ -36,11 +36,19 @@ def measured(columns: Times, size: int = 4) -> Order | None:
         ({"added_at": [3, 1, None, 5], "reviewed": [9, 8, 8, 7]}, "reviewed desc"),
         ({"added_at": [3, 1, 2, 5], "reviewed": [4, 5, None, 7]}, "None"),
         ({"added_at": [3, 1, 2, 9], "reviewed": [4, 5, 6, 7]}, "None"),
+        ({"added_at": [3, 1, 2, 5], "reviewed": [4, 5, 6, None]}, "None"),
+        ({"added_at": [3, 1, 2, 9], "reviewed": [4, 5, 6, None]}, "reviewed asc"),
+        ({"added_at": [None, 9, 1, 5], "reviewed": [None, None, 8, 7]}, "reviewed desc"),
         ({"reviewed": [4, 5, 6, 7], "added_at": [1, 2, 3, 4]}, "added_at asc"),
+        ({"added_at": [1, 2, 3, 4], "effective_added_at": [4, 5, 6, 7]}, "effective_added_at asc"),
+        ({"added_at": [1, 2, 3, 4], "effective_added_at": [4, 5, 4, 7]}, "added_at asc"),
     ],
 )
 def test_a_list_is_sorted_by_a_column_that_can_tell_new_rows(columns: Times, order: str) -> None:
-    """By added_at if possible, else by a column never null and never before it; else it is not sorted."""
+    """By the effective time if possible, by added_at, or by a column never before it; else it is not sorted.
+
+    A row without the time has that of added_at.
+    """
     assert str(measured(columns)) == order
 
 

@@ -21,18 +21,18 @@ def seek(watermark: Watermark, window: Window, hint: int | None) -> int:
     if watermark.order.descending:
         return 0
     before, behind, step = -1, hint if hint and hint < _MOST else _FIRST, 3 * _FIRST
-    while behind < _MOST and _precedes(watermark, window, behind):
+    while behind < _MOST and _is_old(watermark, window, behind):
         before, behind, step = behind, behind + step, step * 4
     while behind - before > _GRAIN:
         middle = (before + behind) // 2
-        if _precedes(watermark, window, middle):
+        if _is_old(watermark, window, middle):
             before = middle
         else:
             behind = middle
     return max(before - OVERLAP, 0)  # some rows more, for the end's proof
 
 
-def _precedes(watermark: Watermark, window: Window, offset: int) -> bool:
+def _is_old(watermark: Watermark, window: Window, offset: int) -> bool:
     window.send(offset, limit=1, expected=1, shared=0)
     _, page = window.take()
-    return watermark.precedes(page, 0)
+    return watermark.is_old(page)

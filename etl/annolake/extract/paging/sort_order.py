@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 ADDED_AT = "added_at"
+EFFECTIVE = "effective_added_at"  # a requeued row has a new one, and its added_at as before
 LATER = 1 << 63  # stands for a missing added_at: such a row counts as newer than every other
 
 
 class Order(msgspec.Struct, frozen=True):
     """A list is sorted by a time column; `str(order)` and `Order.parse` are its recorded form ("added_at asc").
 
-    By `added_at` itself rows without one come last (asc) or first (desc). Any other column was never null and never
-    before `added_at`, so a row added after a moment has it after that moment as well.
+    By `added_at` itself rows without one come last (asc) or first (desc). In any other column a row without a time has
+    that of `added_at`, and none had one before it; so a row added after a moment has it after that moment as well.
     """
 
     column: str
@@ -33,14 +34,15 @@ class Order(msgspec.Struct, frozen=True):
 
 def sortable(times: Mapping[str, Sequence[int | None]], column: str) -> list[int] | None:
     """Return the column's values to compare by, None where they break what `Order` says of the column."""
-    values = times[column]
-    if column == ADDED_AT:
-        return [LATER if value is None else value for value in values]
-    known = [value for value in values if value is not None]
-    added = times[ADDED_AT]
-    if len(known) < len(values) or any(at is not None and at > value for at, value in zip(added, known, strict=True)):
-        return None
-    return known
+    values = filled(times, column)
+    broken = any(at is not None and at > value for at, value in zip(times[ADDED_AT], values, strict=True))
+    return None if broken else values
+
+
+def filled(times: Mapping[str, Sequence[int | None]], column: str) -> list[int]:
+    """Return the column's values, with `added_at` for those that are missing, and `LATER` where that is missing too."""
+    added = [LATER if value is None else value for value in times[ADDED_AT]]
+    return [at if value is None else value for at, value in zip(added, times[column], strict=True)]
 
 
 class OrderMeasure:
@@ -79,9 +81,12 @@ class OrderMeasure:
 
     @property
     def order(self) -> Order | None:
-        """The order found, `added_at` before other columns; None: unsorted, or too few rows to tell."""
+        """The order found; None: unsorted, or too few rows to tell.
+
+        Of several the one in which requeued rows have their place, `added_at` before the others.
+        """
         fit = [column for column in self._rises if column not in self._unfit]
-        for column in sorted(fit, key=lambda column: column != ADDED_AT):
+        for column in sorted(fit, key=lambda column: (column != EFFECTIVE, column != ADDED_AT)):
             if self._rises[column] != self._falls[column]:
                 return Order(column, descending=self._falls[column])
         return None

@@ -4,10 +4,14 @@ Owns the checks on every row read; nothing here asks for anything. What is claim
 docs/paging.md#reading-from-a-watermark
 """
 
+from collections.abc import Iterator
+
 import msgspec
 
 from annolake.extract.paging.slices import Slice
-from annolake.extract.paging.sort_order import Order, sortable
+from annolake.extract.paging.sort_order import Order, filled, sortable
+
+_REVIEWED = "last_reviewed_time"
 
 
 class Watermark(msgspec.Struct, frozen=True):
@@ -37,6 +41,25 @@ class Watermark(msgspec.Struct, frozen=True):
         return range(rows - before) if self.order.descending else range(before, rows)
 
     def precedes(self, page: Slice, index: int) -> bool:
-        """Tell whether the row at that index lies before the watermark."""
+        """Tell whether the row at that index, and all on its older side, lie before the watermark.
+
+        That the list was sorted by the recorded time may be chance. So the row must lie before it by every time by
+        which it may be sorted, as far as this slice shows.
+        """
         values = sortable(page.times, self.order.column)
-        return values is not None and len(values) > 0 and values[index] < self.time
+        return bool(values) and all(times[index] < self.time for times in self._sorted_times(page))
+
+    def is_old(self, page: Slice) -> bool:
+        """Tell whether the first row probably lies before the watermark: good enough to seek by.
+
+        A row that was requeued since does not; one that was only reviewed does.
+        """
+        values = [filled(page.times, column) for column in page.times if column != _REVIEWED]
+        return bool(page.times[self.order.column]) and all(times[0] < self.time for times in values)
+
+    def _sorted_times(self, page: Slice) -> Iterator[list[int]]:
+        """Yield the times in the slice by each column by which it is sorted, and by the recorded one."""
+        for column in page.times:
+            times = filled(page.times, column)
+            if column == self.order.column or times == sorted(times, reverse=self.order.descending):
+                yield times
