@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
 from annolake.errors import UnavailableError
@@ -324,6 +325,15 @@ def test_a_section_that_never_ends_is_an_error(rows: int, changing: bool) -> Non
 
     with pytest.raises(UnavailableError, match="needs_my_review (repeats itself|has a cursor that repeats)"):
         read(_endless(pages))
+
+
+def test_a_row_that_cannot_be_told_apart_is_no_progress() -> None:
+    """Ever the same unreadable item, behind ever another cursor, is an error after a while, too."""
+    page = msgspec.structs.replace(_page(range(1), ""), ambiguous_keys=frozenset({key(0)}))
+    reader = _endless(msgspec.structs.replace(page, cursor=str(number)) for number in range(10_000))
+
+    with pytest.raises(UnavailableError, match="needs_my_review repeats itself.*10[0-9] pages"):
+        read(reader)
 
 
 def test_ever_new_rows_are_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -314,8 +314,8 @@ def test_a_listing_that_repeats_itself_is_an_error(rows: int) -> None:
     assert len(model.log) < 300
 
 
-@pytest.mark.parametrize(("rows", "how"), [(1000, "never ends"), (5000, "repeats itself")])
-def test_a_listing_that_begins_again_behind_its_end_is_an_error(rows: int, how: str) -> None:
+@pytest.mark.parametrize("rows", [1000, 5000])
+def test_a_listing_that_begins_again_behind_its_end_is_an_error(rows: int) -> None:
     """A server that takes the offset modulo the list's length never ends."""
 
     def fetch(offset: int, limit: int) -> Answer:
@@ -324,8 +324,35 @@ def test_a_listing_that_begins_again_behind_its_end_is_an_error(rows: int, how: 
         answer.set_result(Slice(part, {"added_at": [None] * limit}, part))
         return answer
 
-    with pytest.raises(UnavailableError, match=f"the active list {how}"):
+    with pytest.raises(UnavailableError, match="the active list repeats itself"):
         list(reader_over(fetch).pieces())
+
+
+def test_a_listing_of_one_unreadable_row_is_an_error() -> None:
+    """Nothing tells the row from others, so no answer joins; but none brings a row that is new, either."""
+    asked: list[int] = []
+
+    def fetch(offset: int, _limit: int) -> Answer:
+        asked.append(offset)
+        answer: Answer = Answer()
+        answer.set_result(Slice((BROKEN,), {"added_at": [None]}, (), ambiguous_keys=frozenset({BROKEN})))
+        return answer
+
+    with pytest.raises(UnavailableError, match="the active list repeats itself"):
+        list(reader_over(fetch).pieces())
+    assert len(asked) < 500
+
+
+def test_a_list_read_far_before_it_is_given_up_is_read_to_its_end() -> None:
+    """What was met before is new once more where slices are taken unjoined, from the start of the list on."""
+    rng = random.Random(2)
+    model = Model(14_000)
+    model.view = lambda rows: [*rows[:13_000], *rng.sample(rows[13_000:], 1000)]
+    reader = reader_of(model)
+    read(reader, model)
+
+    assert not reader.reading.joined
+    assert reader.seen >= 13_000
 
 
 def test_a_listing_of_which_nothing_repeats_is_an_error() -> None:

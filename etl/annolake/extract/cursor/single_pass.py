@@ -105,13 +105,13 @@ class SinglePassReader(Reader):
         if self._checks:
             self.compare(self._checks.popleft(), page)
             return None
-        piece = self._note(page)
+        piece, progress = self._note(page)
         self._remember(Place(self._asked, tuple(page.keys), page.cursor is None))
         self.read_to_end = self._closes(page)
         if self.read_to_end:
             self._checks.extend(self._probed())
         elif not self.moved:
-            self._go_on(page)
+            self._go_on(page, progress=progress)
         return piece
 
     def compare(self, place: Place, page: CursorSlice) -> None:
@@ -123,8 +123,11 @@ class SinglePassReader(Reader):
         """Tell whether the section was seen to change."""
         return self.reading.moved or self.reading.crossed > 0 or self._touched
 
-    def _note(self, page: CursorSlice) -> Piece:
-        """Note the rows as met, and which are wanted. No row may come twice, be it in one page."""
+    def _note(self, page: CursorSlice) -> tuple[Piece, bool]:
+        """Note the rows as met, and which are wanted; tell whether any is new to the reading.
+
+        No row may come twice, be it in one page.
+        """
         noted = self._notes.note(page)
         if self._touched_since is not None and not self._touched:
             newest = max(filter(None, chain.from_iterable(page.times.values())), default=0)
@@ -132,14 +135,15 @@ class SinglePassReader(Reader):
         named = [key for key in page.keys if key not in page.ambiguous_keys]
         wanted = frozenset(named)
         self.reading.again += len(named) - len(wanted)
-        return Piece(self.section.name, page, noted.numbers, noted.anew if self.again else wanted)
+        piece = Piece(self.section.name, page, noted.numbers, noted.anew if self.again else wanted)
+        return piece, noted.progress
 
-    def _go_on(self, page: CursorSlice) -> None:
+    def _go_on(self, page: CursorSlice, *, progress: bool) -> None:
         self._cursor = page.cursor
         if hash(page.cursor) in self._given:
             raise self._patience.error("has a cursor that repeats")
         self._given.add(hash(page.cursor))
-        self._stall(progress=bool(page.keys))
+        self._stall(progress=progress)
 
     def _remember(self, place: Place) -> None:
         self.ends = [*self.ends[:1], place]

@@ -86,9 +86,10 @@ class Taker:
             self.notes.reading.breaks += 1
             self.growth = Growth()
             self._tail.clear()
-            self.notes.restart()
             if self._patience.restart(1 if rows else _EMPTY_RESTART):
                 self._give_up_joining()
+            else:
+                self.notes.restart()
 
     def _take(self, ask: Ask, page: Slice, overlap: Overlap) -> Piece:
         rows = len(page.keys)
@@ -164,8 +165,9 @@ class Taker:
             self._give_up_joining()
 
     def _give_up_joining(self) -> None:
-        """Take what comes from now on, from the start."""
+        """Take what comes from now on, from the start, as another reading: what was met before is new to it."""
         self._asker.restart()
+        self.notes.restart()
         self._patience.renew()
         self.unjoined = Unjoined()
         self.notes.reading.joined = False
@@ -174,7 +176,9 @@ class Taker:
         rows, hint = len(page.keys), self._hint()
         noted = self.notes.note(page, Overlap(), self._tail)
         self._asker.offset = ask.offset + rows
-        self.ended = unjoined.ends(ask, rows, longest=self._capacity.longest, hint=hint)
+        self.ended = unjoined.ends(ask, rows, progress=noted.progress, longest=self._capacity.longest, hint=hint)
+        if unjoined.is_idle and not self.ended:
+            raise self._patience.stalled()
         if unjoined.is_endless(hint):
             raise self._patience.error("never ends, and no page of it joins another")
         return Piece(self.notes.name, page, noted.numbers)
