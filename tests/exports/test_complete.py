@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 
 from annolake.report import QueueReport
-from annolake.sandbox import Population, Queue, Sandbox, Showing
-from exporting import ROWS_ALONE, annolake, export_rows, one_queue, with_duckdb, with_polars, write_config
+from annolake.sandbox import Changes, Population, Queue, Sandbox, Showing
+from annolake.sandbox.answers import Asked
+from exporting import ROWS_ALONE, annolake, export_once, export_rows, one_queue, with_duckdb, with_polars, write_config
+from hostile import Hostile
 
 ENDPOINTS = ["runs", "items"]
 
@@ -41,6 +44,51 @@ def live(folder: Path) -> set[str]:
     ]
     assert found[0] == found[1]
     return found[0]
+
+
+# --- the same rows in every list
+
+
+def ignoring(name: str, value: str | None) -> Callable[[Asked], Asked]:
+    """Hear a parameter of the lists with that value, or not at all."""
+
+    def hear(asked: Asked) -> Asked:
+        if not asked.path.endswith(("/runs", "/items")) or name not in asked.query:
+            return asked
+        others = {other: values for other, values in asked.query.items() if other != name}
+        return replace(asked, query={**others, name: [value]} if value else others)
+
+    return hear
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "hear"),
+    [
+        ("runs", ignoring("archived", None)),
+        ("runs", ignoring("archived", "true")),
+        ("items", ignoring("status", "needs_my_review")),
+        ("items", ignoring("status", "archived")),
+    ],
+)
+@pytest.mark.parametrize("rows", [8, 250])
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_a_service_that_shows_one_list_for_all_is_not_complete(
+    rate: float, rows: int, endpoint: str, hear: Callable[[Asked], Asked], tmp_path: Path
+) -> None:
+    """It ignores the parameter that names the list: what the others have is not shown, and nothing of it is removed."""
+    ignores = False
+    changes = Changes(rate=rate, kinds=("add",))
+    sandbox = Sandbox(Population(rows=rows, odd=False, days=2, threads=2), seed=3, changes=changes)
+    with Hostile(sandbox, hears=lambda asked: hear(asked) if ignores else asked) as service:
+        settings = {**ROWS_ALONE, "source.endpoint": endpoint}
+        healthy = one_queue(export_once(service, tmp_path, settings))
+        ignores = True
+        export = export_once(service, tmp_path, settings)
+
+    report = one_queue(export)
+    assert healthy.complete
+    assert (export.exit_code, report.complete, report.removed) == (3, False, 0)
+    assert "the service shows the same rows in more than one list" in report.incomplete_because
 
 
 # --- answers cut by bytes

@@ -262,6 +262,27 @@ def test_rows_that_cannot_be_told_apart_are_no_unrest(cursors: Cursors) -> None:
         assert bool(reader.verdict.signs.rereadings) == bool(share)
 
 
+@pytest.mark.parametrize("sizes", [(1, 0, 0), (2, 1, 0), (1, 1, 1), (0, 3, 0), (30, 0, 0)])
+@pytest.mark.parametrize("request_", range(1, 9))
+def test_rows_that_all_pass_on_are_not_taken_for_one_section_shown_twice(
+    request_: int, sizes: tuple[int, int, int]
+) -> None:
+    """All rows of a section were met in the one before it, then again in the next."""
+    queue = Passing(sizes)
+
+    def change(queue: Passing) -> None:
+        if len(queue.log) in {request_, request_ + 2}:
+            for name, to in ((THEIRS, ARCHIVED), (MINE, THEIRS)):
+                for _ in range(len(queue.sections[name])):
+                    queue.pass_to(name, 0, to, 0)
+
+    queue.change = change
+    reader = reader_of(queue)
+
+    assert queue.throughout <= read(reader)
+    assert reader.verdict.complete
+
+
 # --- what it costs
 
 

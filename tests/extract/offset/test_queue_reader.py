@@ -126,6 +126,25 @@ def when(requests: int, name: str, happening: Callable[[Model], object]) -> Chan
     return change
 
 
+@pytest.mark.parametrize("sizes", [(1, 0), (2, 0), (1, 1), (5, 3), (40, 0), (40, 3)])
+@pytest.mark.parametrize("back", [0, 1])
+def test_rows_that_all_finish_are_not_taken_for_one_list_shown_twice(back: int, sizes: tuple[int, int]) -> None:
+    """Each row of the archived list was met in the active one before; one of them comes back and is met there again."""
+    rows, _ = sizes
+    model = Model(*sizes)
+    finish = when(1, "active", lambda model: model.hand_over("active", 0, 0, rows))
+    come_back = when(1, "archived", lambda model: model.hand_over("archived", 0, 0, back))
+
+    def change(model: Model, rng: random.Random) -> None:
+        finish(model, rng)
+        come_back(model, rng)
+
+    reader = reader_of(model)
+    read(reader, model, change)
+
+    assert reader.verdict.complete
+
+
 def test_a_row_that_finishes_is_met_in_both_lists_and_its_last_reading_counts() -> None:
     """The row was read as active and is handed out as archived; the active list is read again."""
     model = Model(500, 300)

@@ -13,7 +13,7 @@ from annolake.extract.cursor.overlapping import OverlappingReader
 from annolake.extract.cursor.section_pass import Look, SectionPass, Terms, measured
 from annolake.extract.cursor.section_reader import WHOLE, Section
 from annolake.extract.cursor.single_pass import SinglePassReader
-from annolake.extract.paging.readings import Ledger, SeenKeys
+from annolake.extract.paging.readings import Ledger, SeenKeys, nearly_all
 from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.sort_order import OrderMeasure
 from annolake.extract.paging.verdict import ListState, Verdict
@@ -29,6 +29,7 @@ class _Section(ListState, kw_only=True):
     section: Section
     agrees: bool | None = None  # the last two readings in a single pass met the same rows; None: there was one only
     came_back: bool = False  # rows did, and others were met for the first time, when read again
+    mirrors: int = 0  # readings in a row that showed nearly nothing but rows met in other sections last
     counted: int | None = None  # its size before it was read in windows; None: it was not read so
 
     @property
@@ -40,6 +41,11 @@ class _Section(ListState, kw_only=True):
     def differed(self) -> bool:
         """Whether a section with a gap was seen to hold rows that no reading before had met."""
         return self.last is not None and self.last.fresh > 0 and (self.last.gaps > 0 or self.lacks_rows)
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether the last reading leaves a doubt that another one may end."""
+        return self.came_back or self.differed or (self.last is not None and self.last.restless)
 
     def reasons(self) -> list[str]:
         """Return why the section could not be verified complete."""
@@ -199,9 +205,7 @@ class QueueReader:
             for one in (archived, *others):
                 yield from self._read_in_pairs(one)
             self._note_sizes(1)
-            if not any(
-                one.came_back or one.differed or (one.last and one.last.restless) for one in [archived, *others]
-            ):
+            if not (self._is_mirrored(1) or any(one.is_unsettled for one in self._sections.values())):
                 return
 
     def _read_in_pairs(self, one: _Section) -> Iterator[Piece | None]:
@@ -225,6 +229,7 @@ class QueueReader:
             return
         one.came_back = one.last is not None and reader.reading.back > 0 and reader.reading.fresh > 0
         one.last = one.latest = reader.reading
+        one.mirrors = one.mirrors + 1 if reader.reading.is_mirror else 0
 
     # --- both
 
@@ -244,4 +249,9 @@ class QueueReader:
 
     def _conclude(self) -> None:
         came_back = any(one.came_back for one in self._sections.values())
-        self.verdict.conclude("from later sections" if came_back else None)
+        self.verdict.conclude("from later sections" if came_back else None, mirrored=self._is_mirrored(READINGS - 1))
+
+    def _is_mirrored(self, times: int) -> bool:
+        """Tell whether sections showed the same rows in so many readings: docs/paging.md#lists-that-are-the-same."""
+        alike = [one.last for one in self._sections.values() if one.last and one.mirrors >= times]
+        return len(alike) > 1 and any(nearly_all(reading.back, reading.met) for reading in alike)

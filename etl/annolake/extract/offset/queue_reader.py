@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from annolake.extract.offset.handing_out import handed_out
 from annolake.extract.offset.list_reader import Listing, ListReader, Pace
-from annolake.extract.paging.readings import Ledger, SeenKeys
+from annolake.extract.paging.readings import Ledger, SeenKeys, nearly_all
 from annolake.extract.paging.slices import Piece
 from annolake.extract.paging.verdict import ListState, Verdict
 from annolake.extract.paging.waiting import Wait, wait_for_one
@@ -31,6 +31,7 @@ class _List(ListState, kw_only=True):
     seen_before: int = 0
     times_read: int = 0
     is_open: bool = False  # it is to be read again
+    mirrors: int = 0  # readings and looks in a row that met nearly nothing but rows met in the other list last
     is_another: bool = False  # the last reading met no row of the one before, and none was seen to finish
 
     @property
@@ -84,6 +85,7 @@ class QueueReader:
         self._is_compared = False  # the sizes reported before and after
         self._is_stirred = False  # something moved in the first readings
         self._is_fresh = False  # rows never met before were met by a look of this round
+        self._is_mirrored = False  # the same rows were shown in both lists
         self._only_looks = False  # each list was read, and none is to be read again as far as is known
 
     def read(self) -> Generator[Piece, None, None]:
@@ -147,6 +149,7 @@ class QueueReader:
                 if one.last:
                     one.is_open = one.last.restless or one.last.fresh > 0
                     self._active.is_open |= one.last.fresh > 0
+        self._compare_lists()
 
     def _look(self, one: _List) -> Iterator[Piece | None]:
         """Look at the end of a list again, and read on if rows came behind it."""
@@ -173,7 +176,15 @@ class QueueReader:
             fresh = one.last.fresh if one.last else 0
             one.is_another = one.seen_before > 0 and (one.seen or 0) <= fresh and not self.verdict.signs.finished
         came_back = active.last and active.last.fresh and active.last.crossed and active.times_read == READINGS
-        self.verdict.conclude("to the active list" if came_back else None)
+        self._compare_lists()
+        self.verdict.conclude("to the active list" if came_back else None, mirrored=self._is_mirrored)
+
+    def _compare_lists(self) -> None:
+        """Note whether the service shows the same rows in both lists: docs/paging.md#lists-that-are-the-same."""
+        active, archived = self._active.last, self._archived.last
+        if active and archived:
+            came_back = nearly_all(active.crossed, min(active.met, archived.met))
+            self._is_mirrored |= came_back and self._archived.mirrors > 1
 
     # --- waiting
 
@@ -196,6 +207,11 @@ class QueueReader:
     @property
     def _active(self) -> _List:
         return next(iter(self._lists.values()))
+
+    @property
+    def _archived(self) -> _List:
+        """The last list: the active one where there is no other."""
+        return next(reversed(self._lists.values()))
 
     def _read(self, one: _List) -> Iterator[Piece | None]:
         """Read a list from start to end; whole if it is no longer sorted as recorded."""
@@ -232,6 +248,7 @@ class QueueReader:
         verdict.rows = rows + reading.rows
         self.requests += reader.requests - requests
         one.latest, one.seen = reading, reader.seen
+        one.mirrors = one.mirrors + 1 if reading.is_mirror else 0
         verdict.signs.count(reading)
         self._is_stirred |= reading.moved or reading.crossed > 0
         if reading.contradicted:

@@ -60,13 +60,19 @@ class Notes:
     def restart(self) -> None:
         """Begin again at the start of the list, under a new number."""
         self._number = self._ledger.open(self.name)
-        self.seen = 0
+        self.seen = self.reading.met = 0
 
     def note(self, page: Slice, overlap: Overlap = _NO_OVERLAP, tail: Tail | None = None) -> Noted:
-        """Note the rows as met.
+        """Note the rows as met, and count those that are new to the reading.
 
         Rows behind `overlap` are new to the reading, whatever their keys. Without a `tail` no row may come twice.
         """
+        before = self.seen
+        noted = self._note(page, overlap, tail)
+        self.reading.met += self.seen - before
+        return noted
+
+    def _note(self, page: Slice, overlap: Overlap, tail: Tail | None) -> Noted:
         readings, numbers = self._ledger.seen_keys.meet(page.keys, self._number)
         if page.keys:
             self._ledger.shown.add(self.name)

@@ -44,6 +44,11 @@ class Ledger(msgspec.Struct):
         return len(self.lists)
 
 
+def nearly_all(some: int, rows: int) -> bool:
+    """Tell whether these are nine of ten rows, and any at all."""
+    return some > 0 and 10 * some >= 9 * rows
+
+
 class Reading(msgspec.Struct):
     """What one reading saw. `first`: its number, or the first of its numbers if it had to start over."""
 
@@ -54,6 +59,7 @@ class Reading(msgspec.Struct):
     unproven: bool = False  # more reported offsets showed nothing than can be asked for alone
     contradicted: bool = False  # rows stood in another order than the one recorded: nothing was shown
     rows: int = 0  # rows that no reading of any list had met
+    met: int = 0  # rows that were new to the reading
     fresh: int = 0  # of these, the ones that were asked for: all, or those from a watermark on
     crossed: int = 0  # rows that a reading of another list had met last
     back: int = 0  # of these, the ones last met in a later list
@@ -67,6 +73,11 @@ class Reading(msgspec.Struct):
     def restless(self) -> bool:
         """Tell whether rows were seen to change their order. Rows that leave or come for good never do that."""
         return bool(self.disorders or self.again or self.skipped or not self.joined)
+
+    @property
+    def is_mirror(self) -> bool:
+        """Tell whether nearly all rows had been met in another list last: they moved, or both lists are one."""
+        return nearly_all(self.crossed, self.met)
 
     @property
     def moved(self) -> bool:

@@ -142,9 +142,14 @@ class Verdict:
         self._lists[name].whole = True
         self.swept.append(name)
 
-    def conclude(self, came_back: str | None) -> None:
-        """Decide whether the queue was read completely; `came_back`: the reason, where rows kept coming back."""
+    def conclude(self, came_back: str | None, *, mirrored: bool) -> None:
+        """Decide whether the queue was read completely.
+
+        `came_back`: the reason, where rows kept coming back. `mirrored`: lists showed each other's rows.
+        """
         self.reasons = [reason for one in self._lists.values() for reason in one.reasons()]
         if came_back:
             self.reasons.append(f"rows kept coming back {came_back}, with others never met before")
+        if mirrored:
+            self.reasons.append("the service shows the same rows in more than one list")
         self.complete = not self.reasons
