@@ -8,9 +8,11 @@ import pytest
 
 from annolake.errors import UnavailableError
 from annolake.extract.cursor.lanes import Lanes
+from annolake.extract.cursor.overlapping import OverlappingReader
 from annolake.extract.cursor.queue_reader import QueueReader
 from annolake.extract.cursor.section_reader import CursorSlice, Section
 from annolake.extract.endpoints.items import SECTIONS
+from annolake.extract.paging.readings import Ledger
 from annolake.extract.paging.sort_order import Order
 from annolake.extract.paging.watermark import Watermark
 from extract.passing import Cursors, Passing
@@ -364,6 +366,26 @@ def test_ever_new_rows_are_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(UnavailableError, match="never ends"):
         read(_endless(pages))
+
+
+def test_a_section_that_is_ever_begun_again_is_read_on_unjoined() -> None:
+    """The first page joins each time and has a new row in front, so it is progress; the page behind it never joins."""
+    asked: list[str | None] = []
+
+    def fetch(cursor: str | None, limit: int) -> CursorSlice:
+        asked.append(cursor)
+        assert len(asked) < 5_000
+        if cursor is None:
+            keys = tuple(map(key, (1_000 + len(asked), *range(limit - 1))))
+        else:
+            keys = tuple(map(key, range(500, 500 + limit)))
+        return CursorSlice(keys, {"added_at": [None] * limit}, keys, cursor=None if cursor else "behind")
+
+    reader = OverlappingReader(Section(MINE, fetch), Ledger(PlainSeenKeys()), limit=lambda: 100)
+    met = {row for piece in reader.pages() for row in piece.slice.keys}
+
+    assert {key(number) for number in (*range(99), *range(500, 600))} <= met
+    assert not reader.reading.joined
 
 
 # --- orders and marks

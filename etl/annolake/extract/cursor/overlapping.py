@@ -15,6 +15,8 @@ from annolake.extract.paging.overlap import JOINING, LEAST, Overlap, Tail
 from annolake.extract.paging.readings import Ledger, Reading
 from annolake.extract.paging.slices import Piece
 
+MOST_REQUESTS = 2_000  # of a reading in pages that join, and four for each row of the section
+
 _PLACES = 64  # cursors that can be gone back to
 
 
@@ -47,6 +49,7 @@ class OverlappingReader(Reader):
         self._half: int | None = None  # rows of the page that sets the two apart, when it comes next
         self._behind: deque[_Place] = deque(maxlen=_PLACES)
         self._longest = 0
+        self._furthest = 0  # rows up to the furthest frontier of this reading
         self._backs = 0
         self._unjoined = False
         self._passed = False  # a page without a row, which had another one behind it
@@ -58,6 +61,8 @@ class OverlappingReader(Reader):
         """
         ended = False
         while not ended:
+            if not self._unjoined and self.requests > MOST_REQUESTS + 4 * max(self._size() or 0, self._furthest):
+                self._start_unjoined()
             place, half, self._half = self._plan.pop(0), self._half, None
             page = self._fetch(place.cursor, half or max(self._limit(), LEAST))
             if half and len(page.keys) > half:  # the page before once more: the service ignores the limit
@@ -103,11 +108,20 @@ class OverlappingReader(Reader):
         """Take what comes from now on, to the section's end."""
         self.reading.joined, self._unjoined = False, True
 
+    def _start_unjoined(self) -> None:
+        """Do so from the section's start on, as another reading: what was met before is new to it."""
+        self._notes.restart()
+        self._tail.clear()
+        self._behind.clear()
+        self._plan, self._half = [_START], None
+        self._give_up_joining()
+
     def _take(self, place: _Place, page: CursorSlice, overlap: Overlap, *, ended: bool) -> Piece:
         rows = len(page.keys)
         noted = self._notes.note(page, overlap, self._tail)
         self.reading.shifts += overlap.moved or (overlap.left > 0 and (ended or overlap.behind < rows))
         self._tail.extend(place.at, page.names, overlap, ends=ended)
+        self._furthest = max(self._furthest, self._tail.end)
         self._stall(progress=noted.progress)
         self._backs = 0 if noted.progress else self._backs
         self._behind.append(place)
