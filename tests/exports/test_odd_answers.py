@@ -123,6 +123,37 @@ def test_nor_is_it_refused_while_reviewers_are_at_work(seed: int, tmp_path: Path
     assert report.inserted > 800
 
 
+# --- one element without an id, for ever
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "endpoint", "exit_code"),
+    [
+        ("/runs", "[{}]", "runs", 4),
+        ("/items", '{"items": [{}], "next_cursor": "after %d"}', "items", 4),
+        ("/feedback", "[{}]", "runs", 3),
+    ],
+)
+def test_an_unreadable_element_at_every_offset_ends_after_some_hundred_requests(
+    path: str, body: str, endpoint: str, exit_code: int, tmp_path: Path
+) -> None:
+    """Nothing tells it from others, so there is no end to be seen; but nothing new comes, either."""
+    asked: list[str] = []
+
+    def repeats(_wire: Wire, ask: Asked, answer: Answer) -> Answer:
+        if not ask.path.endswith(path):
+            return answer
+        asked.append(ask.path)
+        assert len(asked) < 2_000
+        return Answer(200, (body.replace("%d", str(len(asked)))).encode())
+
+    with Hostile(Sandbox(Population(rows=5, odd=False, days=2), seed=2), repeats) as service:
+        export = export_once(service, tmp_path, {"source.endpoint": endpoint, "retry.max_attempts": 1})
+
+    assert export.exit_code == exit_code
+    assert len(asked) < 1_000
+
+
 # --- the listing of queues
 
 
