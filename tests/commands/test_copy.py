@@ -140,7 +140,7 @@ def test_a_queue_that_the_lake_has_not_replaces_no_copy(folder: Path, queue: str
     ran = annolake("copy", "runs", "--out", "good.csv", "--force", "--queue", queue, cwd=folder)
 
     assert (ran.exit_code, ran.out) == (2, "")
-    assert ran.err.startswith("annolake: source.queues: the lake has no")
+    assert ran.err.startswith("annolake: the lake has no")
     assert (folder / "good.csv").read_text() == "good"
 
 
