@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import pytest
 
-from annolake import pipeline
 from annolake.feedback.reader import IN_DOUBT
 from annolake.sandbox import Feedback, Population, Sandbox
 from annolake.sandbox.answers import Answer, Asked
@@ -157,15 +156,12 @@ def test_what_was_said_on_threads_is_read_again_as_well(tmp_path: Path) -> None:
         assert_equals_service(lake.path, sandbox, threads=True)
 
 
-def test_a_queue_that_ended_before_another_showed_the_cuts_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_queue_that_ended_before_another_showed_the_cuts_is_told(tmp_path: Path) -> None:
     """Its table is partial, and the next export of it reads all its feedback whole, without the other's help."""
-    monkeypatch.setattr(pipeline, "QUEUES_AT_ONCE", 1)
     with served(Population(rows=60, days=6, queues=2, crowd=40, threads=0), bytes_cap=CUT) as sandbox:
         first, second = sandbox.queue_ids
         runs = hide(sandbox, first)
-        report = export_once(sandbox, tmp_path, STILL, clock=at(1))
+        report = export_once(sandbox, tmp_path, STILL, clock=at(1), at_once=1)
         told, other = report.queues
         assert (told.queue_id, other.queue_id, report.exit_code) == (first, second, 3)
         assert (*outcome(told), told.feedback.because) == ("partial", 3, "partial", False, [IN_DOUBT])
