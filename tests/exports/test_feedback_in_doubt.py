@@ -9,6 +9,7 @@ import pytest
 from annolake.feedback.reader import IN_DOUBT
 from annolake.sandbox import Feedback, Population, Sandbox
 from annolake.sandbox.answers import Answer, Asked
+from annolake.sandbox.rows import Row
 from exporting import export_once
 from exports.test_feedback import OK, Lake, at, on_rows, outcome, served
 from feedback_oracle import assert_equals_service, present
@@ -251,20 +252,27 @@ def test_rejected_rows_whose_run_is_not_readable_are_told(tmp_path: Path) -> Non
 # --- a run in two rows of one queue
 
 
+def shown_twice(sandbox: Sandbox) -> tuple[Feedback, Row, Row]:
+    """Return feedback by a reviewer of its run, the row by which it is that, and another row of the run."""
+    queue = sandbox.queue()
+    one = next(
+        each
+        for each in on_rows(sandbox)
+        if (row := queue.run(str(each.run_id))) and each.people() & set(row.value().get("completed_by") or ())
+    )
+    row = queue.run(str(one.run_id))
+    assert row
+    (twin,) = queue.add(text=row.text.replace(row.id.encode(), b"00000000-0000-4000-8000-000000000002"))
+    queue.edit(twin.id, completed_by=[])
+    return one, row, twin
+
+
 @pytest.mark.parametrize("endpoint", ["runs", "items"])
 def test_who_completed_any_row_of_a_run_is_its_reviewer(tmp_path: Path, endpoint: str) -> None:
     """Whichever row is read last, and whichever changes: a further reading of all writes no file."""
     with served() as sandbox:
         queue = sandbox.queue()
-        one = next(
-            each
-            for each in on_rows(sandbox)
-            if (row := queue.run(str(each.run_id))) and each.people() & set(row.value().get("completed_by") or ())
-        )
-        row = queue.run(str(one.run_id))
-        assert row
-        (twin,) = queue.add(text=row.text.replace(row.id.encode(), b"00000000-0000-4000-8000-000000000002"))
-        queue.edit(twin.id, completed_by=[])
+        one, row, twin = shown_twice(sandbox)
         lake = Lake(tmp_path, sandbox, endpoint, **STILL)
         assert outcome(lake.export(1))[2:] == OK[2:]
         first = {key: each["by_reviewer"] for key, each in present(lake.path).items()}
@@ -285,15 +293,7 @@ def test_a_reviewer_whose_row_leaves_is_none_of_the_run_any_more(tmp_path: Path,
     """Where another row shows the run, and stays as it was; that of a run whose only row leaves stays."""
     with served() as sandbox:
         queue = sandbox.queue()
-        one = next(
-            each
-            for each in on_rows(sandbox)
-            if (row := queue.run(str(each.run_id))) and each.people() & set(row.value().get("completed_by") or ())
-        )
-        row = queue.run(str(one.run_id))
-        assert row
-        (twin,) = queue.add(text=row.text.replace(row.id.encode(), b"00000000-0000-4000-8000-000000000002"))
-        queue.edit(twin.id, completed_by=[])
+        one, row, twin = shown_twice(sandbox)
 
         def behave(_wire: Wire, _asked: Asked, answer: Answer) -> Answer:
             """Have the item name the run that the planted text has."""
