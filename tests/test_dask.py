@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +20,7 @@ from annolake.errors import ConfigError, InterruptedExport, WorkerError
 from annolake.interruption import Interruption
 from annolake.observers.events import LiveQueue, ProgressEvent, ToldQueue
 from annolake.pipeline import export
+from annolake.queue_task import QueueTask
 from annolake.report import QueueReport, Report
 from annolake.run_on import workers_at
 from annolake.run_on.dask import DaskWorkers, _Line
@@ -313,10 +314,11 @@ def test_queues_that_wait_for_a_worker_end_at_once(
     monkeypatch.setattr("annolake.run_on.dask._BEGINNING_S", 0.1)
     interruption, release = Interruption(), Event("release", client)
 
-    class Stopping(Heard):
-        def planned(self, queues: int) -> None:
-            super().planned(queues)
-            threading.Timer(0.3, interruption.interrupt, [signal.SIGTERM]).start()
+    class Stopped(DaskWorkers):
+        def submit(self, task: QueueTask) -> Future[QueueReport]:
+            export = super().submit(task)
+            interruption.interrupt(signal.SIGTERM)
+            return export
 
     blocked = [
         client.submit(Event.wait, release, 120, workers=[worker], pure=False)
@@ -324,7 +326,7 @@ def test_queues_that_wait_for_a_worker_end_at_once(
     ]
     try:
         with Sandbox(SEVERAL, seed=5, api_key=KEY) as sandbox:
-            report = export_on(DaskWorkers(client), sandbox, tmp_path, interruption=interruption, progress=Stopping())
+            report = export_on(Stopped(client), sandbox, tmp_path, interruption=interruption)
             requests = len(sandbox.requests)
         assert not any(each.done() for each in blocked)
         assert Event(f"annolake-{report.export_id}", client).is_set()  # for a worker that comes to them all the same
